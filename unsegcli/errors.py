@@ -1,0 +1,28 @@
+"""What can go wrong by the user's data or wishes: what, where, and what to do, in one line.
+
+Deep code raises one of these; the command line alone turns them into `error: ...` and exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class UnsegError(Exception):
+    """A user's mistake or a user's bad data; never a bug of ours."""
+
+    def __str__(self) -> str:
+        """The message with the context that callers added by `add_note`, in one line."""
+        text = super().__str__()
+        notes = getattr(self, "__notes__", [])
+        return f"{text} ({'; '.join(notes)})" if notes else text
+
+
+class ArtifactError(UnsegError):
+    """An HDF5 file that is not what it should be, or that must not be overwritten."""
+
+
+class DataError(UnsegError):
+    """Pictures, masks or labels that cannot be read or do not fit together."""
+
+
+class ConfigError(UnsegError):
+    """A setting that makes no sense, alone or together with another."""

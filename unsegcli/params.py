@@ -1,0 +1,49 @@
+"""The settings of each stage, one frozen dataclass each: the only home of stage defaults.
+
+Standard library only, so that the command line can read the defaults without importing anything heavy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How picture files become working pixels; part of every stage that reads pictures."""
+
+    axes: str = "auto"  # letters of y x c p (p: pages), in the order of the array's axes; or auto
+    bands: tuple[int, ...] = ()  # 1-based bands to take, in this order; () = all
+    alpha: str = "auto"  # what a fourth (or second) band of an RGBA-like file is: auto drop mask band
+    nodata: float | None = None  # a pixel whose bands all have this value is not valid
+    percentiles: tuple[float, float] = (1.0, 99.0)  # of each band, mapped to 0..255; not for 8-bit pictures
+    scaling: str = "folder"  # percentiles over the whole folder, or for each picture alone: folder picture
+    size: tuple[int, ...] = ()  # (shorter side,) or (height, width) of the working picture; () = as it is
+    scale: float = 1.0  # factor on both sides of the picture; not together with size
+    patch: int = 0  # cut working pictures into squares of this side; 0 = whole pictures
+    stride: int = 0  # distance between patches; 0 = the patch itself (no overlap)
+    max_pixels: int = 200_000_000  # larger pictures are refused before they are decoded
+
+
+@dataclass(frozen=True)
+class Superpixels:
+    """Settings of `unseg superpixels`."""
+
+    algorithm: str = "slic"  # slic felzenszwalb
+    segments: int = 0  # superpixels aimed at in each window; 0 = by pixels_per_segment
+    pixels_per_segment: int = 200  # mean area aimed at
+    compactness: float = 10.0  # slic: 1 follows colour, 100 makes squares; search in steps of three
+    pixels: bool = True  # store the working pixels beside the superpixels
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Settings of `unseg cluster` for the k-means baselines."""
+
+    classes: int = 8  # number of clusters
+    features: str = "regions"  # regions (colour, texture and position) or rgb (bands of blurred pixels)
+    blur: float = 2.0  # rgb: standard deviation of the Gaussian, in working pixels
+    samples: int = 300  # rgb: pixels drawn from each window to fit the centres
+    starts: int = 3  # k-means runs; the one of the lowest inertia is kept
+    iterations: int = 100  # at most, of Lloyd's algorithm in each run
+    seed: int = 0
