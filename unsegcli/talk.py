@@ -66,6 +66,7 @@ def progress(total: int, what: str, unit: str = "picture") -> Iterator[tqdm[Any]
         disable=not logger.isEnabledFor(logging.INFO) or len(logger.handlers) == 0,
         mininterval=0.1 if on_terminal else 10.0,
         dynamic_ncols=on_terminal,
-        leave=False,
+        delay=0.5 if on_terminal else 10.0,  # what is done at once needs no bar
+        leave=not on_terminal,
     ) as bar:
         yield bar

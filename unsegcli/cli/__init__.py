@@ -1,0 +1,50 @@
+"""The command line: parse, call one stage, print its path. The only importer of typer.
+
+Nothing heavy is imported before a command's body runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unsegcli._version import __version__
+from unsegcli.cli._help import WIDTH, GroupedCommand
+from unsegcli.cli.cluster import cluster
+from unsegcli.cli.inspect import inspect
+from unsegcli.cli.superpixels import superpixels
+
+app = typer.Typer(
+    name="unseg",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+    help="Segment images without a single label.\n\n"
+    "Each command reads pictures or an HDF5 file and writes one new HDF5 file, whose path it prints, so that "
+    "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
+    epilog="Without arguments a command takes what it needs from the working folder, and says so.",
+)
+for _command in (superpixels, cluster, inspect):
+    app.command(cls=GroupedCommand)(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"unseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,85 @@
+"""Where a command's input comes from, by one rule for all: arguments, else a pipe, else the working folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from unsegcli import talk
+from unsegcli.errors import ConfigError, DataError
+
+PICTURE_FOLDERS = ("data", "images")
+
+
+def resolve_inputs(
+    arguments: Sequence[str] | None, command: str, kinds: Sequence[str] = (), pictures: bool = False
+) -> list[str]:
+    """The inputs of a command.
+
+    Args:
+        arguments: positional arguments; they win.
+        command: named in errors.
+        kinds: kinds of artifact that will do, best first.
+        pictures: whether a folder of pictures will do.
+    """
+    if arguments:
+        return list(arguments)
+    piped = _lines_from_pipe()
+    if piped is not None:
+        if not piped:
+            raise DataError(
+                "nothing came through the pipe: the command before this one failed, or printed no path; "
+                "run it alone to see why"
+            )
+        return piped
+    return _from_working_folder(command, kinds, pictures)
+
+
+def _lines_from_pipe() -> list[str] | None:
+    """Paths on standard input, if it is a pipe; None if it is a terminal, a file or closed."""
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):  # no standard input, or one that is no file
+        return None
+    if not is_pipe:
+        return None
+    return [line for line in (line.strip() for line in sys.stdin) if line]
+
+
+def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> list[str]:
+    found = _artifacts_here(kinds)
+    for kind in kinds:
+        paths = found[kind]
+        if len(paths) > 1:
+            listed = ", ".join(str(path) for path in paths)
+            raise ConfigError(
+                f"several files of kind {kind} are here ({listed}): say which, as in `{command} {paths[0]}`"
+            )
+        if paths:
+            talk.note(f"taking {paths[0]} ({kind})")
+            return [str(paths[0])]
+    for folder in PICTURE_FOLDERS if pictures else ():
+        if Path(folder).is_dir():
+            talk.note(f"taking the pictures in {folder}/")
+            return [folder]
+    wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in PICTURE_FOLDERS if pictures]
+    raise DataError(
+        f"no input is given, and the working folder has neither: {', '.join(wanted)}; name it after `{command}`"
+    )
+
+
+def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
+    """Artifacts in the working folder by kind, newest first."""
+    found: dict[str, list[Path]] = {kind: [] for kind in kinds}
+    paths = sorted(Path().glob("*.h5"), key=lambda path: -path.stat().st_mtime) if kinds else []
+    if paths:
+        from unsegcli.store import kind_of
+
+        for path in paths:
+            kind = kind_of(path)
+            if kind in found:
+                found[kind].append(path)
+    return found

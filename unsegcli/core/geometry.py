@@ -1,0 +1,206 @@
+"""Where a working pixel lies: working grids, windows cut from them, and the way back to the source's grid.
+
+Positions are found by integer arithmetic, so nothing depends on rounding; no value is ever interpolated here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError, DataError
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels of a working grid."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The first row below the box."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column to the right of the box."""
+        return self.left + self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array (height, width, ...) with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def working_grid(height: int, width: int, size: tuple[int, ...] = (), scale: float = 1.0) -> tuple[int, int]:
+    """Height and width of the working picture of a source of `height` times `width` pixels.
+
+    Args:
+        height: rows of the source, at least 1.
+        width: columns of the source, at least 1.
+        size: () = as it is; (shorter side,), which keeps the aspect; or exactly (height, width).
+        scale: factor on both sides; not together with `size`.
+    """
+    _check_grid("picture", (height, width))
+    if not (math.isfinite(scale) and scale > 0):
+        raise ConfigError(f"--scale {scale:g} is not a factor above 0: use 0.5 for half the size")
+    if not size:
+        return _rounded(height * scale), _rounded(width * scale)
+    if scale != 1.0:
+        raise ConfigError(f"--size and --scale {scale:g} were both given: choose one of them")
+    if len(size) > 2 or min(size) < 1:
+        text = ",".join(map(str, size))
+        raise ConfigError(f"--size {text} is not a size: give the shorter side, or height and width, each above 0")
+    if len(size) == 2:
+        return size[0], size[1]
+    shorter = min(height, width)
+    return _proportional(height, size[0], shorter), _proportional(width, size[0], shorter)
+
+
+def boxes(height: int, width: int, patch: int = 0, stride: int = 0) -> list[Box]:
+    """The windows of a working grid, row by row from the top left.
+
+    All windows are equal in size; the last one of a row or column is shifted back to end at the border.
+
+    Args:
+        height: rows of the working grid.
+        width: columns of the working grid.
+        patch: side of the square windows; 0 = one window, the whole. A shorter side is taken whole.
+        stride: distance between windows; 0 = `patch`, no overlap.
+    """
+    _check_grid("working picture", (height, width))
+    if patch < 0 or stride < 0:
+        raise ConfigError(f"--patch {patch} and --stride {stride} must not be negative")
+    if patch == 0 and stride > 0:
+        raise ConfigError(f"--stride {stride} needs --patch: it is the distance between patches")
+    if stride > patch:
+        raise ConfigError(f"--stride {stride} is above --patch {patch}, so pixels would be lost: lower it")
+    if patch == 0:
+        return [Box(0, 0, height, width)]
+    step = stride or patch
+    tall, wide = min(patch, height), min(patch, width)
+    return [Box(top, left, tall, wide) for top in _starts(height, tall, step) for left in _starts(width, wide, step)]
+
+
+def cores(windows: Sequence[Box]) -> list[Box]:
+    """The part of each window that speaks for its pixels: every pixel of the grid is in exactly one core.
+
+    Overlaps are cut halfway, rows and columns apart. The windows must be those of `boxes`, in any order.
+    """
+    rows = _halfway((window.top, window.height) for window in windows)
+    columns = _halfway((window.left, window.width) for window in windows)
+    found = []
+    for window in windows:
+        (top, bottom), (left, right) = rows[window.top], columns[window.left]
+        found.append(Box(top, left, bottom - top, right - left))
+    return found
+
+
+def nearest_rows(given: int, wanted: int) -> NDArray[np.int64]:
+    """For each of `wanted` rows (or columns), the row of `given` ones under its centre: (wanted,).
+
+    Row i reads row floor((i + 1/2) * given / wanted).
+    """
+    return (2 * np.arange(wanted, dtype=np.int64) + 1) * given // (2 * wanted)
+
+
+def sample_nearest(array: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
+    """Bring an array (height, width, ...) to `grid` (height, width) by the nearest pixel; a new array."""
+    _check_grid("grid", grid)
+    height, width = array.shape[:2]
+    if (height, width) == grid:
+        return array.copy()
+    picked: NDArray[Any] = array[nearest_rows(height, grid[0])][:, nearest_rows(width, grid[1])]
+    return picked
+
+
+def paint(
+    maps: Sequence[NDArray[Any]], boxes: Sequence[Box], grid: tuple[int, int], source: tuple[int, int]
+) -> NDArray[Any]:
+    """Put the maps of all windows of a working picture together on the source picture's own grid.
+
+    Each source pixel takes the working pixel under its centre, from the one window whose core has it.
+
+    Args:
+        maps: one array (height, width, ...) for each window, all of one dtype.
+        boxes: the windows, as `boxes` made them.
+        grid: (height, width) of the working picture.
+        source: (height, width) of the source picture, oriented.
+    """
+    _check_grid("source", source)
+    if len(maps) != len(boxes):
+        raise DataError(f"{len(maps)} maps for {len(boxes)} windows: each window needs its map")
+    owned = cores(boxes)
+    _check_cover(boxes, owned, grid)
+    rows = nearest_rows(grid[0], source[0])
+    columns = nearest_rows(grid[1], source[1])
+    result = np.zeros((*source, *maps[0].shape[2:]), maps[0].dtype)
+    for values, window, core in zip(maps, boxes, owned, strict=True):
+        if values.shape[:2] != (window.height, window.width):
+            raise DataError(
+                f"a map of {_by(values.shape[:2])} pixels for a window of "
+                f"{_by((window.height, window.width))}: the file is damaged, make it again"
+            )
+        # Both index lists rise, so that a core is a rectangle of the source too.
+        down = slice(*np.searchsorted(rows, (core.top, core.bottom)))
+        across = slice(*np.searchsorted(columns, (core.left, core.right)))
+        result[down, across] = values[rows[down] - window.top][:, columns[across] - window.left]
+    return result
+
+
+def _rounded(length: float) -> int:
+    return max(1, math.floor(length + 0.5))
+
+
+def _proportional(side: int, wanted: int, shorter: int) -> int:
+    return max(1, (2 * side * wanted + shorter) // (2 * shorter))
+
+
+def _starts(side: int, patch: int, stride: int) -> list[int]:
+    starts = list(range(0, side - patch + 1, stride))
+    if starts[-1] + patch < side:
+        starts.append(side - patch)
+    return starts
+
+
+def _halfway(spans: Iterable[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """For each start of a window along one axis: the (first, past the last) pixel that is its own."""
+    ordered = sorted(set(spans))
+    starts = [start for start, _ in ordered]
+    ends = [start + length for start, length in ordered]
+    cuts = [(end + start) // 2 for end, start in zip(ends, starts[1:], strict=False)]
+    return dict(zip(starts, zip(starts[:1] + cuts, cuts + ends[-1:], strict=True), strict=True))
+
+
+def _check_cover(windows: Sequence[Box], owned: Sequence[Box], grid: tuple[int, int]) -> None:
+    """Every pixel of the grid in one core, and every core inside its window."""
+    covered = sum(core.height * core.width for core in owned)
+    inside = all(
+        window.top <= core.top <= core.bottom <= window.bottom
+        and window.left <= core.left <= core.right <= window.right
+        for window, core in zip(windows, owned, strict=True)
+    )
+    corners = bool(windows) and (min(w.top for w in windows), min(w.left for w in windows)) == (0, 0)
+    ends = bool(windows) and (max(w.bottom for w in windows), max(w.right for w in windows)) == grid
+    distinct = len(set(windows)) == len(windows)
+    if not (inside and corners and ends and distinct and covered == grid[0] * grid[1]):
+        raise DataError(
+            f"{len(windows)} windows do not cover the working picture of {_by(grid)} pixels: "
+            "some are missing or moved, make the file again"
+        )
+
+
+def _check_grid(what: str, grid: tuple[int, int]) -> None:
+    if min(grid) < 1:
+        raise DataError(f"a {what} of {_by(grid)} pixels has no pixels")
+
+
+def _by(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,226 @@
+"""K-means with bits that depend on the data and the seed alone: not on threads, block sizes or BLAS.
+
+Distances are summed dimension by dimension, elementwise, in float64; labels and pictures are unknown here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+
+BLOCK = 8192  # points handled at once: their distances stay in the cache of one core
+
+
+@dataclass(frozen=True)
+class KMeans:
+    """The best of several runs; clusters are numbered by falling weight."""
+
+    centres: Floats  # (clusters, dimensions)
+    weights: Floats  # (clusters,) weight of the points nearest to each centre; 0 = a centre nobody uses
+    inertia: float  # weighted sum of squared distances to the nearest centre
+    iterations: int  # of the best run
+    inertias: tuple[float, ...]  # of all runs
+
+
+@dataclass(frozen=True)
+class _Run:
+    centres: Floats
+    weights: Floats
+    inertia: float
+    iterations: int
+
+
+def kmeans(
+    points: NDArray[Any],
+    clusters: int,
+    *,
+    seed: int,
+    starts: int,
+    iterations: int,
+    weights: NDArray[Any] | None = None,
+) -> KMeans:
+    """Find centres for which the weighted sum of squared distances is low.
+
+    If there are fewer distinct points than clusters, the centres left over repeat others and have no weight.
+
+    Args:
+        points: (points, dimensions), finite.
+        clusters: number of centres.
+        seed: run i draws from the generator of (seed, i).
+        starts: number of runs (k-means++, then Lloyd); the one of the lowest inertia is kept.
+        iterations: at most, of Lloyd's algorithm in each run; it ends when no point changes its cluster.
+        weights: (points,), not negative; None = 1 each.
+    """
+    if min(clusters, starts, iterations) < 1:
+        raise ConfigError(
+            f"k-means needs at least one cluster, start and iteration: {clusters} clusters, {starts} starts, "
+            f"{iterations} iterations were asked for"
+        )
+    columns, mass = _prepare(points, weights)
+    runs = [_run(columns, mass, clusters, np.random.default_rng((seed, start)), iterations) for start in range(starts)]
+    best = min(runs, key=lambda run: run.inertia)
+    keys = [*best.centres.T[::-1], -best.weights]  # falling weight, ties by the centres themselves
+    order = np.lexsort(keys)
+    return KMeans(
+        best.centres[order],
+        best.weights[order],
+        best.inertia,
+        best.iterations,
+        tuple(run.inertia for run in runs),
+    )
+
+
+def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> NDArray[np.int32]:
+    """Number of the nearest centre for each point: (points,); the lowest one of equally near ones.
+
+    Args:
+        points: (points, dimensions), finite.
+        centres: (clusters, dimensions).
+        block: points handled at once; it bounds the memory and never changes the result.
+    """
+    if points.ndim != 2 or centres.ndim != 2 or points.shape[1] != centres.shape[1]:
+        raise DataError(
+            f"points {points.shape} and centres {centres.shape} differ in dimensions: "
+            "the centres were fitted on other features"
+        )
+    columns_of_centres = np.asarray(centres, np.float64)
+    nearest = np.empty(len(points), np.int32)
+    for start in range(0, len(points), block):
+        columns = np.ascontiguousarray(points[start : start + block].T, np.float64)
+        _check_finite(columns)
+        nearest[start : start + block], _ = _nearest(columns, columns_of_centres)
+    return nearest
+
+
+def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats, Floats]:
+    """Points as (dimensions, points), and their weights; points without weight are left out."""
+    if points.ndim != 2 or points.shape[1] == 0:
+        raise DataError(f"k-means takes points (points, dimensions), not an array {points.shape}")
+    columns = np.ascontiguousarray(points.T, np.float64)
+    _check_finite(columns)
+    if weights is None:
+        mass = np.ones(columns.shape[1])
+    else:
+        mass = np.asarray(weights, np.float64)
+        if mass.shape != columns.shape[1:] or not np.isfinite(mass).all() or bool((mass < 0).any()):
+            raise DataError("k-means needs one finite weight for each point, none below 0")
+        columns, mass = np.ascontiguousarray(columns[:, mass > 0]), mass[mass > 0]
+    if mass.size == 0:
+        raise DataError("k-means has no points to cluster: no picture has a valid pixel")
+    return columns, mass
+
+
+def _check_finite(columns: Floats) -> None:
+    if not np.isfinite(columns).all():
+        raise DataError("k-means met a point that is not finite: features must be free of NaN and infinity")
+
+
+def _run(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator, iterations: int) -> _Run:
+    """K-means++ and Lloyd, once."""
+    centres = _spread(columns, mass, clusters, generator)
+    nearest, squared = _nearest_of_all(columns, centres)
+    done = 0
+    while done < iterations:
+        done += 1
+        centres = _means(columns, mass, nearest, squared, centres)
+        before = nearest
+        nearest, squared = _nearest_of_all(columns, centres)
+        if np.array_equal(nearest, before):
+            break
+    return _Run(centres, _sums(nearest, mass, clusters), _total(mass * squared), done)
+
+
+def _spread(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:
+    """Greedy k-means++: of a few points drawn by squared distance, the one that lowers the inertia most."""
+    trials = 2 + int(math.log(clusters))
+    first = _draw(mass, generator.random(1))[0]
+    chosen = [columns[:, first]]
+    squared = _squared(columns, chosen[0])
+    while len(chosen) < clusters:
+        potential = mass * squared
+        if not potential.any():  # every distinct point is a centre already
+            chosen.append(chosen[0])
+            continue
+        candidates = _draw(potential, generator.random(trials))
+        lowered = [np.minimum(squared, _squared(columns, columns[:, at])) for at in candidates]
+        best = min(range(trials), key=lambda trial: _total(mass * lowered[trial]))
+        chosen.append(columns[:, candidates[best]])
+        squared = lowered[best]
+    return np.stack(chosen)
+
+
+def _draw(shares: Floats, uniform: Floats) -> NDArray[np.int64]:
+    """Indices drawn in proportion to `shares`, one for each number of [0, 1)."""
+    heights = np.cumsum(shares)
+    drawn = np.searchsorted(heights, uniform * heights[-1], side="right")
+    last = np.flatnonzero(shares)[-1]  # rounding may reach past it
+    inside: NDArray[np.int64] = np.minimum(drawn, last)
+    return inside
+
+
+def _means(columns: Floats, mass: Floats, nearest: NDArray[np.int32], squared: Floats, centres: Floats) -> Floats:
+    """The centre of each cluster's points; an empty cluster moves to the farthest point not yet taken."""
+    clusters = len(centres)
+    gathered = _sums(nearest, mass, clusters)
+    full = gathered > 0
+    moved = centres.copy()
+    for dimension, values in enumerate(columns):
+        sums = _sums(nearest, mass * values, clusters)
+        moved[full, dimension] = sums[full] / gathered[full]
+    empty = np.flatnonzero(~full)
+    if empty.size:
+        farthest = np.argsort(-squared, kind="stable")[: empty.size]
+        farthest = farthest[squared[farthest] > 0]
+        moved[empty[: farthest.size]] = columns[:, farthest].T
+    return moved
+
+
+def _nearest_of_all(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32], Floats]:
+    count = columns.shape[1]
+    nearest, squared = np.empty(count, np.int32), np.empty(count)
+    for start in range(0, count, BLOCK):
+        part = slice(start, start + BLOCK)
+        nearest[part], squared[part] = _nearest(columns[:, part], centres)
+    return nearest, squared
+
+
+def _nearest(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """Nearest centre and squared distance for each point of one block (dimensions, points)."""
+    least = _squared(columns, centres[0])
+    nearest = np.zeros(columns.shape[1], np.int32)
+    distance, term = np.empty_like(least), np.empty_like(least)
+    for number in range(1, len(centres)):
+        _squared(columns, centres[number], distance, term)
+        np.copyto(nearest, np.int32(number), where=distance < least)
+        np.minimum(least, distance, out=least)
+    return nearest, least
+
+
+def _squared(columns: Floats, centre: Floats, distance: Floats | None = None, term: Floats | None = None) -> Floats:
+    """Squared distances to one centre: always the same sum in the same order, so always the same bits."""
+    distance = np.empty(columns.shape[1]) if distance is None else distance
+    term = np.empty(columns.shape[1]) if term is None else term
+    np.subtract(columns[0], centre[0], out=distance)
+    np.multiply(distance, distance, out=distance)
+    for values, position in zip(columns[1:], centre[1:], strict=True):
+        np.subtract(values, position, out=term)
+        np.multiply(term, term, out=term)
+        np.add(distance, term, out=distance)
+    return distance
+
+
+def _sums(nearest: NDArray[np.int32], values: Floats, clusters: int) -> Floats:
+    """Sum of the values in each cluster, point after point."""
+    return np.bincount(nearest, values, minlength=clusters).astype(np.float64, copy=False)
+
+
+def _total(values: Floats) -> float:
+    return float(np.sum(values))

@@ -1,0 +1,319 @@
+"""Decode one picture file of any supported format into an array, or say in one line why it cannot be.
+
+Decides nothing about a folder, scales nothing and resizes nothing: what comes out is what the file holds.
+"""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from unsegcli.errors import DataError
+from unsegcli.images.header import MAX_PIXELS, Header, Pixels, check_axes, check_size, full_range
+from unsegcli.images.npy import ArrayFile
+from unsegcli.images.tiff import open_tiff
+
+__all__ = ["MAX_PIXELS", "Decoded", "Header", "orient", "read_header", "read_index", "read_pixels"]
+
+FORMATS = "PNG, JPEG, BMP, WebP, GIF, TIFF or NPY"
+ORIENTATION_TAG = 274
+MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\x93NUMPY", "NPY"),
+    (b"BM", "BMP"),
+)
+# What Pillow, tifffile, imagecodecs and numpy raise over broken files; codec errors are RuntimeErrors.
+BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    struct.error,
+    tokenize.TokenError,  # numpy, over the header of an NPY file
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded picture."""
+
+    pixels: Pixels  # (height, width, bands), in the file's own type, oriented
+    orientation: int
+    nodata: float | None
+
+
+def read_header(path: Path, axes: str = "auto") -> Header:
+    """Read size, bands and type of the pictures in a file without decoding them.
+
+    Args:
+        path: the file.
+        axes: of TIFF and NPY arrays: letters of y x c p in the order of the array's axes, or "auto".
+    """
+    check_axes(axes)
+    with _broken_files_named(path):
+        kind = _kind(path)
+        if kind == "TIFF":
+            with open_tiff(path) as series:
+                return series.header(axes, path)
+        if kind == "NPY":
+            return ArrayFile(path).header(axes)
+        with _pil(path, kind) as image:
+            return _pil_header(image, path, kind)
+
+
+def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode one picture of a file: colours instead of palettes and inks, turned upright.
+
+    Args:
+        path: the file.
+        page: which of its pictures.
+        axes: as in `read_header`.
+        max_pixels: a larger picture is refused before it is decoded.
+    """
+    check_axes(axes)
+    with _broken_files_named(path):
+        kind = _kind(path)
+        if kind == "TIFF":
+            with open_tiff(path) as series:
+                header = series.header(axes, path)
+                check_size(path, header, page, max_pixels)
+                pixels = series.pixels(axes, path, page, max_pixels)
+        elif kind == "NPY":
+            array = ArrayFile(path)
+            header = array.header(axes)
+            check_size(path, header, page, max_pixels)
+            pixels = full_range(array.pixels(axes, page))
+        else:
+            with _pil(path, kind) as image:
+                header = _pil_header(image, path, kind)
+                check_size(path, header, page, max_pixels)
+                pixels = _pil_pixels(image, path, kind, header.bands)
+    return Decoded(orient(_native(pixels), header.orientation), header.orientation, header.nodata)
+
+
+def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode a label file or mask as the numbers that it stores.
+
+    Palette indices stay indices, samples of 1, 2 and 4 bits stay 0 to 1, 3 and 15, and the orientation
+    tag is not applied: it turns pictures, not the label files made from them.
+
+    Returns:
+        (height, width), or (height, width, bands) where the file has several, in the file's own type.
+    """
+    with _broken_files_named(path):
+        kind = _kind(path)
+        if kind == "TIFF":
+            with open_tiff(path) as series:
+                check_size(path, series.header("auto", path), page, max_pixels)
+                pixels = series.index(path, page, max_pixels)
+        elif kind == "NPY":
+            array = ArrayFile(path)
+            check_size(path, array.header("auto"), page, max_pixels)
+            pixels = array.pixels("auto", page)
+        else:
+            with _pil(path, kind) as image:
+                check_size(path, _pil_header(image, path, kind), page, max_pixels)
+                pixels = _pil_index(image, path, kind)
+    pixels = _native(pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels)
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def orient(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn an array (height, width, ...) as the EXIF orientation 1 to 8 asks, so that it stands upright."""
+    if orientation >= 5:
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _kind(path: Path) -> str:
+    """The format of a file by its first bytes, whatever its suffix."""
+    with path.open("rb") as stream:
+        start = stream.read(12)
+    if not start:
+        raise DataError(f"{path}: the file is empty")
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WEBP"
+    for magic, kind in MAGIC:
+        if start.startswith(magic):
+            return kind
+    raise DataError(f"{path}: not {FORMATS}")
+
+
+@contextmanager
+def _broken_files_named(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line that names the file; keep its warnings to ourselves."""
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        Image.MAX_IMAGE_PIXELS = None  # our own limit, checked on the header, can be raised by an option
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except MemoryError as error:
+        raise DataError(f"{path}: not enough memory to decode it: cut it into pieces") from error
+    except BROKEN as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(reason.replace(str(path), "").split())[:200] or type(error).__name__
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _native(pixels: Pixels) -> Pixels:
+    """In the byte order of this machine; types of more than 64 bits as float64."""
+    dtype = pixels.dtype.newbyteorder("=")
+    return pixels.astype(np.float64 if dtype.itemsize > 8 else dtype, copy=False)
+
+
+# PNG, JPEG, BMP, WebP and GIF, through Pillow; 16-bit PNG through imagecodecs
+
+
+@dataclass(frozen=True)
+class _PngFacts:
+    depth: int  # bits of a sample
+    colour: int  # 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA
+    transparency: bool
+    exif: bytes
+
+
+@contextmanager
+def _pil(path: Path, kind: str) -> Iterator[Image.Image]:
+    with Image.open(path, formats=[kind]) as image:
+        yield image
+
+
+def _png_facts(path: Path) -> _PngFacts:
+    """Walk the chunks of a PNG file: Pillow tells neither the depth nor what follows the pixels."""
+    depth, colour, transparency, exif = 8, 0, False, b""
+    with path.open("rb") as stream:
+        stream.seek(8)
+        for name, length in _png_chunks(stream):
+            if name == b"IHDR":
+                depth, colour = stream.read(13)[8:10]
+            elif name == b"tRNS":
+                transparency = True
+            elif name == b"eXIf" and length < 1 << 24:
+                exif = stream.read(length)
+    return _PngFacts(depth, colour, transparency, exif)
+
+
+def _png_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield name and length of each chunk, with the stream at the chunk's data."""
+    while len(start := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", start)
+        following = stream.tell() + length + 4
+        yield name, length
+        if name == b"IEND":
+            return
+        stream.seek(following)
+
+
+def _pil_header(image: Image.Image, path: Path, kind: str) -> Header:
+    png = _png_facts(path) if kind == "PNG" else None
+    bands, layout = _png_bands(png) if png and png.depth == 16 else _pil_bands(image, path)
+    return Header(
+        pages=1,
+        height=image.height,
+        width=image.width,
+        bands=bands,
+        dtype="uint16" if png and png.depth == 16 else "uint8",
+        axes="yxc" if bands > 1 else "yx",
+        layout=layout,
+        orientation=_exif_orientation(image, png),
+    )
+
+
+def _png_bands(png: _PngFacts) -> tuple[int, str]:
+    colours = 3 if png.colour & 2 else 1
+    alpha = bool(png.colour & 4) or png.transparency
+    return colours + alpha, ("rgb" if colours == 3 else "grey") + ("+alpha" if alpha else "")
+
+
+def _pil_bands(image: Image.Image, path: Path) -> tuple[int, str]:
+    mode = _pil_mode(image, path)
+    return len(mode), {"L": "grey", "LA": "grey+alpha", "RGB": "rgb", "RGBA": "rgb+alpha"}[mode]
+
+
+def _pil_mode(image: Image.Image, path: Path) -> str:
+    """The mode of Pillow in which a picture is read: L, LA, RGB or RGBA."""
+    transparent = "transparency" in image.info
+    if image.mode in ("1", "L", "LA", "La"):
+        return "LA" if transparent or "A" in image.mode.upper() else "L"
+    if image.mode in ("P", "RGB", "RGBX", "CMYK", "YCbCr"):
+        return "RGBA" if transparent else "RGB"
+    if image.mode in ("PA", "RGBA", "RGBa"):
+        return "RGBA"
+    raise DataError(f"{path}: pictures of the kind {image.mode!r} are not read: convert it to RGB or grey")
+
+
+def _exif_orientation(image: Image.Image, png: _PngFacts | None) -> int:
+    """The orientation that the file asks for; 1 where it asks for none, or for nonsense."""
+    try:
+        if png is not None and png.exif:
+            exif = Image.Exif()
+            exif.load(b"Exif\0\0" + png.exif)
+        else:
+            exif = Image.Image.getexif(image)  # PngImageFile's own would decode the picture
+        orientation = exif.get(ORIENTATION_TAG, 1)
+    except BROKEN:  # a picture is not bad because its description is
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _pil_pixels(image: Image.Image, path: Path, kind: str, bands: int) -> Pixels:
+    if kind == "PNG" and _png_facts(path).depth == 16:
+        pixels = _png_of_16_bits(path)
+    else:
+        mode = _pil_mode(image, path)
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    pixels = pixels.reshape(image.height, image.width, -1)
+    if pixels.shape[2] != bands:
+        raise DataError(f"{path}: {pixels.shape[2]} bands were decoded where the header says {bands}")
+    return pixels
+
+
+def _pil_index(image: Image.Image, path: Path, kind: str) -> Pixels:
+    depth = _png_facts(path).depth if kind == "PNG" else 8
+    if depth == 16:
+        return _png_of_16_bits(path)
+    pixels = np.asarray(image)
+    if depth in (2, 4) and image.mode == "L":  # Pillow spreads these over 0 to 255
+        pixels = pixels // np.uint8(255 // (2**depth - 1))
+    return pixels
+
+
+def _png_of_16_bits(path: Path) -> Pixels:
+    """Decode by imagecodecs: Pillow would cut colours to 8 bits without a word."""
+    import imagecodecs
+
+    pixels: Pixels = imagecodecs.png_decode(path.read_bytes())
+    return pixels

@@ -1,0 +1,221 @@
+"""Read TIFF files of every kind that tifffile understands: strips, tiles, planes, pages, palettes, inks.
+
+Turns nothing upright and decides nothing about alpha: that is for those who know the whole folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unsegcli.errors import DataError
+from unsegcli.images.header import (
+    SAMPLES_PER_PIXEL,
+    Header,
+    Pixels,
+    arranged,
+    check_dtype,
+    extent,
+    full_range,
+    given_letters,
+    millions,
+    page_selection,
+)
+
+ORIENTATION_TAG = 274
+NODATA_TAG = 42113  # GDAL_NODATA
+
+
+@cache
+def _tifffile() -> Any:
+    """The module, imported only for TIFF files, and without its messages: we say ourselves what is wrong."""
+    import tifffile
+
+    log = logging.getLogger("tifffile")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    return tifffile
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[TiffSeries]:
+    # A file of a set of OME-TIFF files would otherwise show the pictures of all of them.
+    with _tifffile().TiffFile(path, _multifile=False) as tiff:
+        if not tiff.pages or not tiff.series:
+            raise DataError(f"{path}: a TIFF file without a picture")
+        yield TiffSeries(tiff)
+
+
+class TiffSeries:
+    """The first series of a TIFF file: its pages of one size and type, thumbnails and overviews left out."""
+
+    def __init__(self, tiff: Any) -> None:
+        self.tiff = tiff
+        self.series = tiff.series[0]
+        self.page = self.series.keyframe
+        self.shape: tuple[int, ...] = tuple(int(length) for length in self.series.shape)
+
+    def header(self, axes: str, path: Path) -> Header:
+        if self.series.dtype is None:
+            raise DataError(f"{path}: holds samples of a kind that is not read")
+        dtype = np.dtype(self.series.dtype)
+        check_dtype(path, dtype)
+        letters = self._letters(axes, path)
+        bands, layout = self._bands(extent(self.shape, letters, "c"), path)
+        return Header(
+            pages=extent(self.shape, letters, "p"),
+            height=extent(self.shape, letters, "y"),
+            width=extent(self.shape, letters, "x"),
+            bands=bands,
+            dtype="uint8" if dtype == np.bool_ or self._photometric == "PALETTE" else dtype.name,
+            axes=letters,
+            layout=layout,
+            orientation=self._orientation(),
+            nodata=self._nodata(),
+            left_out=self._pages_left_out(),
+        )
+
+    def pixels(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
+        return self._coloured(self._stored(axes, path, page, max_pixels), path)
+
+    def index(self, path: Path, page: int, max_pixels: int) -> Pixels:
+        pixels = self._stored("auto", path, page, max_pixels)
+        return ~pixels if pixels.dtype == np.bool_ and self._photometric == "MINISWHITE" else pixels
+
+    @property
+    def _photometric(self) -> str:
+        return str(getattr(self.page.photometric, "name", self.page.photometric))
+
+    def _letters(self, axes: str, path: Path) -> str:
+        if axes != "auto":
+            return given_letters(path, self.shape, axes)
+        names = self.series.axes.upper()
+        letters = "".join({"Y": "y", "X": "x", "S": "c"}.get(name, "p") for name in names)
+        if "S" not in names and names.count("C") == 1:
+            letters = "".join("c" if name == "C" else letter for name, letter in zip(names, letters, strict=True))
+        if letters.count("y") != 1 or letters.count("x") != 1 or letters.count("c") > 1:
+            raise DataError(f"{path}: which axis of an array of axes {names} is which? Say it with --axes")
+        return letters
+
+    def _bands(self, stored: int, path: Path) -> tuple[int, str]:
+        """Number of bands and layout after colours are made of palettes and inks."""
+        if self._photometric in ("CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV"):
+            raise DataError(f"{path}: {self._photometric} colours are not read: convert it to RGB")
+        if self._photometric == "YCBCR" and self.page.compression not in (6, 7, 34892):
+            raise DataError(f"{path}: YCbCr without JPEG compression is not read: convert it to RGB")
+        extra = [int(sample) for sample in self.page.extrasamples]
+        if self._photometric == "PALETTE" and stored == 1:
+            return 3, "rgb"
+        if self._photometric == "SEPARATED" and stored >= 4:
+            stored -= 1
+        alpha = stored in (2, 4) and len(extra) == 1 and extra[0] in (1, 2)
+        colours = stored - alpha
+        coloured = self._photometric in ("RGB", "YCBCR", "SEPARATED")
+        layout = "grey" if colours == 1 else "rgb" if colours == 3 and coloured else "bands"
+        return stored, layout + ("+alpha" if alpha else "")
+
+    def _orientation(self) -> int:
+        tag = self.page.tags.get(ORIENTATION_TAG)
+        value = int(tag.value) if tag is not None and isinstance(tag.value, int) else 1
+        return value if 1 <= value <= 8 else 1
+
+    def _nodata(self) -> float | None:
+        tag = self.page.tags.get(NODATA_TAG)
+        try:
+            value = float(str(tag.value).strip(" \0")) if tag is not None else math.nan
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None  # what is not finite is never valid anyway
+
+    def _pages_left_out(self) -> int:
+        others = (series for series in self.tiff.series[1:] if not self._is_reduced(series.keyframe))
+        return sum(len(series.pages) for series in others)
+
+    @staticmethod
+    def _is_reduced(page: Any) -> bool:
+        """Whether a page is an overview or a transparency mask of another."""
+        return bool(int(page.subfiletype) & 5)
+
+    def _stored(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
+        """The samples of one picture as stored, (height, width, bands)."""
+        letters = self._letters(axes, path)
+        selection = page_selection(self.shape, letters, page)
+        inner = tuple(int(length) for length in self.page.shape)
+        split = len(self.shape) - len(inner)
+        pages = self.series.pages
+        by_pages = (
+            split > 0
+            and self.shape[split:] == inner
+            and len(pages) == math.prod(self.shape[:split])
+            and all(pages[number] is not None for number in range(len(pages)))
+        )
+        if by_pages:
+            numbers = np.arange(len(pages)).reshape(self.shape[:split])[selection[:split]]
+            self._check_complete([pages[int(number)] for number in numbers.ravel()], path)
+            decoded = [pages[int(number)].asarray(maxworkers=1) for number in numbers.ravel()]
+            array = np.stack(decoded).reshape(numbers.shape + inner)
+            array = array[(slice(None),) * numbers.ndim + selection[split:]]
+        else:
+            self._check_whole(path, max_pixels)
+            self._check_complete([page for page in pages if page is not None], path)
+            array = self.series.asarray(maxworkers=1).reshape(self.shape)[selection]
+        return arranged(array, letters.replace("p", ""))
+
+    def _check_whole(self, path: Path, max_pixels: int) -> None:
+        count = math.prod(self.shape)
+        if count > SAMPLES_PER_PIXEL * max_pixels:
+            limit = millions(SAMPLES_PER_PIXEL * max_pixels)
+            raise DataError(
+                f"{path}: its pages can only be read together, and their {millions(count)} million samples "
+                f"are over the limit of {limit} million: raise --max-pixels if you mean it"
+            )
+
+    def _check_complete(self, pages: list[Any], path: Path) -> None:
+        """Refuse a file that ends before its pixels do: some decoders fill up with zeros without a word."""
+        for page in pages:
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+                if offset + count > self.tiff.filehandle.size:
+                    raise DataError(f"{path}: the file is cut short")
+
+    def _coloured(self, pixels: Pixels, path: Path) -> Pixels:
+        """Stored samples as the colours that they stand for, (height, width, bands)."""
+        kind, bits = self._photometric, int(self.page.bitspersample)
+        if kind == "PALETTE" and pixels.shape[2] == 1:
+            return self._through_palette(pixels, path)
+        if pixels.dtype == np.bool_:
+            return full_range(~pixels if kind == "MINISWHITE" else pixels)
+        if bits in (2, 4) and pixels.dtype == np.uint8:
+            pixels = pixels * np.uint8(255 // (2**bits - 1))
+            bits = 8
+        if kind == "MINISWHITE" and pixels.dtype.kind == "u":
+            inverted: Pixels = (pixels.dtype.type(2**bits - 1) - pixels).astype(pixels.dtype)
+            return inverted
+        if kind == "SEPARATED" and pixels.shape[2] >= 4:
+            return _inks_to_colours(pixels, path)
+        return pixels
+
+    def _through_palette(self, pixels: Pixels, path: Path) -> Pixels:
+        colours = np.asarray(self.page.colormap, dtype=np.uint16)  # (3, entries)
+        index = pixels[:, :, 0].astype(np.intp)
+        if colours.ndim != 2 or colours.shape[0] != 3 or index.max(initial=0) >= colours.shape[1]:
+            raise DataError(f"{path}: pixels point beyond the palette")
+        # Some writers give 8 bits where the format asks for 16, as libtiff knows.
+        narrow = colours if colours.max() < 256 else colours >> 8
+        palette: Pixels = narrow.astype(np.uint8).T
+        return palette[index]
+
+
+def _inks_to_colours(pixels: Pixels, path: Path) -> Pixels:
+    """Cyan, magenta, yellow and black (height, width, 4 + extra) as red, green and blue, extra bands kept."""
+    if pixels.dtype.kind != "u":
+        raise DataError(f"{path}: CMYK inks of type {pixels.dtype} are not read: convert it to RGB")
+    full = float(np.iinfo(pixels.dtype).max)
+    colours = (full - pixels[:, :, :3]) * (full - pixels[:, :, 3:4]) / full
+    return np.concatenate([np.floor(colours + 0.5).astype(pixels.dtype), pixels[:, :, 4:]], axis=2)

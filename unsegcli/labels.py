@@ -1,0 +1,595 @@
+"""Ground truth: legends, label files of every kind, and which label file belongs to which picture.
+
+The only reader of labels. It must not know of artifacts or scores, and nothing that learns may import it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
+from unsegcli.images.find import natural_order
+
+Color: TypeAlias = tuple[int, int, int]
+Value: TypeAlias = int | Color
+LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
+
+IGNORED = -1  # in a label map: a pixel that is not scored
+LEGEND_NAME = "classes.toml"
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+TURNED_BACK = {6: 8, 8: 6}  # the orientations that do not undo themselves
+TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # what labelling tools add to a picture's stem
+LISTED = 10  # values named in an error
+NAMED = 5  # files named in a line
+BLOCK = 1 << 20  # pixels looked up at once
+_UNNAMED = -2  # stands for a value that the legend does not name, until the error is raised
+_LARGEST = 2**63 - 1
+
+
+# ------------------------------------------------------------------------------------------------ legends
+
+
+@dataclass(frozen=True)
+class LegendClass:
+    """One class of a legend; its number is its place in the legend."""
+
+    name: str
+    color: Color | None
+    sources: tuple[Value, ...]  # label values or colours that mean this class
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Which label values or colours mean which class, and which are not scored."""
+
+    ignore: tuple[Value, ...]
+    classes: tuple[LegendClass, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names in the order of their numbers."""
+        return tuple(one.name for one in self.classes)
+
+    @property
+    def in_colors(self) -> bool:
+        """Whether label files hold the colours of this legend (else: its numbers)."""
+        return isinstance(self.classes[0].sources[0], tuple)
+
+
+def find_legend(pictures_folder: Path) -> Path | None:
+    """`classes.toml` in the folder that holds `images/`, given that folder or `images/` itself."""
+    path = _data_folder(pictures_folder) / LEGEND_NAME
+    return path if path.is_file() else None
+
+
+def find_labels(pictures_folder: Path) -> Path | None:
+    """`labels/` in the folder that holds `images/`, given that folder or `images/` itself."""
+    path = _data_folder(pictures_folder) / "labels"
+    return path if path.is_dir() else None
+
+
+def _data_folder(pictures_folder: Path) -> Path:
+    folder = pictures_folder.resolve() if ".." in pictures_folder.parts else pictures_folder.absolute()
+    return folder if (folder / "images").is_dir() else folder.parent
+
+
+def read_legend(path: Path) -> Legend:
+    """Read a legend: `ignore = [...]`, and a `[[class]]` with `name`, `color` (optional) and `from` each."""
+    content = _read_toml(path)
+    _check_keys(content, {"ignore", "class"}, f"legend {path}")
+    tables = content.get("class", [])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise DataError(f"legend {path} names no class: add a [[class]] with name and from for each")
+    ignore = _read_values(content.get("ignore", []), f"ignore of legend {path}")
+    classes = tuple(_read_class(table, f"class {n} of legend {path}") for n, table in enumerate(tables, 1))
+    legend = Legend(ignore, classes)
+    _check_unique(legend, path)
+    return legend
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"legend {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"legend {path} is not UTF-8 text: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"legend {path} is not valid TOML: {error}") from error
+
+
+def _check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise DataError(f"{where} has the unknown key {unknown[0]!r}: known are {', '.join(sorted(known))}")
+
+
+def _read_class(table: dict[str, object], where: str) -> LegendClass:
+    _check_keys(table, {"name", "color", "from"}, where)
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f'{where} has no name: add name = "..."')
+    where = f"{where} ({name!r})"
+    if "from" not in table:
+        raise DataError(f"{where} has no from: add from = [...] with the label values that mean it")
+    sources = _read_values(table["from"], f"from of {where}")
+    if not sources:
+        raise DataError(f"from of {where} is empty: list the label values that mean this class")
+    color = _read_color(table["color"], f"color of {where}") if "color" in table else None
+    return LegendClass(name.strip(), color, sources)
+
+
+def _read_values(values: object, where: str) -> tuple[Value, ...]:
+    if not isinstance(values, list):
+        raise DataError(f"{where} is not a list: write it as [0, 2] or as ['#ff0000']")
+    return tuple(_read_value(value, where) for value in values)
+
+
+def _read_value(value: object, where: str) -> Value:
+    if isinstance(value, str):
+        return _read_color(value, where)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return value
+    raise DataError(f"{where} holds {value!r}: label values are whole numbers or '#rrggbb' colours")
+
+
+def _read_color(text: object, where: str) -> Color:
+    if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise DataError(f"{where} is {text!r}, which is no colour: write '#rrggbb'")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _check_unique(legend: Legend, path: Path) -> None:
+    """Every name once; every value once, be it ignored or in a class; numbers or colours, not both."""
+    for name, count in Counter(legend.names).items():
+        if count > 1:
+            raise DataError(f"legend {path} has {count} classes named {name!r}: give each its own name")
+    owner: dict[Value, str] = {}
+    claims = [(value, "ignore") for value in legend.ignore]
+    claims += [(value, f"class {one.name!r}") for one in legend.classes for value in one.sources]
+    for value, claimant in claims:
+        if value in owner:
+            raise DataError(
+                f"legend {path} has the value {_show(value)} twice, in {owner[value]} and in {claimant}: "
+                "keep one of them"
+            )
+        owner[value] = claimant
+    if len({isinstance(value, tuple) for value in owner}) > 1:
+        raise DataError(f"legend {path} mixes numbers and colours: use what the label files hold, one of the two")
+
+
+def _show(value: Value) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*value) if isinstance(value, tuple) else str(value)
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def read_labels(
+    path: Path, legend: Legend | None = None, page: int = 0, ignore: tuple[int, ...] = ()
+) -> list[LabelMap]:
+    """Read the label maps of one file: one for each annotator, nearly always one.
+
+    With a legend the maps hold class numbers in the legend's order (int16), without one the file's own values
+    (int32). Ignored pixels are `IGNORED`: the values of `ignore` and of the legend's `ignore`, NaN, and fully
+    transparent pixels. A legend of numbers means the indices of a palette picture, a legend of colours its
+    colours. A picture whose red, green and blue are equal everywhere counts as grey.
+
+    Args:
+        path: a picture, TIFF, NPY or `.mat` file.
+        legend: what the values mean; None = they mean themselves.
+        page: which page of a file with several, from 0.
+        ignore: further values that are not scored, even if the legend has a class for them.
+
+    Returns:
+        maps of (height, width) on the file's own grid.
+    """
+    suffix = path.suffix.lower()
+    if suffix in LOSSY_SUFFIXES:
+        raise DataError(f"labels {path} are a JPEG, which changes label values: save label pictures as PNG")
+    if legend is not None and legend.in_colors:
+        if ignore:
+            raise ConfigError("the legend is in colours: put what is not scored into its ignore, as colours")
+        return [_map_of_colors(_read_colors(path, page), path, legend)]
+    arrays = _read_mat(path, page) if suffix == ".mat" else [read_index(path, page)]
+    return [_map_of_numbers(array, path, legend, ignore) for array in arrays]
+
+
+def _map_of_colors(pixels: NDArray[np.uint8], path: Path, legend: Legend) -> LabelMap:
+    colors, void = _split_alpha(pixels, path)
+    table = {_code(value): number for value, number in _class_numbers(legend).items()}
+    return _numbers_by_table(_color_codes(colors), table, path, _show_code, void)
+
+
+def _map_of_numbers(array: NDArray[Any], path: Path, legend: Legend | None, ignore: tuple[int, ...]) -> LabelMap:
+    values, void = _split_alpha(array, path)
+    values, void = _whole_numbers(_one_band(values, path, legend), path, void)
+    if legend is None:
+        return _own_values(values, path, ignore, void)
+    table = {value: n for value, n in _class_numbers(legend).items() if isinstance(value, int)}
+    return _numbers_by_table(values, table | dict.fromkeys(ignore, IGNORED), path, str, void)
+
+
+def _class_numbers(legend: Legend) -> dict[Value, int]:
+    """Class number, or `IGNORED`, of every value that the legend names."""
+    numbers: dict[Value, int] = dict.fromkeys(legend.ignore, IGNORED)
+    for number, one in enumerate(legend.classes):
+        numbers |= dict.fromkeys(one.sources, number)
+    return numbers
+
+
+# --- bands
+
+
+def _split_alpha(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Take the alpha band off (height, width, bands); pixels that are fully transparent are void."""
+    if array.ndim == 2:
+        return array, None
+    bands = array.shape[2] if array.ndim == 3 else 0
+    if bands not in (1, 2, 3, 4):
+        shape = " x ".join(map(str, array.shape))
+        raise DataError(f"labels {path} have the shape {shape}: height x width, or with colours x 3, was expected")
+    if bands in (1, 3):
+        return array, None
+    alpha = array[..., -1]
+    opaque = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 1
+    transparent = alpha == 0
+    if not np.all(transparent | (alpha == opaque)):
+        raise DataError(
+            f"labels {path} have {bands} bands, the last of which is no alpha of 0 and {opaque}: "
+            "save one band, or three of colours"
+        )
+    return array[..., :-1], transparent if transparent.any() else None
+
+
+def _one_band(values: NDArray[Any], path: Path, legend: Legend | None) -> NDArray[Any]:
+    """The (height, width) values of a grey picture, which some tools save as three equal bands."""
+    if values.ndim == 2:
+        return values
+    first = values[..., 0]
+    if all(np.array_equal(first, values[..., band]) for band in range(1, values.shape[2])):
+        return first
+    wanted = "a legend (--legend)" if legend is None else "the legend's from"
+    if values.dtype != np.uint8:
+        raise DataError(f"labels {path} have three different bands that are no 8-bit colours: one was expected")
+    codes = np.unique(_color_codes(values))
+    found = _listed(map(_show_code, codes[:LISTED].tolist()), total=codes.size)
+    raise DataError(f"labels {path} hold colours, not numbers: name them in {wanted}, here {found}")
+
+
+# --- colours
+
+
+def _read_colors(path: Path, page: int) -> NDArray[np.uint8]:
+    """(height, width, 3 or 4) colours of a colour, palette, grey or black-and-white file, as it is stored."""
+    if path.suffix.lower() == ".mat":
+        raise DataError(f"labels {path} hold numbers, but the legend names colours: name numbers in its from")
+    decoded = read_pixels(path, page)
+    if decoded.pixels.dtype != np.uint8:
+        raise DataError(
+            f"labels {path} hold {decoded.pixels.dtype}, but the legend names colours of 8 bits a band: "
+            "name numbers in its from, or save the labels with 8 bits"
+        )
+    pixels = orient(decoded.pixels, TURNED_BACK.get(decoded.orientation, decoded.orientation))
+    if pixels.shape[2] in (1, 2):  # optimisers store colours as grey where all of a file are grey
+        pixels = np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], axis=2)
+    return pixels
+
+
+def _color_codes(colors: NDArray[Any]) -> NDArray[np.int32]:
+    """(height, width) of red * 65536 + green * 256 + blue."""
+    codes = colors[..., 0].astype(np.int32)
+    for band in (1, 2):
+        codes <<= 8
+        codes |= colors[..., band]
+    return codes
+
+
+def _code(color: Value) -> int:
+    red, green, blue = color if isinstance(color, tuple) else (color, color, color)
+    return red << 16 | green << 8 | blue
+
+
+def _show_code(code: int) -> str:
+    return f"#{code:06x}"
+
+
+# --- numbers
+
+
+def _whole_numbers(
+    values: NDArray[Any], path: Path, void: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The values in a native integer type, and the void pixels with those that are not a number added."""
+    kind = values.dtype.kind
+    if kind == "b":
+        return values.astype(np.uint8), void
+    if kind == "f":
+        return _whole_floats(values, path, void)
+    if kind not in "iu":
+        raise DataError(f"labels {path} hold {values.dtype} values: whole numbers were expected")
+    if values.dtype.itemsize == 8:
+        if kind == "u" and int(values.max(initial=0)) > _LARGEST:
+            raise DataError(f"labels {path} hold the value {values.max()}, which is too large for a label")
+        return values.astype(np.int64), void
+    return values.astype(values.dtype.newbyteorder("="), copy=False), void
+
+
+def _whole_floats(
+    values: NDArray[Any], path: Path, void: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    missing = np.isnan(values)
+    filled = np.where(missing, 0, values)
+    with np.errstate(invalid="ignore"):
+        broken = (filled != np.rint(filled)) | (np.abs(filled) >= 2.0**63)
+    if broken.any():
+        raise DataError(f"labels {path} hold {values[broken][0]}: labels are whole numbers (or NaN, which is ignored)")
+    if missing.any():
+        void = missing if void is None else void | missing
+    return filled.astype(np.int64), void
+
+
+def _own_values(
+    values: NDArray[Any], path: Path, ignore: tuple[int, ...], void: NDArray[np.bool_] | None
+) -> NDArray[np.int32]:
+    """The file's own values; negative ones, which could be taken for `IGNORED`, must be ignored by name."""
+    ignored = np.isin(values, list(ignore)) if ignore else np.zeros(values.shape, dtype=bool)
+    if void is not None:
+        ignored |= void
+    for extreme in (values.min(initial=0, where=~ignored), values.max(initial=0, where=~ignored)):
+        if not 0 <= extreme < 2**31:
+            raise DataError(
+                f"labels {path} hold the value {extreme}: name it in a legend (--legend), or ignore it there"
+            )
+    return np.where(ignored, np.int32(IGNORED), values.astype(np.int32))
+
+
+def _numbers_by_table(
+    values: NDArray[Any],
+    table: Mapping[int, int],
+    path: Path,
+    show: Callable[[int], str],
+    void: NDArray[np.bool_] | None,
+) -> NDArray[np.int16]:
+    """The number of each value; a value that is not in the table, save at void pixels, is an error."""
+    if values.dtype.itemsize <= 2:  # few possible values: work them all out, then look each pixel up
+        unsigned = np.dtype(f"u{values.dtype.itemsize}")
+        possible = np.arange(2 ** (8 * unsigned.itemsize)).astype(unsigned).view(values.dtype)
+        numbers: NDArray[np.int16] = _search(possible, table)[np.ascontiguousarray(values).view(unsigned)]
+    else:
+        rows = max(1, BLOCK // values.shape[1])  # in blocks, because the search needs 30 bytes a pixel
+        blocks = [_search(values[top : top + rows], table) for top in range(0, len(values), rows)]
+        numbers = np.concatenate(blocks)
+    if void is not None:
+        numbers[void] = IGNORED
+    unnamed = np.unique(values[numbers == _UNNAMED])
+    if unnamed.size:
+        text = _listed((show(value) for value in unnamed[: LISTED + 1].tolist()), total=unnamed.size)
+        raise DataError(f"labels {path} hold {text}, which the legend does not name: add to a from or to ignore")
+    return numbers
+
+
+def _search(values: NDArray[Any], table: Mapping[int, int]) -> NDArray[np.int16]:
+    keys = np.array(sorted(table), dtype=np.int64)
+    numbers = np.array([table[key] for key in sorted(table)], dtype=np.int16)
+    places = np.searchsorted(keys, values).clip(max=len(keys) - 1)
+    found: NDArray[np.int16] = np.where(keys[places] == values, numbers[places], np.int16(_UNNAMED))
+    return found
+
+
+# --- MATLAB
+
+
+def _read_mat(path: Path, page: int) -> list[NDArray[Any]]:
+    """The maps of a `.mat` file: BSDS `groundTruth`, COCO-Stuff `S`, or its only matrix."""
+    if page:
+        raise DataError(f"labels {path} are a .mat file, which has no page {page}: use TIFF labels for stacks")
+    content = _load_mat(path)
+    if "groundTruth" in content:
+        return _bsds_maps(content["groundTruth"], path)
+    if "S" in content:
+        if not _is_matrix(content["S"]):
+            raise DataError(f"labels {path} hold an S that is no matrix of numbers: they are no COCO-Stuff labels")
+        return [content["S"]]
+    matrices = [value for value in content.values() if _is_matrix(value)]
+    if len(matrices) != 1:
+        found = ", ".join(content) or "nothing"
+        raise DataError(f"labels {path} hold {found}: groundTruth (BSDS), S (COCO-Stuff) or one matrix was expected")
+    return matrices
+
+
+def _load_mat(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(path)
+    except NotImplementedError as error:
+        raise DataError(f"labels {path} are of MATLAB version 7.3: save them again with save(..., '-v7')") from error
+    except (MatReadError, MemoryError, *BROKEN) as error:  # a broken size can ask for any amount of memory
+        raise DataError(f"labels {path} are no readable .mat file: {error}") from error
+    return {name: value for name, value in content.items() if not name.startswith("__")}
+
+
+def _is_matrix(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "biuf" and value.size > 1
+
+
+def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
+    """The maps in a cell array (1, annotators) of structures with the fields Segmentation and Boundaries."""
+    maps: list[NDArray[Any]] = []
+    for cell in np.ravel(cells):
+        fields = getattr(cell, "dtype", np.dtype(np.uint8)).names or ()
+        segmentation = np.ravel(cell["Segmentation"])[0] if "Segmentation" in fields and cell.size else None
+        if not isinstance(segmentation, np.ndarray) or not _is_matrix(segmentation):
+            raise DataError(f"labels {path} hold a groundTruth without a Segmentation: they are no BSDS labels")
+        maps.append(segmentation)
+    if not maps:
+        raise DataError(f"labels {path} hold an empty groundTruth: not one annotator")
+    return maps
+
+
+# ------------------------------------------------------------------------------------------------ matching
+
+
+@dataclass(frozen=True)
+class LabelMatch:
+    """Which label files belong to which picture."""
+
+    paths: dict[str, list[Path]]  # picture name: its label files, one for each annotator
+    missing: list[str]  # pictures without labels
+    extra: list[str]  # label files without a picture, relative to the label folder
+
+    def describe(self) -> str:
+        """One line: how many pictures have labels, and what is missing or extra."""
+        total = len(self.paths) + len(self.missing)
+        line = f"labels for {len(self.paths)} of {total} pictures"
+        if self.missing:
+            line += f"; none for {_listed(self.missing, NAMED)}"
+        if self.extra:
+            line += f"; no picture for {_listed(self.extra, NAMED)}"
+        return line
+
+
+def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
+    """Find the label files of pictures by their stems.
+
+    A picture's label file has its relative path but for the suffix. Failing that: the same path in each of
+    several annotators' subfolders (`anna/x.png`, `ben/x.png`); the same bare stem, if no other has it;
+    and all three again with the picture's whole name (`x.jpg.png`) or the ending of a tool (`x_mask.png`).
+    The better match goes first, and a label file is given to one picture only.
+
+    Args:
+        names: picture names, relative to their folder, with `#page` where a file has several pages.
+        folder: the label folder, searched with its subfolders.
+    """
+    files = _label_files(folder)
+    pictures = {name: PurePosixPath(re.sub(r"#\d+$", "", name)) for name in names}
+    found = _match_pictures(list(dict.fromkeys(pictures.values())), files)
+    if not found:
+        picture, label = (names[0] if names else "none"), min(files, key=_natural)
+        raise DataError(
+            f"no label file in {folder} fits a picture by its stem: pictures are named like {picture}, "
+            f"labels like {label}"
+        )
+    taken = {file for matched in found.values() for file in matched}
+    return LabelMatch(
+        paths={
+            name: [folder / file for file in found[picture]] for name, picture in pictures.items() if picture in found
+        },
+        missing=sorted((name for name, picture in pictures.items() if picture not in found), key=_natural),
+        extra=sorted((str(file) for file in set(files) - taken), key=_natural),
+    )
+
+
+def _natural(name: object) -> Any:
+    return natural_order(str(name))
+
+
+def _label_files(folder: Path) -> list[PurePosixPath]:
+    """All label files under the folder, relative to it."""
+    if not folder.is_dir():
+        raise DataError(f"label folder {folder} is not there: give the folder that holds the label files")
+    inside = [PurePosixPath(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
+    inside = [file for file in inside if not any(part.startswith(".") for part in file.parts)]
+    files = [file for file in inside if file.suffix.lower() in LABEL_SUFFIXES]
+    if not files and any(file.suffix.lower() in LOSSY_SUFFIXES for file in inside):
+        raise DataError(f"label folder {folder} holds JPEGs, which change label values: save labels as PNG")
+    if not files:
+        kinds = " ".join(LABEL_SUFFIXES)
+        raise DataError(f"label folder {folder} holds no label file: known are {kinds}")
+    return sorted(files, key=_natural)
+
+
+def _match_pictures(
+    pictures: Sequence[PurePosixPath], files: Sequence[PurePosixPath]
+) -> dict[PurePosixPath, list[PurePosixPath]]:
+    lookups = _lookups(pictures, files)
+    found: dict[PurePosixPath, list[PurePosixPath]] = {}
+    owner: dict[PurePosixPath, PurePosixPath] = {}
+    for spell in (_spell_stem, _spell_name, _spell_tool):
+        for lookup in lookups:
+            free = {
+                picture: [file for key in spell(picture) for file in lookup(picture, key) if file not in owner]
+                for picture in pictures
+                if picture not in found
+            }
+            for picture, matched in free.items():
+                if matched:
+                    _check_claim(picture, matched, owner)
+                    found[picture] = sorted(matched, key=_natural)
+                    owner |= dict.fromkeys(matched, picture)
+    return found
+
+
+def _spell_stem(picture: PurePosixPath) -> list[PurePosixPath]:
+    return [picture.with_suffix("")]
+
+
+def _spell_name(picture: PurePosixPath) -> list[PurePosixPath]:
+    return [picture]
+
+
+def _spell_tool(picture: PurePosixPath) -> list[PurePosixPath]:
+    return [picture.with_name(picture.stem + ending) for ending in TOOL_ENDINGS]
+
+
+Lookup: TypeAlias = Callable[[PurePosixPath, PurePosixPath], list[PurePosixPath]]
+
+
+def _lookups(pictures: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) -> list[Lookup]:
+    """How label files are looked up for a picture and a spelling of its name, the best way first."""
+    by_path: dict[str, list[PurePosixPath]] = defaultdict(list)
+    by_annotator: dict[str, list[PurePosixPath]] = defaultdict(list)
+    by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for file in files:
+        bare = file.with_suffix("")
+        by_path[str(bare)].append(file)
+        by_annotator["/".join(bare.parts[1:])].append(file)
+        by_stem[bare.name].append(file)
+    stems = Counter(picture.stem for picture in pictures)
+    return [
+        lambda _, key: by_path.get(str(key), []),
+        lambda _, key: by_annotator.get(str(key), []),
+        lambda picture, key: by_stem.get(key.name, []) if stems[picture.stem] == 1 else [],
+    ]
+
+
+def _check_claim(
+    picture: PurePosixPath,
+    matched: Sequence[PurePosixPath],
+    owner: Mapping[PurePosixPath, PurePosixPath],
+) -> None:
+    """Hold that no file serves two pictures, and that several for one picture lie in several folders."""
+    for file in matched:
+        if file in owner:
+            raise DataError(
+                f"label file {file} fits two pictures, {owner[file]} and {picture}: name a label file after "
+                f"each in full, as in {picture.name}.png"
+            )
+    folders: dict[PurePosixPath, PurePosixPath] = {}
+    for file in matched:
+        if file.parent in folders:
+            raise DataError(
+                f"picture {picture} has two label files, {folders[file.parent]} and {file}: keep one, "
+                "or put each annotator's into a folder of its own"
+            )
+        folders[file.parent] = file
+
+
+def _listed(texts: Iterable[str], most: int = LISTED, total: int = 0) -> str:
+    """The first few, and how many more there are."""
+    texts = list(texts)
+    more = max(total, len(texts)) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")

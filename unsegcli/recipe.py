@@ -1,0 +1,66 @@
+"""What made a file: stage, revision, parameters and inputs as canonical JSON, and how two of them differ.
+
+An output whose recipe is unchanged need not be made again. Device, worker count, verbosity, output path and
+library versions do not belong here: they do not change the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+Recipe = dict[str, Any]
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def make_recipe(stage: str, revision: int, parameters: Iterable[Any], inputs: Mapping[str, str], **more: Any) -> Recipe:
+    """Put a recipe together.
+
+    Args:
+        stage: name of the stage; a baseline says so here.
+        revision: raised when the same parameters give other results.
+        parameters: dataclasses or mappings, merged into one flat table.
+        inputs: name to fingerprint or digest.
+        more: further entries, such as the method and its revision.
+    """
+    merged: dict[str, Any] = {}
+    for part in parameters:
+        merged |= asdict(part) if is_dataclass(part) and not isinstance(part, type) else dict(part)
+    recipe = {
+        "stage": stage,
+        "revision": revision,
+        "parameters": merged,
+        "inputs": dict(inputs),
+        **more,
+    }
+    plain: Recipe = json.loads(canonical(recipe))  # tuples become lists, as they will be when read back
+    return plain
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """SHA-256 of the canonical text, in hexadecimal."""
+    return hashlib.sha256(canonical(recipe).encode()).hexdigest()
+
+
+def listing_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """One digest for a list of (name, digest), such as the files of a folder."""
+    return hashlib.sha256(canonical([list(row) for row in rows]).encode()).hexdigest()
+
+
+def differing_keys(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
+    """Dotted keys at which two recipes differ, sorted: what to name when a file is replaced."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differing_keys(before, after, f"{prefix}{key}.")
+        elif before != after or (key in old) != (key in new):
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,231 @@
+"""`unseg cluster`: a category for every pixel. So far by the two k-means baselines, which learn nothing.
+
+`regions` clusters colour, texture and position of superpixels; `rgb` clusters blurred pixels and is the floor that
+every learned method must beat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store, talk
+from unsegcli.core.features import blurred_pixels, group_weights, region_features, standardise
+from unsegcli.core.kmeans import KMeans, assign, kmeans
+from unsegcli.errors import ConfigError, DataError
+from unsegcli.params import Cluster, Pictures
+from unsegcli.recipe import make_recipe
+from unsegcli.supply import (
+    Supply,
+    Window,
+    is_artifact,
+    supply_from_artifact,
+    supply_from_pictures,
+)
+from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
+
+REVISION = 1
+BASELINES = {"regions": "k-means on region features", "rgb": "k-means on blurred pixels"}
+MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
+LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
+
+
+def cluster(
+    inputs: Sequence[str | Path],
+    output: str | Path = "segmentation.h5",
+    params: Cluster | None = None,
+    pictures: Pictures | None = None,
+    *,
+    mask: str | Path | None = None,
+    images: str | Path | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Give every pixel one of `params.classes` clusters by k-means, without learning anything.
+
+    Args:
+        inputs: one artifact of kind superpixels or features; for `rgb` also pictures.
+        output: the segmentation to write.
+        params: features, number of clusters, starts and seed.
+        pictures: how pictures are read, where they are not in an artifact already.
+        mask: folder of masks of valid pixels; for pictures only.
+        images: folder where the pictures of an artifact without pixels lie now.
+        limit: the first so many pictures only.
+        workers: processes; 0 = one for each processor. The result is the same for any number.
+        force: replace a model, or a file that is not an artifact.
+        dry_run: only say what would be done.
+    """
+    params = params or Cluster()
+    _check(params)
+    supply, settings = _supply(inputs, params, pictures or Pictures(), mask, images, limit, Path(output))
+    recipe = make_recipe("cluster", REVISION, settings, supply.inputs, method=f"baseline: {BASELINES[params.features]}")
+    target = store.Target(output, "segmentation", recipe, force=force)
+    earlier = unchanged(target)
+    if earlier:
+        return earlier
+    supply = supply.opened(workers)
+    if dry_run:
+        trial = partial(_assign_window, params=params, fit=_untrained(supply, params))
+        talk.note(f"would write {target.path}: {estimate(supply, trial, workers)}")
+        return Outcome(target.path, len(supply.bad))
+    fit = _fit(supply, params, workers)
+    work = partial(_assign_window, params=params, fit=fit)
+    attributes = {"role": "clusters", "clusters": params.classes}
+    return sweep(target, supply, work, "clusters", attributes, workers, {"centres": fit.in_feature_units()})
+
+
+def _supply(
+    inputs: Sequence[str | Path],
+    params: Cluster,
+    pictures: Pictures,
+    mask: str | Path | None,
+    images: str | Path | None,
+    limit: int | None,
+    output: Path,
+) -> tuple[Supply, list[Any]]:
+    """The pictures to cluster, and the settings that belong into the recipe."""
+    artifacts = [path for path in inputs if is_artifact(path)]
+    if artifacts:
+        if len(inputs) > 1:
+            raise ConfigError(f"{artifacts[0]}: cluster takes one artifact at a time, {len(inputs)} inputs are given")
+        if mask is not None or pictures != Pictures():
+            raise ConfigError(
+                f"{artifacts[0]}: has its pixels already; options on reading pictures belong to `unseg superpixels`"
+            )
+        return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images)), [params]
+    if params.features != "rgb":
+        raise ConfigError(
+            f"{inputs[0]}: --features {params.features} needs superpixels; make them first with "
+            "`unseg superpixels`, or take --features rgb"
+        )
+    return supply_from_pictures(inputs, pictures, mask, limit, known_from=output), [params, pictures]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Centres of k-means, and how features are brought to the scale in which distances are taken."""
+
+    centres: NDArray[np.float64]  # (cluster, dimension), as scaled
+    mean: NDArray[np.float64]  # (dimension,)
+    deviation: NDArray[np.float64]  # (dimension,)
+    weights: NDArray[np.float32]  # (dimension,) how much each counts
+
+    def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The cluster of each row."""
+        return assign(standardise(features, self.mean, self.deviation, self.weights), self.centres)
+
+    def in_feature_units(self) -> NDArray[np.float64]:
+        """The centres as features, for people and for later use."""
+        return self.centres * self.deviation / self.weights + self.mean
+
+
+def _fit(supply: Supply, params: Cluster, workers: int) -> Fit:
+    """K-means on a sample of all windows."""
+    share = max(1, LARGEST_SAMPLE // max(1, len(supply.units)))
+    draw = partial(_draw, params=params, share=share)
+    drawn = list(gather(supply, draw, "sampling", workers))
+    points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))
+    weights = np.concatenate([areas for _, areas in drawn]) if drawn else np.zeros(0)
+    if not len(points):
+        raise DataError("no valid pixel was found in any picture: look at --nodata, --mask and --alpha")
+    scaling = _scaling(supply, params, points, weights)
+    fitted = kmeans(
+        standardise(points, *scaling),
+        params.classes,
+        seed=params.seed,
+        starts=params.starts,
+        iterations=params.iterations,
+        weights=weights,
+    )
+    live = int(np.count_nonzero(fitted.weights))
+    if live < params.classes:
+        talk.warn(f"the pictures have only {live} distinct features: the other clusters stay empty")
+    talk.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
+    return Fit(fitted.centres, *scaling)
+
+
+def _listed(fitted: KMeans) -> str:
+    return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
+
+
+def _scaling(
+    supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+    """Mean, deviation and weight of each dimension.
+
+    Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
+    """
+    dimensions = points.shape[1]
+    if params.features == "rgb" or supply.kind == "features":
+        return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
+    mean = np.average(points, axis=0, weights=areas)
+    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
+    return mean, deviation, group_weights(supply.reading.channels if supply.reading else 0)
+
+
+def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """A sample of the window's features, and the weight of each: pixels count alike, regions by their area."""
+    if params.features == "rgb":
+        features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
+        inside = np.arange(len(features)) if window.valid is None else np.flatnonzero(window.valid)
+        seed = int.from_bytes(hashlib.sha256(window.key.encode()).digest()[:8], "little")
+        random = np.random.default_rng([params.seed, seed])
+        taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
+        return features[taken], np.ones(len(taken))
+    regions, features = _regions_and_features(window)
+    areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
+    step = -(-len(features) // share) or 1
+    return features[::step], areas[::step]
+
+
+def _assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
+    """The label map of one window, encoded."""
+    dtype = np.uint8 if params.classes <= np.iinfo(np.uint8).max else np.uint16
+    void = np.iinfo(dtype).max
+    if params.features == "rgb":
+        pixels = blurred_pixels(window.pixels, params.blur, window.valid)
+        labels = fit.nearest(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape[:2]).astype(dtype)
+        if window.valid is not None:
+            labels[~window.valid] = void
+    else:
+        regions, features = _regions_and_features(window)
+        # Regions that are -1 take the last entry.
+        labels = np.append(fit.nearest(features), void).astype(dtype)[regions]
+    return Result({"segmentation": store.encode(labels)}, {})
+
+
+def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    if window.regions is None:
+        raise ValueError("the window has no superpixels")
+    void = np.iinfo(window.regions.dtype).max
+    regions = np.where(window.regions == void, -1, window.regions).astype(np.int32)
+    if window.features is not None:
+        return regions, window.features
+    return regions, region_features(window.pixels, regions)
+
+
+def _untrained(supply: Supply, params: Cluster) -> Fit:
+    """Centres of the right shape, to measure how long assigning takes."""
+    windows = supply.units[0].windows()
+    drawn, _ = _draw(windows[0], params, share=params.classes)
+    dimensions = drawn.shape[1]
+    ones = np.ones(dimensions, np.float32)
+    return Fit(np.zeros((params.classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
+
+
+def _check(params: Cluster) -> None:
+    if params.features not in BASELINES:
+        raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
+    if not 1 <= params.classes <= MOST_CLASSES:
+        raise ConfigError(f"--classes {params.classes}: must be from 1 to {MOST_CLASSES}")
+    if params.samples < 1 or params.starts < 1 or params.iterations < 1 or params.blur < 0:
+        raise ConfigError("--samples and --starts must be at least 1, and --blur not below 0")

@@ -1,0 +1,110 @@
+"""`unseg superpixels`: pictures -> superpixels, the first artifact of most pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store, talk
+from unsegcli.errors import ConfigError
+from unsegcli.params import Pictures, Superpixels
+from unsegcli.recipe import make_recipe
+from unsegcli.supply import Window, supply_from_pictures
+from unsegcli.sweep import Outcome, Result, estimate, sweep, unchanged
+
+REVISION = 1
+
+# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
+# numbered from 0, with -1 where no pixel is valid.
+Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
+
+
+def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
+    from unsegcli.core.slic import slic
+
+    return slic(pixels, valid, aim, params.compactness)
+
+
+def _felzenszwalb(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
+) -> NDArray[Any]:
+    from unsegcli.core.felzenszwalb import felzenszwalb
+
+    return felzenszwalb(pixels, valid, aim)
+
+
+# A faster engine is one more line here; only the worker that runs it imports it.
+ALGORITHMS: dict[str, Algorithm] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
+
+
+def superpixels(
+    inputs: Sequence[str | Path],
+    output: str | Path = "superpixels.h5",
+    params: Superpixels | None = None,
+    pictures: Pictures | None = None,
+    *,
+    mask: str | Path | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Cut every picture into superpixels and write them, with the working pixels, to one artifact.
+
+    Args:
+        inputs: folders, files, globs or lists of pictures.
+        output: the artifact to write.
+        params: what superpixels are wanted.
+        pictures: how pictures are read.
+        mask: folder of masks; a pixel that is zero there belongs to no superpixel.
+        limit: the first so many picture files only.
+        workers: processes; 0 = one for each processor. The result is the same for any number.
+        force: replace a model, or a file that is not an artifact.
+        dry_run: only say what would be done.
+    """
+    params, pictures = params or Superpixels(), pictures or Pictures()
+    _check(params)
+    supply = supply_from_pictures(inputs, pictures, mask, limit, known_from=Path(output))
+    recipe = make_recipe("superpixels", REVISION, [params, pictures], supply.inputs)
+    target = store.Target(output, "superpixels", recipe, force=force)
+    earlier = unchanged(target)
+    if earlier:
+        return earlier
+    supply = supply.opened(workers)
+    work = partial(cut_into_superpixels, params=params)
+    if dry_run:
+        talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+        return Outcome(target.path, len(supply.bad))
+    return sweep(target, supply, work, "superpixels", {}, workers)
+
+
+def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
+    """The superpixels of one window, encoded."""
+    height, width = window.box.height, window.box.width
+    aim = params.segments or max(1, round(height * width / params.pixels_per_segment))
+    regions = ALGORITHMS[params.algorithm](window.pixels, window.valid, min(aim, height * width), params)
+    count = int(regions.max()) + 1
+    datasets = {"superpixels": store.encode(with_void(regions, count))}
+    if params.pixels:
+        datasets["images"] = store.encode(window.pixels)
+    return Result(datasets, {"superpixels": count})
+
+
+def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
+    """A map with -1 as the smallest of uint16 and uint32 that has a maximum to spare for void."""
+    dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32
+    return regions.astype(dtype)  # -1 wraps around to the maximum
+
+
+def _check(params: Superpixels) -> None:
+    if params.algorithm not in ALGORITHMS:
+        raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
+    if params.segments < 0 or params.pixels_per_segment < 1:
+        raise ConfigError("--segments and --pixels-per-segment must be at least 1")
+    if not 0 < params.compactness < 1e6:
+        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 makes squares")

@@ -1,0 +1,91 @@
+"""Arrays as HDF5 chunks: shuffle, gzip and fletcher32 applied by us, so that worker processes can do it.
+
+The result is exactly what the HDF5 library itself would read and write; no file is touched here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+WHOLE_UP_TO = 4_000_000  # pixels; larger maps are tiled so that a part can be read alone
+TILE = 512
+GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An array ready to be written: its chunks, each with its place, and a digest of its content."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    chunk_shape: tuple[int, ...]
+    chunks: tuple[tuple[tuple[int, ...], bytes], ...]
+    digest: bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size on disk, without the headers."""
+        return sum(len(chunk) for _, chunk in self.chunks)
+
+
+def encode(array: NDArray[Any]) -> Encoded:
+    """Compress an array of at least one element."""
+    array = little_endian(array)
+    chunk_shape = chunk_shape_of(array.shape)
+    starts = [range(0, side, step) for side, step in zip(array.shape, chunk_shape, strict=True)]
+    chunks = tuple((offset, _compress(_tile(array, offset, chunk_shape))) for offset in itertools.product(*starts))
+    return Encoded(array.dtype.str, array.shape, chunk_shape, chunks, array_digest(array))
+
+
+def little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in memory order and byte order of the file."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+
+
+def chunk_shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The whole map up to 4 megapixels, tiles of 512 x 512 above."""
+    if len(shape) < 2 or shape[0] * shape[1] <= WHOLE_UP_TO:
+        return shape
+    return (min(TILE, shape[0]), min(TILE, shape[1]), *shape[2:])
+
+
+def array_digest(array: NDArray[Any]) -> bytes:
+    """SHA-256 over type, shape and values, independent of compression."""
+    array = little_endian(array)
+    head = f"{array.dtype.str} {array.shape}".encode()
+    # A view as bytes needs at least one axis and one element.
+    body = hashlib.sha256(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return hashlib.sha256(head + b"\0" + body.digest()).digest()
+
+
+def checksum_holds(stored: bytes) -> bool:
+    """Whether a stored chunk ends with the fletcher32 checksum of what stands before it."""
+    body = stored[:-4]
+    return stored[-4:] == _fletcher32(body)
+
+
+def _tile(array: NDArray[Any], offset: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+    part = array[tuple(slice(start, start + side) for start, side in zip(offset, shape, strict=True))]
+    if part.shape == shape:
+        return part
+    padding = [(0, full - have) for full, have in zip(shape, part.shape, strict=True)]
+    return np.pad(part, padding)  # chunks at the border are stored at full size
+
+
+def _compress(part: NDArray[Any]) -> bytes:
+    values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+    if part.dtype.itemsize > 1:
+        values = np.ascontiguousarray(values.reshape(-1, part.dtype.itemsize).T)
+    body = bytes(imagecodecs.deflate_encode(values.tobytes(), level=GZIP_LEVEL))
+    return body + _fletcher32(body)
+
+
+def _fletcher32(body: bytes) -> bytes:
+    return int(imagecodecs.h5checksum_fletcher32(body)).to_bytes(4, "little")

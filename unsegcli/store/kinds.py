@@ -1,0 +1,147 @@
+"""The kinds of artifact and their datasets, as one table: what docs/format.md says is checked against it.
+
+Nothing here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FORMAT = "unseg"
+ROLES = ("clusters", "classes", "mask", "proposal")
+ANY_NUMBER = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset, or one group of datasets that are alike."""
+
+    types: str  # numpy names of the allowed types, or "text" (UTF-8 of fixed length)
+    axes: tuple[str, ...]  # names; height and width are those of the window's box; ... = any number of axes
+    about: str
+    per: Literal["file", "window", "entry"] = "file"  # one dataset, or a group with one for each window or name
+    required: bool = True
+    hint: bool = False  # says where things lie on this machine: not part of the fingerprint
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of artifact."""
+
+    version: int
+    about: str
+    fields: dict[str, Field]
+    attributes: dict[str, type] = field(default_factory=dict)  # beside those that every artifact has
+    private: bool = False
+
+
+SOURCES = {
+    "sources/name": Field("text", ("source",), "path of the picture below the folder given; `#2` = second page"),
+    "sources/path": Field("text", ("source",), "path relative to the artifact", hint=True),
+    "sources/page": Field("int32", ("source",), "page of the file, from 0"),
+    "sources/digest": Field("text", ("source",), "SHA-256 of the file"),
+    "sources/bytes": Field("int64", ("source",), "size of the file"),
+    "sources/modified": Field("int64", ("source",), "time of the last change, nanoseconds", hint=True),
+    "sources/size": Field("int32", ("source", "2"), "height and width of the picture as shown"),
+    "sources/orientation": Field("uint8", ("source",), "EXIF orientation that was undone, 1 to 8"),
+    "sources/bands": Field("int32", ("source",), "bands in the file"),
+    "sources/scaling": Field("float64", ("source", "band", "2"), "values mapped to 0 and 255"),
+}
+WINDOWS = {
+    "windows/source": Field("int32", ("window",), "row of the source"),
+    "windows/box": Field("int32", ("window", "4"), "top, left, height, width in the working picture"),
+    "windows/grid": Field("int32", ("window", "2"), "height and width of the whole working picture"),
+}
+SKIPPED = {
+    "skipped/name": Field("text", ("skipped",), "a picture that could not be read"),
+    "skipped/reason": Field("text", ("skipped",), "why"),
+}
+SUPERPIXEL_MAPS = {
+    "superpixels": Field(
+        "uint16 uint32", ("height", "width"), "superpixel of each pixel, from 0; the maximum = void", "window"
+    ),
+    "windows/superpixels": Field("int64", ("window",), "how many superpixels"),
+}
+
+KINDS: dict[str, Kind] = {
+    "superpixels": Kind(
+        1,
+        "pictures cut into superpixels",
+        SOURCES
+        | WINDOWS
+        | SKIPPED
+        | SUPERPIXEL_MAPS
+        | {"images": Field("uint8", ("height", "width", "band"), "working pixels", "window", required=False)},
+        {"reading": str},
+    ),
+    "features": Kind(
+        1,
+        "a vector for each superpixel",
+        SOURCES
+        | WINDOWS
+        | SKIPPED
+        | SUPERPIXEL_MAPS
+        | {"features": Field("float32", ("superpixel", "dimension"), "vector of each superpixel", "window")},
+        {"reading": str},
+    ),
+    "model": Kind(
+        1,
+        "a trained network",
+        {
+            "weights": Field(ANY_NUMBER, ("...",), "one for each entry of the state dictionary", "entry"),
+            "history": Field("float64", ("step",), "one for each recorded quantity", "entry", required=False),
+        },
+        {"method": str, "config": str, "reading": str, "bfloat16": str},
+    ),
+    "segmentation": Kind(
+        1,
+        "a category for each pixel",
+        SOURCES
+        | WINDOWS
+        | SKIPPED
+        | {
+            "segmentation": Field(
+                "uint8 uint16", ("height", "width"), "category of each pixel; the maximum = void", "window"
+            ),
+            "confidence": Field("float16 float32", ("height", "width"), "0 to 1", "window", required=False),
+            "windows/confidence": Field("float32", ("window",), "0 to 1", required=False),
+            "centres": Field("float64", ("cluster", "dimension"), "centres of k-means", required=False),
+        },
+        {"role": str, "clusters": int, "reading": str},
+    ),
+    "metrics": Kind(
+        1,
+        "scores",
+        {
+            "scores": Field("uint8", ("byte",), "the scores as JSON in UTF-8"),
+            "matrix": Field("int64", ("cluster", "class"), "pixels by cluster and class", required=False),
+        },
+    ),
+    "checkpoint": Kind(
+        1,
+        "an unfinished training run",
+        {"state": Field(ANY_NUMBER, ("...",), "everything that resuming needs", "entry")},
+        {"progress": str},
+        private=True,
+    ),
+}
+
+COMMON_ATTRIBUTES = {
+    "format": "always `unseg`",
+    "kind": "one of the kinds below",
+    "kind-version": "version of the kind, an integer",
+    "recipe": "canonical JSON of stage, revision, parameters and inputs",
+    "fingerprint": "SHA-256 over kind, attributes and datasets",
+    "made-by": "program and version",
+    "created": "date and time, UTC",
+    "command": "the command as typed",
+    "seconds": "time taken by the run that finished the file",
+    "environment": "JSON of versions and machine",
+    "inputs": "JSON: where the inputs lay, relative to the artifact, and their fingerprints",
+}
+
+
+def window_name(index: int) -> str:
+    """Name of a window's dataset within its group."""
+    return f"{index:06d}"

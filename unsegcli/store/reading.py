@@ -1,0 +1,308 @@
+"""Reading artifacts: every link, filter, type and shape is checked before a value is believed.
+
+Nothing is ever written here, and nothing that is read can run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ArtifactError
+from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, Field, Kind, window_name
+
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+LARGEST_RATIO = 1100  # deflate cannot do better than 1032:1, so a file that promises more is a bomb
+SMALL = 1 << 20  # bytes that are read whatever the file promises
+# (kind, version) -> brings an older file, held in memory, to the next version
+UPGRADES: dict[tuple[str, int], Callable[[h5py.File], None]] = {}
+
+
+class Artifact:
+    """An open artifact; use `open_artifact`."""
+
+    def __init__(self, path: Path, file: h5py.File, kind_name: str) -> None:
+        self.path = path
+        self.kind = kind_name
+        self._file = file
+        self._spec: Kind = KINDS[kind_name]
+        self.about = {name: self._attribute(name) for name in COMMON_ATTRIBUTES}
+        self.attributes = {name: self._attribute(name, type_) for name, type_ in self._spec.attributes.items()}
+        self.recipe: dict[str, Any] = self._json("recipe")
+        self.inputs: dict[str, Any] = self._json("inputs")
+        self.environment: dict[str, Any] = self._json("environment")
+        self.fingerprint = str(self.about["fingerprint"])
+        self._check_members()
+        self._lengths: dict[str, int] = {}
+        self._tables: dict[str, Any] = {}
+
+    # -- what is there -------------------------------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        """Whether the (optional) field is there."""
+        return name in self._file
+
+    @property
+    def window_count(self) -> int:
+        """How many windows the artifact has."""
+        return len(self.table("windows/source"))
+
+    def entries(self, name: str) -> list[str]:
+        """Names of the datasets in a group with one for each entry."""
+        return sorted(self._file[name]) if self.has(name) else []
+
+    def field_names(self) -> list[str]:
+        """The fields that are there, in the order of the KINDS table."""
+        return [name for name in self._spec.fields if self.has(name)]
+
+    def sizes(self, name: str) -> tuple[int, int, int]:
+        """Datasets, bytes in memory and bytes on disk of a field."""
+        found = self._file[name]
+        datasets = list(found.values()) if isinstance(found, h5py.Group) else [found]
+        return len(datasets), sum(d.nbytes for d in datasets), sum(d.id.get_storage_size() for d in datasets)
+
+    # -- values --------------------------------------------------------------------------------------------
+
+    def table(self, name: str) -> Any:
+        """A dataset that the file has once: an array, or a list of strings. Read once, then remembered."""
+        if name not in self._tables:
+            self._tables[name] = self._read(name, self._field(name, "file"))
+        return self._tables[name]
+
+    def read(self, name: str, index: int) -> NDArray[Any]:
+        """The dataset of one window, such as `read("superpixels", 3)`."""
+        return cast(NDArray[Any], self._read(f"{name}/{window_name(index)}", self._field(name, "window"), index))
+
+    def entry(self, name: str, key: str) -> NDArray[Any]:
+        """The dataset of one entry, such as a weight."""
+        return cast(NDArray[Any], self._read(f"{name}/{key}", self._field(name, "entry")))
+
+    def digest(self, name: str, index: int) -> bytes:
+        """The digest that was stored for one window's dataset."""
+        rows = self.window_digests(name)
+        return bytes(rows[index])
+
+    def window_digests(self, name: str) -> NDArray[np.uint8]:
+        """Digests of a field that has one dataset for each window: (window, 32)."""
+        key = f"digests/{name}"
+        if key not in self._tables:
+            self._tables[key] = self._read(key, Field("uint8", ("window", "32"), ""))
+        return cast("NDArray[np.uint8]", self._tables[key])
+
+    # -- checks --------------------------------------------------------------------------------------------
+
+    def _fail(self, what: str) -> ArtifactError:
+        return ArtifactError(f"{self.path}: {what}; make it again from its inputs")
+
+    def _attribute(self, name: str, type_: type | None = None) -> Any:
+        if name not in self._file.attrs:
+            raise self._fail(f"the attribute {name} is missing")
+        value = self._file.attrs[name]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if type_ is not None and not isinstance(value, type_):
+            raise self._fail(f"the attribute {name} should be of type {type_.__name__}")
+        return value
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self.about[name])
+        except (TypeError, ValueError):
+            value = None
+        if not isinstance(value, dict):
+            raise self._fail(f"the attribute {name} is not a JSON object")
+        return value
+
+    def _field(self, name: str, per: str) -> Field:
+        found = self._spec.fields.get(name)
+        if found is None or found.per != per:
+            raise KeyError(f"{self.kind} has no field {name!r} for each {per}")
+        return found
+
+    def _check_members(self) -> None:
+        """Refuse names that the kind does not have, links that lead elsewhere, and missing fields."""
+        allowed = set(self._spec.fields)
+        per_window = {name for name, spec in self._spec.fields.items() if spec.per == "window"}
+        allowed |= {f"digests/{name}" for name in per_window}
+        for name in self._file:
+            _require_hard_link(self._file, name, self.path)
+            if any(key.startswith(f"{name}/") for key in allowed):
+                for inner in self._file[name]:
+                    _require_hard_link(self._file[name], inner, self.path)
+                    if f"{name}/{inner}" not in allowed:
+                        raise self._fail(f"{name}/{inner} does not belong into a file of kind {self.kind}")
+            elif name not in allowed:
+                raise self._fail(f"{name} does not belong into a file of kind {self.kind}")
+        for name, spec in self._spec.fields.items():
+            if spec.required and name not in self._file:
+                raise self._fail(f"{name} is missing")
+            if name in self._file and (spec.per == "file") is isinstance(self._file[name], h5py.Group):
+                raise self._fail(f"{name} should be a {'dataset' if spec.per == 'file' else 'group'}")
+
+    def _read(self, path: str, spec: Field, window: int | None = None) -> Any:
+        if path not in self._file:
+            raise self._fail(f"{path} is missing")
+        parent, _, name = path.rpartition("/")
+        _require_hard_link(self._file[parent] if parent else self._file, name, self.path)
+        dataset = self._file[path]
+        self._check_dataset(path, dataset, spec, window)
+        try:
+            values = dataset[...]
+        except (OSError, RuntimeError) as error:
+            raise self._fail(f"{path} cannot be read, the file is damaged ({_first_line(error)})") from error
+        if spec.types == "text":
+            return [row.decode("utf-8", errors="replace") for row in values]
+        return values
+
+    def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:
+        if not isinstance(dataset, h5py.Dataset):
+            raise self._fail(f"{path} should be a dataset")
+        _require_own_storage(dataset, self.path)
+        if spec.types == "text":
+            if dataset.dtype.kind != "S":
+                raise self._fail(f"{path} should hold text of fixed length")
+        elif dataset.dtype.name not in spec.types.split():
+            raise self._fail(f"{path} is of type {dataset.dtype.name}, not one of: {spec.types}")
+        if dataset.nbytes > SMALL + LARGEST_RATIO * dataset.id.get_storage_size():
+            raise self._fail(f"{path} promises {dataset.nbytes:,} bytes, more than its stored size can hold")
+        if spec.axes != ("...",):
+            self._check_shape(path, dataset.shape, spec, window)
+
+    def _check_shape(self, path: str, shape: tuple[int, ...], spec: Field, window: int | None) -> None:
+        if len(shape) != len(spec.axes):
+            raise self._fail(f"{path} has {len(shape)} axes instead of ({', '.join(spec.axes)})")
+        for axis, length in zip(spec.axes, shape, strict=True):
+            expected = self._length(axis, length, window)
+            if length != expected:
+                raise self._fail(f"{path} is {length} long on the axis {axis}, not {expected}")
+
+    def _length(self, axis: str, found: int, window: int | None) -> int:
+        """How long an axis must be: by its name, by the window, or as long as where it was met first."""
+        if axis.isdigit():
+            return int(axis)
+        if window is not None and axis in ("height", "width"):
+            return int(self.table("windows/box")[window][2 if axis == "height" else 3])
+        if window is not None and axis == "superpixel":
+            return int(self.table("windows/superpixels")[window])
+        if axis == "step":
+            return found  # quantities are recorded at intervals of their own
+        return self._lengths.setdefault(axis, found)
+
+
+@contextmanager
+def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
+    """Open an artifact for reading.
+
+    Args:
+        path: the file.
+        kinds: kinds that will do; none = any.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        name, version = _kind_and_version(path, file)
+        if kinds and name not in kinds:
+            raise ArtifactError(f"{path}: is of kind {name}, but {' or '.join(kinds)} is needed here")
+        if version < KINDS[name].version:
+            with _upgraded(path, name, version) as newer:
+                yield _artifact(path, newer, name)
+        else:
+            yield _artifact(path, file, name)
+
+
+def _artifact(path: Path, file: h5py.File, name: str) -> Artifact:
+    try:
+        return Artifact(path, file, name)
+    except (OSError, RuntimeError) as error:  # what h5py raises where the structure itself is damaged
+        raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again from its inputs") from error
+
+
+def kind_of(path: str | Path) -> str | None:
+    """The kind of a file, or None when it is not an artifact that this version can read."""
+    path = Path(path)
+    with contextlib.suppress(ArtifactError), _open(path) as file:
+        return _kind_and_version(path, file)[0]
+    return None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    if not path.exists():
+        raise ArtifactError(f"{path}: no such file")
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a folder, but an HDF5 file is needed here")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except PermissionError as error:
+        raise ArtifactError(f"{path}: may not be read, check its permissions") from error
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: is not an HDF5 file, or is truncated ({_first_line(error)}); make it again from its inputs"
+        ) from error
+    with file:
+        yield file
+
+
+def _kind_and_version(path: Path, file: h5py.File) -> tuple[str, int]:
+    if not _is_text(file.attrs.get("format"), FORMAT):
+        raise ArtifactError(f"{path}: is an HDF5 file, but not one that unseg wrote")
+    name, version = file.attrs.get("kind"), file.attrs.get("kind-version")
+    if not isinstance(name, str) or not isinstance(version, int | np.integer):
+        raise ArtifactError(f"{path}: its attributes kind and kind-version are broken; make it again")
+    if name not in KINDS or int(version) > KINDS[name].version:
+        raise ArtifactError(
+            f"{path}: was written by a newer unseg (kind {name}, version {version}): upgrade unseg to read it"
+        )
+    if int(version) < 1:
+        raise ArtifactError(f"{path}: kind {name} has no version {version}; make it again from its inputs")
+    return name, int(version)
+
+
+@contextmanager
+def _upgraded(path: Path, name: str, version: int) -> Iterator[h5py.File]:
+    """A copy in memory, brought to the present version step by step."""
+    with h5py.File.in_memory(path.read_bytes()) as copy:
+        for step in range(version, KINDS[name].version):
+            upgrade = UPGRADES.get((name, step))
+            if upgrade is None:
+                raise ArtifactError(f"{path}: {name} of version {step} can no longer be read; make it again")
+            upgrade(copy)
+            copy.attrs["kind-version"] = step + 1
+        yield copy
+
+
+def _is_text(value: Any, wanted: str) -> bool:
+    return isinstance(value, str) and value == wanted
+
+
+def _require_hard_link(group: Any, name: str, path: Path) -> None:
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise ArtifactError(f"{path}: {name} is a link into another file ({link.filename}), which is refused")
+    if isinstance(link, h5py.SoftLink):
+        raise ArtifactError(f"{path}: {name} is a soft link, which is refused")
+
+
+def _require_own_storage(dataset: h5py.Dataset, path: Path) -> None:
+    properties = dataset.id.get_create_plist()
+    if dataset.is_virtual:
+        raise ArtifactError(f"{path}: {dataset.name} is a virtual dataset over other files, which is refused")
+    if properties.get_external_count():
+        raise ArtifactError(f"{path}: {dataset.name} keeps its values in another file, which is refused")
+    used = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
+    if used - FILTERS:
+        raise ArtifactError(
+            f"{path}: {dataset.name} needs the HDF5 filter {min(used - FILTERS)}; "
+            "only shuffle, gzip and fletcher32 are read"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

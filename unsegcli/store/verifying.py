@@ -1,0 +1,126 @@
+"""Every invariant of an artifact, checked against its values: what `unseg inspect --verify` runs.
+
+It only reads, and reports all problems instead of stopping at the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.geometry import Box, cores
+from unsegcli.errors import ArtifactError
+from unsegcli.recipe import canonical
+from unsegcli.store.chunks import array_digest
+from unsegcli.store.kinds import KINDS, ROLES, window_name
+from unsegcli.store.reading import Artifact
+from unsegcli.store.writing import fingerprint_of, table_array
+
+
+def problems_of(artifact: Artifact, step: Callable[[], object] = lambda: None) -> list[str]:
+    """All broken invariants, one line each; empty when the artifact is sound.
+
+    Args:
+        artifact: an open artifact.
+        step: called after each dataset, for a progress bar.
+    """
+    found = list(_unreadable_and_digests(artifact, step))
+    if found:
+        return found  # values that are not those written cannot tell anything more
+    if canonical(artifact.recipe) != artifact.about["recipe"]:
+        found.append("the recipe is not in its canonical form")
+    if artifact.has("windows/source"):
+        found += _window_problems(artifact)
+    found += _value_problems(artifact)
+    return found
+
+
+def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> Iterator[str]:
+    digests: dict[str, bytes] = {}
+    for name in artifact.field_names():
+        per = KINDS[artifact.kind].fields[name].per
+        try:
+            if per == "window":
+                expected = artifact.window_digests(name)
+                for index in range(artifact.window_count):
+                    digest = array_digest(artifact.read(name, index))
+                    if digest != bytes(expected[index]):
+                        yield f"{name}/{window_name(index)} is not what was written: its digest differs"
+                    digests[f"{name}/{window_name(index)}"] = digest
+                    step()
+            elif per == "entry":
+                for key in artifact.entries(name):
+                    digests[f"{name}/{key}"] = array_digest(artifact.entry(name, key))
+                    step()
+            else:
+                digests[name] = array_digest(table_array(artifact.table(name)))
+                step()
+        except ArtifactError as error:
+            yield str(error)
+            return
+    if fingerprint_of(artifact.kind, artifact.attributes, digests) != artifact.fingerprint:
+        yield "the fingerprint does not belong to this content"
+
+
+def _window_problems(artifact: Artifact) -> Iterator[str]:
+    sources, boxes, grids = (artifact.table(f"windows/{name}") for name in ("source", "box", "grid"))
+    count = len(artifact.table("sources/name"))
+    if len(sources) and (sources.min() < 0 or sources.max() >= count):
+        yield f"windows/source names a source that is not among the {count}"
+        return
+    for index, ((top, left, height, width), (rows, columns)) in enumerate(zip(boxes, grids, strict=True)):
+        if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
+            yield f"window {index} reaches beyond its working picture"
+            return
+    for source in np.unique(sources):
+        members = np.flatnonzero(sources == source)
+        rows, columns = grids[members[0]]
+        covered = sum(core.height * core.width for core in cores([Box(*map(int, boxes[i])) for i in members]))
+        if (grids[members] != grids[members[0]]).any() or covered != rows * columns:
+            yield f"the windows of source {source} do not cover its picture exactly"
+
+
+def _value_problems(artifact: Artifact) -> Iterator[str]:
+    checks: dict[str, Callable[[Artifact, int], str | None]] = {
+        "superpixels": _superpixel_problem,
+        "segmentation": _segmentation_problem,
+        "features": _feature_problem,
+    }
+    if artifact.kind == "segmentation" and artifact.attributes["role"] not in ROLES:
+        yield f"the role {artifact.attributes['role']!r} is not one of: {', '.join(ROLES)}"
+    for name, check in checks.items():
+        for index in range(artifact.window_count if artifact.has(name) else 0):
+            problem = check(artifact, index)
+            if problem:
+                yield f"{name}/{window_name(index)} {problem}"
+
+
+def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
+    from unsegcli.core.regions import is_connected
+
+    regions = artifact.read("superpixels", index)
+    void = np.iinfo(regions.dtype).max
+    count = int(artifact.table("windows/superpixels")[index])
+    used = np.unique(regions)
+    if not np.array_equal(used[used != void], np.arange(count)):
+        return f"is not numbered from 0 to {count - 1} without a gap"
+    return None if is_connected(_signed(regions, void)) else "has a superpixel of several pieces"
+
+
+def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
+    labels = artifact.read("segmentation", index)
+    void = np.iinfo(labels.dtype).max
+    inside = labels[labels != void]
+    clusters = artifact.attributes["clusters"]
+    return f"has a category beyond {clusters - 1}" if inside.size and inside.max() >= clusters else None
+
+
+def _feature_problem(artifact: Artifact, index: int) -> str | None:
+    return None if np.isfinite(artifact.read("features", index)).all() else "has values that are not finite"
+
+
+def _signed(regions: NDArray[Any], void: int) -> NDArray[np.int64]:
+    return np.where(regions == void, -1, regions.astype(np.int64))

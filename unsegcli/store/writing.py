@@ -1,0 +1,416 @@
+"""Writing artifacts whole or not at all.
+
+Results are first kept as shards in `OUTPUT.partial/`, each renamed into place, so that a killed run goes on where
+it was. At the end the shards are assembled into one file, checked, stamped and renamed: a file that exists is
+complete. Nothing is ever written into an existing artifact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import talk
+from unsegcli._version import __version__
+from unsegcli.errors import ArtifactError
+from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
+from unsegcli.store.chunks import (
+    GZIP_LEVEL,
+    Encoded,
+    array_digest,
+    checksum_holds,
+    chunk_shape_of,
+    little_endian,
+)
+from unsegcli.store.kinds import FORMAT, KINDS, window_name
+from unsegcli.store.reading import open_artifact
+
+LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
+SHARD_BYTES = 32_000_000
+SHARD_SECONDS = 10.0
+COMMAND_LENGTH = 4000  # a shell may expand a glob to more than an attribute holds
+LIBRARIES = ("numpy", "scipy", "scikit-image", "h5py", "imagecodecs", "torch", "torchvision")
+
+
+class Finished(NamedTuple):
+    """What an unchanged output says about the run that made it."""
+
+    skipped: int
+
+
+class Target:
+    """The file that a stage is about to make."""
+
+    def __init__(self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False) -> None:
+        """Decide on nothing yet.
+
+        Args:
+            path: the file to make.
+            kind: its kind.
+            recipe: what makes it; the same recipe means the same content.
+            force: replace a model, or a file that unseg did not make.
+        """
+        self.path = Path(path)
+        self.kind = kind
+        self.recipe = recipe
+        self.force = force
+        self.partial = self.path.with_name(self.path.name + ".partial")
+
+    def finished(self) -> Finished | None:
+        """The existing output if its recipe is this one; else None. Refuses what must not be replaced."""
+        if not self.path.exists():
+            return None
+        try:
+            with open_artifact(self.path) as old:
+                if old.kind == self.kind and recipe_digest(old.recipe) == recipe_digest(self.recipe):
+                    talk.note(f"{self.path} is up to date: nothing to do")
+                    return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
+                kind, changed = old.kind, differing_keys(old.recipe, self.recipe)
+        except ArtifactError as error:
+            self._refuse_unless_forced(f"is not an artifact that can be read ({error})")
+            return None
+        if kind != self.kind:
+            self._refuse_unless_forced(f"is of kind {kind}, and {self.kind} is to be written")
+        elif kind in ("model", "checkpoint"):
+            self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
+        talk.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
+        return None
+
+    def _refuse_unless_forced(self, why: str) -> None:
+        if self.path.is_dir():
+            raise ArtifactError(f"{self.path}: is a folder; name a file with -o")
+        if not self.force:
+            raise ArtifactError(f"{self.path}: {why}; take another name with -o, or replace it with --force")
+        talk.note(f"{self.path} {why}; it will be replaced, as --force says")
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """Hold the lock on the partial folder and go on from the shards that are there."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(self.partial, self.path):
+            self._prepare_partial()
+            writer = Writer(self)
+            try:
+                yield writer
+            except BaseException:
+                writer.keep_or_clear()
+                raise
+
+    def _prepare_partial(self) -> None:
+        marker = self.partial / "recipe.json"
+        wanted = canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
+        if marker.exists():
+            found = marker.read_text()
+            if found == wanted:
+                return
+            old = json.loads(found).get("recipe", {})
+            keys = ", ".join(differing_keys(old, self.recipe)) or "the format's version"
+            talk.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
+        for old_file in self.partial.iterdir():
+            if old_file.name != "lock":
+                if old_file.suffix not in (".h5", ".json", ".tmp"):
+                    raise ArtifactError(f"{self.partial}: holds {old_file.name}, which is not ours; move it away")
+                old_file.unlink()
+        _write_text_atomically(marker, wanted)
+
+
+class Writer:
+    """Takes results one unit (one source picture) after another, in order.
+
+    `notes` holds what the stage said about each finished unit, also of an earlier, interrupted run: its length
+    is the number of units that need not be computed again.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.notes: list[Any] = []
+        self._shards: list[Path] = []
+        self._pending: list[tuple[list[dict[str, Encoded]], Any]] = []
+        self._pending_bytes = 0
+        self._started = self._last_shard = time.monotonic()
+        self._collect_shards()
+
+    def _collect_shards(self) -> None:
+        """Take the shards that follow each other from 0; anything after a gap is of no use."""
+        for path in sorted(self.target.partial.glob("shard-*.h5")):
+            first = int(path.stem.removeprefix("shard-"))
+            if first != len(self.notes):
+                path.unlink()
+                continue
+            with h5py.File(path, "r") as shard:
+                self.notes += json.loads(bytes(shard["notes"][...]))
+            self._shards.append(path)
+        if self.notes:
+            talk.note(f"going on after {len(self.notes)} pictures that an interrupted run finished")
+
+    def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
+        """Add one unit: the encoded datasets of each of its windows, and a JSON value to find in `notes`."""
+        self._pending.append(([dict(window) for window in windows], note))
+        self._pending_bytes += sum(part.stored_bytes for window in windows for part in window.values())
+        overdue = time.monotonic() - self._last_shard > SHARD_SECONDS
+        if self._pending_bytes > SHARD_BYTES or overdue:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        name = f"shard-{len(self.notes):09d}"
+        temporary = self.target.partial / f"{name}.tmp"
+        notes = [note for _, note in self._pending]
+        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as shard:
+            index = 0
+            for windows, _ in self._pending:
+                for window in windows:
+                    for field, encoded in window.items():
+                        part = _create(shard, f"{field}/{window_name(index)}", encoded)
+                        part.attrs["digest"] = np.frombuffer(encoded.digest, np.uint8)
+                    index += 1
+            shard.attrs["windows"] = index
+            shard["notes"] = np.frombuffer(canonical(notes).encode(), np.uint8)
+        path = temporary.with_suffix(".h5")
+        _rename_durably(temporary, path)
+        self._shards.append(path)
+        self.notes += notes
+        self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
+
+    def pending_notes(self) -> list[Any]:
+        """What was said about the units that are not in a shard yet."""
+        return [note for _, note in self._pending]
+
+    def keep_or_clear(self) -> None:
+        """After a failure: keep what is done for the next run, or leave nothing behind if nothing is."""
+        with contextlib.suppress(OSError):  # the failure itself may be a full disk
+            self._flush()
+        if not self._shards:
+            _remove_partial(self.target.partial)
+
+    def finish(
+        self,
+        tables: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        entries: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+    ) -> None:
+        """Assemble the artifact, check it, stamp it and rename it into place.
+
+        Args:
+            tables: field name to array or list of strings, for fields that the file has once.
+            attributes: the kind's own attributes.
+            inputs: name to {"path", "fingerprint"}: where the inputs lay.
+            entries: field name to arrays by name, for fields with one dataset for each entry.
+        """
+        self._flush()
+        temporary = self.target.partial / "assembled.tmp"
+        temporary.unlink(missing_ok=True)
+        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+            lines = self._copy_shards(file)
+            for name, values in tables.items():
+                lines |= _write_table(file, name, values)
+            for group, arrays in (entries or {}).items():
+                file.require_group(group)
+                for key, values in arrays.items():
+                    lines |= _write_table(file, f"{group}/{key}", values)
+            fingerprint = fingerprint_of(self.target.kind, attributes, lines)
+            file.attrs.update(attributes)
+            self._stamp(file, fingerprint, inputs)
+        _check_assembled(temporary)
+        _rename_durably(temporary, self.target.path)
+        _remove_partial(self.target.partial)
+
+    def _copy_shards(self, file: h5py.File) -> dict[str, bytes]:
+        """Copy the compressed chunks as they are; return the digest of every dataset."""
+        per_window = [name for name, spec in KINDS[self.target.kind].fields.items() if spec.per == "window"]
+        digests: dict[str, list[NDArray[np.uint8]]] = {}
+        lines: dict[str, bytes] = {}
+        offset = 0
+        for path in self._shards:
+            with h5py.File(path, "r") as shard:
+                count = int(shard.attrs["windows"])
+                for name in (name for name in per_window if name in shard):
+                    for index in range(count):
+                        part = shard[f"{name}/{window_name(index)}"]
+                        place = f"{name}/{window_name(offset + index)}"
+                        _copy(part, file, place)
+                        digests.setdefault(name, []).append(part.attrs["digest"])
+                        lines[place] = bytes(part.attrs["digest"])
+                offset += count
+        for name in per_window:
+            if KINDS[self.target.kind].fields[name].required:
+                file.require_group(name)
+                digests.setdefault(name, [])
+        for name, rows in digests.items():
+            _write_table(file, f"digests/{name}", np.array(rows, np.uint8).reshape(-1, 32))
+        return lines
+
+    def _stamp(self, file: h5py.File, fingerprint: str, inputs: Mapping[str, Any]) -> None:
+        environment = _environment()
+        file.attrs["kind"] = self.target.kind
+        file.attrs["kind-version"] = KINDS[self.target.kind].version
+        file.attrs["recipe"] = canonical(self.target.recipe)
+        file.attrs["fingerprint"] = fingerprint
+        file.attrs["made-by"] = f"unseg {__version__}"
+        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        file.attrs["command"] = _command()
+        file.attrs["seconds"] = round(time.monotonic() - self._started, 3)
+        file.attrs["environment"] = canonical(environment)
+        file.attrs["inputs"] = canonical(dict(inputs))
+        file.flush()
+        file.attrs["format"] = FORMAT  # last: without it the file is nobody's
+
+
+def write_whole(
+    target: Target,
+    tables: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    windows: Sequence[Mapping[str, Encoded]] = (),
+    entries: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+) -> None:
+    """Write an artifact whose content is all at hand."""
+    with target.writing() as writer:
+        if windows and not writer.notes:
+            writer.append(windows, None)
+        writer.finish(tables, attributes, inputs, entries)
+
+
+def fingerprint_of(kind: str, attributes: Mapping[str, Any], digests: Mapping[str, bytes]) -> str:
+    """SHA-256 over kind, the kind's own attributes, and the digest of every dataset that is not a hint."""
+    hints = {name for name, spec in KINDS[kind].fields.items() if spec.hint}
+    whole = hashlib.sha256(f"{kind}\n{canonical(dict(attributes))}\n".encode())
+    for name in sorted(digests.keys() - hints):
+        whole.update(f"{name} {digests[name].hex()}\n".encode())
+    return whole.hexdigest()
+
+
+def table_array(values: Any) -> NDArray[Any]:
+    """A table as an array; strings become UTF-8 of fixed length."""
+    if isinstance(values, list) and (not values or isinstance(values[0], str)):
+        encoded = [value.encode("utf-8", errors="surrogateescape") for value in values]
+        return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1) or 1}")
+    return little_endian(np.asarray(values))
+
+
+def _write_table(file: h5py.File, name: str, values: Any) -> dict[str, bytes]:
+    array = table_array(values)
+    filters: dict[str, Any] = {}
+    if array.size and array.ndim:
+        filters = {
+            "chunks": chunk_shape_of(array.shape),
+            "shuffle": True,
+            "compression": "gzip",
+            "compression_opts": GZIP_LEVEL,
+            "fletcher32": True,
+        }
+    marked = array.astype(h5py.string_dtype("utf-8", array.dtype.itemsize)) if array.dtype.kind == "S" else array
+    file.create_dataset(name, data=marked, **filters)
+    return {name: array_digest(array)}
+
+
+def _create(file: h5py.File, name: str, encoded: Encoded) -> h5py.Dataset:
+    """Create a dataset from chunks that are compressed already."""
+    dataset = file.create_dataset(
+        name,
+        shape=encoded.shape,
+        dtype=encoded.dtype,
+        chunks=encoded.chunk_shape,
+        shuffle=True,
+        compression="gzip",
+        compression_opts=GZIP_LEVEL,
+        fletcher32=True,
+    )
+    for offset, chunk in encoded.chunks:
+        dataset.id.write_direct_chunk(offset, chunk)
+    return dataset
+
+
+def _copy(part: h5py.Dataset, file: h5py.File, name: str) -> None:
+    offsets = [part.id.get_chunk_info(number).chunk_offset for number in range(part.id.get_num_chunks())]
+    chunks = tuple((offset, part.id.read_direct_chunk(offset)[1]) for offset in offsets)
+    _create(file, name, Encoded(part.dtype.str, part.shape, part.chunks, chunks, b""))
+
+
+def _check_assembled(path: Path) -> None:
+    """Read back every compressed chunk and compare its checksum, before the file gets its name."""
+
+    def check(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks:
+            for number in range(item.id.get_num_chunks()):
+                offset = item.id.get_chunk_info(number).chunk_offset
+                if not checksum_holds(item.id.read_direct_chunk(offset)[1]):
+                    raise ArtifactError(f"{path}: {name} was not written correctly; check the disk and run again")
+
+    with h5py.File(path, "r") as file:
+        file.visititems(check)
+    with open_artifact(path):
+        pass
+
+
+@contextmanager
+def _lock(partial: Path, output: Path) -> Iterator[None]:
+    """Hold `partial/lock`; the system lets go of it when this process ends, however it ends."""
+    while True:
+        partial.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError), (partial / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArtifactError(
+                    f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+                ) from None
+            # The one before us may have removed the folder between our opening and our locking.
+            if (partial / "lock").exists() and os.path.samestat((partial / "lock").stat(), os.fstat(handle.fileno())):
+                yield
+                return
+
+
+def _remove_partial(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename_durably(temporary: Path, final: Path) -> None:
+    """Rename so that after a power cut there is the old file or the whole new one."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(final)
+
+
+def _write_text_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    _rename_durably(temporary, path)
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
+
+
+def _environment() -> dict[str, Any]:
+    versions = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "hdf5": h5py.version.hdf5_version,
+        **versions,
+    }
