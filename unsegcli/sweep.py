@@ -21,6 +21,7 @@ from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.supply import Supply, Unit, Window, relative_hints, source_tables
 
 PICTURES_FOR_ESTIMATE = 3
+PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
 
 
 class Outcome(NamedTuple):
@@ -67,7 +68,7 @@ def sweep(
         todo = supply.units[len(writer.notes) :]
         with talk.progress(len(supply.units), what) as bar:
             bar.update(len(writer.notes))
-            for windows, note in ordered_map(partial(_do, work), todo, workers, expected=len(todo)):
+            for windows, note in ordered_map(partial(_do, work), todo, _processes(todo, workers)):
                 writer.append(windows, note)
                 bar.update()
         notes = [*writer.notes, *writer.pending_notes()]
@@ -115,13 +116,14 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     """Try a few pictures, and say what all of them would take."""
     units = list(supply.units)
     tried = units[:: max(1, len(units) // PICTURES_FOR_ESTIMATE)][:PICTURES_FOR_ESTIMATE]
+    _do(work, tried[0])  # imports what the work needs, so that the clock does not see it
     started, stored = time.monotonic(), 0
     for windows, _ in map(partial(_do, work), tried):
         stored += sum(part.stored_bytes for window in windows for part in window.values())
     seconds = time.monotonic() - started
     pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
     share = sum(unit.source.height * unit.source.width for unit in units) / pixels
-    processes = workers or available_cores()
+    processes = _processes(units, workers)
     largest = max((u.source.height * u.source.width * max(1, u.source.bands) for u in units), default=0)
     return (
         f"{len(units)} pictures, about {seconds * share / processes:,.0f} s on {processes} processes, "
@@ -129,6 +131,12 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
         f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
         f"measured on {len(tried)} of them"
     )
+
+
+def _processes(units: Sequence[Unit], workers: int) -> int:
+    """As many as asked for, but none that would cost more to start than it saves."""
+    pixels = sum(unit.source.height * unit.source.width for unit in units)
+    return max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
@@ -161,7 +169,7 @@ def gather(supply: Supply, work: Callable[[Window], Any], what: str, workers: in
     """Run `work` on every window of every readable picture, in order, and store nothing."""
     units = supply.units
     with talk.progress(len(units), what) as bar:
-        for results in ordered_map(partial(_gather, work), units, workers, expected=len(units)):
+        for results in ordered_map(partial(_gather, work), units, _processes(units, workers)):
             bar.update()
             yield from results
 

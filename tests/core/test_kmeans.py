@@ -160,6 +160,14 @@ def test_ties_go_to_the_lowest_number() -> None:
     assert assign(np.zeros((0, 1)), centres).shape == (0,)
 
 
+def test_empty_clusters_move_to_the_farthest_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both far centres are empty at first; they move to 10 (distance 10 from 0) and then to 1.
+    monkeypatch.setattr("unsegcli.core.kmeans._spread", lambda *_: np.array([[0.0], [100.0], [200.0]]))
+    found = fit(np.array([[0.0], [1.0], [10.0], [0.0]]), 3)
+    np.testing.assert_array_equal(found.centres, [[0.0], [1.0], [10.0]])
+    np.testing.assert_array_equal(found.weights, [2.0, 1.0, 1.0])
+
+
 def test_all_points_equal() -> None:
     found = fit(np.full((6, 2), 3.5), 4)
     np.testing.assert_array_equal(found.centres, np.full((4, 2), 3.5))

@@ -90,6 +90,11 @@ def test_absorb_takes_the_longest_border() -> None:
     # Region 2 has two pixels: four edges with 0 (left, left, above, below), two with 1.
     np.testing.assert_array_equal(absorb(regions, 3), np.where(regions == 2, 0, regions))
     np.testing.assert_array_equal(absorb(regions, 2), regions)
+    # Mirrored, the neighbour of the longest border has the higher number.
+    mirrored = contiguous(regions[:, ::-1])
+    assert mirrored[1, 2] == 2
+    assert mirrored[0, 3] == 1
+    np.testing.assert_array_equal(absorb(mirrored, 3), np.where(mirrored == 2, 1, mirrored))
 
 
 def test_absorb_leaves_an_island() -> None:

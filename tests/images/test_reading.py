@@ -86,6 +86,24 @@ def test_last_band_is_decided_once_a_folder(
     assert sum(said in record.message for record in caplog.records) == 1
 
 
+def test_last_band_of_zeros_is_dropped_but_is_a_mask_beside_opaque_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = noise((6, 5, 4))
+    pixels[:, :, 3] = 0
+    save(tmp_path, "a.png", pixels)
+    with caplog.at_level("INFO", "unseg"):
+        assert look(tmp_path).reading.alpha == "drop"
+    assert "the fourth band is 0 everywhere: dropped" in caplog.text
+    pixels[:, :, 3] = 255
+    save(tmp_path, "b.png", pixels)
+    found = look(tmp_path)
+    assert found.reading.alpha == "mask"
+    valid = working(found)[1]
+    assert valid is not None
+    assert not valid.any()
+
+
 @pytest.mark.parametrize(("alpha", "channels"), [("drop", 3), ("mask", 3), ("band", 4)])
 def test_alpha_option_overrides_what_is_found(tmp_path: Path, alpha: str, channels: int) -> None:
     save(tmp_path, "a.png", noise((6, 5, 4)))

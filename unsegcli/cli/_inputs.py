@@ -67,7 +67,7 @@ def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> 
             return [folder]
     wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in PICTURE_FOLDERS if pictures]
     raise DataError(
-        f"no input is given, and the working folder has neither: {', '.join(wanted)}; name it after `{command}`"
+        f"no input is given, and the working folder has none of: {', '.join(wanted)}; name it after `{command}`"
     )
 
 

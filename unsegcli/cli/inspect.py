@@ -37,33 +37,33 @@ def inspect(
 
 
 def _show(described: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False, emoji=False)
     counts = [f"{described[name]:,} {name}" for name in ("sources", "windows") if name in described]
-    size = f"{described['file_bytes'] / 1e6:,.2f} MB"
-    console.print(f"{described['path']}: {described['kind']} version {described['kind_version']}", style="bold")
-    console.print(", ".join([*counts, size]))
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name in ("made_by", "created", "seconds", "command", "fingerprint", "recipe_digest"):
-        facts.add_row(name.replace("_", " "), str(described[name]))
-    for name, value in {**described["attributes"], **_flat(described["recipe"])}.items():
-        facts.add_row(name, str(value))
-    console.print(facts)
-    contents = Table("field", "datasets", "bytes", "stored", box=None, pad_edge=False)
-    for row in described["contents"]:
-        contents.add_row(row["field"], f"{row['datasets']:,}", f"{row['bytes']:,}", f"{row['stored_bytes']:,}")
-    console.print("\ncontents", style="bold")
-    console.print(contents)
-    console.print("\nmade from", style="bold")
+    print(f"{described['path']}: {described['kind']} version {described['kind_version']}")
+    print(", ".join([*counts, f"{described['file_bytes'] / 1e6:,.2f} MB"]))
+    names = ("made_by", "created", "seconds", "command", "fingerprint", "recipe_digest")
+    facts = {name.replace("_", " "): described[name] for name in names}
+    _print_columns([[*pair] for pair in {**facts, **described["attributes"], **_flat(described["recipe"])}.items()])
+    print("\ncontents")
+    rows = [
+        [row["field"], f"{row['datasets']:,}", f"{row['bytes']:,}", f"{row['stored_bytes']:,}"]
+        for row in described["contents"]
+    ]
+    _print_columns([["field", "datasets", "bytes", "bytes stored"], *rows])
+    print("\nmade from")
     for step in described["provenance"]:
-        console.print(f"{'  ' * step['depth']}{step['input']}: {step['path']} ({step['state']})")
+        print(f"{'  ' * (step['depth'] + 1)}{step['input']}: {step['path']} ({step['state']})")
     for row in described["skipped"]:
-        console.print(f"skipped {row['name']}: {row['reason']}")
+        print(f"skipped {row['name']}: {row['reason']}")
     if "problems" in described:
-        for problem in described["problems"] or ["every invariant holds"]:
-            console.print(problem)
+        print("\n" + "\n".join(described["problems"] or ["every invariant holds"]))
+
+
+def _print_columns(rows: list[list[Any]]) -> None:
+    """Rows with aligned columns, never cut off: people search and copy from this."""
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  " + "  ".join([*cells, str(row[-1])]))
 
 
 def _flat(values: dict[str, Any], prefix: str = "recipe") -> dict[str, Any]:

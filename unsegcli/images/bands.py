@@ -71,7 +71,7 @@ class AlphaTask:
 
 
 def alpha_kind(task: AlphaTask) -> tuple[str, str]:
-    """Say what the last band of a picture holds: opaque (only its maximum), binary (0 and it) or values.
+    """Say what the last band of a picture holds: opaque (its maximum), empty (0), binary (both) or values.
 
     Returns:
         the kind, and why the picture cannot be read ("" if it can).
@@ -84,11 +84,12 @@ def alpha_kind(task: AlphaTask) -> tuple[str, str]:
 
 
 def kind_of_band(band: Pixels) -> str:
-    """See `alpha_kind`; a band of zeros alone is no mask that anyone would want, so it is values."""
-    full = np.iinfo(band.dtype).max
-    opaque = band == full
+    """See `alpha_kind`."""
+    opaque = band == np.iinfo(band.dtype).max
     if opaque.all():
         return "opaque"
+    if not band.any():
+        return "empty"
     return "binary" if bool((opaque | (band == 0)).all()) else "values"
 
 
@@ -149,16 +150,17 @@ def _as_chosen(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...]
 
 def _meaning(headers: Mapping[str, Header], kinds: Mapping[str, str]) -> str:
     found = {kinds.get(name, "values") for name, header in headers.items() if header.bands in WITH_ALPHA}
-    if found == {"opaque"}:
+    if found in ({"opaque"}, {"empty"}):  # as a mask, zeros everywhere would leave nothing valid
         return "drop"
-    return "mask" if found <= {"opaque", "binary"} else "band"
+    return "mask" if found <= {"opaque", "binary", "empty"} else "band"
 
 
 def _why(headers: Mapping[str, Header], kinds: Mapping[str, str], meaning: str) -> str:
     counts = sorted({header.bands for header in headers.values() if header.bands in WITH_ALPHA})
     band = " or ".join(ORDINALS[count] for count in counts) + " band"
     if meaning == "drop":
-        return f"the {band} is at its maximum everywhere: dropped (--alpha band keeps it)"
+        constant = "0" if "empty" in kinds.values() else "at its maximum"
+        return f"the {band} is {constant} everywhere: dropped (--alpha band keeps it)"
     if meaning == "mask":
         return f"the {band} is 0 or its maximum: taken as the mask of valid pixels (--alpha band keeps it)"
     return f"the {band} holds values between: taken as a band, not as alpha (--alpha drop leaves it out)"

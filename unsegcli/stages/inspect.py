@@ -11,6 +11,8 @@ from unsegcli import store, talk
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import recipe_digest
 
+DEEPEST = 20  # a chain that is longer was not made by us, and may run in a circle
+
 
 def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Describe an artifact as plain data.
@@ -73,6 +75,8 @@ def _verify(artifact: store.Artifact) -> list[str]:
 def _provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The inputs of an artifact, and theirs, down to the pictures."""
     folder = artifact.path.resolve().parent
+    if depth == DEEPEST:
+        return
     for name, hint in artifact.inputs.items():
         path = Path(os.path.normpath(folder / hint["path"]))
         entry = {"depth": depth, "input": name, "path": str(path), "fingerprint": hint["fingerprint"]}

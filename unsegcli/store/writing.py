@@ -69,6 +69,7 @@ class Target:
             force: replace a model, or a file that unseg did not make.
         """
         self.path = Path(path)
+        _check_writable(self.path)
         self.kind = kind
         self.recipe = recipe
         self.force = force
@@ -95,8 +96,6 @@ class Target:
         return None
 
     def _refuse_unless_forced(self, why: str) -> None:
-        if self.path.is_dir():
-            raise ArtifactError(f"{self.path}: is a folder; name a file with -o")
         if not self.force:
             raise ArtifactError(f"{self.path}: {why}; take another name with -o, or replace it with --force")
         talk.note(f"{self.path} {why}; it will be replaced, as --force says")
@@ -104,7 +103,12 @@ class Target:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """Hold the lock on the partial folder and go on from the shards that are there."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"{self.path}: its folder cannot be made ({error.strerror}); take another place with -o"
+            ) from error
         with _lock(self.partial, self.path):
             self._prepare_partial()
             writer = Writer(self)
@@ -274,6 +278,17 @@ class Writer:
         file.attrs["inputs"] = canonical(dict(inputs))
         file.flush()
         file.attrs["format"] = FORMAT  # last: without it the file is nobody's
+
+
+def _check_writable(path: Path) -> None:
+    """Find out now, not after hours, that the output cannot be written."""
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a folder; name a file in it with -o")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise ArtifactError(f"{path}: nothing can be written in {folder}; take another place with -o")
 
 
 def write_whole(
