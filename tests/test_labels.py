@@ -70,18 +70,14 @@ def test_legend_is_read_in_its_order(tmp_path: Path) -> None:
         '[[class]]\nname = "sky"\nfrom = [1]\n',
     )
     legend = read_legend(path)
-    assert legend == Legend(
-        (255,), (LegendClass("building", (128, 0, 0), (0, 2, 7)), LegendClass("sky", None, (1,)))
-    )
+    assert legend == Legend((255,), (LegendClass("building", (128, 0, 0), (0, 2, 7)), LegendClass("sky", None, (1,))))
     assert legend.names == ("building", "sky")
     assert not legend.in_colors
 
 
 def test_legend_of_colours_with_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
     path = tmp_path / "legend.toml"
-    path.write_bytes(
-        '\ufeffignore = ["#ffffff"]\r\n[[class]]\r\nname = "a"\r\nfrom = ["#00fF00"]\r\n'.encode()
-    )
+    path.write_bytes('\ufeffignore = ["#ffffff"]\r\n[[class]]\r\nname = "a"\r\nfrom = ["#00fF00"]\r\n'.encode())
     legend = read_legend(path)
     assert legend.ignore == (WHITE,)
     assert legend.classes[0].sources == (GREEN,)
@@ -245,9 +241,7 @@ def test_lookup_is_what_a_loop_over_pixels_gives(
     for value in values[classes:]:
         place = data.draw(st.integers(0, classes))
         (ignored if place == classes else members[place]).append(value)
-    legend = Legend(
-        tuple(ignored), tuple(LegendClass(str(n), None, tuple(own)) for n, own in enumerate(members))
-    )
+    legend = Legend(tuple(ignored), tuple(LegendClass(str(n), None, tuple(own)) for n, own in enumerate(members)))
     flat = data.draw(st.lists(st.sampled_from(values), min_size=6, max_size=6))
     path = tmp_path_factory.mktemp("lookup") / "x.npy"
     np.save(path, np.array(flat, dtype=dtype).reshape(2, 3))
@@ -479,10 +473,7 @@ def test_equal_stems_match_and_the_rest_is_named(tmp_path: Path) -> None:
 def test_describe_names_five_at_most(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     match = match_labels(["a.png", *(f"{n}.png" for n in range(7))], tmp_path)
-    assert (
-        match.describe()
-        == "labels for 1 of 8 pictures; none for 0.png, 1.png, 2.png, 3.png, 4.png and 2 more"
-    )
+    assert match.describe() == "labels for 1 of 8 pictures; none for 0.png, 1.png, 2.png, 3.png, 4.png and 2 more"
 
 
 def test_the_relative_path_goes_before_the_stem(tmp_path: Path) -> None:

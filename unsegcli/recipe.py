@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
+
+from unsegcli.errors import ConfigError
 
 Recipe = dict[str, Any]
 
@@ -33,6 +36,9 @@ def make_recipe(stage: str, revision: int, parameters: Iterable[Any], inputs: Ma
     merged: dict[str, Any] = {}
     for part in parameters:
         merged |= asdict(part) if is_dataclass(part) and not isinstance(part, type) else dict(part)
+    for name, value in merged.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: must be a finite number")
     recipe = {
         "stage": stage,
         "revision": revision,

@@ -307,6 +307,12 @@ def _opened(path: str, fingerprint: str) -> store.Artifact:
     return artifact
 
 
+def release_artifacts() -> None:
+    """Close what `StoredUnit` opened in this process; workers close theirs by ending."""
+    _opened.cache_clear()
+    _open_artifacts.close()
+
+
 def _moved(sources: list[Source], folder: Path) -> list[Source]:
     here = {file.digest: file for file in digest_files(find_pictures([folder]), {})}
     lost = [source.name for source in sources if source.digest not in here]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from unsegcli import store, talk
 from unsegcli.errors import DataError
 from unsegcli.images.reading import Source
 from unsegcli.parallel import available_cores, ordered_map
-from unsegcli.supply import Supply, Unit, Window, relative_hints, source_tables
+from unsegcli.supply import Supply, Unit, Window, relative_hints, release_artifacts, source_tables
 
 PICTURES_FOR_ESTIMATE = 3
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
@@ -66,7 +67,7 @@ def sweep(
         raise ValueError("open the supply first")
     with target.writing() as writer:
         todo = supply.units[len(writer.notes) :]
-        with talk.progress(len(supply.units), what) as bar:
+        with _releasing(), talk.progress(len(supply.units), what) as bar:
             bar.update(len(writer.notes))
             for windows, note in ordered_map(partial(_do, work), todo, _processes(todo, workers)):
                 writer.append(windows, note)
@@ -133,6 +134,15 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     )
 
 
+@contextmanager
+def _releasing() -> Iterator[None]:
+    """Leave no artifact open in this process, whatever happens."""
+    try:
+        yield
+    finally:
+        release_artifacts()
+
+
 def _processes(units: Sequence[Unit], workers: int) -> int:
     """As many as asked for, but none that would cost more to start than it saves."""
     pixels = sum(unit.source.height * unit.source.width for unit in units)
@@ -166,16 +176,26 @@ def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, A
 
 
 def gather(supply: Supply, work: Callable[[Window], Any], what: str, workers: int) -> Iterator[Any]:
-    """Run `work` on every window of every readable picture, in order, and store nothing."""
+    """Run `work` on every window of every readable picture, in order, and store nothing.
+
+    A picture that cannot be read is left to the sweep that follows, which lists it; only if none can be read is
+    that an error.
+    """
     units = supply.units
-    with talk.progress(len(units), what) as bar:
+    failures: list[str] = []
+    with _releasing(), talk.progress(len(units), what) as bar:
         for results in ordered_map(partial(_gather, work), units, _processes(units, workers)):
             bar.update()
-            yield from results
+            if isinstance(results, str):
+                failures.append(results)
+            else:
+                yield from results
+    if failures and len(failures) == len(units):
+        raise DataError(failures[0])
 
 
-def _gather(work: Callable[[Window], Any], unit: Unit) -> list[Any]:
+def _gather(work: Callable[[Window], Any], unit: Unit) -> list[Any] | str:
     try:
         return [work(window) for window in unit.windows()]
-    except DataError:
-        return []  # the sweep that follows lists it
+    except DataError as error:
+        return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import typer
@@ -207,7 +208,7 @@ def pictures_from(
         axes=axes,
         bands=tuple(map(int, _numbers("--bands", bands, ",", "band numbers from 1, such as 4,1,2"))),
         alpha=alpha,
-        nodata=nodata,
+        nodata=None if nodata is None or math.isnan(nodata) else nodata,  # NaN pixels are void as it is
         percentiles=_percentiles(percentiles),
         scaling=scaling,
         size=tuple(map(int, _numbers("--size", size, "x", "a number or HEIGHTxWIDTH, such as 256 or 240x320", most=2))),

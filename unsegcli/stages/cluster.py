@@ -207,7 +207,7 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
     if window.regions is None:
         raise ValueError("the window has no superpixels")
     void = np.iinfo(window.regions.dtype).max
-    regions = np.where(window.regions == void, -1, window.regions).astype(np.int32)
+    regions = np.where(window.regions == void, -1, window.regions.astype(np.int32))
     if window.features is not None:
         return regions, window.features
     return regions, region_features(window.pixels, regions)

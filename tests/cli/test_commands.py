@@ -1,0 +1,232 @@
+"""The commands as typed, in process: inputs, outputs, exit codes, and what is said on which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import MakePictures
+from typer.testing import CliRunner, Result
+
+from unsegcli import __version__, store
+from unsegcli.cli import app
+
+SEGMENTS = ["--pixels-per-segment", "100", "--workers", "1"]
+
+
+def unseg(*arguments: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def one_line(result: Result) -> str:
+    """The error message, which must be one line."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture
+def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with pictures in data/."""
+    make_pictures()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_version() -> None:
+    assert unseg("--version").stdout == f"unseg {__version__}\n"
+
+
+def test_only_the_path_goes_to_standard_output(here: Path) -> None:
+    result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
+    assert result.stdout == "sp.h5\n"
+    again = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
+    assert again.stdout == "sp.h5\n"
+    assert "up to date" in again.stderr
+
+
+def test_working_folder_is_the_last_resort(here: Path) -> None:
+    result = unseg("superpixels", *SEGMENTS)
+    assert result.stdout == "superpixels.h5\n"
+    assert "data/" in result.stderr
+    result = unseg("cluster", "--classes", "4", "--workers", "1")
+    assert result.stdout == "segmentation.h5\n"
+    assert "superpixels.h5" in result.stderr
+
+
+def test_several_candidates_are_listed_newest_first(here: Path) -> None:
+    for number, name in enumerate(("old.h5", "new.h5")):
+        unseg("superpixels", "data", "-o", name, *SEGMENTS, "--limit", str(number + 1))
+        os.utime(name, (1e9 + number, 1e9 + number))
+    message = one_line(unseg("cluster", expect=1))
+    assert "new.h5, old.h5" in message
+
+
+def test_artifacts_of_other_kinds_are_not_candidates(here: Path) -> None:
+    unseg("superpixels", *SEGMENTS)
+    unseg("cluster", "--classes", "3", "-o", "a.h5")
+    (here / "junk.h5").write_text("not HDF5")
+    assert unseg("cluster", "--classes", "3", "-o", "b.h5").stdout == "b.h5\n"
+
+
+def test_default_number_of_clusters_is_said(here: Path) -> None:
+    unseg("superpixels", *SEGMENTS)
+    assert "8 clusters" in unseg("cluster").stderr
+    assert "8 clusters" not in unseg("cluster", "--classes", "8").stderr
+
+
+def test_replacing_names_what_differs(here: Path) -> None:
+    unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
+    result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--compactness", "3")
+    assert "parameters.compactness" in result.stderr
+
+
+def test_another_kind_is_replaced_only_by_force(here: Path) -> None:
+    unseg("superpixels", *SEGMENTS)
+    unseg("cluster", "--classes", "3")
+    assert "--force" in one_line(unseg("superpixels", "data", "-o", "segmentation.h5", *SEGMENTS, expect=1))
+    unseg("superpixels", "data", "-o", "segmentation.h5", *SEGMENTS, "--force")
+    assert store.kind_of("segmentation.h5") == "superpixels"
+
+
+def test_quiet_and_verbose(here: Path) -> None:
+    assert unseg("superpixels", *SEGMENTS, "--quiet").stderr == ""
+    assert unseg("superpixels", *SEGMENTS, "-q").stderr == ""
+    assert unseg("superpixels", *SEGMENTS, "-v").stderr != ""
+
+
+def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+    (here / "data" / "z.png").write_bytes(b"broken")
+    for _ in range(2):  # also when nothing is left to do
+        result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, expect=1)
+        assert result.stdout == "sp.h5\n"
+        assert "--skip-bad" in one_line(result)
+        assert "z.png" in result.stderr
+    unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--skip-bad")
+    # What was left out stays known further down the line.
+    assert "z.png" in unseg("cluster", "sp.h5", "--classes", "3", expect=1).stderr
+    unseg("cluster", "sp.h5", "--classes", "3", "--skip-bad")
+
+
+def test_dry_run_prints_no_path(here: Path) -> None:
+    result = unseg("superpixels", "data", "-o", "sp.h5", "--dry-run")
+    assert result.stdout == ""
+    assert "3 pictures" in result.stderr
+    assert not Path("sp.h5").exists()
+    unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
+    assert "3 pictures" in unseg("cluster", "sp.h5", "--dry-run").stderr
+    assert not list(here.glob("segmentation.h5*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["superpixels", "nowhere"], ["nowhere", "spelling"]),
+        (["superpixels", "empty"], ["empty"]),
+        (["superpixels", "data", "--size", "0"], ["--size 0", "256"]),
+        (["superpixels", "data", "--size", "3x4x5"], ["--size", "240x320"]),
+        (["superpixels", "data", "--size", "32", "--scale", "0.5"], ["--size", "--scale"]),
+        (["superpixels", "data", "--bands", "a,b"], ["--bands", "4,1,2"]),
+        (["superpixels", "data", "--bands", "4"], ["band 4", "has 3"]),
+        (["superpixels", "data", "--percentiles", "99,1"], ["--percentiles", "1,99"]),
+        (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
+        (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
+        (["superpixels", "data", "--scale", "0"], ["--scale"]),
+        (["superpixels", "data", "--scale", "nan"], ["--scale"]),
+        (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
+        (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
+        (["superpixels", "data", "--segments", "5", "--pixels-per-segment", "5"], ["one of them"]),
+        (["superpixels", "data", "--max-pixels", "100"], ["--max-pixels", "48 x 64"]),
+        (["superpixels", "data", "--mask", "nowhere"], ["nowhere"]),
+        (["superpixels", "data", "-o", "data"], ["data", "folder", "-o"]),
+        (["superpixels", "data", "-o", "data/p0.png"], ["p0.png", "--force"]),
+        (["cluster"], ["superpixels", "unseg cluster"]),
+        (["cluster", "data"], ["unseg superpixels", "--features rgb"]),
+        (["cluster", "nowhere.h5"], ["nowhere.h5", "no such file"]),
+        (["cluster", "junk.h5"], ["junk.h5", "not an HDF5 file"]),
+        (["inspect", "data"], ["folder"]),
+        (["inspect", "data/p0.png"], ["p0.png", "HDF5"]),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequence[str], here: Path) -> None:
+    (here / "empty").mkdir()
+    if "junk.h5" in arguments:
+        (here / "junk.h5").write_text("not HDF5")
+    message = one_line(unseg(*arguments, expect=1))
+    for word in words:
+        assert word in message
+    assert not list(here.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["superpixels", "--no-such-option"],
+        ["superpixels", "data", "--algorithm", "quickshift"],
+        ["cluster", "--classes", "many"],
+        ["cluster", "--classes", "0"],
+        ["no-such-command"],
+        ["inspect"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_exits_with_2(arguments: Sequence[str], here: Path) -> None:
+    unseg(*arguments, expect=2)
+
+
+def test_a_path_may_hold_any_character(make_pictures: MakePictures, here: Path) -> None:
+    make_pictures("mit Leerzeichen und Ümläuten")
+    output = "größe 1.h5"
+    unseg("superpixels", "mit Leerzeichen und Ümläuten", "-o", output, *SEGMENTS)
+    assert "every invariant holds" in unseg("inspect", output, "--verify").stdout
+
+
+def test_inspect_prints_a_table_or_json(here: Path) -> None:
+    unseg("superpixels", *SEGMENTS)
+    text = unseg("inspect", "superpixels.h5").stdout
+    for word in ("superpixels version 1", "recipe.parameters.compactness", "made from", "data"):
+        assert word in text
+    described = json.loads(unseg("inspect", "superpixels.h5", "--json", "--verify").stdout)
+    assert described["problems"] == []
+
+
+def test_inspect_verify_fails_on_a_broken_invariant(here: Path) -> None:
+    import h5py
+
+    unseg("superpixels", *SEGMENTS)
+    with h5py.File("superpixels.h5", "r+") as file:
+        file["windows/superpixels"][0] = 3
+    result = unseg("inspect", "superpixels.h5", "--verify", expect=1)
+    assert "windows/superpixels" in result.stdout or "fingerprint" in result.stdout
+    one_line(result)
+
+
+def test_sources_of_every_form(here: Path) -> None:
+    (here / "list.txt").write_text("data/p0.png\n# a comment\n\ndata/p2.png\n")
+    for number, (inputs, count) in enumerate(
+        [
+            (["data"], 3),
+            (["data/p1.png"], 1),
+            (["data/p[01].png"], 2),
+            (["data/p0.png", "data/p2.png"], 2),
+            (["list.txt"], 2),
+        ]
+    ):
+        unseg("superpixels", *inputs, "-o", f"{number}.h5", *SEGMENTS)
+        with store.open_artifact(f"{number}.h5") as artifact:
+            assert len(artifact.table("sources/name")) == count
+
+
+def test_commands_of_the_readme_take_no_more_than_is_typed(here: Path) -> None:
+    assert "Usage" in unseg("superpixels", "--help").stdout
+    assert "Usage" in unseg("cluster", "-h").stdout
+    unseg(expect=2)  # help, as for any misuse

@@ -1,0 +1,46 @@
+"""What many tests need: small pictures in a folder, a clean logger, and a standard input that is no pipe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+MakePictures = Callable[..., Path]
+
+
+def four_quadrants(height: int = 48, width: int = 64, noise_seed: int = 0) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) of four plain colours with a little noise: the right regions are obvious."""
+    colours = np.array([[[220, 30, 30], [30, 200, 40]], [[40, 60, 210], [230, 220, 40]]])
+    rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
+    noise = np.random.default_rng(noise_seed).normal(0, 4, (height, width, 3))
+    return np.clip(colours[rows[:, None], columns] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_pictures(tmp_path: Path) -> MakePictures:
+    """Write `count` pictures into a folder and return it."""
+
+    def make(folder: str = "data", count: int = 3, height: int = 48, width: int = 64, suffix: str = ".png") -> Path:
+        target = tmp_path / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.fromarray(four_quadrants(height, width, number)).save(target / f"p{number}{suffix}")
+        return target
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _own_logger() -> Iterator[None]:
+    """Commands set up the logger of the process; give every test its own."""
+    logger = logging.getLogger("unseg")
+    handlers, level = logger.handlers, logger.level
+    logger.handlers, logger.level = [logging.NullHandler()], logging.NOTSET
+    yield
+    logger.handlers, logger.level = handlers, level

@@ -1,0 +1,209 @@
+"""One small, valid artifact of every kind, and plain views of what a file holds: for the tests of the format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.store import KINDS, Artifact, Target, encode, open_artifact, problems_of, write_whole
+
+RECIPE = {"stage": "sample", "revision": 1, "parameters": {"size": [4, 6], "scale": 0.5}, "inputs": {"pictures": "ab"}}
+INPUTS = {"pictures": {"path": "../data", "fingerprint": "ab"}}
+VOID8, VOID16 = 255, 65535
+PUBLIC = [name for name, kind in KINDS.items() if not kind.private]
+
+
+@dataclass
+class Sample:
+    """What goes into a file: arguments of `write_whole`, still as arrays."""
+
+    kind: str
+    tables: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    windows: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    entries: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
+
+    def write(self, path: Path, recipe: dict[str, Any] | None = None, *, force: bool = False) -> Path:
+        """Write it, as a stage would."""
+        target = Target(path, self.kind, recipe or RECIPE, force=force)
+        windows = [{name: encode(values) for name, values in window.items()} for window in self.windows]
+        write_whole(target, self.tables, self.attributes, INPUTS, windows, self.entries)
+        return path
+
+    def changed(self, **parts: dict[str, Any]) -> Sample:
+        """The same with some tables, attributes or entries replaced."""
+        return replace(self, **{name: {**getattr(self, name), **values} for name, values in parts.items()})
+
+
+def sample(kind: str) -> Sample:
+    """A valid sample of a kind, with every optional field."""
+    return {
+        "superpixels": superpixels,
+        "features": features,
+        "model": model,
+        "segmentation": segmentation,
+        "metrics": metrics,
+        "checkpoint": checkpoint,
+    }[kind]()
+
+
+def pictures() -> dict[str, Any]:
+    """Tables of two sources: one of a single window, the other cut in two that overlap by two columns."""
+    return {
+        "sources/name": ["a.png", "süd/b.tif#2"],
+        "sources/path": ["../data/a.png", "../data/süd/b.tif"],
+        "sources/page": np.array([0, 1], np.int32),
+        "sources/digest": ["0" * 64, "f" * 64],
+        "sources/bytes": np.array([120, 5_000_000_000], np.int64),
+        "sources/modified": np.array([1_700_000_000_000_000_001, 2], np.int64),
+        "sources/size": np.array([[4, 6], [8, 12]], np.int32),
+        "sources/orientation": np.array([1, 6], np.uint8),
+        "sources/bands": np.array([3, 4], np.int32),
+        "sources/scaling": np.array([[[0, 255]] * 3, [[1.5, 900.25]] * 3], np.float64),
+        "windows/source": np.array([0, 1, 1], np.int32),
+        "windows/box": np.array([[0, 0, 4, 6], [0, 0, 4, 4], [0, 2, 4, 4]], np.int32),
+        "windows/grid": np.array([[4, 6]] * 3, np.int32),
+        "skipped/name": ["broken.png"],
+        "skipped/reason": ["cannot be decoded"],
+    }
+
+
+def region_maps() -> list[NDArray[np.uint16]]:
+    """Superpixels of the three windows: 3, 2 and 2 of them, the first map with a void corner."""
+    first = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [2, 2, 2, 2, 1, 1], [2, 2, 2, 2, 1, VOID16]], np.uint16)
+    halves = np.repeat(np.array([[0, 0, 1, 1]], np.uint16), 4, axis=0)
+    return [first, halves, halves.T.copy()]
+
+
+def superpixels() -> Sample:
+    random = np.random.default_rng(1)
+    windows = [
+        {"superpixels": regions, "images": random.integers(0, 256, (*regions.shape, 3)).astype(np.uint8)}
+        for regions in region_maps()
+    ]
+    tables = {**pictures(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    return Sample("superpixels", tables, {"reading": '{"axes":"yxc"}'}, windows)
+
+
+def features() -> Sample:
+    random = np.random.default_rng(2)
+    windows = [
+        {"superpixels": regions, "features": random.normal(size=(count, 5)).astype(np.float32)}
+        for regions, count in zip(region_maps(), (3, 2, 2), strict=True)
+    ]
+    tables = {**pictures(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    return Sample("features", tables, {"reading": '{"axes":"yxc"}'}, windows)
+
+
+def segmentation() -> Sample:
+    random = np.random.default_rng(3)
+    shapes = [(4, 6), (4, 4), (4, 4)]
+    windows = [
+        {
+            "segmentation": random.choice([0, 1, 2, VOID8], shape).astype(np.uint8),
+            "confidence": random.random(shape).astype(np.float16),
+        }
+        for shape in shapes
+    ]
+    tables = {
+        **pictures(),
+        "windows/confidence": np.array([0.25, 0.5, 1], np.float32),
+        "centres": random.normal(size=(4, 3)),
+    }
+    return Sample("segmentation", tables, {"role": "clusters", "clusters": 4, "reading": "{}"}, windows)
+
+
+def state() -> dict[str, NDArray[Any]]:
+    """Entries as networks have them: dotted names, a scalar, an empty tensor, whole numbers, half floats."""
+    random = np.random.default_rng(4)
+    return {
+        "features.0.weight": random.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "features.0.bias": np.zeros(4, np.float32),
+        "head.weight": random.normal(size=(2, 4)).astype(np.float16),
+        "norm.num_batches_tracked": np.array(17, np.int64),
+        "temperature": np.array(0.5, np.float64),
+        "queue.empty": np.zeros((0, 128), np.float32),
+        "mask": np.array([True, False, True]),
+        "half.raw": np.array([0x3F80, 0xC000], np.uint16),
+    }
+
+
+def model() -> Sample:
+    history = {"loss": np.array([3.0, 2.5, 2.25]), "accuracy": np.array([0.5])}
+    attributes = {"method": "iic", "config": '{"classes":4}', "reading": "{}", "bfloat16": '["half.raw"]'}
+    return Sample("model", {}, attributes, [], {"weights": state(), "history": history})
+
+
+def metrics() -> Sample:
+    scores = np.frombuffer(json.dumps({"miou": 0.5, "name": "ü"}).encode(), np.uint8)
+    return Sample("metrics", {"scores": scores, "matrix": np.array([[5, 0, 2], [1, 7, 10**12]], np.int64)})
+
+
+def checkpoint() -> Sample:
+    return Sample("checkpoint", {}, {"progress": '{"step":3}'}, [], {"state": state()})
+
+
+def values_of(artifact: Artifact) -> dict[str, Any]:
+    """Everything in an artifact that is not a note for people."""
+    found: dict[str, Any] = {f"@{name}": value for name, value in artifact.attributes.items()}
+    found["@kind"] = artifact.kind
+    for name in artifact.field_names():
+        per = KINDS[artifact.kind].fields[name].per
+        if per == "file":
+            found[name] = artifact.table(name)
+        elif per == "entry":
+            found |= {f"{name}/{key}": artifact.entry(name, key) for key in artifact.entries(name)}
+        else:
+            found |= {f"{name}/{index}": artifact.read(name, index) for index in range(artifact.window_count)}
+    return found
+
+
+def written_values(written: Sample) -> dict[str, Any]:
+    """What `values_of` must give for a file made from a sample."""
+    found: dict[str, Any] = {f"@{name}": value for name, value in written.attributes.items()}
+    found["@kind"] = written.kind
+    found |= written.tables
+    for group, arrays in written.entries.items():
+        found |= {f"{group}/{key}": values for key, values in arrays.items()}
+    for index, window in enumerate(written.windows):
+        found |= {f"{name}/{index}": values for name, values in window.items()}
+    return found
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Names whose values, types or shapes differ."""
+    return [name for name in sorted(found.keys() | wanted.keys()) if not _same(found.get(name), wanted.get(name))]
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(found, np.ndarray) and isinstance(wanted, np.ndarray):
+        equal = np.array_equal(found, wanted, equal_nan=found.dtype.kind == "f")
+        return bool(found.dtype == wanted.dtype and found.shape == wanted.shape and equal)
+    return type(found) is type(wanted) and bool(found == wanted)
+
+
+def problems(path: Path) -> list[str]:
+    """What verifying says."""
+    with open_artifact(path) as artifact:
+        return problems_of(artifact)
+
+
+def fingerprint(path: Path) -> str:
+    with open_artifact(path) as artifact:
+        return artifact.fingerprint
+
+
+def plain_datasets(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every dataset of a file with its values, read by h5py alone."""
+    with h5py.File(path) as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            yield name, file[name][()]

@@ -1,0 +1,230 @@
+"""The k-means baselines: right on pictures where the answer is obvious, and the same however they are run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakePictures
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli import store
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.params import Cluster, Pictures, Superpixels
+from unsegcli.stages.cluster import cluster
+from unsegcli.stages.superpixels import superpixels
+
+FOUR = Cluster(classes=4)
+RGB = Cluster(classes=4, features="rgb", blur=1.0, samples=100)
+SMALL = Superpixels(pixels_per_segment=100)
+QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
+
+
+def maps_of(path: Path) -> list[NDArray[np.uint8]]:
+    with store.open_artifact(path, "segmentation") as artifact:
+        assert store.problems_of(artifact) == []
+        return [artifact.read("segmentation", index) for index in range(artifact.window_count)]
+
+
+def fingerprint(path: Path) -> str:
+    with store.open_artifact(path) as artifact:
+        return artifact.fingerprint
+
+
+def agreement(found: NDArray[np.uint8], truth: NDArray[np.int64]) -> float:
+    """Share of pixels in the commonest pairing of each cluster with a quadrant."""
+    counts = np.zeros((256, 4))
+    np.add.at(counts, (found.ravel(), truth.ravel()), 1)
+    return float(counts.max(axis=1).sum() / truth.size)
+
+
+@pytest.fixture
+def sp(make_pictures: MakePictures, tmp_path: Path) -> Path:
+    return superpixels([make_pictures()], tmp_path / "sp.h5", SMALL, workers=1).path
+
+
+def test_regions_find_the_quadrants_in_every_picture(sp: Path, tmp_path: Path) -> None:
+    found = maps_of(cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path)
+    assert len(found) == 3
+    # One numbering holds for the whole folder, so the stack is compared at once.
+    assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.97
+
+
+def test_pixels_find_the_quadrants_in_every_picture(make_pictures: MakePictures, tmp_path: Path) -> None:
+    found = maps_of(cluster([make_pictures()], tmp_path / "seg.h5", RGB, workers=1).path)
+    assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.9
+
+
+def test_stored_pixels_and_picture_files_give_the_same(sp: Path, tmp_path: Path) -> None:
+    from_files = maps_of(cluster([tmp_path / "data"], tmp_path / "a.h5", RGB, workers=1).path)
+    from_artifact = maps_of(cluster([sp], tmp_path / "b.h5", RGB, workers=1).path)
+    np.testing.assert_array_equal(from_files, from_artifact)
+
+
+def test_result_is_the_same_for_any_number_of_workers(
+    make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)
+    folder = make_pictures(count=6)
+    sp = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1).path
+    for params, source in ((FOUR, sp), (RGB, folder)):
+        made = [
+            fingerprint(cluster([source], tmp_path / f"{params.features}{n}.h5", params, workers=n).path)
+            for n in (1, 3)
+        ]
+        assert made[0] == made[1]
+
+
+def test_sample_of_a_picture_does_not_depend_on_the_others(make_pictures: MakePictures, tmp_path: Path) -> None:
+    """Adding a picture must not change which pixels are drawn from the rest."""
+    from unsegcli.stages.cluster import _draw
+    from unsegcli.supply import supply_from_pictures
+
+    folder = make_pictures(count=3)
+    alone = supply_from_pictures([folder / "p1.png"], Pictures()).opened(1).units[0].windows()[0]
+    among = supply_from_pictures([folder], Pictures()).opened(1).units[1].windows()[0]
+    np.testing.assert_array_equal(_draw(alone, RGB, 9)[0], _draw(among, RGB, 9)[0])
+    other_seed = _draw(alone, replace(RGB, seed=1), 9)[0]
+    assert not np.array_equal(_draw(alone, RGB, 9)[0], other_seed)
+
+
+def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder, masks = make_pictures(count=2), tmp_path / "masks"
+    masks.mkdir()
+    valid = np.full((48, 64), 255, np.uint8)
+    valid[:9] = 0
+    for number in range(2):
+        Image.fromarray(valid).save(masks / f"p{number}.png")
+    sp = superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path
+    for number, made in enumerate(
+        (
+            cluster([sp], tmp_path / "a.h5", FOUR, workers=1),
+            cluster([sp], tmp_path / "b.h5", RGB, workers=1),
+            cluster([folder], tmp_path / "c.h5", RGB, mask=masks, workers=1),
+        )
+    ):
+        for found in maps_of(made.path):
+            np.testing.assert_array_equal(found == 255, valid == 0, err_msg=str(number))
+
+
+def test_without_pixels_the_pictures_are_read_again(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder = make_pictures()
+    complete = superpixels([folder], tmp_path / "a.h5", SMALL, workers=1).path
+    lean = superpixels([folder], tmp_path / "b.h5", replace(SMALL, pixels=False), workers=1).path
+    assert lean.stat().st_size < complete.stat().st_size
+    expected = maps_of(cluster([complete], tmp_path / "sa.h5", FOUR, workers=1).path)
+    np.testing.assert_array_equal(maps_of(cluster([lean], tmp_path / "sb.h5", FOUR, workers=1).path), expected)
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="--images"):
+        cluster([lean], tmp_path / "sc.h5", FOUR, workers=1)
+    found = cluster([lean], tmp_path / "sc.h5", FOUR, images=tmp_path / "moved", workers=1).path
+    np.testing.assert_array_equal(maps_of(found), expected)
+
+
+def test_changed_picture_is_not_taken_for_the_old_one(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder = make_pictures(count=1)
+    lean = superpixels([folder], tmp_path / "b.h5", replace(SMALL, pixels=False), workers=1).path
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / "p0.png")
+    with pytest.raises(DataError, match="changed"):
+        cluster([lean], tmp_path / "s.h5", FOUR, workers=1)
+
+
+def test_features_of_another_program_are_clustered(sp: Path, tmp_path: Path) -> None:
+    """An artifact of kind features: two well separated vectors, given by the parity of the superpixel."""
+    made = tmp_path / "features.h5"
+    with store.open_artifact(sp) as artifact:
+        target = store.Target(made, "features", {"stage": "a test"})
+        windows = []
+        for index, count in enumerate(artifact.table("windows/superpixels")):
+            features = np.zeros((int(count), 5), np.float32)
+            features[1::2] = 10
+            windows.append(
+                {
+                    "superpixels": store.encode(artifact.read("superpixels", index)),
+                    "features": store.encode(features),
+                }
+            )
+        names = [name for name in artifact.field_names() if name.split("/")[0] in ("sources", "windows", "skipped")]
+        tables = {name: artifact.table(name) for name in names}
+        store.write_whole(target, tables, {"reading": artifact.attributes["reading"]}, {}, windows)
+        for index, found in enumerate(
+            maps_of(cluster([made], tmp_path / "seg.h5", replace(FOUR, classes=2), workers=1).path)
+        ):
+            odd = artifact.read("superpixels", index) % 2 == 1
+            assert len(np.unique(found[odd])) == 1
+            assert len(np.unique(found[~odd])) == 1
+            assert found[odd][0] != found[~odd][0]
+
+
+def test_more_clusters_than_uint8_can_number(sp: Path, tmp_path: Path) -> None:
+    path = cluster([sp], tmp_path / "seg.h5", replace(RGB, classes=256, starts=1, iterations=2), workers=1).path
+    with store.open_artifact(path) as artifact:
+        assert artifact.read("segmentation", 0).dtype == np.uint16
+        assert artifact.attributes["clusters"] == 256
+
+
+def test_fewer_colours_than_clusters_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data").mkdir()
+    Image.fromarray(np.full((30, 30, 3), 77, np.uint8)).save(tmp_path / "data" / "plain.png")
+    path = cluster([tmp_path / "data"], tmp_path / "seg.h5", RGB, workers=1).path
+    assert "1 distinct" in caplog.text
+    assert (maps_of(path)[0] == 0).all()
+
+
+def test_baseline_is_named_in_the_recipe(sp: Path, tmp_path: Path) -> None:
+    for params in (FOUR, RGB):
+        with store.open_artifact(cluster([sp], tmp_path / f"{params.features}.h5", params, workers=1).path) as made:
+            assert made.recipe["method"].startswith("baseline: k-means on")
+            assert made.attributes["role"] == "clusters"
+            assert made.table("centres").shape[0] == 4
+
+
+def test_clustering_needs_superpixels_or_rgb(make_pictures: MakePictures, tmp_path: Path, sp: Path) -> None:
+    with pytest.raises(ConfigError, match="unseg superpixels"):
+        cluster([make_pictures()], tmp_path / "seg.h5", FOUR)
+    with pytest.raises(ConfigError, match="one artifact"):
+        cluster([sp, sp], tmp_path / "seg.h5", FOUR)
+    with pytest.raises(ConfigError, match="pixels already"):
+        cluster([sp], tmp_path / "seg.h5", FOUR, Pictures(scale=0.5))
+    segmented = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
+    with pytest.raises(ArtifactError, match="is of kind segmentation"):
+        cluster([segmented], tmp_path / "again.h5", FOUR)
+
+
+def test_the_input_is_never_the_output(sp: Path) -> None:
+    before = sp.read_bytes()
+    with pytest.raises(ArtifactError):
+        cluster([sp], sp, FOUR)
+    assert sp.read_bytes() == before
+
+
+def test_everything_void_is_an_error(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder, masks = make_pictures(count=1), tmp_path / "masks"
+    masks.mkdir()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(masks / "p0.png")
+    sp = superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path
+    for params in (FOUR, RGB):
+        with pytest.raises(DataError, match="no valid pixel"):
+            cluster([sp], tmp_path / "seg.h5", params, workers=1)
+
+
+def test_golden_centres(make_pictures: MakePictures, tmp_path: Path) -> None:
+    """Four losses of a short run, in the sense of this stage: what k-means found must not drift.
+
+    Regenerate by printing `centres` here, after making sure that the change is meant (and raising REVISION).
+    """
+    path = cluster([make_pictures()], tmp_path / "seg.h5", RGB, workers=1).path
+    with store.open_artifact(path) as artifact:
+        centres = artifact.table("centres")
+    np.testing.assert_allclose(centres, GOLDEN_CENTRES, atol=1e-4)
+
+
+GOLDEN_CENTRES = [
+    [0.191256, 0.241859, 0.786540],
+    [0.840407, 0.125630, 0.126971],
+    [0.867293, 0.848052, 0.166697],
+    [0.135958, 0.781082, 0.154216],
+]

@@ -1,0 +1,69 @@
+"""What `inspect` says of an artifact, and how it follows the chain back to the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import pytest
+from conftest import MakePictures
+
+from unsegcli.params import Cluster, Superpixels
+from unsegcli.stages.cluster import cluster
+from unsegcli.stages.inspect import inspect
+from unsegcli.stages.superpixels import superpixels
+
+
+@pytest.fixture
+def chain(make_pictures: MakePictures, tmp_path: Path) -> tuple[Path, Path]:
+    sp = superpixels([make_pictures()], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    return sp, cluster([sp], tmp_path / "seg.h5", Cluster(classes=3), workers=1).path
+
+
+def states(path: Path) -> list[tuple[int, str, str]]:
+    return [(step["depth"], step["input"], step["state"]) for step in inspect(path)["provenance"]]
+
+
+def test_chain_leads_back_to_the_pictures(chain: tuple[Path, Path]) -> None:
+    assert states(chain[1]) == [(0, "superpixels", "unchanged"), (1, "pictures", "picture files")]
+
+
+def test_chain_survives_a_move_of_the_whole_folder(chain: tuple[Path, Path], tmp_path: Path) -> None:
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    for item in (*chain, tmp_path / "data"):
+        item.rename(home / item.name)
+    assert states(home / "seg.h5") == [(0, "superpixels", "unchanged"), (1, "pictures", "picture files")]
+
+
+def test_chain_notices_a_changed_and_a_missing_input(chain: tuple[Path, Path], tmp_path: Path) -> None:
+    superpixels([tmp_path / "data"], chain[0], Superpixels(pixels_per_segment=50), workers=1)
+    assert states(chain[1]) == [(0, "superpixels", "has been made anew since")]
+    chain[0].unlink()
+    assert states(chain[1]) == [(0, "superpixels", "is no longer there")]
+
+
+def test_a_chain_in_a_circle_ends(chain: tuple[Path, Path]) -> None:
+    described = inspect(chain[0])
+    with h5py.File(chain[0], "r+") as file:
+        hint = f'{{"superpixels":{{"fingerprint":"{described["fingerprint"]}","path":"sp.h5"}}}}'
+        file.attrs["inputs"] = hint
+    assert len(states(chain[0])) <= 20
+
+
+def test_description_names_contents_and_settings(chain: tuple[Path, Path]) -> None:
+    described = inspect(chain[0], verify=True)
+    assert described["problems"] == []
+    assert described["kind"] == "superpixels"
+    assert described["sources"] == described["windows"] == 3
+    assert described["recipe"]["parameters"]["pixels_per_segment"] == 100
+    images = next(row for row in described["contents"] if row["field"] == "images")
+    assert images["datasets"] == 3
+    assert images["bytes"] == 3 * 48 * 64 * 3
+
+
+def test_verify_finds_a_changed_value(chain: tuple[Path, Path]) -> None:
+    with h5py.File(chain[1], "r+") as file:
+        file["segmentation/000001"][0, 0] = 2 - file["segmentation/000001"][0, 0]
+    problems = inspect(chain[1], verify=True)["problems"]
+    assert any("segmentation/000001" in problem for problem in problems)

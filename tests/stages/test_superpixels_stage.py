@@ -1,0 +1,220 @@
+"""Pictures in, superpixels out: what is stored, and that nothing but the pictures and settings decides it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakePictures, four_quadrants
+from PIL import Image
+
+from unsegcli import store
+from unsegcli.core.geometry import Box, paint
+from unsegcli.core.regions import is_connected
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.params import Pictures, Superpixels
+from unsegcli.stages.superpixels import ALGORITHMS, superpixels, with_void
+
+SMALL = Superpixels(pixels_per_segment=100)
+
+
+def fingerprint(path: Path) -> str:
+    with store.open_artifact(path) as artifact:
+        return artifact.fingerprint
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_superpixels_follow_the_four_quadrants(algorithm: str, make_pictures: MakePictures, tmp_path: Path) -> None:
+    outcome = superpixels([make_pictures()], tmp_path / "sp.h5", replace(SMALL, algorithm=algorithm), workers=1)
+    assert outcome == (tmp_path / "sp.h5", 0)
+    with store.open_artifact(outcome.path, "superpixels") as artifact:
+        assert artifact.window_count == 3
+        assert store.problems_of(artifact) == []
+        assert artifact.table("sources/name") == ["p0.png", "p1.png", "p2.png"]
+        for index in range(3):
+            regions = artifact.read("superpixels", index)
+            assert regions.dtype == np.uint16
+            assert is_connected(regions.astype(int))
+            assert regions.max() + 1 == artifact.table("windows/superpixels")[index]
+            # No superpixel crosses from one plain quadrant into another.
+            quadrants = (regions[:24, :32], regions[:24, 32:], regions[24:, :32], regions[24:, 32:])
+            assert sum(len(np.unique(quadrant)) for quadrant in quadrants) == len(np.unique(regions))
+            np.testing.assert_array_equal(artifact.read("images", index), four_quadrants(noise_seed=index))
+
+
+def test_result_is_the_same_for_any_number_of_workers(
+    make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)  # else these would be too few for a process
+    folder = make_pictures(count=6)
+    made = [superpixels([folder], tmp_path / f"{n}.h5", SMALL, workers=n).path for n in (1, 3)]
+    assert fingerprint(made[0]) == fingerprint(made[1])
+
+
+def test_result_does_not_depend_on_where_the_folder_lies(make_pictures: MakePictures, tmp_path: Path) -> None:
+    here, there = make_pictures("here/data"), make_pictures("there/data")
+    first = superpixels([here], tmp_path / "a.h5", SMALL, workers=1).path
+    second = superpixels([there], tmp_path / "deep" / "b.h5", SMALL, workers=1).path
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_every_setting_changes_the_recipe(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder = make_pictures(count=1)
+    changes: list[tuple[Superpixels, Pictures]] = [
+        (SMALL, Pictures()),
+        (replace(SMALL, algorithm="felzenszwalb"), Pictures()),
+        (replace(SMALL, segments=9), Pictures()),
+        (replace(SMALL, pixels_per_segment=50), Pictures()),
+        (replace(SMALL, compactness=3.0), Pictures()),
+        (replace(SMALL, pixels=False), Pictures()),
+        *((SMALL, pictures) for pictures in PICTURE_SETTINGS),
+    ]
+    recipes = set()
+    for number, (params, pictures) in enumerate(changes):
+        path = superpixels([folder], tmp_path / f"{number}.h5", params, pictures, workers=1).path
+        with store.open_artifact(path) as artifact:
+            recipes.add(str(artifact.about["recipe"]))
+    assert len(recipes) == len(changes)
+
+
+PICTURE_SETTINGS = [
+    Pictures(axes="yxc"),
+    Pictures(bands=(3, 1)),
+    Pictures(alpha="band"),
+    Pictures(nodata=0),
+    Pictures(percentiles=(2.0, 98.0)),
+    Pictures(scaling="picture"),
+    Pictures(size=(20,)),
+    Pictures(scale=0.5),
+    Pictures(patch=30),
+    Pictures(patch=30, stride=20),
+    Pictures(max_pixels=10_000),
+]
+
+
+def test_patches_paint_back_to_the_picture(make_pictures: MakePictures, tmp_path: Path) -> None:
+    pictures = Pictures(patch=20, stride=13)
+    path = superpixels([make_pictures()], tmp_path / "sp.h5", SMALL, pictures, workers=1).path
+    with store.open_artifact(path) as artifact:
+        assert store.problems_of(artifact) == []
+        sources = artifact.table("windows/source")
+        for source in range(3):
+            rows = np.flatnonzero(sources == source)
+            boxes = [Box(*map(int, artifact.table("windows/box")[row])) for row in rows]
+            maps = [artifact.read("images", row) for row in rows]
+            whole = paint(maps, boxes, (48, 64), (48, 64))
+            np.testing.assert_array_equal(whole, four_quadrants(noise_seed=source))
+
+
+def test_masked_pixels_belong_to_no_superpixel(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder, masks = make_pictures(count=2), tmp_path / "masks"
+    masks.mkdir()
+    valid = np.zeros((48, 64), np.uint8)
+    valid[5:40, 7:50] = 255
+    for number in range(2):
+        Image.fromarray(valid).save(masks / f"p{number}.png")
+    path = superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path
+    with store.open_artifact(path) as artifact:
+        assert store.problems_of(artifact) == []
+        np.testing.assert_array_equal(artifact.read("superpixels", 1) == 65535, valid == 0)
+        assert "masks" in artifact.recipe["inputs"]
+
+
+def test_changed_mask_is_noticed(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder, masks = make_pictures(count=1), tmp_path / "masks"
+    masks.mkdir()
+    made = []
+    for value in (0, 255):
+        valid = np.full((48, 64), 255, np.uint8)
+        valid[:10] = value
+        Image.fromarray(valid).save(masks / "p0.png")
+        made.append(fingerprint(superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path))
+    assert made[0] != made[1]
+
+
+def test_broken_picture_is_skipped_and_listed(
+    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_pictures()
+    whole = (folder / "p1.png").read_bytes()
+    (folder / "p1.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.jpg").write_text("not a picture")
+    for _ in range(2):  # the second time it is a cache hit, and says the same
+        caplog.clear()
+        outcome = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1)
+        assert outcome.skipped == 2
+        assert "p1.png" in caplog.text
+        assert "notes.jpg" in caplog.text
+    with store.open_artifact(outcome.path) as artifact:
+        assert artifact.table("sources/name") == ["p0.png", "p2.png"]
+        assert sorted(artifact.table("skipped/name")) == ["notes.jpg", "p1.png"]
+
+
+def test_unchanged_run_writes_nothing(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder = make_pictures()
+    path = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1).path
+    before = path.stat().st_mtime_ns
+    superpixels([folder], path, SMALL, workers=2)
+    assert path.stat().st_mtime_ns == before
+    Image.fromarray(four_quadrants(noise_seed=9)).save(folder / "p0.png")
+    superpixels([folder], path, SMALL, workers=1)
+    assert path.stat().st_mtime_ns != before
+
+
+def test_limit_takes_the_first(make_pictures: MakePictures, tmp_path: Path) -> None:
+    path = superpixels([make_pictures(count=5)], tmp_path / "sp.h5", SMALL, limit=2, workers=1).path
+    with store.open_artifact(path) as artifact:
+        assert artifact.table("sources/name") == ["p0.png", "p1.png"]
+
+
+def test_dry_run_writes_nothing(make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "unseg")
+    folder = make_pictures()
+    superpixels([folder], tmp_path / "out" / "sp.h5", SMALL, dry_run=True)
+    assert not (tmp_path / "out").exists()
+    assert "3 pictures" in caplog.text
+    assert "MB on disk" in caplog.text
+
+
+def test_more_superpixels_than_uint16_can_number() -> None:
+    """65,535 superpixels leave no value for void in uint16."""
+    regions = np.arange(65_536).reshape(256, 256)
+    regions[0, 0] = -1
+    assert with_void(np.minimum(regions, 65_534), 65_535).dtype == np.uint16
+    wide = with_void(regions, 65_536)
+    assert wide.dtype == np.uint32
+    assert wide[0, 0] == 2**32 - 1
+    assert wide[0, 1] == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (Superpixels(algorithm="watershed"), "slic, felzenszwalb"),
+        (Superpixels(compactness=0), "compactness"),
+        (Superpixels(segments=-1), "segments"),
+    ],
+)
+def test_senseless_settings_are_refused(
+    params: Superpixels, message: str, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        superpixels([make_pictures()], tmp_path / "sp.h5", params)
+    assert not list(tmp_path.glob("sp.h5*"))
+
+
+def test_output_that_is_no_artifact_is_kept(make_pictures: MakePictures, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.h5"
+    precious.write_text("years of work")
+    with pytest.raises(ArtifactError, match="--force"):
+        superpixels([make_pictures()], precious, SMALL, workers=1)
+    assert precious.read_text() == "years of work"
+
+
+def test_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DataError, match=r"a\.png"):
+        superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL)

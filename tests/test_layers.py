@@ -1,0 +1,151 @@
+"""Imports point strictly downward, labels have few readers, and nothing heavy stands at the top of the command line."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unsegcli
+
+PACKAGE = Path(unsegcli.__file__).parent
+
+# From the top down; a module may import from its own layer and from those below it.
+LAYERS = [
+    ["cli"],
+    ["stages"],
+    ["sweep"],
+    ["supply", "labels", "datasets"],
+    ["images", "methods", "store"],
+    ["core", "recipe", "parallel"],
+    ["params", "errors", "talk", "_version"],
+]
+NO_SIBLINGS = ("stages", "methods", "datasets")
+LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}
+ONLY_IMPORTER = {"typer": "cli", "h5py": "store"}
+HEAVY = {"numpy", "h5py", "torch", "torchvision", "skimage", "scipy", "PIL", "tifffile", "imagecodecs", "tqdm", "rich"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path, *, top_only: bool = False) -> set[str]:
+    """Dotted names of all modules that a file imports, also inside functions unless `top_only`."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    nodes = tree.body if top_only else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if top_only and id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer_of(part: str) -> int:
+    found = [number for number, parts in enumerate(LAYERS) if part in parts]
+    assert found, f"{part} has no layer yet: add it to LAYERS and to docs/design.md"
+    return found[0]
+
+
+def own_parts(path: Path, *, top_only: bool = False) -> set[str]:
+    """First parts below `unsegcli` that a file imports."""
+    return {name.split(".")[1] for name in imports_of(path, top_only=top_only) if name.startswith("unsegcli.")}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    public_names = set(unsegcli.__all__)
+    for imported in own_parts(path) - public_names:
+        assert layer_of(imported) >= layer_of(part), f"{path} imports {imported}, which lies above it"
+
+
+@pytest.mark.parametrize("folder", NO_SIBLINGS)
+def test_no_file_imports_a_sibling(folder: str) -> None:
+    for path in (PACKAGE / folder).glob("*.py"):
+        siblings = {name for name in imports_of(path) if name.startswith(f"unsegcli.{folder}.")}
+        assert not siblings, f"{path} imports {siblings}"
+
+
+def test_labels_have_few_readers() -> None:
+    for path in FILES:
+        if any(name.startswith("unsegcli.labels") for name in imports_of(path)) and path.name != "labels.py":
+            assert path.parent.name == "stages", f"{path} may not read labels"
+            assert path.stem in LABEL_READERS, f"{path} may not read labels"
+
+
+@pytest.mark.parametrize(("library", "part"), ONLY_IMPORTER.items())
+def test_only_one_part_imports(library: str, part: str) -> None:
+    for path in FILES:
+        if any(name.split(".")[0] == library for name in imports_of(path)):
+            assert part_of(path) == part, f"{path} imports {library}"
+
+
+def test_nothing_heavy_at_the_top_of_the_command_line() -> None:
+    for path in (PACKAGE / "cli").glob("*.py"):
+        top = {name.split(".")[0] for name in imports_of(path, top_only=True)}
+        assert not top & HEAVY, f"{path} imports {top & HEAVY} before its body runs"
+
+
+def test_walk_sees_what_it_should() -> None:
+    """The walk above is worth nothing if it finds no imports."""
+    assert "unsegcli.store" in imports_of(PACKAGE / "stages" / "superpixels.py")
+    assert "unsegcli.core.slic" in imports_of(PACKAGE / "stages" / "superpixels.py")
+    assert "unsegcli.core.slic" not in imports_of(PACKAGE / "stages" / "superpixels.py", top_only=True)
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    """Top-level names in sys.modules of a fresh interpreter after `code`."""
+    script = f"{code}\nimport sys; print('\\n'.join(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stderr.splitlines()}
+
+
+HELP = """
+import sys
+sys.argv = ["unseg", {arguments}]
+try:
+    from unsegcli.cli import main
+    main()
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.parametrize("arguments", ["'--help'", "'--version'", "'superpixels', '--help'", "'cluster', '--help'"])
+def test_help_loads_nothing_heavy(arguments: str) -> None:
+    assert not modules_loaded_by(HELP.format(arguments=arguments)) & HEAVY
+
+
+def test_import_of_the_package_loads_nothing_heavy() -> None:
+    loaded = modules_loaded_by("import unsegcli; dir(unsegcli); unsegcli.__version__")
+    assert not loaded & (HEAVY | {"typer", "asyncio"})
+
+
+def test_superpixels_cluster_and_inspect_never_load_torch() -> None:
+    loaded = modules_loaded_by("import unsegcli; unsegcli.superpixels; unsegcli.cluster; unsegcli.inspect")
+    assert "torch" not in loaded
+    assert "h5py" in loaded
+
+
+def test_python_interface_has_what_it_names() -> None:
+    for name in unsegcli.__all__:
+        assert getattr(unsegcli, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = unsegcli.no_such_name
