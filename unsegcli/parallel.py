@@ -69,7 +69,8 @@ def _in_order(
             yield result
     except BrokenProcessPool as error:
         raise UnsegError(
-            "a worker process was killed, most likely for want of memory: use fewer --workers or a smaller --size"
+            "a worker process died: if memory ran out, use fewer --workers or a smaller --size; "
+            'a Python script must call unsegcli below `if __name__ == "__main__":`'
         ) from error
     finally:
         for future in waiting:

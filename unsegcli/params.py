@@ -46,4 +46,4 @@ class Cluster:
     samples: int = 300  # rgb: pixels drawn from each window to fit the centres
     starts: int = 3  # k-means runs; the one of the lowest inertia is kept
     iterations: int = 100  # at most, of Lloyd's algorithm in each run
-    seed: int = 0
+    seed: int = 0  # of all random draws

@@ -19,8 +19,8 @@ Recipe = dict[str, Any]
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """The one JSON text of a value: sorted keys, no spaces, no NaN, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def make_recipe(stage: str, revision: int, parameters: Iterable[Any], inputs: Mapping[str, str], **more: Any) -> Recipe:

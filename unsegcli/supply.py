@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.geometry import Box, boxes
+from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working, survey
@@ -50,6 +50,12 @@ class PictureUnit:
     patch: int
     stride: int
 
+    @property
+    def window_count(self) -> int:
+        """How many windows there are, found without decoding."""
+        grid = working_grid(self.source.height, self.source.width, self.reading.size, self.reading.scale)
+        return len(boxes(*grid, self.patch, self.stride))
+
     def windows(self) -> list[Window]:
         """Decode the picture and cut it into windows."""
         pixels, valid = read_working(self.source, self.reading)
@@ -75,6 +81,11 @@ class StoredUnit:
     source: Source
     rows: tuple[int, ...]  # the windows of this source
     reading: Reading
+
+    @property
+    def window_count(self) -> int:
+        """How many windows there are."""
+        return len(self.rows)
 
     def windows(self) -> list[Window]:
         """Read the windows from the artifact."""

@@ -126,8 +126,9 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     share = sum(unit.source.height * unit.source.width for unit in units) / pixels
     processes = _processes(units, workers)
     largest = max((u.source.height * u.source.width * max(1, u.source.bands) for u in units), default=0)
+    on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{len(units)} pictures, about {seconds * share / processes:,.0f} s on {processes} processes, "
+        f"{len(units)} pictures, about {seconds * share / processes:,.0f} s on {on}, "
         f"{0.2 + largest * 30 / 1e9:.1f} GB of memory a process, "
         f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
         f"measured on {len(tried)} of them"
@@ -146,7 +147,9 @@ def _releasing() -> Iterator[None]:
 def _processes(units: Sequence[Unit], workers: int) -> int:
     """As many as asked for, but none that would cost more to start than it saves."""
     pixels = sum(unit.source.height * unit.source.width for unit in units)
-    return max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
+    processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
+    talk.detail(f"{len(units)} pictures of {pixels / 1e6:,.1f} megapixels on {processes} processes")
+    return processes
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:

@@ -230,3 +230,20 @@ def test_commands_of_the_readme_take_no_more_than_is_typed(here: Path) -> None:
     assert "Usage" in unseg("superpixels", "--help").stdout
     assert "Usage" in unseg("cluster", "-h").stdout
     unseg(expect=2)  # help, as for any misuse
+
+
+def test_a_file_name_need_not_be_utf8(here: Path) -> None:
+    """Linux allows any bytes; such a name must come through every stage and through --verify."""
+    odd = os.fsdecode(b"data/\xff picture.png")
+    Path("data/p0.png").rename(odd)
+    unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
+    unseg("cluster", "sp.h5", "--classes", "3")
+    assert "every invariant holds" in unseg("inspect", "segmentation.h5", "--verify").stdout
+    with store.open_artifact("sp.h5") as artifact:
+        assert os.fsdecode(b"\xff picture.png") in artifact.table("sources/name")
+
+
+def test_masks_need_the_pixels_stored(here: Path) -> None:
+    message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=1))
+    assert "--mask" in message
+    assert "--no-pixels" in message

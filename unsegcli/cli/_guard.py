@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         with _sigterm_as_exception():
+            _allow_any_file_name()
             try:
                 command(*args, **kwargs)
                 sys.stdout.flush()
@@ -87,6 +89,13 @@ def _drop_standard_output() -> None:
     """Nobody reads any more: keep the interpreter from complaining about it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _allow_any_file_name() -> None:
+    """A path need not be UTF-8, and must come out of a pipe as it went in."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 @contextlib.contextmanager

@@ -36,8 +36,8 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
         segments: superpixels aimed at among the valid pixels; of photographs a fifth fewer come out, because
             small pieces are merged.
         compactness: 1 follows colour, 100 makes squares; search in steps of three. It weighs distance in the
-            picture against distance in Lab for three bands, and otherwise against the root mean square over
-            the bands, taken as 0 to 100: so a band more does not change its meaning.
+            picture against distance in Lab for three bands. Deviation: otherwise against the root mean square
+            over the bands, taken as 0 to 100, so that a band more does not change its meaning.
     """
     if segments < 1:
         raise ConfigError(f"--segments {segments} must be at least 1")
@@ -49,7 +49,7 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
     result = np.full(pixels.shape[:2], -1, np.int32)
     if not valid.any():
         return result
-    # scikit-image's own masked SLIC seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
+    # Deviation: scikit-image's own masked SLIC seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
     # segments. So the picture is filled, cut into as many more superpixels as it has more pixels, and masked.
     box = bounding_box(valid)
     inside = valid[box]

@@ -78,7 +78,6 @@ class Reading:
     size: tuple[int, ...]
     scale: float
     max_pixels: int
-    mask: str  # folder of masks, or ""
 
     @property
     def taking(self) -> Taking:
@@ -147,7 +146,7 @@ def survey(
     if known is None:
         reading = _decided(pages, params, mask_folder, workers, skipped)
     else:
-        reading = dataclasses.replace(known, mask=_folder_text(mask_folder), max_pixels=params.max_pixels)
+        reading = dataclasses.replace(known, max_pixels=params.max_pixels)
         for page in pages:
             check_fits(page.name, page.header, reading)
     pages = [page for page in pages if page.name not in dict(skipped)]
@@ -303,12 +302,7 @@ def _decided(
         size=params.size,
         scale=params.scale,
         max_pixels=params.max_pixels,
-        mask=_folder_text(mask_folder),
     )
-
-
-def _folder_text(folder: Path | None) -> str:
-    return "" if folder is None else str(folder)
 
 
 def _alpha_kinds(

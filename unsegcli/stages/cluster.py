@@ -130,7 +130,7 @@ class Fit:
 
 def _fit(supply: Supply, params: Cluster, workers: int) -> Fit:
     """K-means on a sample of all windows."""
-    share = max(1, LARGEST_SAMPLE // max(1, len(supply.units)))
+    share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in supply.units)))
     draw = partial(_draw, params=params, share=share)
     drawn = list(gather(supply, draw, "sampling", workers))
     points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))

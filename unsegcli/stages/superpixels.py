@@ -69,6 +69,8 @@ def superpixels(
     """
     params, pictures = params or Superpixels(), pictures or Pictures()
     _check(params)
+    if mask is not None and not params.pixels:
+        raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
     supply = supply_from_pictures(inputs, pictures, mask, limit, known_from=Path(output))
     recipe = make_recipe("superpixels", REVISION, [params, pictures], supply.inputs)
     target = store.Target(output, "superpixels", recipe, force=force)

@@ -37,7 +37,7 @@ class Kind:
 
 
 SOURCES = {
-    "sources/name": Field("text", ("source",), "path of the picture below the folder given; `#2` = second page"),
+    "sources/name": Field("text", ("source",), "path of the picture below the folder given; `#1` = second page"),
     "sources/path": Field("text", ("source",), "path relative to the artifact", hint=True),
     "sources/page": Field("int32", ("source",), "page of the file, from 0"),
     "sources/digest": Field("text", ("source",), "SHA-256 of the file"),

@@ -148,6 +148,8 @@ class Artifact:
                 raise self._fail(f"{name} should be a {'dataset' if spec.per == 'file' else 'group'}")
 
     def _read(self, path: str, spec: Field, window: int | None = None) -> Any:
+        if not self._file:
+            raise ValueError(f"{self.path} is closed: read {path} inside the with block")
         if path not in self._file:
             raise self._fail(f"{path} is missing")
         parent, _, name = path.rpartition("/")
@@ -159,7 +161,7 @@ class Artifact:
         except (OSError, RuntimeError) as error:
             raise self._fail(f"{path} cannot be read, the file is damaged ({_first_line(error)})") from error
         if spec.types == "text":
-            return [row.decode("utf-8", errors="replace") for row in values]
+            return [row.decode("utf-8", errors="surrogateescape") for row in values]
         return values
 
     def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:

@@ -193,6 +193,7 @@ class Writer:
         _rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
+        talk.detail(f"{path.name}: {len(notes)} pictures, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     def pending_notes(self) -> list[Any]:
@@ -415,7 +416,8 @@ def _write_text_atomically(path: Path, text: str) -> None:
 
 def _command() -> str:
     program = Path(sys.argv[0]).name if sys.argv else ""
-    return shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
+    typed = shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
+    return typed.encode("utf-8", errors="backslashreplace").decode()  # file names need not be UTF-8
 
 
 def _environment() -> dict[str, Any]:
