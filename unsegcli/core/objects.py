@@ -1,0 +1,162 @@
+"""Scores of object masks: each picture by itself, then averaged over pictures by whoever asks.
+
+A truth map here is 1 = object, 0 = background, negative = ignored. Nothing here thresholds, crops or resizes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError, DataError
+
+BETA_SQUARED = 0.3
+THRESHOLDS = 255
+
+
+class ObjectScores(NamedTuple):
+    """Scores of one mask; all NaN where every pixel is ignored.
+
+    With neither a predicted nor a true object pixel, IoU and Dice are 1: nothing was there and nothing was found.
+    With only one of the two they are 0. (Codes that divide by the union plus a small number give 0 in both cases;
+    then a picture without an object can never be right.) The background's IoU follows the same rule.
+    """
+
+    iou: float
+    dice: float
+    accuracy: float
+    background_iou: float  # its mean with `iou` is what IEM's table calls mIoU
+
+
+def object_scores(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> ObjectScores:
+    """Scores of a mask (height, width) as it is given, against the truth (height, width)."""
+    return _scores(*_counts(predicted, truth))
+
+
+def best_of_two(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> ObjectScores:
+    """The better of the mask and its inverse, for each score by itself, as IEM's published code takes it.
+
+    The choice looks at the truth, and two scores of one picture may come from different choices: an oracle,
+    to be named wherever its result is shown.
+    """
+    both, mask_only, object_only, neither = _counts(predicted, truth)
+    given = _scores(both, mask_only, object_only, neither)
+    inverse = _scores(object_only, neither, both, mask_only)
+    return ObjectScores(*(max(pair) for pair in zip(given, inverse, strict=True)))
+
+
+class FMeasureCurve:
+    """Precision and recall of confidence maps at 255 thresholds, averaged over pictures while they stream by.
+
+    At threshold j (1 to 255) a pixel is an object where its confidence is at least j / 255: this parts all levels
+    of an 8-bit map. A threshold of 0, which takes the whole picture for an object, is not among them. A picture
+    without a pixel above a threshold has precision 0 there, one without an object has recall 0 everywhere, as in
+    the published benchmarks, whose pictures all have one.
+    """
+
+    def __init__(self, beta_squared: float = BETA_SQUARED) -> None:
+        """F weighs recall `beta_squared` times as much as precision."""
+        self.beta_squared = beta_squared
+        self.pictures = 0
+        self._precision = np.zeros(THRESHOLDS)
+        self._recall = np.zeros(THRESHOLDS)
+        self._f = np.zeros(THRESHOLDS)
+
+    def add(self, confidence: NDArray[Any], truth: NDArray[np.integer[Any]]) -> None:
+        """Take in one picture; without a pixel that is not ignored it is left out.
+
+        Args:
+            confidence: (height, width), uint8, or floats from 0 to 1.
+            truth: (height, width).
+        """
+        known = _known(confidence.shape, truth)
+        if not known.any():
+            return
+        level = _levels(confidence)
+        code = np.where(known, level.astype(np.int64) + (THRESHOLDS + 1) * (truth == 1), 2 * (THRESHOLDS + 1))
+        counts = np.bincount(code.ravel(), minlength=2 * (THRESHOLDS + 1) + 1)[:-1].reshape(2, THRESHOLDS + 1)
+        background, found = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1]  # at threshold 1, 2, ..., 255
+        precision = found / np.maximum(background + found, 1)
+        recall = found / max(int(counts[1].sum()), 1)
+        self._precision += precision
+        self._recall += recall
+        self._f += self._measure(precision, recall)
+        self.pictures += 1
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Mean of the pictures' precision at each threshold: (255,)."""
+        return self._precision / max(self.pictures, 1)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Mean of the pictures' recall at each threshold: (255,)."""
+        return self._recall / max(self.pictures, 1)
+
+    def largest(self, average: Literal["curve", "measure"] = "curve") -> float:
+        """The largest F over the thresholds, one threshold for all pictures; NaN without a picture.
+
+        Args:
+            average: F of the mean precision and the mean recall (curve), or the mean of the pictures' own F at
+                each threshold (measure); published codes do either.
+        """
+        if average not in ("curve", "measure"):
+            raise ConfigError(f"average {average!r} of the F measure: curve and measure are known")
+        if self.pictures == 0:
+            return float("nan")
+        curve = self._measure(self.precision, self.recall) if average == "curve" else self._f / self.pictures
+        return float(curve.max())
+
+    def _measure(self, precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:
+        above, below = (1 + self.beta_squared) * precision * recall, self.beta_squared * precision + recall
+        return np.divide(above, below, out=np.zeros(THRESHOLDS), where=below > 0)
+
+
+def _levels(confidence: NDArray[Any]) -> NDArray[np.uint8]:
+    """How many of the thresholds each pixel reaches: (height, width), 0 to 255."""
+    if confidence.dtype == np.uint8:
+        return confidence
+    if not np.issubdtype(confidence.dtype, np.floating):
+        raise DataError(f"confidence is {confidence.dtype}: uint8, or floats from 0 to 1, are expected")
+    # Written so that NaN fails as well.
+    if not (confidence.min(initial=1) >= 0 and confidence.max(initial=0) <= 1):
+        raise DataError("confidence goes beyond 0 and 1, or holds NaN: scale it")
+    # The small addend undoes the rounding of j / 255 in float32.
+    scaled = confidence.astype(np.float64) * THRESHOLDS + 1e-4
+    return scaled.astype(np.uint8)
+
+
+def _counts(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> tuple[int, int, int, int]:
+    """Known pixels in both mask and object, in the mask alone, in the object alone, in neither."""
+    if predicted.dtype != np.bool_:
+        raise DataError(f"mask is {predicted.dtype}: booleans are needed")
+    known = _known(predicted.shape, truth)
+    real = truth == 1
+    of_mask, of_object = int(np.count_nonzero(predicted & known)), int(np.count_nonzero(real))
+    both = int(np.count_nonzero(predicted & real))
+    everything = int(np.count_nonzero(known))
+    return both, of_mask - both, of_object - both, everything - of_mask - of_object + both
+
+
+def _known(shape: tuple[int, ...], truth: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Where the truth is not ignored: (height, width)."""
+    if truth.ndim != 2 or shape != truth.shape:
+        raise DataError(f"mask {shape} and truth {truth.shape}: two equal (height, width) are needed")
+    if truth.max(initial=0) > 1:
+        raise DataError(f"truth of an object mask holds {truth.max()}: 1 = object, 0 = background, negative = ignored")
+    return truth >= 0
+
+
+def _scores(both: int, mask_only: int, object_only: int, neither: int) -> ObjectScores:
+    pixels = both + mask_only + object_only + neither
+    if pixels == 0:
+        return ObjectScores(*(float("nan"),) * 4)
+    wrong = mask_only + object_only
+    return ObjectScores(
+        both / (both + wrong) if both + wrong else 1.0,
+        2 * both / (2 * both + wrong) if both + wrong else 1.0,
+        (both + neither) / pixels,
+        neither / (neither + wrong) if neither + wrong else 1.0,
+    )

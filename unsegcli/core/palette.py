@@ -1,0 +1,76 @@
+"""Colours for categories: the same number has the same colour everywhere, also for the colour-blind.
+
+Nothing is drawn here.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import DataError
+
+Color = tuple[int, int, int]
+
+# Paul Tol's "bright" scheme, made for colour-blind readers; further colours are chosen to differ most from these.
+FIRST = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+LIGHTNESS = (25.0, 90.0)  # of further colours: neither black nor white, which mean void and error
+MOST_DISTINCT = 64  # more categories than this repeat the colours
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
+DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
+
+
+def palette(count: int) -> NDArray[np.uint8]:
+    """Colours of categories 0 to count - 1: (count, 3). A longer palette begins with the shorter one."""
+    distinct = _distinct()
+    return distinct[np.arange(count) % len(distinct)]
+
+
+def parse_color(text: str) -> Color:
+    """`#rrggbb` as (red, green, blue)."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise DataError(f"{text!r} is not a colour: write it as #rrggbb, such as #4477aa")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def seen_distance(colors: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Least distance in Lab of each pair over normal, protanopic and deuteranopic sight: (colors, others)."""
+    ours, theirs = _seen(colors), _seen(others)
+    apart = np.sqrt(((ours[:, :, None, :] - theirs[:, None, :, :]) ** 2).sum(axis=3))
+    least: NDArray[np.float64] = apart.min(axis=0)
+    return least
+
+
+@functools.cache
+def _distinct() -> NDArray[np.uint8]:
+    """The first scheme, then always the colour that is farthest from all before it."""
+    levels = np.linspace(0, 255, 12).round().astype(np.uint8)
+    candidates = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
+    lightness = _seen(candidates)[0, :, 0]
+    candidates = candidates[(lightness >= LIGHTNESS[0]) & (lightness <= LIGHTNESS[1])]
+    chosen = [parse_color(text) for text in FIRST]
+    nearest = seen_distance(candidates, np.array(chosen, np.uint8)).min(axis=1)
+    while len(chosen) < MOST_DISTINCT:
+        best = candidates[int(nearest.argmax())]
+        chosen.append((int(best[0]), int(best[1]), int(best[2])))
+        nearest = np.minimum(nearest, seen_distance(candidates, best[None])[:, 0])
+    return np.array(chosen, np.uint8)
+
+
+def _seen(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Lab coordinates under each kind of sight: (sights, colors, 3)."""
+    from skimage.color import rgb2lab
+
+    unit = colors.astype(np.float64) / 255
+    linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
+    sights = []
+    for matrix in (np.eye(3), np.array(PROTANOPIA), np.array(DEUTERANOPIA)):
+        seen = np.clip(linear @ matrix.T, 0, 1)
+        gamma = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+        sights.append(rgb2lab(gamma[None])[0])
+    return np.stack(sights)
