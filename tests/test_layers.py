@@ -18,6 +18,7 @@ LAYERS = [
     ["cli"],
     ["stages"],
     ["sweep"],
+    ["predictions"],
     ["supply", "labels", "datasets"],
     ["images", "methods", "store"],
     ["core", "recipe", "parallel"],

@@ -13,12 +13,13 @@ from unsegcli._version import __version__
 INTERFACE = {
     "superpixels": "unsegcli.stages.superpixels",
     "cluster": "unsegcli.stages.cluster",
+    "evaluate": "unsegcli.stages.evaluate",
     "inspect": "unsegcli.stages.inspect",
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
 }
 
-__all__ = ["UnsegError", "__version__", "cluster", "inspect", "open_artifact", "superpixels"]
+__all__ = ["UnsegError", "__version__", "cluster", "evaluate", "inspect", "open_artifact", "superpixels"]
 
 
 def __getattr__(name: str) -> Any:

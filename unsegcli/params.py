@@ -47,3 +47,19 @@ class Cluster:
     starts: int = 3  # k-means runs; the one of the lowest inertia is kept
     iterations: int = 100  # at most, of Lloyd's algorithm in each run
     seed: int = 0  # of all random draws
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Settings of `unseg evaluate`."""
+
+    matching: str = "one-to-one"  # clusters to classes: one-to-one or many-to-one
+    match_by: str = "count"  # what the matching makes as large as it can: count (of pixels) or iou
+    per_image: bool = False  # also the score of matching each picture by itself, an oracle
+    ignore: tuple[int, ...] = ()  # label values that are not scored, beside the legend's
+    protocol: str = ""  # of a published code: iic picie stego iem maskcontrast
+    polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)
+    grid: str = "source"  # score on the labels' own grid, or on the working grid as papers do: source working
+    tolerance: int | None = None  # of boundary recall, in pixels; None = 0.0025 of the diagonal
+    replicates: int = 1000  # of the bootstrap over pictures; 0 = no interval
+    seed: int = 0  # of the bootstrap

@@ -89,7 +89,7 @@ class StoredUnit:
 
     def windows(self) -> list[Window]:
         """Read the windows from the artifact."""
-        artifact = _opened(self.path, self.fingerprint)
+        artifact = held_open(self.path, self.fingerprint)
         stored = artifact.has("images") or artifact.has("features")
         whole = None if stored else self._reread()
         return [self._window(artifact, row, whole) for row in self.rows]
@@ -310,8 +310,8 @@ _open_artifacts = ExitStack()
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(path: str, fingerprint: str) -> store.Artifact:
-    """An artifact that stays open as long as this process works on it."""
+def held_open(path: str, fingerprint: str) -> store.Artifact:
+    """An artifact that stays open in this process until `release_artifacts`."""
     artifact = _open_artifacts.enter_context(store.open_artifact(path))
     if artifact.fingerprint != fingerprint:
         raise ArtifactError(f"{path}: was replaced while it was being read; run the command again")
@@ -320,7 +320,7 @@ def _opened(path: str, fingerprint: str) -> store.Artifact:
 
 def release_artifacts() -> None:
     """Close what `StoredUnit` opened in this process; workers close theirs by ending."""
-    _opened.cache_clear()
+    held_open.cache_clear()
     _open_artifacts.close()
 
 

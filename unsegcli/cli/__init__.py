@@ -12,6 +12,7 @@ import typer
 from unsegcli._version import __version__
 from unsegcli.cli._help import WIDTH, GroupedCommand
 from unsegcli.cli.cluster import cluster
+from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.superpixels import superpixels
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, cluster, inspect):
+for _command in (superpixels, cluster, evaluate, inspect):
     app.command(cls=GroupedCommand)(_command)
 
 

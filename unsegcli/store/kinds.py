@@ -106,6 +106,8 @@ KINDS: dict[str, Kind] = {
             ),
             "confidence": Field("float16 float32", ("height", "width"), "0 to 1", "window", required=False),
             "windows/confidence": Field("float32", ("window",), "0 to 1", required=False),
+            "categories/name": Field("text", ("category",), "what each category is called", required=False),
+            "categories/color": Field("text", ("category",), "`#rrggbb`", required=False),
             "centres": Field("float64", ("cluster", "dimension"), "centres of k-means", required=False),
         },
         {"role": str, "clusters": int, "reading": str},

@@ -1,0 +1,408 @@
+"""`unseg evaluate`: label maps against ground truth, by one protocol for every method, stated in the output.
+
+It reads labels to score with them, and says so in its output; nothing that it finds flows back into training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store, talk
+from unsegcli.core.confusion import CountMatrix, confusion
+from unsegcli.core.geometry import sample_nearest
+from unsegcli.core.matching import By
+from unsegcli.core.objects import ObjectScores, best_of_two, object_scores
+from unsegcli.core.protocols import PROTOCOLS, Protocol
+from unsegcli.core.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
+from unsegcli.core.tally import ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
+from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.decode import orient
+from unsegcli.images.find import PictureFile, digest_files, file_digest
+from unsegcli.labels import (
+    LEGEND_NAME,
+    LabelMatch,
+    Legend,
+    find_labels,
+    find_legend,
+    match_labels,
+    read_labels,
+    read_legend,
+)
+from unsegcli.parallel import ordered_map
+from unsegcli.params import Evaluate
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.recipe import Recipe, listing_digest, make_recipe
+from unsegcli.supply import relative_hints, release_artifacts
+
+REVISION = 1
+VERSION = 1  # of the scores as JSON
+SHOWN = 5
+PICTURES_WORTH_A_TASK = 50  # scoring a picture is so quick that few of them need no second process
+SAME_ASPECT = 0.02
+MIOU_OVER = {
+    "truth": "classes with a label",
+    "either": "classes with a label or a prediction",
+    "all": "all classes, absent ones count 0",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to be scored."""
+
+    map: PictureMap
+    labels: tuple[str, ...]  # files, one or several annotators
+    page: int
+    legend: Legend | None
+    ignore: tuple[int, ...]
+    role: str
+    clusters: int
+    classes: int
+    params: Evaluate
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate` found, and where it is kept."""
+
+    path: Path
+    scores: dict[str, Any]
+
+
+def evaluate(
+    inputs: Sequence[str | Path],
+    output: str | Path = "metrics.h5",
+    params: Evaluate | None = None,
+    *,
+    labels: str | Path | None = None,
+    legend: str | Path | None = None,
+    role: str | None = None,
+    workers: int = 0,
+    force: bool = False,
+) -> Evaluated:
+    """Score label maps against ground truth.
+
+    Args:
+        inputs: artifacts, or folders of label maps; several are runs of one method, such as its seeds.
+        output: the metrics to write.
+        params: the protocol.
+        labels: folder of ground truth; None = `labels/` beside the pictures that the artifact names.
+        legend: what label values mean; None = `classes.toml` beside the pictures, if it is there.
+        role: what the maps in a folder are.
+        workers: processes; 0 = one for each processor.
+        force: replace a model, or a file that is not an artifact.
+    """
+    params = params or Evaluate()
+    _check(params)
+    runs = [open_predictions(given, role) for given in inputs]
+    folder = _label_folder(runs[0], labels)
+    legend_path = _legend_path(runs[0], legend, folder)
+    matches = [match_labels([item.name for item in run.maps], folder) for run in runs]
+    recipe = _recipe(params, runs, matches, legend_path, folder)
+    target = store.Target(output, "metrics", recipe, force=force)
+    if target.finished() is not None:
+        with store.open_artifact(target.path) as artifact:
+            return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
+    meaning = None if legend_path is None else read_legend(legend_path)
+    found = [_score_run(run, match, meaning, params, workers) for run, match in zip(runs, matches, strict=True)]
+    result, matrix = _together(found)
+    result = _plain({**result, "labels": str(folder), "legend": None if legend_path is None else str(legend_path)})
+    _write(target, result, matrix, runs, recipe)
+    return Evaluated(target.path, result)
+
+
+def _check(params: Evaluate) -> None:
+    if params.protocol and params.protocol not in PROTOCOLS:
+        raise ConfigError(f"--protocol {params.protocol}: is not one of {', '.join(PROTOCOLS)}")
+    if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
+        raise ConfigError("--replicates and --tolerance must not be negative")
+
+
+def _label_folder(run: Predictions, given: str | Path | None) -> Path:
+    if given is not None:
+        if not Path(given).is_dir():
+            raise DataError(f"--labels {given}: no such folder")
+        return Path(given)
+    found = None if run.pictures is None else find_labels(run.pictures)
+    if found is None:
+        beside = f" beside {run.pictures}" if run.pictures is not None else ""
+        raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
+    talk.note(f"labels are read from {found}, to score with them only")
+    return found
+
+
+def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
+    if given is not None:
+        return Path(given)
+    found = None if run.pictures is None else find_legend(run.pictures)
+    if found is None and (labels.parent / LEGEND_NAME).is_file():
+        found = labels.parent / LEGEND_NAME
+    if found is None or run.role == "superpixels":
+        return None
+    talk.note(f"label values mean what {found} says")
+    return found
+
+
+def _recipe(
+    params: Evaluate,
+    runs: Sequence[Predictions],
+    matches: Sequence[LabelMatch],
+    legend: Path | None,
+    folder: Path,
+) -> Recipe:
+    files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
+    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
+    inputs = {"labels": listing_digest((file.name, file.digest) for file in digested)}
+    if legend is not None:
+        inputs["legend"] = file_digest(legend)
+    for number, run in enumerate(runs):
+        inputs |= {f"{name}.{number}": digest for name, digest in run.inputs.items()}
+    roles = {f"role.{number}": run.role for number, run in enumerate(runs)}
+    return make_recipe("evaluate", REVISION, [params, roles], inputs)
+
+
+# One run
+
+
+def _score_run(
+    run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
+) -> tuple[dict[str, Any], CountMatrix | None]:
+    if match.missing:
+        shown = ", ".join(match.missing[:SHOWN])
+        talk.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
+    protocol = _protocol(params, run)
+    ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
+    base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
+    tasks = [
+        replace(base, map=item, labels=tuple(map(str, match.paths[item.name])), page=_page(item))
+        for item in run.maps
+        if item.name in match.paths
+    ]
+    if run.role == "superpixels":
+        result, matrix = _score_superpixels(tasks, workers), None
+    elif run.role == "mask":
+        result, matrix = _score_objects(tasks, params, protocol, workers), None
+    else:
+        result, matrix = _score_clusters(tasks, run, legend, params, protocol, workers)
+    return {
+        "version": VERSION,
+        "labels_used": "scoring",
+        "input": run.name,
+        "role": run.role,
+        "protocol": _described(protocol, params, run, ignore, legend, matrix),
+        **result,
+        "images": len(tasks),
+        "missing": match.missing,
+    }, matrix
+
+
+def _protocol(params: Evaluate, run: Predictions) -> Protocol:
+    """The published protocol that was asked for, or this project's with the user's choices."""
+    if params.protocol:
+        protocol = PROTOCOLS[params.protocol]
+        if (protocol.polarity == "best-of-two") is not (run.role == "mask"):
+            wanted = "object masks" if protocol.polarity == "best-of-two" else "clusters"
+            raise ConfigError(f"--protocol {protocol.name} scores {wanted}, but {run.name} holds {run.role}")
+        return protocol
+    if run.role == "classes":
+        return Protocol("unseg", matching="none")
+    return Protocol("unseg", matching=params.matching, by=cast(By, params.match_by), polarity=params.polarity)
+
+
+def _described(
+    protocol: Protocol,
+    params: Evaluate,
+    run: Predictions,
+    ignore: tuple[int, ...],
+    legend: Legend | None,
+    matrix: CountMatrix | None,
+) -> dict[str, Any]:
+    clusters = matrix.shape[0] - 1 if matrix is not None else None
+    classes = matrix.shape[1] if matrix is not None else None
+    matched = run.role == "clusters"
+    one = protocol.matching == "one-to-one" or (protocol.matching == "as-numbers-allow" and clusters == classes)
+    return {
+        "name": protocol.name,
+        "matching": ("one-to-one" if one else "many-to-one") if matched else "none",
+        "cost": protocol.by if matched else None,
+        "level": "data set" if run.role in ("clusters", "classes") else "picture",
+        "clusters": clusters,
+        "classes": classes,
+        "miou_over": MIOU_OVER[protocol.over],
+        "ignore": [*(legend.ignore if legend else ()), *ignore],
+        "grid": params.grid,
+        "polarity": protocol.polarity if run.role == "mask" else None,
+        "not_reproduced": list(protocol.not_reproduced),
+    }
+
+
+def _score_clusters(
+    tasks: Sequence[Task],
+    run: Predictions,
+    legend: Legend | None,
+    params: Evaluate,
+    protocol: Protocol,
+    workers: int,
+) -> tuple[dict[str, Any], CountMatrix]:
+    clusters, classes = run.clusters, len(legend.classes) if legend else None
+    if clusters is None or classes is None:
+        numbers = list(_each(tasks, _largest_numbers, workers, "looking through numbers"))
+        largest = np.max(numbers, axis=0)
+        clusters = clusters or int(largest[0]) + 1
+        classes = classes or int(largest[1]) + 1
+    names = list(legend.names) if legend else [str(number) for number in range(classes)]
+    sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
+    tally = ClusterTally(clusters, classes, protocol, params.replicates, params.seed, params.per_image)
+    ignored = 0
+    for index, (matrix, unscored) in enumerate(_each(sized, _matrix_of, workers, "scoring")):
+        tally.add(index, matrix)
+        ignored += unscored
+    return {**tally.result(names, ignored), "legend_classes": names}, tally.matrix
+
+
+def _score_objects(tasks: Sequence[Task], params: Evaluate, protocol: Protocol, workers: int) -> dict[str, Any]:
+    tally = ObjectTally(params.replicates, params.seed)
+    asked = [replace(task, params=replace(params, polarity=protocol.polarity)) for task in tasks]
+    for index, (found, truth, confidence) in enumerate(_each(asked, _object_of, workers, "scoring")):
+        tally.add(index, found, truth)
+        if confidence is not None:
+            tally.curve.add(confidence, truth)
+    return tally.result(protocol.polarity)
+
+
+def _score_superpixels(tasks: Sequence[Task], workers: int) -> dict[str, Any]:
+    tally = SuperpixelTally()
+    for borders, shape in _each(tasks, _superpixels_of, workers, "scoring"):
+        tally.add(borders, shape)
+    return tally.result()
+
+
+def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
+    try:
+        with talk.progress(len(tasks), what) as bar:
+            for result in ordered_map(work, tasks, workers, expected=len(tasks) // PICTURES_WORTH_A_TASK):
+                bar.update()
+                yield result
+    finally:
+        release_artifacts()
+
+
+# One picture, in a worker
+
+
+def _matrix_of(task: Task) -> tuple[CountMatrix, int]:
+    truth, predicted = _truth_and_map(task)
+    matrix = confusion(predicted, truth, task.clusters, task.classes, void=-1)
+    return matrix, int(truth.size - matrix.sum())
+
+
+def _largest_numbers(task: Task) -> tuple[int, int]:
+    truth, predicted = _truth_and_map(task)
+    return int(predicted.max(initial=0)), int(truth.max(initial=0))
+
+
+def _object_of(task: Task) -> tuple[ObjectScores, NDArray[np.int8], NDArray[Any] | None]:
+    truth, predicted = _truth_and_map(task)
+    binary = np.sign(truth).astype(np.int8)  # the first class is background, all others are objects
+    score = best_of_two if task.params.polarity == "best-of-two" else object_scores
+    return score(predicted > 0, binary), binary, task.map.confidence(truth.shape)
+
+
+def _superpixels_of(task: Task) -> tuple[list[BorderScores], ShapeScores]:
+    truths = [truth for path in task.labels for truth in _labels(task, path)]
+    regions = task.map.on(truths[0].shape)
+    pixels = task.map.pixels()
+    fitting = pixels if pixels is not None and pixels.shape[:2] == regions.shape else None
+    tolerance = task.params.tolerance
+    return border_scores(regions, truths, tolerance, both_sides=True), shape_scores(regions, fitting)
+
+
+def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The labels and the map on one grid: that of the labels, so that each labelled pixel counts once."""
+    truths = [truth for path in task.labels for truth in _labels(task, path)]
+    if len(truths) > 1:
+        raise DataError(
+            f"{task.labels[0]}: has {len(truths)} annotators, which is for superpixels; give one label map a picture"
+        )
+    truth = truths[0]
+    if task.params.grid == "working":
+        truth = sample_nearest(truth, task.map.grid)
+    return truth, task.map.on((truth.shape[0], truth.shape[1]))
+
+
+def _labels(task: Task, path: str) -> list[NDArray[Any]]:
+    found = read_labels(Path(path), task.legend, task.page, task.ignore)
+    return [_upright(truth, task.map, path) for truth in found]
+
+
+def _upright(truth: NDArray[Any], item: PictureMap, path: str) -> NDArray[Any]:
+    """Labels drawn on the picture as stored are turned like the picture; another shape is refused."""
+    height, width = item.source_grid
+    orientation = item.source.orientation if isinstance(item, StoredMap) else 1
+    if orientation >= 5 and height != width and truth.shape == (width, height):
+        return orient(truth[:, :, None], orientation)[:, :, 0]
+    if not math.isclose(truth.shape[0] * width, truth.shape[1] * height, rel_tol=SAME_ASPECT):
+        raise DataError(
+            f"{path}: the labels are {truth.shape[0]} x {truth.shape[1]}, but {item.name} is {height} x {width}: "
+            "they do not show the same picture"
+        )
+    return truth
+
+
+def _page(item: PictureMap) -> int:
+    return item.source.page if isinstance(item, StoredMap) else item.page
+
+
+# The output
+
+
+def _together(
+    found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
+) -> tuple[dict[str, Any], CountMatrix | None]:
+    """One run as it is; several as a list, with the mean and the standard deviation of their scores."""
+    if len(found) == 1:
+        return found[0]
+    means, deviations = mean_and_deviation([result["scores"] for result, _ in found])
+    result = {
+        "version": VERSION,
+        "labels_used": "scoring",
+        "protocol": found[0][0]["protocol"],
+        "mean": means,
+        "standard_deviation": deviations,
+        "runs": [result for result, _ in found],
+    }
+    return result, None
+
+
+def _write(
+    target: store.Target,
+    result: dict[str, Any],
+    matrix: CountMatrix | None,
+    runs: Sequence[Predictions],
+    recipe: Recipe,
+) -> None:
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    tables: dict[str, Any] = {"scores": np.frombuffer(text, np.uint8)}
+    if matrix is not None:
+        tables["matrix"] = matrix
+    hints = {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
+    store.write_whole(target, tables, {}, relative_hints(hints, target.path))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: numpy numbers as Python's, and null where there is nothing to score."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
