@@ -1,4 +1,4 @@
-"""Ground truth: legends, label files of every kind, and which label file belongs to which picture.
+"""Ground truth: label files of every kind, read by a legend, and which label file belongs to which picture.
 
 The only reader of labels. It must not know of artifacts or scores, and nothing that learns may import it.
 """
@@ -6,7 +6,6 @@ The only reader of labels. It must not know of artifacts or scores, and nothing 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,11 @@ from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
-from unsegcli.images.find import natural_order
+from unsegcli.images.find import data_folder, natural_order
+from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value
 
-Color: TypeAlias = tuple[int, int, int]
-Value: TypeAlias = int | Color
 LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
-IGNORED = -1  # in a label map: a pixel that is not scored
-LEGEND_NAME = "classes.toml"
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif")
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 TURNED_BACK = {6: 8, 8: 6}  # the orientations that do not undo themselves
@@ -34,143 +30,12 @@ LISTED = 10  # values named in an error
 NAMED = 5  # files named in a line
 BLOCK = 1 << 20  # pixels looked up at once
 _UNNAMED = -2  # stands for a value that the legend does not name, until the error is raised
-_LARGEST = 2**63 - 1
-
-
-# ------------------------------------------------------------------------------------------------ legends
-
-
-@dataclass(frozen=True)
-class LegendClass:
-    """One class of a legend; its number is its place in the legend."""
-
-    name: str
-    color: Color | None
-    sources: tuple[Value, ...]  # label values or colours that mean this class
-
-
-@dataclass(frozen=True)
-class Legend:
-    """Which label values or colours mean which class, and which are not scored."""
-
-    ignore: tuple[Value, ...]
-    classes: tuple[LegendClass, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The class names in the order of their numbers."""
-        return tuple(one.name for one in self.classes)
-
-    @property
-    def in_colors(self) -> bool:
-        """Whether label files hold the colours of this legend (else: its numbers)."""
-        return isinstance(self.classes[0].sources[0], tuple)
-
-
-def find_legend(pictures_folder: Path) -> Path | None:
-    """`classes.toml` in the folder that holds `images/`, given that folder or `images/` itself."""
-    path = _data_folder(pictures_folder) / LEGEND_NAME
-    return path if path.is_file() else None
 
 
 def find_labels(pictures_folder: Path) -> Path | None:
     """`labels/` in the folder that holds `images/`, given that folder or `images/` itself."""
-    path = _data_folder(pictures_folder) / "labels"
+    path = data_folder(pictures_folder) / "labels"
     return path if path.is_dir() else None
-
-
-def _data_folder(pictures_folder: Path) -> Path:
-    folder = pictures_folder.resolve() if ".." in pictures_folder.parts else pictures_folder.absolute()
-    return folder if (folder / "images").is_dir() else folder.parent
-
-
-def read_legend(path: Path) -> Legend:
-    """Read a legend: `ignore = [...]`, and a `[[class]]` with `name`, `color` (optional) and `from` each."""
-    content = _read_toml(path)
-    _check_keys(content, {"ignore", "class"}, f"legend {path}")
-    tables = content.get("class", [])
-    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise DataError(f"legend {path} names no class: add a [[class]] with name and from for each")
-    ignore = _read_values(content.get("ignore", []), f"ignore of legend {path}")
-    classes = tuple(_read_class(table, f"class {n} of legend {path}") for n, table in enumerate(tables, 1))
-    legend = Legend(ignore, classes)
-    _check_unique(legend, path)
-    return legend
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"legend {path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"legend {path} is not UTF-8 text: save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"legend {path} is not valid TOML: {error}") from error
-
-
-def _check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise DataError(f"{where} has the unknown key {unknown[0]!r}: known are {', '.join(sorted(known))}")
-
-
-def _read_class(table: dict[str, object], where: str) -> LegendClass:
-    _check_keys(table, {"name", "color", "from"}, where)
-    name = table.get("name")
-    if not isinstance(name, str) or not name.strip():
-        raise DataError(f'{where} has no name: add name = "..."')
-    where = f"{where} ({name!r})"
-    if "from" not in table:
-        raise DataError(f"{where} has no from: add from = [...] with the label values that mean it")
-    sources = _read_values(table["from"], f"from of {where}")
-    if not sources:
-        raise DataError(f"from of {where} is empty: list the label values that mean this class")
-    color = _read_color(table["color"], f"color of {where}") if "color" in table else None
-    return LegendClass(name.strip(), color, sources)
-
-
-def _read_values(values: object, where: str) -> tuple[Value, ...]:
-    if not isinstance(values, list):
-        raise DataError(f"{where} is not a list: write it as [0, 2] or as ['#ff0000']")
-    return tuple(_read_value(value, where) for value in values)
-
-
-def _read_value(value: object, where: str) -> Value:
-    if isinstance(value, str):
-        return _read_color(value, where)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
-        return value
-    raise DataError(f"{where} holds {value!r}: label values are whole numbers or '#rrggbb' colours")
-
-
-def _read_color(text: object, where: str) -> Color:
-    if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise DataError(f"{where} is {text!r}, which is no colour: write '#rrggbb'")
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def _check_unique(legend: Legend, path: Path) -> None:
-    """Every name once; every value once, be it ignored or in a class; numbers or colours, not both."""
-    for name, count in Counter(legend.names).items():
-        if count > 1:
-            raise DataError(f"legend {path} has {count} classes named {name!r}: give each its own name")
-    owner: dict[Value, str] = {}
-    claims = [(value, "ignore") for value in legend.ignore]
-    claims += [(value, f"class {one.name!r}") for one in legend.classes for value in one.sources]
-    for value, claimant in claims:
-        if value in owner:
-            raise DataError(
-                f"legend {path} has the value {_show(value)} twice, in {owner[value]} and in {claimant}: "
-                "keep one of them"
-            )
-        owner[value] = claimant
-    if len({isinstance(value, tuple) for value in owner}) > 1:
-        raise DataError(f"legend {path} mixes numbers and colours: use what the label files hold, one of the two")
-
-
-def _show(value: Value) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*value) if isinstance(value, tuple) else str(value)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -208,7 +73,7 @@ def read_labels(
 
 def _map_of_colors(pixels: NDArray[np.uint8], path: Path, legend: Legend) -> LabelMap:
     colors, void = _split_alpha(pixels, path)
-    table = {_code(value): number for value, number in _class_numbers(legend).items()}
+    table = {_code(value): number for value, number in legend.numbers().items()}
     return _numbers_by_table(_color_codes(colors), table, path, _show_code, void)
 
 
@@ -217,16 +82,8 @@ def _map_of_numbers(array: NDArray[Any], path: Path, legend: Legend | None, igno
     values, void = _whole_numbers(_one_band(values, path, legend), path, void)
     if legend is None:
         return _own_values(values, path, ignore, void)
-    table = {value: n for value, n in _class_numbers(legend).items() if isinstance(value, int)}
+    table = {value: n for value, n in legend.numbers().items() if isinstance(value, int)}
     return _numbers_by_table(values, table | dict.fromkeys(ignore, IGNORED), path, str, void)
-
-
-def _class_numbers(legend: Legend) -> dict[Value, int]:
-    """Class number, or `IGNORED`, of every value that the legend names."""
-    numbers: dict[Value, int] = dict.fromkeys(legend.ignore, IGNORED)
-    for number, one in enumerate(legend.classes):
-        numbers |= dict.fromkeys(one.sources, number)
-    return numbers
 
 
 # --- bands
@@ -320,7 +177,7 @@ def _whole_numbers(
     if kind not in "iu":
         raise DataError(f"labels {path} hold {values.dtype} values: whole numbers were expected")
     if values.dtype.itemsize == 8:
-        if kind == "u" and int(values.max(initial=0)) > _LARGEST:
+        if kind == "u" and int(values.max(initial=0)) > LARGEST_VALUE:
             raise DataError(f"labels {path} hold the value {values.max()}, which is too large for a label")
         return values.astype(np.int64), void
     return values.astype(values.dtype.newbyteorder("="), copy=False), void

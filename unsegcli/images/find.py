@@ -63,6 +63,12 @@ def find_pictures(inputs: Sequence[str | Path]) -> list[PictureFile]:
     return _unique_names(_each_once(found))
 
 
+def data_folder(pictures_folder: Path) -> Path:
+    """The folder that holds `images/`, given that folder or `images/` itself."""
+    folder = pictures_folder.resolve() if ".." in pictures_folder.parts else pictures_folder.absolute()
+    return folder if (folder / "images").is_dir() else folder.parent
+
+
 def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     """Sort key: numbers in names by value, letters without regard to case, folder by folder."""
     parts = []

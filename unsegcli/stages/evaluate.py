@@ -26,16 +26,8 @@ from unsegcli.core.tally import ClusterTally, ObjectTally, SuperpixelTally, mean
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient
 from unsegcli.images.find import PictureFile, digest_files, file_digest
-from unsegcli.labels import (
-    LEGEND_NAME,
-    LabelMatch,
-    Legend,
-    find_labels,
-    find_legend,
-    match_labels,
-    read_labels,
-    read_legend,
-)
+from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
+from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate
 from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions

@@ -1,0 +1,153 @@
+"""Legends: TOML files that say what label values mean, how classes are called and coloured, and what is merged.
+
+A legend holds no ground truth; reading label files by it is another module's work.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from unsegcli.errors import DataError
+from unsegcli.images.find import data_folder
+
+Color: TypeAlias = tuple[int, int, int]
+Value: TypeAlias = int | Color
+
+IGNORED = -1  # in a label map: a pixel that is not scored
+LEGEND_NAME = "classes.toml"
+LARGEST_VALUE = 2**63 - 1  # of a label: what int64 holds
+
+
+@dataclass(frozen=True)
+class LegendClass:
+    """One class of a legend; its number is its place in the legend."""
+
+    name: str
+    color: Color | None
+    sources: tuple[Value, ...]  # label values or colours that mean this class
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Which label values or colours mean which class, and which are not scored."""
+
+    ignore: tuple[Value, ...]
+    classes: tuple[LegendClass, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names in the order of their numbers."""
+        return tuple(one.name for one in self.classes)
+
+    @property
+    def in_colors(self) -> bool:
+        """Whether label files hold the colours of this legend (else: its numbers)."""
+        return isinstance(self.classes[0].sources[0], tuple)
+
+    def numbers(self) -> dict[Value, int]:
+        """Class number of every value that the legend names; -1 for those that are not scored."""
+        found: dict[Value, int] = dict.fromkeys(self.ignore, IGNORED)
+        for number, one in enumerate(self.classes):
+            found |= dict.fromkeys(one.sources, number)
+        return found
+
+
+def find_legend(pictures_folder: Path) -> Path | None:
+    """`classes.toml` in the folder that holds `images/`, given that folder or `images/` itself."""
+    path = data_folder(pictures_folder) / LEGEND_NAME
+    return path if path.is_file() else None
+
+
+def read_legend(path: Path) -> Legend:
+    """Read a legend: `ignore = [...]`, and a `[[class]]` with `name`, `color` (optional) and `from` each."""
+    content = _read_toml(path)
+    _check_keys(content, {"ignore", "class"}, f"legend {path}")
+    tables = content.get("class", [])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise DataError(f"legend {path} names no class: add a [[class]] with name and from for each")
+    ignore = _read_values(content.get("ignore", []), f"ignore of legend {path}")
+    classes = tuple(_read_class(table, f"class {n} of legend {path}") for n, table in enumerate(tables, 1))
+    legend = Legend(ignore, classes)
+    _check_unique(legend, path)
+    return legend
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"legend {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"legend {path} is not UTF-8 text: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"legend {path} is not valid TOML: {error}") from error
+
+
+def _check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise DataError(f"{where} has the unknown key {unknown[0]!r}: known are {', '.join(sorted(known))}")
+
+
+def _read_class(table: dict[str, object], where: str) -> LegendClass:
+    _check_keys(table, {"name", "color", "from"}, where)
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f'{where} has no name: add name = "..."')
+    where = f"{where} ({name!r})"
+    if "from" not in table:
+        raise DataError(f"{where} has no from: add from = [...] with the label values that mean it")
+    sources = _read_values(table["from"], f"from of {where}")
+    if not sources:
+        raise DataError(f"from of {where} is empty: list the label values that mean this class")
+    color = _read_color(table["color"], f"color of {where}") if "color" in table else None
+    return LegendClass(name.strip(), color, sources)
+
+
+def _read_values(values: object, where: str) -> tuple[Value, ...]:
+    if not isinstance(values, list):
+        raise DataError(f"{where} is not a list: write it as [0, 2] or as ['#ff0000']")
+    return tuple(_read_value(value, where) for value in values)
+
+
+def _read_value(value: object, where: str) -> Value:
+    if isinstance(value, str):
+        return _read_color(value, where)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_VALUE:
+        return value
+    raise DataError(f"{where} holds {value!r}: label values are whole numbers or '#rrggbb' colours")
+
+
+def _read_color(text: object, where: str) -> Color:
+    if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise DataError(f"{where} is {text!r}, which is no colour: write '#rrggbb'")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _check_unique(legend: Legend, path: Path) -> None:
+    """Every name once; every value once, be it ignored or in a class; numbers or colours, not both."""
+    for name, count in Counter(legend.names).items():
+        if count > 1:
+            raise DataError(f"legend {path} has {count} classes named {name!r}: give each its own name")
+    owner: dict[Value, str] = {}
+    claims = [(value, "ignore") for value in legend.ignore]
+    claims += [(value, f"class {one.name!r}") for one in legend.classes for value in one.sources]
+    for value, claimant in claims:
+        if value in owner:
+            raise DataError(
+                f"legend {path} has the value {spell_value(value)} twice, in {owner[value]} and in {claimant}: "
+                "keep one of them"
+            )
+        owner[value] = claimant
+    if len({isinstance(value, tuple) for value in owner}) > 1:
+        raise DataError(f"legend {path} mixes numbers and colours: use what the label files hold, one of the two")
+
+
+def spell_value(value: Value) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*value) if isinstance(value, tuple) else str(value)
