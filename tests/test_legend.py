@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unsegcli.errors import DataError
-from unsegcli.legend import LegendClass, find_legend, read_legend
+from unsegcli.legend import Legend, LegendClass, find_legend, read_legend
 
 
 def write(path: Path, text: str) -> Path:
@@ -31,8 +31,8 @@ def test_legend_of_colours_with_a_byte_order_mark_and_windows_lines(tmp_path: Pa
     path = tmp_path / "legend.toml"
     path.write_bytes('\ufeffignore = ["#ffffff"]\r\n[[class]]\r\nname = "a"\r\nfrom = ["#00fF00"]\r\n'.encode())
     legend = read_legend(path)
-    assert legend.ignore == (WHITE,)
-    assert legend.classes[0].sources == (GREEN,)
+    assert legend.ignore == ((255, 255, 255),)
+    assert legend.classes[0].sources == ((0, 255, 0),)
     assert legend.in_colors
 
 
