@@ -15,11 +15,12 @@ INTERFACE = {
     "cluster": "unsegcli.stages.cluster",
     "evaluate": "unsegcli.stages.evaluate",
     "inspect": "unsegcli.stages.inspect",
+    "relabel": "unsegcli.stages.relabel",
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
 }
 
-__all__ = ["UnsegError", "__version__", "cluster", "evaluate", "inspect", "open_artifact", "superpixels"]
+__all__ = ["UnsegError", "__version__", "cluster", "evaluate", "inspect", "open_artifact", "relabel", "superpixels"]
 
 
 def __getattr__(name: str) -> Any:

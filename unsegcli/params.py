@@ -63,3 +63,12 @@ class Evaluate:
     tolerance: int | None = None  # of boundary recall, in pixels; None = 0.0025 of the diagonal
     replicates: int = 1000  # of the bootstrap over pictures; 0 = no interval
     seed: int = 0  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Settings of `unseg demo`."""
+
+    pictures: int = 60  # mosaics to make
+    side: int = 160  # of a mosaic, in pixels
+    seed: int = 0

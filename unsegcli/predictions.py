@@ -122,6 +122,7 @@ class Predictions:
     pictures: Path | None = None  # the folder of the source pictures
     categories: tuple[str, ...] = ()  # names, where the artifact has them
     colors: tuple[str, ...] = ()
+    labels_used: str = ""  # what labels were used for before, if they were
 
 
 def open_predictions(given: str | Path, role: str | None = None) -> Predictions:
@@ -163,6 +164,7 @@ def _of_artifact(path: Path, role: str | None) -> Predictions:
             pictures=_picture_folder(sources),
             categories=tuple(names),
             colors=tuple(colors),
+            labels_used=str(artifact.recipe.get("labels_used", "")),
         )
 
 

@@ -12,8 +12,10 @@ import typer
 from unsegcli._version import __version__
 from unsegcli.cli._help import WIDTH, GroupedCommand
 from unsegcli.cli.cluster import cluster
+from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.inspect import inspect
+from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
 
 app = typer.Typer(
@@ -27,7 +29,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, cluster, evaluate, inspect):
+for _command in (superpixels, cluster, evaluate, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -73,6 +73,35 @@ Quiet = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=RUNNING, help="Say more about each step.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FOLDER",
+        show_default=False,
+        help="Ground truth: PNG, TIFF, NPY or .mat files named like the pictures. Default: labels/ beside them.",
+    ),
+]
+LegendFile = Annotated[
+    str | None,
+    typer.Option(
+        "--legend",
+        metavar="FILE",
+        show_default=False,
+        help="TOML file with class names, colours and merges. evaluate and visualize find classes.toml beside the "
+        "pictures by themselves.",
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="FILE",
+        show_default=False,
+        help="What `unseg evaluate` wrote for this segmentation: clusters get the names of their classes.",
+    ),
+]
+
 Axes = Annotated[
     str,
     typer.Option(

@@ -30,24 +30,8 @@ def evaluate(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")
     ] = "metrics.h5",
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            metavar="FOLDER",
-            show_default=False,
-            help="Ground truth: PNG, TIFF, NPY or .mat files named like the pictures. Default: labels/ beside them.",
-        ),
-    ] = None,
-    legend: Annotated[
-        str | None,
-        typer.Option(
-            "--legend",
-            metavar="FILE",
-            show_default=False,
-            help="TOML file with class names, colours and merges. Default: classes.toml beside the pictures, if there.",
-        ),
-    ] = None,
+    labels: options.Labels = None,
+    legend: options.LegendFile = None,
     hungarian: Annotated[
         bool,
         typer.Option(
@@ -177,11 +161,12 @@ def evaluate(
 
         print(json_format.dumps(found.scores, indent=2, ensure_ascii=False))
     else:
-        _show(found.scores)
+        show_scores(found.scores)
     talk.note(f"kept in {found.path}")
 
 
-def _show(result: dict[str, Any]) -> None:
+def show_scores(result: dict[str, Any]) -> None:
+    """Print scores as tables, for people."""
     from rich.console import Console
     from rich.table import Table
 

@@ -186,7 +186,7 @@ def _score_run(
         result, matrix = _score_clusters(tasks, run, legend, params, protocol, workers)
     return {
         "version": VERSION,
-        "labels_used": "scoring",
+        "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
         "input": run.name,
         "role": run.role,
         "protocol": _described(protocol, params, run, ignore, legend, matrix),

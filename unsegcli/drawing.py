@@ -1,0 +1,289 @@
+"""Pictures for people, from arrays: outlines, coloured label maps, errors, panels and contact sheets.
+
+Takes and gives arrays (height, width, 3) of uint8; reads and writes no file, and knows no artifact.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from unsegcli.core.geometry import nearest_rows, sample_nearest
+
+Picture = NDArray[np.uint8]
+Color = tuple[int, int, int]
+
+WHITE, INK, FAINT = (255, 255, 255), (34, 34, 34), (110, 110, 110)
+VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, like no category and no picture
+STRIPE = 3  # pixels, of void
+WRONG = np.array((204, 20, 20), np.uint8)
+WRONG_SHARE, PALE = 0.8, 0.7  # share of red where wrong, of white where right
+OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright pictures
+BRIGHT = 170.0  # mean grey above which a picture counts as bright
+OVERLAY = 0.55  # share of the category's colour; the rest is the picture in grey
+
+GUTTER, MARGIN = 10, 10
+SWATCH, LINE, TITLE = 12, 20, 24
+FONT_SIZE = 13
+LONGEST_NAME = 40  # letters of a name in a key
+SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller pictures are enlarged by a whole factor
+SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for very wide pictures, which are put below each other
+WIDE = 2.5  # width by height
+NARROWEST_PANEL = 420
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a panel with the words above it."""
+
+    caption: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Key:
+    """Names of colours; None = the stripes of void."""
+
+    heading: str
+    entries: tuple[tuple[str, Color | None], ...]
+
+
+# One tile
+
+
+def tile_grid(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which a picture is shown: small ones enlarged by a whole factor, large ones shrunk."""
+    wide = width > WIDE * height
+    smallest, largest = (SMALLEST_STRIP, LARGEST_STRIP) if wide else (SMALLEST_TILE, LARGEST_TILE)
+    longest = max(height, width)
+    if longest <= largest:
+        factor = max(1, smallest // longest)
+        return height * factor, width * factor
+    return max(1, round(height * largest / longest)), max(1, round(width * largest / longest))
+
+
+def as_rgb(pixels: NDArray[np.uint8]) -> Picture:
+    """Any number of bands as red, green and blue: the first three, or the first as grey."""
+    if pixels.shape[2] >= 3:
+        return np.ascontiguousarray(pixels[:, :, :3])
+    return np.repeat(pixels[:, :, :1], 3, axis=2)
+
+
+def fitted(picture: Picture, grid: tuple[int, int]) -> Picture:
+    """The picture on another grid (height, width): averaged where it shrinks, each pixel a square where it grows."""
+    if picture.shape[0] <= grid[0] and picture.shape[1] <= grid[1]:
+        return sample_nearest(picture, grid)
+    return np.asarray(Image.fromarray(picture).resize((grid[1], grid[0]), Image.Resampling.BOX))
+
+
+def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where one number (height, width) meets the next, one pixel wide."""
+    found = np.zeros(labels.shape, bool)
+    found[:-1] |= labels[:-1] != labels[1:]
+    found[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    return found
+
+
+def outlined(picture: Picture, regions: NDArray[Any]) -> Picture:
+    """The picture with a line, one pixel wide, where one region meets the next; void regions are striped."""
+    result = picture.copy()
+    result[regions < 0] = stripes(regions.shape)[regions < 0]
+    result[edges(regions)] = OUTLINES[int(picture.mean() > BRIGHT)]
+    return result
+
+
+def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
+    """Each category in its colour; negative numbers, and those without a colour, are striped as void."""
+    void = (labels < 0) | (labels >= len(colors))
+    result = stripes(labels.shape)
+    result[~void] = colors[labels[~void]]
+    return result
+
+
+def overlaid(picture: Picture, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
+    """The colours of the categories over the picture in grey, so that both can be seen; void is striped."""
+    void = (labels < 0) | (labels >= len(colors))
+    grey = picture.mean(axis=2, keepdims=True)
+    mixed = (OVERLAY * colored(labels, colors) + (1 - OVERLAY) * grey).round().astype(np.uint8)
+    mixed[void] = stripes(labels.shape)[void]
+    return mixed
+
+
+def errors(picture: Picture, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Picture:
+    """The picture pale where the map is right, red where it is wrong, striped where it is not scored."""
+    grey = picture.mean(axis=2, keepdims=True)
+    pale = PALE * 255 + (1 - PALE) * grey
+    red = WRONG_SHARE * WRONG + (1 - WRONG_SHARE) * grey
+    result = np.where(wrong[:, :, None], red, pale).round().astype(np.uint8)
+    result[~scored] = stripes(scored.shape)[~scored]
+    return result
+
+
+def mean_colors(picture: Picture, regions: NDArray[Any]) -> Picture:
+    """Each region in the mean colour of its pixels; void is striped."""
+    known = regions >= 0
+    result = stripes(regions.shape)
+    if known.any():
+        numbers, inverse = np.unique(regions[known], return_inverse=True)
+        count = np.bincount(inverse, minlength=len(numbers))
+        means = [np.bincount(inverse, picture[:, :, band][known], len(numbers)) / count for band in range(3)]
+        result[known] = np.stack(means, axis=1).round().astype(np.uint8)[inverse]
+    return result
+
+
+def stripes(shape: tuple[int, ...]) -> Picture:
+    """Diagonal stripes (height, width, 3) that stand for void."""
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
+    return VOID[(rows + columns) // STRIPE % 2]
+
+
+def shrunk(picture: Picture, longest: int) -> Picture:
+    """The picture with its longer side at most so long."""
+    height, width = picture.shape[:2]
+    factor = min(1.0, longest / max(height, width))
+    return fitted(picture, (max(1, round(height * factor)), max(1, round(width * factor))))
+
+
+def middle(height: int, width: int, share: float) -> tuple[slice, slice]:
+    """Rows and columns of the middle of a picture that has `share` of each side."""
+    tall, across = max(1, round(height * share)), max(1, round(width * share))
+    top, left = (height - tall) // 2, (width - across) // 2
+    return slice(top, top + tall), slice(left, left + across)
+
+
+# Panels and sheets
+
+
+def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Picture:
+    """Tiles of one size with a title above and keys below: side by side, or below each other if they are wide."""
+    height, width = tiles[0].picture.shape[:2]
+    columns = 1 if width > WIDE * height else len(tiles)
+    rows = math.ceil(len(tiles) / columns)
+    inner = max(NARROWEST_PANEL, columns * (width + GUTTER) - GUTTER)
+    top = MARGIN + TITLE
+    lines = [line for key in keys if key.entries for line in _key_lines(key, inner)]
+    total = top + rows * (LINE + height + GUTTER) + LINE * len(lines) + MARGIN
+    image = Image.new("RGB", (inner + 2 * MARGIN, total), WHITE)
+    draw = ImageDraw.Draw(image)
+    _write(draw, MARGIN, MARGIN, title, inner, INK)
+    for number, tile in enumerate(tiles):
+        left = MARGIN + number % columns * (width + GUTTER)
+        at = top + number // columns * (LINE + height + GUTTER)
+        _write(draw, left, at, tile.caption, max(width, NARROWEST_PANEL if columns == 1 else 0), FAINT)
+        image.paste(Image.fromarray(tile.picture), (left, at + LINE))
+    _draw_lines(draw, lines, top + rows * (LINE + height + GUTTER))
+    return np.asarray(image)
+
+
+def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest: int = 1800) -> Picture:
+    """Many small pictures in rows, each in a cell as large as the largest, with its name below."""
+    height = max(cell.picture.shape[0] for cell in cells) + LINE + GUTTER
+    width = max(cell.picture.shape[1] for cell in cells) + GUTTER
+    # About as wide as high, but no wider than a screen.
+    columns = max(1, min(len(cells), (widest - 2 * MARGIN) // width, math.ceil(math.sqrt(len(cells) * height / width))))
+    rows = math.ceil(len(cells) / columns)
+    inner = max(NARROWEST_PANEL, columns * width)
+    lines = [line for key in keys if key.entries for line in _key_lines(key, inner)]
+    top = MARGIN + TITLE
+    image = Image.new("RGB", (inner + 2 * MARGIN, top + rows * height + LINE * len(lines) + MARGIN), WHITE)
+    draw = ImageDraw.Draw(image)
+    _write(draw, MARGIN, MARGIN, title, inner, INK)
+    for number, cell in enumerate(cells):
+        left, at = MARGIN + number % columns * width, top + number // columns * height
+        image.paste(Image.fromarray(cell.picture), (left, at))
+        _write(draw, left, at + cell.picture.shape[0] + 1, cell.caption, width - GUTTER, FAINT)
+    _draw_lines(draw, lines, top + rows * height)
+    return np.asarray(image)
+
+
+def beside(first: Picture, second: Picture) -> Picture:
+    """Two pictures of one size, side by side, or below each other if they are wide."""
+    height, width = first.shape[:2]
+    axis = 0 if width > WIDE * height else 1
+    gap = np.full((2, width, 3) if axis == 0 else (height, 2, 3), 255, np.uint8)
+    return np.concatenate([first, gap, second], axis=axis)
+
+
+_Entry = tuple[int, str, Color | None, bool]  # left, text, colour, whether there is a swatch
+
+
+def _key_lines(key: Key, width: int) -> list[list[_Entry]]:
+    """The entries of a key in lines that are no wider than `width`."""
+    lines: list[list[_Entry]] = [[]]
+    left = 0
+    if key.heading:
+        lines[0].append((0, key.heading, FAINT, False))
+        left = int(_font().getlength(key.heading)) + GUTTER
+    start = left
+    for name, color in key.entries:
+        text = _shortened(_drawable(_cut(name)), width - start - SWATCH - 5)
+        length = SWATCH + 5 + int(_font().getlength(text)) + 14
+        if left + length - 14 > width and left > start:
+            lines.append([])
+            left = start
+        lines[-1].append((left, text, color, True))
+        left += length
+    return lines
+
+
+def _draw_lines(draw: ImageDraw.ImageDraw, lines: Sequence[Sequence[_Entry]], top: int) -> None:
+    for row, line in enumerate(lines):
+        at = top + row * LINE
+        for left, text, color, swatch in line:
+            shift = MARGIN + left
+            if swatch:
+                _draw_swatch(draw, shift, at + 3, color)
+                shift += SWATCH + 5
+            draw.text((shift, at + 1), text, fill=INK if swatch else FAINT, font=_font())
+
+
+def _draw_swatch(draw: ImageDraw.ImageDraw, left: int, top: int, color: Color | None) -> None:
+    if color is None:
+        draw._image.paste(Image.fromarray(stripes((SWATCH, SWATCH))), (left, top))
+    draw.rectangle((left, top, left + SWATCH, top + SWATCH), fill=color, outline=FAINT)
+
+
+def _write(draw: ImageDraw.ImageDraw, left: int, top: int, text: str, width: int, color: Color) -> None:
+    draw.text((left, top + 1), _shortened(_drawable(text), width), fill=color, font=_font())
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _shortened(text: str, width: int) -> str:
+    """The text, or its end after dots, so that it is no wider than `width`: names differ at their ends."""
+    if _font().getlength(text) <= width:
+        return text
+    while len(text) > 1 and _font().getlength("…" + text) > width:
+        text = text[1:]
+    return "…" + text
+
+
+@functools.lru_cache(maxsize=4096)
+def _drawable(text: str) -> str:
+    """The text with what the font lacks as `?`, and without line breaks."""
+    return "".join(letter if _has_glyph(letter) else "?" for letter in " ".join(text.split()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_glyph(letter: str) -> bool:
+    missing = _font().getmask("\uffff")
+    return letter == " " or (letter.isprintable() and bytes(_font().getmask(letter)) != bytes(missing))
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(FONT_SIZE)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 0 to count - 1, evenly spaced."""
+    return list(range(count)) if count <= most else [int(row) for row in nearest_rows(count, most)]

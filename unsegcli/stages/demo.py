@@ -1,0 +1,115 @@
+"""`unseg demo`: the whole way from pictures to scores on mosaics whose classes are known, in about a minute.
+
+The textures are photographs that come with scikit-image; every step is run as a command that a user could type.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli import talk
+from unsegcli.core.mosaic import mosaic
+from unsegcli.core.palette import palette
+from unsegcli.errors import DataError, UnsegError
+from unsegcli.params import Demo
+
+# class -> how it is taken from the photographs that scikit-image ships
+TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    "brick": lambda: _photograph("brick"),
+    "grass": lambda: _photograph("grass"),
+    "gravel": lambda: _photograph("gravel"),
+    "tissue": lambda: _photograph("immunohistochemistry"),
+    "stars": lambda: _photograph("hubble_deep_field"),
+    "fur": lambda: _photograph("chelsea")[:, 60:400],  # the cat without the background
+}
+COMMANDS = (
+    "superpixels data -o superpixels.h5",
+    "cluster superpixels.h5 --classes {classes} -o segmentation.h5",
+    "cluster data --features rgb --classes {classes} -o floor.h5",
+    "evaluate segmentation.h5 -o metrics.h5",
+    "evaluate floor.h5 -o floor-metrics.h5",
+    "visualize segmentation.h5 --metrics metrics.h5 -o pictures",
+)
+SCORED = ("metrics.h5", "floor-metrics.h5")
+PICTURES = "pictures"
+
+
+def demo(folder: str | Path = "unseg-demo", params: Demo | None = None) -> Path:
+    """Make labelled mosaics in `folder`, run the main commands on them there, and return the folder.
+
+    Args:
+        folder: made if it is not there; files in it that a demo did not make are an error.
+        params: number and size of the mosaics, and their seed.
+    """
+    params, folder = params or Demo(), Path(folder)
+    _write_mosaics(folder / "data", params)
+    for command in COMMANDS:
+        _run(command.format(classes=len(TEXTURES)), folder)
+    return folder
+
+
+def _write_mosaics(folder: Path, params: Demo) -> None:
+    """Pictures, labels and legend; files that are there already must be these."""
+    textures = [make() for make in TEXTURES.values()]
+    files = {"classes.toml": _legend()}
+    with talk.progress(params.pictures, "mosaics") as bar:
+        for number in range(params.pictures):
+            picture, labels = mosaic(textures, params.side, np.random.default_rng([params.seed, number]))
+            files[f"images/mosaic{number:03d}.png"] = _png(picture)
+            files[f"labels/mosaic{number:03d}.png"] = _png(labels)
+            bar.update()
+    strangers = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - files.keys()
+    if strangers:
+        raise DataError(f"{folder}: holds {min(strangers)}, which no demo made; take another folder with -o")
+    for name, content in files.items():
+        path = folder / name
+        if path.exists() and path.read_bytes() == content:
+            continue  # its time of change stands, so that nothing after it is made again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    talk.note(f"{params.pictures} labelled mosaics are in {folder}")
+
+
+def _run(command: str, folder: Path) -> None:
+    """Run one command of ours as a process of its own, as the shell would."""
+    talk.note(f"$ unseg {command}")
+    quiet = [] if talk.logger.isEnabledFor(20) else ["--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "unsegcli", *shlex.split(command), *quiet],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise UnsegError(f"`unseg {command}` in {folder} ended with exit code {done.returncode}; see above")
+
+
+def _photograph(name: str) -> NDArray[np.uint8]:
+    from skimage import data
+
+    pixels: NDArray[np.uint8] = getattr(data, name)()
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+
+def _legend() -> bytes:
+    rows = [
+        f'[[class]]\nname = "{name}"\ncolor = "#{red:02x}{green:02x}{blue:02x}"\nfrom = [{number}]\n'
+        for number, (name, (red, green, blue)) in enumerate(zip(TEXTURES, palette(len(TEXTURES)).tolist(), strict=True))
+    ]
+    return "\n".join(rows).encode()
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()

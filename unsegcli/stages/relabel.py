@@ -1,0 +1,231 @@
+"""`unseg relabel`: name, merge and renumber the categories of a segmentation; the pixels' borders stay.
+
+With a metrics artifact the names come from a matching that labels made, and the recipe says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store, talk
+from unsegcli.core.confusion import confusion
+from unsegcli.core.matching import one_to_one
+from unsegcli.core.palette import palette
+from unsegcli.errors import ConfigError
+from unsegcli.images.find import file_digest
+from unsegcli.legend import Legend, read_legend
+from unsegcli.predictions import Predictions, open_predictions
+from unsegcli.recipe import make_recipe
+from unsegcli.supply import held_open, relative_hints, release_artifacts, source_tables
+from unsegcli.sweep import Outcome, unchanged
+
+REVISION = 1
+RULE = re.compile(r"\s*(\d+(?:\s*\+\s*\d+)*)\s*=\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The new category of each old one, and what the new ones are called."""
+
+    numbers: tuple[int, ...]  # one for each old category
+    names: tuple[str, ...]
+    colors: tuple[str, ...]
+    role: str  # clusters or classes
+
+
+def relabel(
+    given: str | Path,
+    rules: Sequence[str] = (),
+    output: str | Path = "relabelled.h5",
+    *,
+    legend: str | Path | None = None,
+    metrics: str | Path | None = None,
+    like: str | Path | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Write the segmentation with other numbers and names.
+
+    Args:
+        given: a segmentation.
+        rules: such as `3=water` and `1+4=roof`.
+        output: the segmentation to write.
+        legend: names and colours; categories are numbered in its order.
+        metrics: what `evaluate` found for this segmentation: clusters get the classes that they were matched to.
+        like: an older segmentation of the same pictures, whose numbers and names are kept.
+        force: replace a model, or a file that is not an artifact.
+    """
+    run = open_predictions(given)
+    if run.role not in ("clusters", "classes") or run.clusters is None:
+        raise ConfigError(f"{given}: holds {run.role}; only clusters and classes can be named")
+    if sum((bool(rules), metrics is not None, like is not None)) != 1:
+        raise ConfigError("say how to name: by rules such as 3=water, by --metrics FILE, or by --like FILE")
+    meaning = None if legend is None else read_legend(Path(legend))
+    extra: dict[str, Any] = {}
+    hints = dict(run.hints)
+    inputs = dict(run.inputs)
+    if legend is not None:
+        inputs["legend"] = file_digest(Path(legend))
+    if metrics is not None:
+        naming, fingerprint = _by_metrics(run, Path(metrics), meaning)
+        extra["labels_used"] = "naming"
+        talk.note("names come from a matching with labels; the recipe says so")
+        inputs["metrics"], hints["metrics"] = fingerprint, {"path": str(metrics), "fingerprint": fingerprint}
+    elif like is not None:
+        old = open_predictions(like)
+        naming = _like(run, old)
+        inputs["like"] = old.inputs["segmentation"]
+        hints["like"] = old.hints["segmentation"]
+    else:
+        naming = _by_rules(run.clusters, rules, meaning)
+    recipe = make_recipe("relabel", REVISION, [{"rules": list(rules)}], inputs, **extra)
+    target = store.Target(output, "segmentation", recipe, force=force)
+    return unchanged(target) or _write(target, run, naming, hints)
+
+
+# How to name
+
+
+def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Naming:
+    """Names in the legend's order, or in that of the rules; what no rule mentions follows as it was."""
+    wanted: dict[int, str] = {}
+    for rule in rules:
+        match = RULE.fullmatch(rule)
+        if match is None:
+            raise ConfigError(f"{rule!r} is no rule: write 3=water, or 1+4=roof to merge")
+        for number in map(int, match[1].split("+")):
+            if number >= clusters:
+                raise ConfigError(f"{rule!r} names the cluster {number}, but there are only 0 to {clusters - 1}")
+            if wanted.setdefault(number, match[2]) != match[2]:
+                raise ConfigError(f"the cluster {number} is given two names, {wanted[number]!r} and {match[2]!r}")
+    if legend is None:
+        return _numbered(clusters, wanted, list(dict.fromkeys(wanted.values())), (), "clusters")
+    unknown = sorted(set(wanted.values()) - set(legend.names))
+    if unknown:
+        raise ConfigError(f"the legend has no class {unknown[0]!r}; it has {', '.join(legend.names)}")
+    return _numbered(clusters, wanted, list(legend.names), _legend_colors(legend), "classes")
+
+
+def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Naming, str]:
+    with store.open_artifact(path, "metrics") as artifact:
+        scores = json.loads(bytes(artifact.table("scores")))
+        fingerprint = artifact.fingerprint
+        scored = [hint["fingerprint"] for name, hint in artifact.inputs.items() if name.startswith("segmentation")]
+    if not scores.get("assignment"):
+        raise ConfigError(f"{path}: has no matching of clusters to classes; evaluate one segmentation of clusters")
+    if run.inputs["segmentation"] not in scored:
+        raise ConfigError(f"{path}: was made from another segmentation than {run.name}; evaluate this one first")
+    names = scores["legend_classes"]
+    if legend is not None and list(legend.names) != names:
+        raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which the legend does not have")
+    wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
+    colors = () if legend is None else _legend_colors(legend)
+    return _numbered(len(scores["assignment"]), wanted, names, colors, "classes"), fingerprint
+
+
+def _numbered(
+    clusters: int, wanted: dict[int, str], names: Sequence[str], colors: tuple[str, ...], role: str
+) -> Naming:
+    """Categories in the order of `names`, then the clusters that nothing names."""
+    left = [number for number in range(clusters) if number not in wanted]
+    all_names = [*names, *(f"cluster {number}" for number in left)]
+    numbers = tuple(
+        names.index(wanted[number]) if number in wanted else len(names) + left.index(number)
+        for number in range(clusters)
+    )
+    own = palette(len(all_names))
+    filled = [*colors, *("#{:02x}{:02x}{:02x}".format(*color) for color in own[len(colors) :].tolist())]
+    return Naming(numbers, tuple(all_names), tuple(filled), role)
+
+
+def _legend_colors(legend: Legend) -> tuple[str, ...]:
+    own = palette(len(legend.classes)).tolist()
+    return tuple(
+        "#{:02x}{:02x}{:02x}".format(*(one.color or color)) for one, color in zip(legend.classes, own, strict=True)
+    )
+
+
+def _like(run: Predictions, old: Predictions) -> Naming:
+    """Each cluster gets the number of the old one that it covers best; new ones follow."""
+    if old.clusters is None or run.clusters is None or "segmentation" not in old.inputs:
+        raise ConfigError(f"{old.name}: --like needs a segmentation")
+    olds = {(item.source.digest, item.source.page): item for item in old.maps if hasattr(item, "source")}
+    total = np.zeros((run.clusters, old.clusters), np.int64)
+    shared = 0
+    try:
+        with talk.progress(len(run.maps), "comparing") as bar:
+            for item in run.maps:
+                before = olds.get((item.source.digest, item.source.page)) if hasattr(item, "source") else None
+                bar.update()
+                if before is not None:
+                    shared += 1
+                    grid = item.grid
+                    total += confusion(item.on(grid), before.on(grid), run.clusters, old.clusters, void=-1)[:-1]
+    finally:
+        release_artifacts()
+    if not shared:
+        raise ConfigError(f"{old.name}: has none of the pictures of {run.name}, so no number can be kept")
+    given = one_to_one(total)
+    fresh = [number for number in range(run.clusters) if given[number] < 0]
+    numbers = tuple(
+        int(given[number]) if given[number] >= 0 else old.clusters + fresh.index(number)
+        for number in range(run.clusters)
+    )
+    names = [*(old.categories or [f"cluster {number}" for number in range(old.clusters)])]
+    names += [f"cluster {old.clusters + number}" for number in range(len(fresh))]
+    colors = [*old.colors, *("#{:02x}{:02x}{:02x}".format(*c) for c in palette(len(names))[len(old.colors) :].tolist())]
+    return Naming(numbers, tuple(names), tuple(colors), old.role)
+
+
+# Writing
+
+
+def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[str, dict[str, str]]) -> Outcome:
+    fingerprint = run.inputs["segmentation"]
+    try:
+        artifact = held_open(run.name, fingerprint)
+        table = _table(naming)
+        with target.writing() as writer, talk.progress(artifact.window_count, "relabelling", "window") as bar:
+            for row in range(len(writer.notes), artifact.window_count):
+                writer.append([_window(artifact, row, table)], None)
+                bar.update()
+            sources = [item.source for item in run.maps if hasattr(item, "source")]
+            copied = ("windows/source", "windows/box", "windows/grid", "windows/confidence")
+            tables = {name: artifact.table(name) for name in copied if artifact.has(name)}
+            skipped = {name: artifact.table(name) for name in ("skipped/name", "skipped/reason")}
+            writer.finish(
+                {
+                    **source_tables(sources, target.path),
+                    **tables,
+                    **skipped,
+                    "categories/name": list(naming.names),
+                    "categories/color": list(naming.colors),
+                },
+                {"role": naming.role, "clusters": len(naming.names), "reading": artifact.attributes["reading"]},
+                relative_hints(hints, target.path),
+            )
+            return Outcome(target.path, len(skipped["skipped/name"]))
+    finally:
+        release_artifacts()
+
+
+def _table(naming: Naming) -> NDArray[Any]:
+    """New numbers by old ones; the last entry is void."""
+    dtype = np.uint8 if len(naming.names) <= np.iinfo(np.uint8).max else np.uint16
+    return np.append(np.array(naming.numbers, np.int64), np.iinfo(dtype).max).astype(dtype)
+
+
+def _window(artifact: store.Artifact, row: int, table: NDArray[Any]) -> dict[str, store.Encoded]:
+    labels = artifact.read("segmentation", row)
+    void = labels == np.iinfo(labels.dtype).max
+    found = {"segmentation": store.encode(table[np.where(void, len(table) - 1, labels)])}
+    if artifact.has("confidence"):
+        found["confidence"] = store.encode(artifact.read("confidence", row))
+    return found
