@@ -115,6 +115,8 @@ def segmentation() -> Sample:
     tables = {
         **pictures(),
         "windows/confidence": np.array([0.25, 0.5, 1], np.float32),
+        "categories/name": ["sea", "wood", "süd", ""],
+        "categories/color": ["#0000ff", "#00ff00", "#ff0000", "#000000"],
         "centres": random.normal(size=(4, 3)),
     }
     return Sample("segmentation", tables, {"role": "clusters", "clusters": 4, "reading": "{}"}, windows)

@@ -61,20 +61,26 @@ def _in_order(
     waiting: deque[Future[Result]] = deque()
     try:
         for task in itertools.islice(tasks, in_flight):
-            waiting.append(pool.submit(function, task))
+            waiting.append(_submit(pool, function, task))
         while waiting:
             result = waiting.popleft().result()
             for task in itertools.islice(tasks, 1):
-                waiting.append(pool.submit(function, task))
+                waiting.append(_submit(pool, function, task))
             yield result
     except BrokenProcessPool as error:
         raise UnsegError(
             "a worker process died: if memory ran out, use fewer --workers or a smaller --size; "
             'a Python script must call unsegcli below `if __name__ == "__main__":`'
         ) from error
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+    """Submit with Ctrl-C held back: a process that is started now inherits that, until it can ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(function, task)
     finally:
-        for future in waiting:
-            future.cancel()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -83,15 +89,25 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    others = set(multiprocessing.active_children())
+    unwanted = True
     try:
         yield pool
+        unwanted = False
+    except Exception:
+        unwanted = False
+        raise
     finally:
+        if unwanted:  # Ctrl-C, SIGTERM, or nobody takes further results: do not wait for the tasks at work
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        pool.shutdown(wait=True, cancel_futures=True)
+        # A future that is cancelled while its process is terminated makes Python print a traceback.
+        pool.shutdown(wait=True, cancel_futures=not unwanted)
 
 
 def _start_worker() -> None:

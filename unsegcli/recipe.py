@@ -67,6 +67,6 @@ def differing_keys(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             found += differing_keys(before, after, f"{prefix}{key}.")
-        elif before != after or (key in old) != (key in new):
+        elif canonical(before) != canonical(after) or (key in old) != (key in new):  # 1 == 1.0 == True in Python
             found.append(f"{prefix}{key}")
     return found

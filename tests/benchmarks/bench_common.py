@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 UNSEG = str(Path(sys.executable).with_name("unseg"))
-KERNEL_PAGE = 1024  # /proc speaks of kilobytes
+KILOBYTE = 1024  # the unit of /proc
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def peak_bytes(process: int) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * KERNEL_PAGE
+                return int(line.split()[1]) * KILOBYTE
     return 0
 
 

@@ -46,7 +46,8 @@ def encode(array: NDArray[Any]) -> Encoded:
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
     """The array in memory order and byte order of the file."""
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    # Not ascontiguousarray, which gives a scalar an axis.
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def chunk_shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:

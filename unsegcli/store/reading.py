@@ -21,6 +21,8 @@ from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, Field, Kind, 
 
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 LARGEST_RATIO = 1100  # deflate cannot do better than 1032:1, so a file that promises more is a bomb
+# What h5py raises where the structure of a file is damaged, or where NumPy has no such type.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 SMALL = 1 << 20  # bytes that are read whatever the file promises
 # (kind, version) -> brings an older file, held in memory, to the next version
 UPGRADES: dict[tuple[str, int], Callable[[h5py.File], None]] = {}
@@ -38,6 +40,9 @@ class Artifact:
         self.attributes = {name: self._attribute(name, type_) for name, type_ in self._spec.attributes.items()}
         self.recipe: dict[str, Any] = self._json("recipe")
         self.inputs: dict[str, Any] = self._json("inputs")
+        for hint in self.inputs.values():
+            if not isinstance(hint, dict) or not {"path", "fingerprint"} <= {k for k, v in hint.items() if _plain(v)}:
+                raise self._fail("the attribute inputs does not give path and fingerprint of each input")
         self.environment: dict[str, Any] = self._json("environment")
         self.fingerprint = str(self.about["fingerprint"])
         self._check_members()
@@ -57,7 +62,7 @@ class Artifact:
 
     def entries(self, name: str) -> list[str]:
         """Names of the datasets in a group with one for each entry."""
-        return sorted(self._file[name]) if self.has(name) else []
+        return self.members(name) if self.has(name) else []
 
     def field_names(self) -> list[str]:
         """The fields that are there, in the order of the KINDS table."""
@@ -65,8 +70,9 @@ class Artifact:
 
     def sizes(self, name: str) -> tuple[int, int, int]:
         """Datasets, bytes in memory and bytes on disk of a field."""
-        found = self._file[name]
-        datasets = list(found.values()) if isinstance(found, h5py.Group) else [found]
+        per = self._spec.fields[name].per
+        paths = [name] if per == "file" else [f"{name}/{inner}" for inner in self.members(name)]
+        datasets = [self._dataset(path) for path in paths]
         return len(datasets), sum(d.nbytes for d in datasets), sum(d.id.get_storage_size() for d in datasets)
 
     # -- values --------------------------------------------------------------------------------------------
@@ -103,18 +109,20 @@ class Artifact:
         return ArtifactError(f"{self.path}: {what}; make it again from its inputs")
 
     def _attribute(self, name: str, type_: type | None = None) -> Any:
-        if name not in self._file.attrs:
+        value = _attribute_value(self.path, self._file, name)
+        if value is None:
             raise self._fail(f"the attribute {name} is missing")
-        value = self._file.attrs[name]
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, str) and not _plain(value):
+            raise self._fail(f"the attribute {name} is not UTF-8")
         if type_ is not None and not isinstance(value, type_):
             raise self._fail(f"the attribute {name} should be of type {type_.__name__}")
         return value
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads(self.about[name])
+            value = json.loads(self.about[name], parse_constant=_no_number)
         except (TypeError, ValueError):
             value = None
         if not isinstance(value, dict):
@@ -135,6 +143,8 @@ class Artifact:
         for name in self._file:
             _require_hard_link(self._file, name, self.path)
             if any(key.startswith(f"{name}/") for key in allowed):
+                if not isinstance(self._file[name], h5py.Group):
+                    raise self._fail(f"{name} should be a group")
                 for inner in self._file[name]:
                     _require_hard_link(self._file[name], inner, self.path)
                     if f"{name}/{inner}" not in allowed:
@@ -150,24 +160,42 @@ class Artifact:
     def _read(self, path: str, spec: Field, window: int | None = None) -> Any:
         if not self._file:
             raise ValueError(f"{self.path} is closed: read {path} inside the with block")
-        if path not in self._file:
-            raise self._fail(f"{path} is missing")
-        parent, _, name = path.rpartition("/")
-        _require_hard_link(self._file[parent] if parent else self._file, name, self.path)
-        dataset = self._file[path]
+        dataset = self._dataset(path)
         self._check_dataset(path, dataset, spec, window)
         try:
             values = dataset[...]
-        except (OSError, RuntimeError) as error:
+        except DAMAGE as error:
             raise self._fail(f"{path} cannot be read, the file is damaged ({_first_line(error)})") from error
         if spec.types == "text":
             return [row.decode("utf-8", errors="surrogateescape") for row in values]
         return values
 
-    def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:
-        if not isinstance(dataset, h5py.Dataset):
-            raise self._fail(f"{path} should be a dataset")
+    def members(self, name: str) -> list[str]:
+        """Names in a group, sorted; for a field with one dataset for each window they are known beforehand."""
+        found = sorted(self._file[name])
+        if self._spec.fields[name].per == "window" and found != [window_name(i) for i in range(self.window_count)]:
+            raise self._fail(f"{name} does not hold just one dataset for each of the {self.window_count} windows")
+        return found
+
+    def _dataset(self, path: str) -> h5py.Dataset:
+        """A dataset of this file, not followed anywhere else."""
+        parent, _, name = path.rpartition("/")
+        try:
+            group = self._file[parent or "/"] if not parent or parent in self._file else None
+            if group is None or name not in group:
+                raise self._fail(f"{path} is missing")
+            _require_hard_link(group, name, self.path)
+            dataset = group[name]
+            if not isinstance(dataset, h5py.Dataset):
+                raise self._fail(f"{path} should be a dataset")
+            if dataset.shape is None or dataset.dtype is None:
+                raise self._fail(f"{path} has no values")
+        except DAMAGE as error:
+            raise self._fail(f"{path} is damaged ({_first_line(error)})") from error
         _require_own_storage(dataset, self.path)
+        return dataset
+
+    def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:
         if spec.types == "text":
             if dataset.dtype.kind != "S":
                 raise self._fail(f"{path} should hold text of fixed length")
@@ -222,7 +250,7 @@ def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
 def _artifact(path: Path, file: h5py.File, name: str) -> Artifact:
     try:
         return Artifact(path, file, name)
-    except (OSError, RuntimeError) as error:  # what h5py raises where the structure itself is damaged
+    except DAMAGE as error:
         raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again from its inputs") from error
 
 
@@ -236,11 +264,12 @@ def kind_of(path: str | Path) -> str | None:
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
-    if not path.exists():
-        raise ArtifactError(f"{path}: no such file")
-    if path.is_dir():
-        raise ArtifactError(f"{path}: is a folder, but an HDF5 file is needed here")
     try:
+        if not path.exists():
+            raise ArtifactError(f"{path}: no such file")
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise ArtifactError(f"{path}: is {what}, but an HDF5 file is needed here")
         file = h5py.File(path, "r", locking=False)
     except PermissionError as error:
         raise ArtifactError(f"{path}: may not be read, check its permissions") from error
@@ -253,9 +282,9 @@ def _open(path: Path) -> Iterator[h5py.File]:
 
 
 def _kind_and_version(path: Path, file: h5py.File) -> tuple[str, int]:
-    if not _is_text(file.attrs.get("format"), FORMAT):
+    if not _is_text(_attribute_value(path, file, "format"), FORMAT):
         raise ArtifactError(f"{path}: is an HDF5 file, but not one that unseg wrote")
-    name, version = file.attrs.get("kind"), file.attrs.get("kind-version")
+    name, version = _attribute_value(path, file, "kind"), _attribute_value(path, file, "kind-version")
     if not isinstance(name, str) or not isinstance(version, int | np.integer):
         raise ArtifactError(f"{path}: its attributes kind and kind-version are broken; make it again")
     if name not in KINDS or int(version) > KINDS[name].version:
@@ -275,9 +304,30 @@ def _upgraded(path: Path, name: str, version: int) -> Iterator[h5py.File]:
             upgrade = UPGRADES.get((name, step))
             if upgrade is None:
                 raise ArtifactError(f"{path}: {name} of version {step} can no longer be read; make it again")
-            upgrade(copy)
+            try:
+                upgrade(copy)
+            except DAMAGE as error:
+                raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again") from error
             copy.attrs["kind-version"] = step + 1
         yield copy
+
+
+def _attribute_value(path: Path, file: h5py.File, name: str) -> Any:
+    try:
+        return file.attrs.get(name)
+    except DAMAGE as error:
+        raise ArtifactError(
+            f"{path}: its attribute {name} is damaged ({_first_line(error)}); make it again from its inputs"
+        ) from error
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is text that can be written as UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_text(value: Any, wanted: str) -> bool:

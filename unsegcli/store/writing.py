@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -46,6 +47,7 @@ from unsegcli.store.reading import open_artifact
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
 SHARD_SECONDS = 10.0
+OURS = re.compile(r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp")  # beside the lock
 COMMAND_LENGTH = 4000  # a shell may expand a glob to more than an attribute holds
 LIBRARIES = ("numpy", "scipy", "scikit-image", "h5py", "imagecodecs", "torch", "torchvision")
 
@@ -128,11 +130,12 @@ class Target:
             old = json.loads(found).get("recipe", {})
             keys = ", ".join(differing_keys(old, self.recipe)) or "the format's version"
             talk.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
-        for old_file in self.partial.iterdir():
-            if old_file.name != "lock":
-                if old_file.suffix not in (".h5", ".json", ".tmp"):
-                    raise ArtifactError(f"{self.partial}: holds {old_file.name}, which is not ours; move it away")
-                old_file.unlink()
+        old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
+        for old_file in old_files:
+            if not OURS.fullmatch(old_file.name):
+                raise ArtifactError(f"{self.partial}: holds {old_file.name}, which is not ours; move it away")
+        for old_file in old_files:
+            old_file.unlink()
         _write_text_atomically(marker, wanted)
 
 
@@ -159,8 +162,13 @@ class Writer:
             if first != len(self.notes):
                 path.unlink()
                 continue
-            with h5py.File(path, "r") as shard:
-                self.notes += json.loads(bytes(shard["notes"][...]))
+            try:
+                with h5py.File(path, "r") as shard:
+                    self.notes += json.loads(bytes(shard["notes"][...]))
+            except (OSError, KeyError, ValueError, RuntimeError):
+                talk.warn(f"{path}: is damaged; what it held is computed again")
+                path.unlink()
+                continue
             self._shards.append(path)
         if self.notes:
             talk.note(f"going on after {len(self.notes)} pictures that an interrupted run finished")
@@ -236,7 +244,13 @@ class Writer:
             fingerprint = fingerprint_of(self.target.kind, attributes, lines)
             file.attrs.update(attributes)
             self._stamp(file, fingerprint, inputs)
-        _check_assembled(temporary)
+        try:
+            _check_assembled(temporary)
+        except ArtifactError:
+            for shard in self._shards:
+                if _wrong_chunk(shard):
+                    shard.unlink()  # or the next run would meet the same
+            raise
         _rename_durably(temporary, self.target.path)
         _remove_partial(self.target.partial)
 
@@ -365,36 +379,59 @@ def _copy(part: h5py.Dataset, file: h5py.File, name: str) -> None:
 
 def _check_assembled(path: Path) -> None:
     """Read back every compressed chunk and compare its checksum, before the file gets its name."""
+    wrong = _wrong_chunk(path)
+    if wrong:
+        raise ArtifactError(f"{path}: {wrong} was not written correctly; check the disk and run again")
+    with open_artifact(path):
+        pass
 
-    def check(name: str, item: Any) -> None:
+
+def _wrong_chunk(path: Path) -> str | None:
+    """The first dataset with a chunk whose checksum does not hold."""
+
+    def check(name: str, item: Any) -> str | None:
         if isinstance(item, h5py.Dataset) and item.chunks:
             for number in range(item.id.get_num_chunks()):
                 offset = item.id.get_chunk_info(number).chunk_offset
                 if not checksum_holds(item.id.read_direct_chunk(offset)[1]):
-                    raise ArtifactError(f"{path}: {name} was not written correctly; check the disk and run again")
+                    return name
+        return None
 
     with h5py.File(path, "r") as file:
-        file.visititems(check)
-    with open_artifact(path):
-        pass
+        found: str | None = file.visititems(check)
+        return found
 
 
 @contextmanager
 def _lock(partial: Path, output: Path) -> Iterator[None]:
     """Hold `partial/lock`; the system lets go of it when this process ends, however it ends."""
-    while True:
+    handle = None
+    while handle is None:
         partial.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError), (partial / "lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArtifactError(
-                    f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
-                ) from None
-            # The one before us may have removed the folder between our opening and our locking.
-            if (partial / "lock").exists() and os.path.samestat((partial / "lock").stat(), os.fstat(handle.fileno())):
-                yield
-                return
+        handle = _locked(partial / "lock", output)
+    with handle:
+        yield
+
+
+def _locked(path: Path, output: Path) -> IO[str] | None:
+    """The open lock file; None if the one before us removed the folder between our opening and our locking."""
+    try:
+        handle = path.open("w")
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+            return handle
+    except BlockingIOError:
+        handle.close()
+        raise ArtifactError(
+            f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+        ) from None
+    except FileNotFoundError:
+        pass
+    handle.close()
+    return None
 
 
 def _remove_partial(partial: Path) -> None:

@@ -1,0 +1,131 @@
+"""Naming, merging and keeping numbers: every pixel goes where the rules say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakePictures
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli import store
+from unsegcli.errors import ConfigError
+from unsegcli.params import Cluster, Evaluate
+from unsegcli.stages.cluster import cluster
+from unsegcli.stages.evaluate import evaluate
+from unsegcli.stages.relabel import relabel
+
+PARAMS = Cluster(classes=4, features="rgb", blur=1)
+
+
+@pytest.fixture
+def seg(make_pictures: MakePictures, tmp_path: Path) -> Path:
+    make_pictures("data/images")
+    return cluster([tmp_path / "data"], tmp_path / "seg.h5", PARAMS, workers=1).path
+
+
+def content(path: Path) -> tuple[NDArray[Any], list[str], str]:
+    with store.open_artifact(path, "segmentation") as artifact:
+        assert store.problems_of(artifact) == []
+        return artifact.read("segmentation", 0), artifact.table("categories/name"), artifact.attributes["role"]
+
+
+def original(path: Path) -> NDArray[Any]:
+    with store.open_artifact(path) as artifact:
+        return artifact.read("segmentation", 0)
+
+
+def test_rules_name_and_merge(seg: Path, tmp_path: Path) -> None:
+    found, names, role = content(relabel(seg, ["3=water", "1 + 0 = roof"], tmp_path / "out.h5").path)
+    assert names == ["water", "roof", "cluster 2"]
+    assert role == "clusters"
+    np.testing.assert_array_equal(found, np.array([1, 1, 2, 0])[original(seg)])
+
+
+def test_legend_gives_the_order_and_the_colours(seg: Path, tmp_path: Path) -> None:
+    legend = tmp_path / "legend.toml"
+    legend.write_text(
+        '[[class]]\nname = "roof"\ncolor = "#102030"\nfrom = [0]\n[[class]]\nname = "water"\nfrom = [1]\n'
+    )
+    path = relabel(seg, ["3=water", "0+1+2=roof"], tmp_path / "out.h5", legend=legend).path
+    found, names, role = content(path)
+    assert (names, role) == (["roof", "water"], "classes")
+    np.testing.assert_array_equal(found, original(seg) == 3)
+    with store.open_artifact(path) as artifact:
+        assert artifact.table("categories/color")[0] == "#102030"
+    with pytest.raises(ConfigError, match="no class 'road'"):
+        relabel(seg, ["1=road"], tmp_path / "out2.h5", legend=legend)
+
+
+def test_metrics_name_the_clusters_and_the_recipe_says_that_labels_did(seg: Path, tmp_path: Path) -> None:
+    quadrants = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
+    (tmp_path / "data" / "labels").mkdir()
+    for number in range(3):
+        Image.fromarray(quadrants).save(tmp_path / "data" / "labels" / f"p{number}.png")
+    metrics = evaluate([seg], tmp_path / "m.h5", Evaluate(replicates=0), workers=1)
+    path = relabel(seg, [], tmp_path / "out.h5", metrics=metrics.path).path
+    found, names, role = content(path)
+    assert (names, role) == (["0", "1", "2", "3"], "classes")
+    assert (found == quadrants).mean() > 0.9
+    with store.open_artifact(path) as artifact:
+        assert artifact.recipe["labels_used"] == "naming"
+    again = evaluate([path], tmp_path / "m2.h5", Evaluate(replicates=0), workers=1).scores
+    assert again["scores"]["accuracy"] == metrics.scores["scores"]["accuracy"]
+    assert again["labels_used"] == "naming and scoring"
+    other = cluster([tmp_path / "data"], tmp_path / "other.h5", Cluster(classes=3, features="rgb"), workers=1).path
+    with pytest.raises(ConfigError, match="another segmentation"):
+        relabel(other, [], tmp_path / "out3.h5", metrics=metrics.path)
+
+
+def test_like_keeps_the_numbers_of_an_older_run(seg: Path, tmp_path: Path) -> None:
+    named = relabel(seg, ["2=sky", "0=sea", "3=sand", "1=sun"], tmp_path / "old.h5").path
+    old, old_names, _ = content(named)
+    found, names, _ = content(relabel(seg, [], tmp_path / "new.h5", like=named).path)
+    assert names == old_names
+    np.testing.assert_array_equal(found, old)
+    more = cluster(
+        [tmp_path / "data"], tmp_path / "more.h5", Cluster(classes=6, features="rgb", blur=1), workers=1
+    ).path
+    found, names, _ = content(relabel(more, [], tmp_path / "more-like.h5", like=named).path)
+    assert names == [*old_names, "cluster 4", "cluster 5"]
+    assert (found == old).mean() > 0.5
+
+
+def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder, masks = make_pictures(count=1), tmp_path / "masks"
+    masks.mkdir()
+    valid = np.full((48, 64), 255, np.uint8)
+    valid[:9] = 0
+    Image.fromarray(valid).save(masks / "p0.png")
+    seg = cluster([folder], tmp_path / "seg.h5", PARAMS, mask=masks, workers=1).path
+    found, _, _ = content(relabel(seg, ["0=a"], tmp_path / "out.h5").path)
+    np.testing.assert_array_equal(found == 255, valid == 0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "complaint"),
+    [
+        (["water"], "is no rule"),
+        (["x=water"], "is no rule"),
+        (["1="], "is no rule"),
+        (["9=water"], "0 to 3"),
+        (["1=water", "1=roof"], "two names"),
+        ([], "say how to name"),
+    ],
+)
+def test_rules_that_make_no_sense(rules: list[str], complaint: str, seg: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        relabel(seg, rules, tmp_path / "out.h5")
+    assert not list(tmp_path.glob("out.h5*"))
+
+
+def test_unchanged_run_writes_nothing(seg: Path, tmp_path: Path) -> None:
+    path = relabel(seg, ["0=a"], tmp_path / "out.h5").path
+    before = path.stat().st_mtime_ns
+    relabel(seg, ["0=a"], path)
+    assert path.stat().st_mtime_ns == before
+    relabel(seg, ["0=b"], path)
+    assert path.stat().st_mtime_ns != before

@@ -1,0 +1,66 @@
+"""Functions for worker processes: spawned ones must be able to import them, which test modules do not allow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from unsegcli.errors import DataError
+from unsegcli.parallel import ordered_map
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def slow_at_first(number: int) -> int:
+    """Later tasks end earlier."""
+    time.sleep(0.05 if number % 4 == 0 else 0)
+    return number
+
+
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        error = DataError("p3.png: cannot be decoded")
+        error.add_note("page 2")
+        raise error
+    return number
+
+
+def bug_at_three(number: int) -> int:
+    if number == 3:
+        raise ZeroDivisionError("three")
+    return number
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def tell_and_sleep(folder: str) -> None:
+    """Leave a file named by the process, then work for a while."""
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(0.5)
+
+
+def endless(folder: str) -> Iterator[str]:
+    while True:
+        yield folder
+
+
+if __name__ == "__main__":  # a parent to be killed: workloads.py FOLDER
+    try:
+        for _ in ordered_map(tell_and_sleep, endless(sys.argv[1]), 2):
+            pass
+    except KeyboardInterrupt:
+        sys.exit(130)
