@@ -22,6 +22,9 @@ from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.supply import Supply, Unit, Window, relative_hints, release_artifacts, source_tables
 
 PICTURES_FOR_ESTIMATE = 3
+MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before a picture is read
+BYTES_A_PIXEL_IN_LAB = 80
+BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
 
 
@@ -125,11 +128,11 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
     share = sum(unit.source.height * unit.source.width for unit in units) / pixels
     processes = _processes(units, workers)
-    largest = max((u.source.height * u.source.width * max(1, u.source.bands) for u in units), default=0)
+    largest = max((_peak_bytes(unit) for unit in units), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
         f"{len(units)} pictures, about {seconds * share / processes:,.0f} s on {on}, "
-        f"{0.2 + largest * 30 / 1e9:.1f} GB of memory a process, "
+        f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory a process, "
         f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
         f"measured on {len(tried)} of them"
     )
@@ -176,6 +179,13 @@ def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, A
         "windows/grid": np.array([row["grid"] for _, row in rows], np.int32).reshape(-1, 2),
         **{f"windows/{name}": np.array([row[name] for _, row in rows], types[name]) for name in extra},
     }
+
+
+def _peak_bytes(unit: Unit) -> int:
+    """Memory that SLIC takes for a picture, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
+    channels = unit.reading.channels
+    a_pixel = BYTES_A_PIXEL_IN_LAB if channels == 3 else BYTES_A_PIXEL + BYTES_A_PIXEL_AND_BAND * channels
+    return unit.source.height * unit.source.width * a_pixel
 
 
 def gather(supply: Supply, work: Callable[[Window], Any], what: str, workers: int) -> Iterator[Any]:

@@ -52,6 +52,18 @@ def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
+class _LogLines:
+    """Standard error for a bar that is not on a terminal: each update on a line of its own."""
+
+    def write(self, text: str) -> None:
+        """Write what the bar shows, without the moves of a terminal."""
+        if text.strip():
+            print(text.strip(), file=sys.stderr)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 @contextmanager
 def progress(total: int, what: str, unit: str = "picture") -> Iterator[tqdm[Any]]:
     """A bar with an estimate of the time left; in a log file a line every ten seconds; none if quiet."""
@@ -62,7 +74,7 @@ def progress(total: int, what: str, unit: str = "picture") -> Iterator[tqdm[Any]
         total=total,
         desc=what,
         unit=unit,
-        file=sys.stderr,
+        file=sys.stderr if on_terminal else _LogLines(),
         disable=not logger.isEnabledFor(logging.INFO) or len(logger.handlers) == 0,
         mininterval=0.1 if on_terminal else 10.0,
         dynamic_ncols=on_terminal,

@@ -12,6 +12,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     memory       peak memory of workers and parent, and whether it grows with the number of pictures
     estimate     peak memory of a process by the size of its picture: what `--dry-run` should promise
     store        speed and size of label maps in an artifact, beside flat layouts
+    evaluate     speed of scoring label maps, beside numpy.bincount
     killed       runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -33,7 +34,7 @@ from pathlib import Path
 
 from bench_common import Line
 
-NAMES = ("help", "superpixels", "memory", "estimate", "store", "killed")
+NAMES = ("help", "superpixels", "memory", "estimate", "store", "killed", "evaluate")
 
 
 def main() -> int:

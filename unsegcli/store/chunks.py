@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -17,6 +17,17 @@ from numpy.typing import NDArray
 WHOLE_UP_TO = 4_000_000  # pixels; larger maps are tiled so that a part can be read alone
 TILE = 512
 GZIP_LEVEL = 1
+WITHOUT_GZIP = 0b010  # filter mask: the second filter of shuffle, gzip, fletcher32 is left out
+PROBE = 32_768  # bytes
+WORTH_IT = 0.75  # a chunk that stays larger than this share is stored as it is, which is also quicker to read
+
+
+class Chunk(NamedTuple):
+    """One chunk as it is stored."""
+
+    offset: tuple[int, ...]
+    filter_mask: int  # a bit for each filter of the pipeline that was left out, as HDF5 counts them
+    stored: bytes
 
 
 @dataclass(frozen=True)
@@ -26,13 +37,13 @@ class Encoded:
     dtype: str
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
-    chunks: tuple[tuple[tuple[int, ...], bytes], ...]
+    chunks: tuple[Chunk, ...]
     digest: bytes
 
     @property
     def stored_bytes(self) -> int:
         """Size on disk, without the headers."""
-        return sum(len(chunk) for _, chunk in self.chunks)
+        return sum(len(chunk.stored) for chunk in self.chunks)
 
 
 def encode(array: NDArray[Any]) -> Encoded:
@@ -40,7 +51,9 @@ def encode(array: NDArray[Any]) -> Encoded:
     array = little_endian(array)
     chunk_shape = chunk_shape_of(array.shape)
     starts = [range(0, side, step) for side, step in zip(array.shape, chunk_shape, strict=True)]
-    chunks = tuple((offset, _compress(_tile(array, offset, chunk_shape))) for offset in itertools.product(*starts))
+    chunks = tuple(
+        Chunk(offset, *_filtered(_tile(array, offset, chunk_shape))) for offset in itertools.product(*starts)
+    )
     return Encoded(array.dtype.str, array.shape, chunk_shape, chunks, array_digest(array))
 
 
@@ -80,12 +93,25 @@ def _tile(array: NDArray[Any], offset: tuple[int, ...], shape: tuple[int, ...]) 
     return np.pad(part, padding)  # chunks at the border are stored at full size
 
 
-def _compress(part: NDArray[Any]) -> bytes:
+def _filtered(part: NDArray[Any]) -> tuple[int, bytes]:
+    """Filter mask and bytes of a chunk after shuffle, gzip and fletcher32."""
     values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
     if part.dtype.itemsize > 1:
         values = np.ascontiguousarray(values.reshape(-1, part.dtype.itemsize).T)
-    body = bytes(imagecodecs.deflate_encode(values.tobytes(), level=GZIP_LEVEL))
-    return body + _fletcher32(body)
+    body = values.tobytes()
+    if _shrinks(body):
+        deflated = bytes(imagecodecs.deflate_encode(body, level=GZIP_LEVEL))
+        return 0, deflated + _fletcher32(deflated)
+    return WITHOUT_GZIP, body + _fletcher32(body)
+
+
+def _shrinks(body: bytes) -> bool:
+    """Whether gzip is worth its time, judged by a part from the middle: noisy photographs hardly shrink."""
+    if len(body) <= 2 * PROBE:
+        return True
+    start = (len(body) - PROBE) // 2
+    probe = body[start : start + PROBE]
+    return len(imagecodecs.deflate_encode(probe, level=GZIP_LEVEL)) < WORTH_IT * PROBE
 
 
 def _fletcher32(body: bytes) -> bytes:

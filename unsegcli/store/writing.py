@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -35,6 +36,7 @@ from unsegcli.errors import ArtifactError
 from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
+    Chunk,
     Encoded,
     array_digest,
     checksum_holds,
@@ -188,14 +190,15 @@ class Writer:
         temporary = self.target.partial / f"{name}.tmp"
         notes = [note for _, note in self._pending]
         with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as shard:
-            index = 0
-            for windows, _ in self._pending:
-                for window in windows:
-                    for field, encoded in window.items():
-                        part = _create(shard, f"{field}/{window_name(index)}", encoded)
-                        part.attrs["digest"] = np.frombuffer(encoded.digest, np.uint8)
-                    index += 1
-            shard.attrs["windows"] = index
+            digests: dict[str, list[bytes]] = {}
+            windows = [window for unit, _ in self._pending for window in unit]
+            for index, window in enumerate(windows):
+                for field, encoded in window.items():
+                    _create(shard.require_group(field), window_name(index), encoded)
+                    digests.setdefault(field, []).append(encoded.digest)
+            for field, rows in digests.items():
+                shard[f"digests/{field}"] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
+            shard.attrs["windows"] = len(windows)
             shard["notes"] = np.frombuffer(canonical(notes).encode(), np.uint8)
         path = temporary.with_suffix(".h5")
         _rename_durably(temporary, path)
@@ -259,24 +262,25 @@ class Writer:
         per_window = [name for name, spec in KINDS[self.target.kind].fields.items() if spec.per == "window"]
         digests: dict[str, list[NDArray[np.uint8]]] = {}
         lines: dict[str, bytes] = {}
-        offset = 0
+        first = 0
         for path in self._shards:
             with h5py.File(path, "r") as shard:
                 count = int(shard.attrs["windows"])
-                for name in (name for name in per_window if name in shard):
-                    for index in range(count):
-                        part = shard[f"{name}/{window_name(index)}"]
-                        place = f"{name}/{window_name(offset + index)}"
-                        _copy(part, file, place)
-                        digests.setdefault(name, []).append(part.attrs["digest"])
-                        lines[place] = bytes(part.attrs["digest"])
-                offset += count
+                for field in (field for field in per_window if field in shard):
+                    source, group = shard[field].id, file.require_group(field)
+                    rows = shard[f"digests/{field}"][...]
+                    for index, row in enumerate(rows):
+                        part = h5py.h5d.open(source, window_name(index).encode())
+                        _create(group, window_name(first + index), _copied(part))
+                        lines[f"{field}/{window_name(first + index)}"] = row.tobytes()
+                    digests.setdefault(field, []).append(rows)
+                first += count
         for name in per_window:
             if KINDS[self.target.kind].fields[name].required:
                 file.require_group(name)
                 digests.setdefault(name, [])
         for name, rows in digests.items():
-            _write_table(file, f"digests/{name}", np.array(rows, np.uint8).reshape(-1, 32))
+            _write_table(file, f"digests/{name}", np.concatenate([np.zeros((0, 32), np.uint8), *rows]))
         return lines
 
     def _stamp(self, file: h5py.File, fingerprint: str, inputs: Mapping[str, Any]) -> None:
@@ -354,27 +358,36 @@ def _write_table(file: h5py.File, name: str, values: Any) -> dict[str, bytes]:
     return {name: array_digest(array)}
 
 
-def _create(file: h5py.File, name: str, encoded: Encoded) -> h5py.Dataset:
-    """Create a dataset from chunks that are compressed already."""
-    dataset = file.create_dataset(
-        name,
-        shape=encoded.shape,
-        dtype=encoded.dtype,
-        chunks=encoded.chunk_shape,
-        shuffle=True,
-        compression="gzip",
-        compression_opts=GZIP_LEVEL,
-        fletcher32=True,
-    )
-    for offset, chunk in encoded.chunks:
-        dataset.id.write_direct_chunk(offset, chunk)
-    return dataset
+def _create(group: h5py.Group, name: str, encoded: Encoded) -> None:
+    """Create a dataset from chunks that are compressed already, by the quick, lower half of h5py."""
+    space = h5py.h5s.create_simple(encoded.shape)
+    dtype = h5py.h5t.py_create(np.dtype(encoded.dtype))
+    dataset = h5py.h5d.create(group.id, name.encode(), dtype, space, _filters(encoded.chunk_shape))
+    for offset, mask, stored in encoded.chunks:
+        dataset.write_direct_chunk(offset, stored, mask)
 
 
-def _copy(part: h5py.Dataset, file: h5py.File, name: str) -> None:
-    offsets = [part.id.get_chunk_info(number).chunk_offset for number in range(part.id.get_num_chunks())]
-    chunks = tuple((offset, part.id.read_direct_chunk(offset)[1]) for offset in offsets)
-    _create(file, name, Encoded(part.dtype.str, part.shape, part.chunks, chunks, b""))
+@functools.lru_cache(maxsize=64)
+def _filters(chunk_shape: tuple[int, ...]) -> Any:
+    """The creation properties of every dataset of ours that is not tiny."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk(chunk_shape)
+    properties.set_shuffle()
+    properties.set_deflate(GZIP_LEVEL)
+    properties.set_fletcher32()
+    properties.set_obj_track_times(False)
+    return properties
+
+
+def _copied(part: h5py.h5d.DatasetID) -> Encoded:
+    """A dataset of a shard with its chunks as they are stored."""
+    chunks = []
+    for number in range(part.get_num_chunks()):
+        offset = part.get_chunk_info(number).chunk_offset
+        mask, stored = part.read_direct_chunk(offset)
+        chunks.append(Chunk(offset, mask, stored))
+    shape = part.get_create_plist().get_chunk()
+    return Encoded(part.dtype.str, part.shape, shape, tuple(chunks), b"")
 
 
 def _check_assembled(path: Path) -> None:
