@@ -23,7 +23,10 @@ def demo(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Try everything on mosaics of real photographs with known classes: no data needed, about a minute."""
+    """Try everything, no data needed.
+
+    It works on mosaics of real photographs whose classes are known, and takes about a minute.
+    """
     import json
 
     from unsegcli import talk

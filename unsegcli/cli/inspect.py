@@ -20,7 +20,10 @@ def inspect(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what a file is: kind, sizes, recipe, and the chain of files and pictures that it came from."""
+    """Show what a file is and how it was made.
+
+    Kind, sizes, recipe, and the chain of files and pictures that it came from.
+    """
     from unsegcli import talk
     from unsegcli.stages.inspect import inspect as run
 

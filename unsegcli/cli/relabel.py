@@ -41,7 +41,7 @@ def relabel(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Name and merge clusters, or keep the numbers of an older run.
+    """Name, merge or renumber clusters.
 
     Examples:  unseg relabel segmentation.h5 3=water 1+4=roof   |   unseg relabel --metrics metrics.h5
     """

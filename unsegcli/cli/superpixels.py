@@ -90,7 +90,7 @@ def superpixels(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Cut pictures into superpixels: the first step of most pipelines.
+    """Cut pictures into superpixels, the first step.
 
     Example:  unseg superpixels photos/ -o sp.h5 --segments 300
     """

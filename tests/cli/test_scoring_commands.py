@@ -1,0 +1,123 @@
+"""`evaluate`, `relabel` and `demo` as typed: what is printed where, and the whole way in one go."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakePictures
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from unsegcli import store
+from unsegcli.cli import app
+from unsegcli.cli.evaluate import show_scores
+
+QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
+
+
+def unseg(*arguments: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+@pytest.fixture
+def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with labelled pictures in data/, and a segmentation of them."""
+    make_pictures("data/images")
+    (tmp_path / "data" / "labels").mkdir()
+    for number in range(3):
+        Image.fromarray(QUADRANTS).save(tmp_path / "data" / "labels" / f"p{number}.png")
+    monkeypatch.chdir(tmp_path)
+    unseg("cluster", "data", "--features", "rgb", "--blur", "1", "--classes", "4", "--workers", "1")
+    return tmp_path
+
+
+def test_evaluate_works_as_typed(here: Path) -> None:
+    result = unseg("evaluate", "--hungarian")
+    found = json.loads(result.stdout)
+    assert found["scores"]["accuracy"] > 0.9
+    assert found["labels_used"] == "scoring"
+    assert "metrics.h5" in result.stderr
+    assert "metrics.h5" not in result.stdout
+    again = unseg("evaluate", "--hungarian")
+    assert again.stdout == result.stdout, "scores are told again when nothing has changed"
+    assert "up to date" in again.stderr
+
+
+def test_evaluate_takes_a_folder_of_any_tool(here: Path) -> None:
+    found = json.loads(unseg("evaluate", "data/labels", "--labels", "data/labels").stdout)
+    assert found["scores"]["accuracy"] == 1
+    assert found["role"] == "clusters"
+    assert (
+        json.loads(unseg("evaluate", "data/labels", "--labels", "data/labels", "--role", "classes").stdout)["protocol"][
+            "matching"
+        ]
+        == "none"
+    )
+
+
+def test_evaluate_answers_mistakes_in_one_line(here: Path) -> None:
+    (here / "data" / "labels").rename(here / "truth")
+    result = unseg("evaluate", expect=1)
+    assert "--labels" in result.stderr
+    assert result.stderr.count("error:") == 1
+    assert "--role" in unseg("evaluate", "segmentation.h5", "--labels", "truth", "--role", "mask", expect=1).stderr
+    unseg("evaluate", "--protocol", "none", expect=2)
+
+
+def test_tables_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(unseg("evaluate", "--per-image", "--protocol", "stego").stdout)
+    show_scores(found)
+    shown = capsys.readouterr().out
+    for word in ("accuracy", "chance: largest class", "oracle", "not reproduced", "CRF", "pixels unmatched"):
+        assert word in " ".join(shown.split())
+    several: dict[str, Any] = json.loads(unseg("evaluate", "segmentation.h5", "segmentation.h5", "-o", "m2.h5").stdout)
+    show_scores(several)
+    assert "2 runs" in capsys.readouterr().out
+
+
+def test_relabel_by_hand_and_by_metrics(here: Path) -> None:
+    assert unseg("relabel", "segmentation.h5", "0=a", "1+2=b", "-o", "hand.h5").stdout == "hand.h5\n"
+    with store.open_artifact("hand.h5") as artifact:
+        assert artifact.table("categories/name") == ["a", "b", "cluster 3"]
+    unseg("evaluate", "segmentation.h5")
+    assert "labels" in unseg("relabel", "segmentation.h5", "--metrics", "metrics.h5").stderr
+    assert store.kind_of("relabelled.h5") == "segmentation"
+    assert "3=water" in unseg("relabel", "segmentation.h5", expect=1).stderr
+
+
+@pytest.mark.slow
+def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
+    """The README's promise, with fewer pictures: every command runs, the scores beat chance, and it can be repeated."""
+    command = [sys.executable, "-m", "unsegcli", "demo", "--pictures", "12", "-o", "try"]
+    environment = os.environ | {"COLUMNS": "100"}
+    for again in (False, True):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "try/pictures"
+        assert "$ unseg superpixels data -o superpixels.h5" in done.stderr
+        assert ("up to date" in done.stderr) is again
+    assert (tmp_path / "try" / "pictures" / "index.html").exists()
+    with store.open_artifact(tmp_path / "try" / "metrics.h5") as artifact:
+        scores = json.loads(bytes(artifact.table("scores")))
+    assert scores["scores"]["accuracy"] > 1.3 * scores["chance"]["largest_class"]
+
+
+def test_demo_leaves_other_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "thesis.txt").write_text("precious")
+    assert "thesis.txt" in unseg("demo", "-o", "mine", "--pictures", "2", expect=1).stderr
+    assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["data", "thesis.txt"]
