@@ -16,11 +16,22 @@ INTERFACE = {
     "evaluate": "unsegcli.stages.evaluate",
     "inspect": "unsegcli.stages.inspect",
     "relabel": "unsegcli.stages.relabel",
+    "visualize": "unsegcli.stages.visualize",
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
 }
 
-__all__ = ["UnsegError", "__version__", "cluster", "evaluate", "inspect", "open_artifact", "relabel", "superpixels"]
+__all__ = [
+    "UnsegError",
+    "__version__",
+    "cluster",
+    "evaluate",
+    "inspect",
+    "open_artifact",
+    "relabel",
+    "superpixels",
+    "visualize",
+]
 
 
 def __getattr__(name: str) -> Any:

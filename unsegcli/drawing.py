@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,10 @@ VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, like no
 STRIPE = 3  # pixels, of void
 WRONG = np.array((204, 20, 20), np.uint8)
 WRONG_SHARE, PALE = 0.8, 0.7  # share of red where wrong, of white where right
-OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright pictures
-BRIGHT = 170.0  # mean grey above which a picture counts as bright
-OVERLAY = 0.55  # share of the category's colour; the rest is the picture in grey
+OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright surroundings
+BRIGHT, SURROUNDINGS = 175.0, 16  # mean grey of so many pixels a side that counts as bright
+OVERLAY = 0.65  # share of the category's colour; the rest is the picture in grey
+FADED = (140, 0.42)  # that grey: what black becomes, and how much contrast is left, or dark parts would hide the colour
 
 GUTTER, MARGIN = 10, 10
 SWATCH, LINE, TITLE = 12, 20, 24
@@ -37,6 +39,19 @@ SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller pictures a
 SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for very wide pictures, which are put below each other
 WIDE = 2.5  # width by height
 NARROWEST_PANEL = 420
+SPELT = {
+    "ß": "ss",
+    "æ": "ae",
+    "Æ": "AE",
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "×": "x",
+    "–": "-",
+    "—": "-",
+}
 
 
 @dataclass(frozen=True)
@@ -93,37 +108,50 @@ def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def outlined(picture: Picture, regions: NDArray[Any]) -> Picture:
     """The picture with a line, one pixel wide, where one region meets the next; void regions are striped."""
-    result = picture.copy()
-    result[regions < 0] = stripes(regions.shape)[regions < 0]
-    result[edges(regions)] = OUTLINES[int(picture.mean() > BRIGHT)]
+    result = _striped(picture.copy(), regions < 0)
+    line = edges(regions)
+    result[line] = OUTLINES[_bright_around(picture)[line].astype(int)]
     return result
+
+
+def _bright_around(picture: Picture) -> NDArray[np.bool_]:
+    """Where the surroundings of a pixel (height, width) are so bright that a bright line would be lost."""
+    height, width = picture.shape[:2]
+    coarse = fitted(picture, (max(1, height // SURROUNDINGS), max(1, width // SURROUNDINGS)))
+    bright: NDArray[np.bool_] = sample_nearest(coarse.mean(axis=2) > BRIGHT, (height, width))
+    return bright
 
 
 def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
     """Each category in its colour; negative numbers, and those without a colour, are striped as void."""
+    table = np.vstack([colors, VOID[:1]])
     void = (labels < 0) | (labels >= len(colors))
-    result = stripes(labels.shape)
-    result[~void] = colors[labels[~void]]
-    return result
+    result: Picture = table[np.where(void, len(colors), labels)]
+    return _striped(result, void)
 
 
 def overlaid(picture: Picture, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
     """The colours of the categories over the picture in grey, so that both can be seen; void is striped."""
     void = (labels < 0) | (labels >= len(colors))
-    grey = picture.mean(axis=2, keepdims=True)
-    mixed = (OVERLAY * colored(labels, colors) + (1 - OVERLAY) * grey).round().astype(np.uint8)
-    mixed[void] = stripes(labels.shape)[void]
-    return mixed
+    grey = FADED[0] + FADED[1] * _grey(picture)
+    colour = np.float32(OVERLAY) * colored(labels, colors)
+    mixed: Picture = (colour + (1 - OVERLAY) * grey).round().astype(np.uint8)
+    return _striped(mixed, void)
+
+
+def _grey(picture: Picture) -> NDArray[np.float32]:
+    """The mean of the three colours: (height, width, 1)."""
+    mean: NDArray[np.float32] = picture.mean(axis=2, keepdims=True, dtype=np.float32)
+    return mean
 
 
 def errors(picture: Picture, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Picture:
     """The picture pale where the map is right, red where it is wrong, striped where it is not scored."""
-    grey = picture.mean(axis=2, keepdims=True)
+    grey = _grey(picture)
     pale = PALE * 255 + (1 - PALE) * grey
     red = WRONG_SHARE * WRONG + (1 - WRONG_SHARE) * grey
-    result = np.where(wrong[:, :, None], red, pale).round().astype(np.uint8)
-    result[~scored] = stripes(scored.shape)[~scored]
-    return result
+    result: Picture = np.where(wrong[:, :, None], red, pale).round().astype(np.uint8)
+    return _striped(result, ~scored)
 
 
 def mean_colors(picture: Picture, regions: NDArray[Any]) -> Picture:
@@ -138,10 +166,18 @@ def mean_colors(picture: Picture, regions: NDArray[Any]) -> Picture:
     return result
 
 
+def _striped(picture: Picture, void: NDArray[np.bool_]) -> Picture:
+    """Draw stripes where void (height, width), in place."""
+    if void.any():
+        picture[void] = stripes(void.shape)[void]
+    return picture
+
+
 def stripes(shape: tuple[int, ...]) -> Picture:
     """Diagonal stripes (height, width, 3) that stand for void."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
-    return VOID[(rows + columns) // STRIPE % 2]
+    result: Picture = VOID[(rows + columns) // STRIPE % 2]
+    return result
 
 
 def shrunk(picture: Picture, longest: int) -> Picture:
@@ -151,8 +187,9 @@ def shrunk(picture: Picture, longest: int) -> Picture:
     return fitted(picture, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
-def middle(height: int, width: int, share: float) -> tuple[slice, slice]:
-    """Rows and columns of the middle of a picture that has `share` of each side."""
+def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
+    """Rows and columns of the middle of an array (height, width, ...), of `share` of each side."""
+    height, width = array.shape[:2]
     tall, across = max(1, round(height * share)), max(1, round(width * share))
     top, left = (height - tall) // 2, (width - across) // 2
     return slice(top, top + tall), slice(left, left + across)
@@ -269,8 +306,12 @@ def _shortened(text: str, width: int) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _drawable(text: str) -> str:
-    """The text with what the font lacks as `?`, and without line breaks."""
-    return "".join(letter if _has_glyph(letter) else "?" for letter in " ".join(text.split()))
+    """The text without line breaks; a letter that the font lacks loses its accent, or becomes `?`."""
+    found = []
+    for letter in " ".join(text.split()):
+        plain = letter if _has_glyph(letter) else SPELT.get(letter) or unicodedata.normalize("NFKD", letter)[:1]
+        found.append(plain if all(map(_has_glyph, plain)) else "?")
+    return "".join(found)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -72,3 +72,13 @@ class Demo:
     pictures: int = 60  # mosaics to make
     side: int = 160  # of a mosaic, in pixels
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Visualize:
+    """Settings of `unseg visualize`."""
+
+    export: str = ""  # instead of panels: labels (label maps as picture files) or csv (areas); "" = panels
+    format: str = "png"  # of exported label maps: png tiff
+    truth: bool = True  # show ground truth where it is found; panels only
+    limit: int | None = None  # the first so many pictures only; None = all

@@ -67,7 +67,20 @@ class StoredMap:
     def _painted(self, field: str, grid: tuple[int, int]) -> NDArray[Any]:
         artifact = held_open(self.path, self.fingerprint)
         boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
-        return paint([artifact.read(field, row) for row in self.rows], boxes, self.grid, grid)
+        maps = [artifact.read(field, row) for row in self.rows]
+        if field == "superpixels" and len(maps) > 1:
+            maps = _numbered_through(maps, [int(artifact.table("windows/superpixels")[row]) for row in self.rows])
+        return paint(maps, boxes, self.grid, grid)
+
+
+def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:
+    """Superpixels of several windows, each of which counts from 0, with numbers of their own; void stays void."""
+    firsts = [sum(counts[:number]) for number in range(len(counts))]
+    void = np.uint32(np.iinfo(np.uint32).max)
+    return [
+        np.where(values == np.iinfo(values.dtype).max, void, values.astype(np.uint32) + np.uint32(first))
+        for values, first in zip(maps, firsts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError
+from unsegcli.supply import is_artifact
 
 DEEPEST = 20  # a chain that is longer was not made by us, and may run in a circle
 UNCHANGED = "unchanged"
@@ -27,8 +28,8 @@ def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, A
         entry = {"depth": depth, "input": name, "path": str(path), "fingerprint": hint["fingerprint"]}
         if not path.exists():
             yield {**entry, "state": "is no longer there"}
-        elif store.kind_of(path) is None and path.suffix not in (".h5", ".hdf5"):
-            yield {**entry, "state": "files"}
+        elif not is_artifact(path):
+            yield {**entry, "state": "picture files"}
         else:
             yield from _of_artifact(path, entry, depth)
 

@@ -17,6 +17,7 @@ from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
+from unsegcli.cli.visualize import visualize
 
 app = typer.Typer(
     name="unseg",
@@ -29,7 +30,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, cluster, evaluate, relabel, inspect, demo):
+for _command in (superpixels, cluster, evaluate, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

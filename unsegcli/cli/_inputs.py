@@ -80,6 +80,16 @@ def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
 
         for path in paths:
             kind = kind_of(path)
-            if kind in found:
+            if kind in found and not _is_proposal(path, kind):
                 found[kind].append(path)
     return found
+
+
+def _is_proposal(path: Path, kind: str) -> bool:
+    """Proposals are a means to an end: they are shown and scored when they are named, never by themselves."""
+    if kind != "segmentation":
+        return False
+    from unsegcli.store import open_artifact
+
+    with open_artifact(path) as artifact:
+        return bool(artifact.attributes["role"] == "proposal")

@@ -102,6 +102,26 @@ Metrics = Annotated[
     ),
 ]
 
+Role = Annotated[
+    Literal["clusters", "classes", "mask", "superpixels"] | None,
+    typer.Option(
+        "--role",
+        show_default="clusters",
+        help="What the numbers in a folder of label maps mean. classes: class numbers in the legend's order, not "
+        "matched. mask: 0 is background. HDF5 files say it themselves.",
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where the pictures lie now, if not where the file says: they are found by content. For a folder of label "
+        "maps: its pictures, found by name.",
+    ),
+]
+
 Axes = Annotated[
     str,
     typer.Option(

@@ -75,16 +75,7 @@ def cluster(
         int,
         typer.Option("--seed", min=0, rich_help_panel=PANEL, metavar="N", help="The same seed gives the same result."),
     ] = Cluster.seed,
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            rich_help_panel=options.PICTURES,
-            metavar="FOLDER",
-            show_default=False,
-            help="Where the pictures of a file made with --no-pixels lie now; they are found by content.",
-        ),
-    ] = None,
+    images: options.Images = None,
     axes: options.Axes = Pictures.axes,
     bands: options.Bands = None,
     alpha: options.Alpha = "auto",
@@ -105,7 +96,9 @@ def cluster(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Give every pixel a cluster, by k-means: the baseline that needs no training.
+    """Give every pixel a cluster, by k-means.
+
+    It learns nothing: the baseline that every trained method must beat.
 
     Examples:  unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
     """

@@ -102,16 +102,7 @@ def evaluate(
             help="Superpixels: pixels by which a border may be missed in boundary recall.",
         ),
     ] = None,
-    role: Annotated[
-        Literal["clusters", "classes", "mask", "superpixels"] | None,
-        typer.Option(
-            "--role",
-            rich_help_panel=PANEL,
-            show_default="clusters",
-            help="What the numbers in a folder of label maps mean. classes: class numbers in the legend's order, not "
-            "matched. mask: 0 is background. HDF5 files say it themselves.",
-        ),
-    ] = None,
+    role: options.Role = None,
     replicates: Annotated[
         int,
         typer.Option(
@@ -128,7 +119,9 @@ def evaluate(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Score label maps of this or any other tool against ground truth, and say by which protocol.
+    """Score label maps against ground truth.
+
+    They may come from this or any other tool. The output says by which protocol they were scored.
 
     Example:  unseg evaluate segmentation.h5 --hungarian
     """

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unsegcli import store, talk
-from unsegcli.errors import ArtifactError
+from unsegcli.provenance import provenance
 from unsegcli.recipe import recipe_digest
-
-DEEPEST = 20  # a chain that is longer was not made by us, and may run in a circle
 
 
 def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
@@ -41,7 +38,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
             "recipe_digest": recipe_digest(artifact.recipe),
             "environment": artifact.environment,
             "contents": list(_contents(artifact)),
-            "provenance": list(_provenance(artifact)),
+            "provenance": list(provenance(artifact)),
             "skipped": _skipped(artifact),
             "file_bytes": path.stat().st_size,
         }
@@ -70,26 +67,3 @@ def _verify(artifact: store.Artifact) -> list[str]:
     total = sum(artifact.sizes(name)[0] for name in artifact.field_names())
     with talk.progress(total, "verifying", unit="dataset") as bar:
         return store.problems_of(artifact, lambda: bar.update())
-
-
-def _provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The inputs of an artifact, and theirs, down to the pictures."""
-    folder = artifact.path.resolve().parent
-    if depth == DEEPEST:
-        return
-    for name, hint in artifact.inputs.items():
-        path = Path(os.path.normpath(folder / hint["path"]))
-        entry = {"depth": depth, "input": name, "path": str(path), "fingerprint": hint["fingerprint"]}
-        if not path.exists():
-            yield {**entry, "state": "is no longer there"}
-        elif name not in store.KINDS:
-            yield {**entry, "state": "picture files"}
-        else:
-            try:
-                with store.open_artifact(path) as before:
-                    same = before.fingerprint == hint["fingerprint"]
-                    yield {**entry, "state": "unchanged" if same else "has been made anew since"}
-                    if same:
-                        yield from _provenance(before, depth + 1)
-            except ArtifactError as error:
-                yield {**entry, "state": f"cannot be read ({error})"}

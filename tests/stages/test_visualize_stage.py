@@ -1,0 +1,775 @@
+"""Panels, reports and exports: the right pixels, names that stay inside, and folders that are never overrun."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import MakePictures, four_quadrants
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli import drawing, store
+from unsegcli.categories import name_categories
+from unsegcli.core.geometry import boxes, working_grid
+from unsegcli.core.palette import palette
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.export import area_table, areas, no_formula
+from unsegcli.folders import LONGEST_PART, safe_names
+from unsegcli.images.decode import read_index
+from unsegcli.images.reading import Reading
+from unsegcli.params import Cluster, Evaluate, Pictures, Superpixels, Visualize
+from unsegcli.predictions import open_predictions
+from unsegcli.stages.cluster import cluster
+from unsegcli.stages.evaluate import evaluate
+from unsegcli.stages.relabel import relabel
+from unsegcli.stages.superpixels import superpixels
+from unsegcli.stages.visualize import visualize
+
+LABELS, CSV = Visualize(export="labels"), Visualize(export="csv")
+EVIL = '<script>alert("x")</script> & "=\'1'
+READING = Reading((), (), "none", 3, "bytes", None, (1.0, 99.0), "folder", (), 1.0, 200_000_000)
+READING = replace(READING, axes="auto")
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def segmentation(
+    path: Path,
+    maps: Sequence[NDArray[Any]],
+    names: Sequence[str] = (),
+    *,
+    grids: Sequence[tuple[int, int]] = (),
+    sources: Sequence[tuple[int, int]] = (),
+    patch: int = 0,
+    stride: int = 0,
+    clusters: int = 4,
+    role: str = "clusters",
+    categories: Sequence[str] = (),
+) -> Path:
+    """A segmentation artifact of these working maps, cut into windows."""
+    names = names or [f"p{number}.png" for number in range(len(maps))]
+    sources = sources or [values.shape[:2] for values in maps]
+    windows, rows = [], []
+    for number, values in enumerate(maps):
+        for box in boxes(*values.shape, patch, stride):
+            rows.append((number, box, values.shape))
+            windows.append({"segmentation": store.encode(np.ascontiguousarray(values[box.slices]))})
+    count = len(maps)
+    tables: dict[str, Any] = {
+        "sources/name": list(names),
+        "sources/path": [f"gone/{number}.png" for number in range(count)],
+        "sources/page": np.array([int([*re.findall(r"#(\d+)$", name), 0][0]) for name in names], np.int32),
+        "sources/digest": ["0" * 64] * count,
+        "sources/bytes": np.zeros(count, np.int64),
+        "sources/modified": np.zeros(count, np.int64),
+        "sources/size": np.array(sources, np.int32),
+        "sources/orientation": np.ones(count, np.uint8),
+        "sources/bands": np.full(count, 3, np.int32),
+        "sources/scaling": np.array([[[0, 255]] * 3] * count, np.float64),
+        "windows/source": np.array([row[0] for row in rows], np.int32),
+        "windows/box": np.array([row[1] for row in rows], np.int32),
+        "windows/grid": np.array([row[2] for row in rows], np.int32),
+        "skipped/name": [],
+        "skipped/reason": [],
+    }
+    if categories:
+        tables["categories/name"] = list(categories)
+    recipe = {
+        "stage": "sample",
+        "revision": 1,
+        "parameters": {},
+        "inputs": {"a": str(np.random.default_rng().random())},
+    }
+    target = store.Target(path, "segmentation", recipe)
+    attributes = {"role": role, "clusters": clusters, "reading": READING.to_json()}
+    store.write_whole(target, tables, attributes, {}, windows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with labels and a legend, superpixels, clusters and their metrics."""
+    home = tmp_path_factory.mktemp("template")
+    images, labels = home / "data" / "images", home / "data" / "labels"
+    images.mkdir(parents=True)
+    labels.mkdir()
+    truth = np.repeat(np.repeat(np.array([[0, 1], [2, 2]], np.uint8), 24, axis=0), 32, axis=1)
+    truth[:2] = 255
+    for number in range(3):
+        Image.fromarray(four_quadrants(48, 64, number)).save(images / f"p{number}.png")
+        Image.fromarray(truth).save(labels / f"p{number}.png")
+    legend = "ignore=[255]\n" + "".join(
+        f'[[class]]\nname={json.dumps(name)}\ncolor="{color}"\nfrom=[{number}]\n'
+        for number, (name, color) in enumerate([("water", "#0000ff"), (EVIL, "#ffff00"), ("road", "#00ff00")])
+    )
+    (home / "data" / "classes.toml").write_text(legend)
+    sp = superpixels([home / "data"], home / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    seg = cluster([sp], home / "seg.h5", Cluster(classes=4), workers=1).path
+    evaluate([seg], home / "metrics.h5", Evaluate(replicates=5), workers=1)
+    return home
+
+
+@pytest.fixture
+def scene(template: Path, tmp_path: Path) -> Path:
+    """A copy of the template, which a test may change."""
+    return Path(shutil.copytree(template, tmp_path / "scene"))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(record.getMessage() for record in caplog.records)
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog: pytest.LogCaptureFixture, _own_logger: None) -> None:
+    caplog.set_level(logging.DEBUG, "unseg")
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+# ---------------------------------------------------------------------------------------- panels and report
+
+
+def test_folder_has_a_panel_a_picture_a_sheet_and_a_report(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outcome = visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
+    assert outcome == (scene / "out", 0)
+    panels = [f"panels/p{number}.png" for number in range(3)]
+    assert files_of(outcome.path) == ["contact-sheet.png", "index.html", *panels, "unseg.json"]
+    assert not (scene / "out.partial").exists()
+    assert "labels are read from" in said(caplog)
+    about = json.loads((scene / "out" / "unseg.json").read_text())
+    assert about["labels_used"] == "naming clusters and display"
+
+
+def test_report_is_self_contained_and_escapes_everything(scene: Path) -> None:
+    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
+    text = (scene / "out" / "index.html").read_text()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert EVIL in "".join(page.words)  # as text
+    assert [image["src"] for image in page.images] == ["contact-sheet.png", *(f"panels/p{n}.png" for n in range(3))]
+    assert page.images[-1]["loading"] == "lazy"
+    for image in page.images:
+        with Image.open(scene / "out" / str(image["src"])) as shown:
+            assert (str(shown.width), str(shown.height)) == (image["width"], image["height"])
+        assert len(str(image["alt"])) > 10
+    words = " ".join(page.words)
+    for expected in (
+        "Labels were used here",
+        "accuracy",
+        "sp.h5",
+        "parameters classes",
+        "k-means" if False else "miou",
+    ):
+        assert expected in words
+
+
+def test_without_labels_nothing_is_said_of_them(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
+    assert "label" not in said(caplog)
+    assert "Labels were used" not in (scene / "out" / "index.html").read_text()
+    assert json.loads((scene / "out" / "unseg.json").read_text())["labels_used"] is None
+
+
+def panel_of(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def tile(panel: NDArray[np.uint8], number: int, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
+    """One tile of a panel of the pictures of 48 x 64, which are enlarged five times."""
+    top = drawing.MARGIN + drawing.TITLE + drawing.LINE
+    left = drawing.MARGIN + number * (width + drawing.GUTTER)
+    return panel[top : top + height, left : left + width]
+
+
+def test_tiles_show_picture_outlines_clusters_truth_and_errors(scene: Path) -> None:
+    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
+    panel = panel_of(scene / "out" / "panels" / "p0.png")
+    shown = [tile(panel, number) for number in range(5)]
+    np.testing.assert_array_equal(shown[0][2::5, 2::5], four_quadrants(48, 64, 0))
+    assert (shown[1] != shown[0]).any(axis=2).mean() < 0.2  # outlines only
+    scores = json.loads(bytes(_table(scene / "metrics.h5", "scores")))
+    first = int(_map(scene / "seg.h5")[12, 12])
+    assert scores["assignment"][first] == 0
+    for colored in shown[2:4]:  # water is blue in the map as in the truth
+        red, green, blue = colored[60, 60].astype(int)
+        assert blue > red + 50
+        assert blue > green + 50
+    # One of the two clusters of the lower half has no class, and so is wrong there.
+    unmatched = scores["assignment"].index(-1)
+    rows, columns = np.nonzero(_map(scene / "seg.h5") == unmatched)
+    place = rows[len(rows) // 2] * 5 + 2, columns[len(rows) // 2] * 5 + 2
+    assert shown[4][place][0] > shown[4][place][1] + 100
+    assert shown[4][60, 60].min() > 120  # right: pale
+    assert shown[4][2, 2].tolist() in drawing.VOID.tolist()  # not scored
+
+
+def _table(path: Path, name: str) -> Any:
+    with store.open_artifact(path) as artifact:
+        return artifact.table(name)
+
+
+def _map(path: Path) -> NDArray[Any]:
+    with store.open_artifact(path) as artifact:
+        return artifact.read("segmentation", 0)
+
+
+def test_errors_are_counted_as_evaluate_counts_them(scene: Path) -> None:
+    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
+    scores = json.loads(bytes(_table(scene / "metrics.h5", "scores")))
+    wrong = 1 - scores["scores"]["accuracy"]
+    assert f"{wrong:.1%} of {scores['pixels']['scored']:,} labelled" in (scene / "out" / "index.html").read_text()
+
+
+def test_without_metrics_there_is_truth_but_no_errors(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    visualize(scene / "seg.h5", scene / "out", workers=1)
+    panel = panel_of(scene / "out" / "panels" / "p0.png")
+    assert panel.shape[1] == 2 * drawing.MARGIN + 4 * 320 + 3 * drawing.GUTTER
+    assert "give --metrics" in said(caplog)
+    assert "not matched to classes" in (scene / "out" / "index.html").read_text()
+
+
+def test_metrics_of_another_run_are_refused(scene: Path) -> None:
+    other = cluster([scene / "sp.h5"], scene / "other.h5", Cluster(classes=3), workers=1).path
+    with pytest.raises(ConfigError, match="was not made from"):
+        visualize(other, scene / "out", metrics=scene / "metrics.h5", workers=1)
+
+
+def test_names_given_by_relabel_win(scene: Path) -> None:
+    named = relabel(scene / "seg.h5", ["0=alpha", "1+2=beta"], scene / "named.h5").path
+    visualize(named, scene / "out", workers=1)
+    text = (scene / "out" / "index.html").read_text()
+    assert ">alpha<" in text
+    assert ">beta<" in text
+    assert "superpixels" in text  # found through two files
+    assert panel_of(scene / "out" / "panels" / "p0.png").shape[1] > 4 * 320
+
+
+def test_superpixels_are_shown_with_their_mean_colours(scene: Path) -> None:
+    visualize(scene / "sp.h5", scene / "out", Visualize(truth=False), workers=1)
+    panel = panel_of(scene / "out" / "panels" / "p0.png")
+    assert tile(panel, 1)[60, 60].tolist() == pytest.approx([220, 30, 30], abs=6)
+    assert "superpixels" in (scene / "out" / "index.html").read_text()
+
+
+def test_pictures_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (scene / "sp.h5").unlink()
+    (scene / "data" / "images").rename(scene / "moved")
+    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
+    panel = panel_of(scene / "out" / "panels" / "p0.png")
+    assert panel.shape[1] == drawing.NARROWEST_PANEL + 2 * drawing.MARGIN
+    assert "--images" in said(caplog)
+    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), images=scene / "moved", workers=1)
+    assert "without_picture" in said(caplog)  # the recipe differs, and so the folder is replaced
+    panel = panel_of(scene / "out" / "panels" / "p0.png")
+    np.testing.assert_array_equal(tile(panel, 0)[2::5, 2::5], four_quadrants(48, 64, 0))
+
+
+def test_a_changed_picture_is_not_shown_as_the_one_that_was_segmented(scene: Path) -> None:
+    (scene / "sp.h5").unlink()
+    Image.fromarray(four_quadrants(48, 64, 9)).save(scene / "data" / "images" / "p1.png")
+    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
+    assert (
+        panel_of(scene / "out" / "panels" / "p0.png").shape[1] > panel_of(scene / "out" / "panels" / "p1.png").shape[1]
+    )
+    assert "has changed" in (scene / "out" / "index.html").read_text()
+
+
+def test_bad_labels_leave_the_panel_without_truth(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Image.new("L", (10, 90)).save(scene / "data" / "labels" / "p1.png")
+    assert visualize(scene / "seg.h5", scene / "out", workers=1).skipped == 0
+    assert "p1.png" in said(caplog)
+    sizes = [panel_of(scene / "out" / "panels" / f"p{number}.png").shape[1] for number in range(3)]
+    assert sizes[1] < sizes[0] == sizes[2]
+
+
+def test_folders_of_label_maps_are_shown_with_pictures_found_by_name(
+    tmp_path: Path, make_pictures: MakePictures
+) -> None:
+    images = make_pictures("pics", suffix=".jpg")
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for number, name in enumerate(["p0.png", "p1_mask.png", "p2.jpg.png"]):
+        Image.fromarray(np.full((48, 64), number, np.uint8)).save(maps / name)
+    visualize(maps, tmp_path / "out", images=images, workers=1)
+    for name in ("p0.png", "p1_mask.png", "p2.jpg.png"):
+        panel = panel_of(tmp_path / "out" / "panels" / name)
+        assert tile(panel, 0)[60, 60].tolist() == pytest.approx([220, 30, 30], abs=30)
+    # Category 2 has the colour of category 2, whatever else is in its picture.
+    panel = panel_of(tmp_path / "out" / "panels" / "p2.jpg.png")
+    assert int(np.argmax(tile(panel, 1)[60, 60])) == int(np.argmax(palette(3)[2]))
+
+
+def test_role_mask_shows_background_and_object_and_its_errors(tmp_path: Path, make_pictures: MakePictures) -> None:
+    images = make_pictures("data/images", count=1)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "data" / "labels").mkdir()
+    found = np.zeros((48, 64), np.uint8)
+    found[:24] = 1
+    Image.fromarray(found).save(tmp_path / "maps" / "p0.png")
+    Image.fromarray(np.uint8(7) * found.repeat(1, axis=0)).save(tmp_path / "data" / "labels" / "p0.png")
+    visualize(tmp_path / "maps", tmp_path / "out", role="mask", images=images, workers=1)
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "0.0% of 3,072 labelled pixels" in text
+    assert "object" in text
+
+
+def test_a_file_that_is_no_map_is_skipped_and_counted(tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / "good.png")
+    Image.fromarray(four_quadrants(9, 9)).save(maps / "photo.png")
+    assert visualize(maps, tmp_path / "out", workers=1).skipped == 1
+    assert visualize(maps, tmp_path / "out", workers=1).skipped == 1  # also where nothing is done
+    (maps / "good.png").unlink()
+    with pytest.raises(DataError, match="not one label map"):
+        visualize(maps, tmp_path / "none", workers=1)
+    assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "none.partial").exists()
+
+
+def test_limit_takes_the_first_and_workers_change_nothing(scene: Path) -> None:
+    visualize(scene / "seg.h5", scene / "one", Visualize(limit=2), workers=1)
+    visualize(scene / "seg.h5", scene / "two", Visualize(limit=2), workers=2)
+    assert "panels/p2.png" not in files_of(scene / "one")
+    for name in files_of(scene / "one"):
+        assert (scene / "one" / name).read_bytes() == (scene / "two" / name).read_bytes()
+
+
+def test_dry_run_writes_nothing(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    visualize(scene / "seg.h5", scene / "out", dry_run=True)
+    assert "would write 3 pictures" in said(caplog)
+    assert not (scene / "out").exists()
+
+
+# ---------------------------------------------------------------------------------------- categories
+
+
+def test_a_cluster_has_the_same_colour_however_many_there_are(tmp_path: Path) -> None:
+    path = segmentation(tmp_path / "a.h5", [np.zeros((4, 4), np.uint8)])
+    run = open_predictions(path)
+    few, many = (name_categories(run, count, None, None) for count in (4, 30))
+    np.testing.assert_array_equal(few.colors, many.colors[:4])
+    assert few.names == ("cluster 0", "cluster 1", "cluster 2", "cluster 3")
+
+
+def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(scene: Path) -> None:
+    from unsegcli.categories import read_matching
+    from unsegcli.core.palette import seen_distance
+    from unsegcli.legend import read_legend
+
+    run = open_predictions(scene / "seg.h5")
+    matching = read_matching(scene / "metrics.h5", run)
+    matching = replace(matching, scores={**matching.scores, "assignment": [0, -1, 0, 2]})
+    found = name_categories(run, 4, read_legend(scene / "data" / "classes.toml"), matching)
+    assert found.names == ("0 = water", "cluster 1", "2 = water", "3 = road")
+    assert found.colors[[0, 2, 3]].tolist() == [[0, 0, 255], [0, 0, 255], [0, 255, 0]]
+    assert seen_distance(found.colors[1:2], found.class_colors).min() > 15
+    assert found.entries([1, 1, 1, 0, 0]) == [
+        ("0, 2 = water", (0, 0, 255)),
+        ("cluster 1", tuple(found.colors[1].tolist())),
+    ]
+
+
+# ---------------------------------------------------------------------------------------- exported label maps
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_exported_maps_are_the_maps(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    draw = data.draw
+    factor = draw(st.sampled_from([1, 2, 3]))
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    patch = draw(st.integers(0, 24))
+    stride = draw(st.integers(0, patch))
+    folder = tmp_path_factory.mktemp("export")
+    values = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 5, (height, width)).astype(np.uint8)
+    values[values == 4] = 255
+    source = (height * factor, width * factor)
+    assert working_grid(*source, scale=1 / factor) == (height, width)
+    path = segmentation(folder / "a.h5", [values], sources=[source], patch=patch, stride=stride)
+    format_ = draw(st.sampled_from(["png", "tiff"]))
+    out = visualize(path, folder / "out", Visualize(export="labels", format=format_), workers=1).path
+    (name,) = [name for name in files_of(out) if name != "unseg.json"]
+    found = read_index(out / name)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, values.repeat(factor, axis=0).repeat(factor, axis=1))
+
+
+def test_a_map_of_many_categories_has_16_bits_and_its_void_too(tmp_path: Path) -> None:
+    values = np.array([[0, 299], [7, 65535]], np.uint16)
+    path = segmentation(tmp_path / "a.h5", [values], clusters=300)
+    out = visualize(path, tmp_path / "out", LABELS, workers=1).path
+    found = read_index(out / "p0.png")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, values)
+    about = json.loads((out / "unseg.json").read_text())
+    assert (about["dtype"], about["void"]) == ("uint16", 65535)
+
+
+@pytest.mark.parametrize(("clusters", "dtype"), [(255, np.uint8), (256, np.uint16)])
+def test_255_categories_and_void_fit_into_8_bits(clusters: int, dtype: Any, tmp_path: Path) -> None:
+    path = segmentation(tmp_path / "a.h5", [np.array([[clusters - 1]], np.uint16)], clusters=clusters)
+    assert read_index(visualize(path, tmp_path / "out", LABELS, workers=1).path / "p0.png").dtype == dtype
+
+
+def test_superpixels_of_several_windows_keep_apart_in_an_export(make_pictures: MakePictures, tmp_path: Path) -> None:
+    pictures = Pictures(patch=32, stride=24)
+    sp = superpixels([make_pictures(count=1)], tmp_path / "sp.h5", Superpixels(), pictures, workers=1).path
+    out = visualize(sp, tmp_path / "out", Visualize(export="labels", format="tiff"), workers=1).path
+    found = tifffile.imread(out / "p0.tif")
+    with store.open_artifact(sp) as artifact:
+        counts = artifact.table("windows/superpixels")
+    first = found[:20, :20]
+    last = found[-8:, -8:]
+    assert first.max() < counts[0]
+    assert last.min() >= counts[:-1].sum()
+
+
+def test_upright_pictures_have_upright_maps(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "data").mkdir()
+    Image.fromarray(four_quadrants(40, 60)).save(tmp_path / "data" / "p.png", exif=exif)
+    seg = cluster([tmp_path / "data"], tmp_path / "seg.h5", Cluster(features="rgb", classes=4), workers=1).path
+    out = visualize(seg, tmp_path / "out", LABELS, workers=1).path
+    with Image.open(out / "p.png") as shown:
+        assert shown.size == (40, 60)
+        assert shown.getexif().get(274) is None
+
+
+NAMES = [
+    "../../x.png", "/etc/x.png", "a/../b.png", "C:\\win\\x.png", "nul\0byte.png", "con.png", "COM1", "aux.tar/b.png",
+    "x.jpg", "x.png", "X.tif", "sub/x.png", "x.jpg.png", "...", "", ".", "trailing. /p .png", "ü.png", "u\u0308.png",
+    "y" * 400 + ".png", "水" * 150 + ".png", "lone\udc80.png", "odd\ud800.png", "x.png/inner.png",
+    "a?b*c|d.png", "-rf.png",
+]  # fmt: skip
+
+
+def test_names_stay_inside_and_apart() -> None:
+    found = safe_names(NAMES, ".png")
+    for name in found:
+        path = PurePosixPath(name)
+        assert not path.is_absolute()
+        assert ".." not in path.parts
+        assert not set('\0<>:"|?*\\') & set(name)
+        assert path.suffix == ".png"
+        for part in path.parts:
+            assert len(part.encode("utf-8", "surrogateescape")) <= LONGEST_PART + 10
+            assert part.split(".")[0].lower() not in ("con", "nul", "aux", "com1")
+            assert not part.endswith((" ", "."))
+    assert len({name.casefold() for name in found}) == len(NAMES)
+    folders = {str(parent) for name in found for parent in PurePosixPath(name).parents}
+    assert not folders & set(found)
+    by_name = dict(zip(NAMES, found, strict=True))
+    assert by_name["sub/x.png"] == "sub/x.png"
+    assert by_name["../../x.png"].startswith("x.png")
+    assert safe_names(["x.jpg", "x.png", "y.jpg"], ".png") == ["x.jpg.png", "x.png.png", "y.png"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.text(st.sampled_from("aB./\\\0 .:#2é"), max_size=12), max_size=8))
+def test_any_names_stay_inside_and_apart(names: list[str]) -> None:
+    found = safe_names(names, ".tif")
+    assert len({name.casefold() for name in found}) == len(names)
+    folders = {parent.as_posix().casefold() for name in found for parent in PurePosixPath(name).parents}
+    for name in found:
+        assert name.casefold() not in folders
+        assert ".." not in PurePosixPath(name).parts
+        assert not PurePosixPath(name).is_absolute()
+
+
+def test_every_name_is_written_below_the_folder(tmp_path: Path) -> None:
+    names = [name for name in NAMES if "\0" not in name and "\ud800" not in name]
+    maps = [np.full((3, 3), number % 4, np.uint8) for number in range(len(names))]
+    path = segmentation(tmp_path / "in" / "a.h5", maps, names)
+    before = files_of(tmp_path)
+    out = visualize(path, tmp_path / "in" / "deep" / "out", LABELS, workers=1).path
+    assert len(files_of(out)) == len(names) + 1
+    assert [name for name in files_of(tmp_path) if not name.startswith("in/deep/out/")] == before
+
+
+def test_pages_have_their_number_before_the_suffix(tmp_path: Path) -> None:
+    maps = [np.full((3, 3), number, np.uint8) for number in range(3)]
+    path = segmentation(tmp_path / "a.h5", maps, ["s/stack.tif#0", "s/stack.tif#2", "odd#name.png"])
+    out = visualize(path, tmp_path / "out", LABELS, workers=1).path
+    assert files_of(out) == ["odd#name.png", "s/stack_0.png", "s/stack_2.png", "unseg.json"]
+    assert read_index(out / "s" / "stack_2.png").max() == 1
+
+
+def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
+    path = segmentation(tmp_path / "a.h5", [np.zeros((3, 3), np.uint8)], ["caf\udce9.png"])
+    assert "caf\udce9.png" in files_of(visualize(path, tmp_path / "out", LABELS, workers=1).path)
+    visualize(path, tmp_path / "panels", workers=1)
+    assert "panels/caf%E9.png" in (tmp_path / "panels" / "index.html").read_text()
+    assert b"caf\xe9.png" in (visualize(path, tmp_path / "csv", CSV, workers=1).path / "areas.csv").read_bytes()
+
+
+# ---------------------------------------------------------------------------------------- areas
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    grid=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 99),
+)
+def test_areas_are_those_of_the_painted_map(grid: tuple[int, int], source: tuple[int, int], seed: int) -> None:
+    from unsegcli.core.geometry import sample_nearest
+
+    values = np.random.default_rng(seed).integers(-1, 4, grid).astype(np.int32)
+    painted = sample_nearest(values, source)
+    expected = [int((painted == number).sum()) for number in (0, 1, 2, 3, -1)]
+    assert areas(values, source, 4) == expected
+
+
+def test_table_sums_to_the_pixels_and_shares_to_one(scene: Path) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", CSV, workers=1).path
+    rows = list(csv.DictReader(io.StringIO((out / "areas.csv").read_text(), newline="")))
+    assert [row["name"] for row in rows] == ["p0.png", "p1.png", "p2.png"]
+    for row in rows:
+        assert int(row["height"]) * int(row["width"]) == 48 * 64
+        assert sum(int(value) for name, value in row.items() if name.endswith(" pixels")) == 48 * 64
+        assert sum(float(value) for name, value in row.items() if name.endswith(" share")) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_no_cell_is_a_formula(name: str) -> None:
+    assert no_formula(name) == f"'{name}"
+    table = area_table([name], [(name, (2, 2), [4, 0])]).decode()
+    header, row = list(csv.reader(io.StringIO(table, newline="")))
+    assert row[0] == f"'{name}"
+    assert header[3] == f"'{name} pixels"
+    assert no_formula("a=1") == "a=1"
+
+
+def test_an_export_reads_no_labels(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (scene / "data" / "labels").iterdir():
+        path.write_bytes(b"broken")
+    for params in (LABELS, CSV):
+        visualize(scene / "seg.h5", scene / params.export, params, workers=1)
+    assert "labels are read" not in said(caplog)
+    with pytest.raises(ConfigError, match="reads no ground truth"):
+        visualize(scene / "seg.h5", scene / "out", CSV, labels=scene / "data" / "labels")
+
+
+def test_superpixels_have_no_areas(scene: Path) -> None:
+    with pytest.raises(ConfigError, match="no categories"):
+        visualize(scene / "sp.h5", scene / "out", CSV, workers=1)
+
+
+# ---------------------------------------------------------------------------------------- the folder
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files_of(folder)}
+
+
+def test_same_recipe_is_left_alone_and_another_replaces_our_files_only(
+    scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    before = stamps(out)
+    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    assert stamps(out) == before
+    assert "up to date" in said(caplog)
+    (out / "notes.txt").write_text("mine")
+    visualize(scene / "seg.h5", scene / "out", replace(LABELS, limit=1), workers=1)
+    assert files_of(out) == ["notes.txt", "p0.png", "unseg.json"]
+    assert "differs in: parameters.limit" in said(caplog)
+    visualize(scene / "seg.h5", scene / "out", workers=1)
+    assert "holds label maps" in said(caplog)
+    assert "p0.png" not in files_of(out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_missing_file_is_made_again(scene: Path) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    (out / "p1.png").unlink()
+    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    assert (out / "p1.png").exists()
+
+
+def test_a_folder_of_others_is_not_touched_without_force(scene: Path) -> None:
+    out = scene / "out"
+    (out / "sub").mkdir(parents=True)
+    (out / "p0.png").write_text("not ours")
+    (out / "sub" / "keep.txt").write_text("not ours either")
+    with pytest.raises(ArtifactError, match="unseg did not make"):
+        visualize(scene / "seg.h5", out, LABELS, workers=1)
+    assert files_of(out) == ["p0.png", "sub/keep.txt"]
+    visualize(scene / "seg.h5", out, LABELS, workers=1, force=True)
+    assert files_of(out) == ["p0.png", "p1.png", "p2.png", "sub/keep.txt", "unseg.json"]
+    assert read_index(out / "p0.png").shape == (48, 64)
+
+
+def test_a_file_in_the_way_of_a_new_name_is_not_overwritten(scene: Path) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", replace(LABELS, limit=1), workers=1).path
+    (out / "p1.png").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"p1\.png: was not made by unseg"):
+        visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    assert (out / "p1.png").read_text() == "mine"
+    assert not (scene / "out.partial").exists()
+
+
+def test_a_forged_list_of_files_removes_nothing_outside(scene: Path) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    about = json.loads((out / "unseg.json").read_text())
+    for name in ("../seg.h5", str(scene / "seg.h5")):
+        (out / "unseg.json").write_text(json.dumps({**about, "files": [name]}))
+        with pytest.raises(ArtifactError, match="unseg did not make"):
+            visualize(scene / "seg.h5", out, CSV, workers=1)
+    assert (scene / "seg.h5").exists()
+
+
+def test_links_out_of_the_folder_are_not_followed(scene: Path) -> None:
+    path = segmentation(scene / "a.h5", [np.zeros((3, 3), np.uint8)], ["sub/p.png"])
+    (scene / "elsewhere").mkdir()
+    (scene / "out").mkdir()
+    (scene / "out" / "sub").symlink_to(scene / "elsewhere")
+    with pytest.raises(ArtifactError, match="in the way"):
+        visualize(path, scene / "out", LABELS, workers=1, force=True)
+    assert files_of(scene / "elsewhere") == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_stands_in_the_way_of_a_folder_or_file_is_said(kind: str, scene: Path) -> None:
+    path = segmentation(scene / "a.h5", [np.zeros((3, 3), np.uint8)], ["sub/p.png"])
+    out = scene / "out"
+    if kind == "file":
+        out.mkdir()
+        (out / "sub").write_text("")
+    else:
+        (out / "sub" / "p.png").mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="in the way"):
+        visualize(path, out, LABELS, workers=1, force=True)
+
+
+def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / "a.png")
+    with pytest.raises(ConfigError, match="is the folder that is read"):
+        visualize(maps, tmp_path / "x" / ".." / "maps", workers=1, force=True)
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    with pytest.raises(ConfigError, match="is the folder that is read"):
+        visualize(out, out, workers=1)
+    with pytest.raises(ArtifactError, match="is no folder"):
+        visualize(scene / "seg.h5", scene / "sp.h5", workers=1)
+
+
+def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    before = stamps(out)
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unsegcli.stages.visualize.map_areas", broken)
+    with pytest.raises(KeyboardInterrupt):
+        visualize(scene / "seg.h5", out, CSV, workers=1)
+    assert stamps(out) == before
+    assert not (scene / "out.partial").exists()
+
+
+def test_what_a_killed_run_left_is_removed_but_nothing_else(scene: Path) -> None:
+    partial = scene / "out.partial"
+    (partial / "panels").mkdir(parents=True)
+    (partial / "panels" / "old.png").write_text("")
+    with pytest.raises(ArtifactError, match="move them away"):
+        visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    (partial / "lock").touch()
+    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    assert not partial.exists()
+    assert files_of(scene / "out") == ["p0.png", "p1.png", "p2.png", "unseg.json"]
+
+
+@pytest.mark.parametrize(
+    ("params", "more", "message"),
+    [
+        (Visualize(export="pdf"), {}, "--export pdf"),
+        (Visualize(export="labels", format="gif"), {}, "--format gif"),
+        (Visualize(format="tiff"), {}, "for --export labels"),
+        (Visualize(truth=False), {"labels": "x"}, "contradict"),
+        (CSV, {"images": "x"}, "needs no pictures"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    params: Visualize, more: dict[str, Any], message: str, scene: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        visualize(scene / "seg.h5", scene / "out", params, **more)
+
+
+# ---------------------------------------------------------------------------------------- as typed
+
+
+def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from unsegcli.cli import app
+
+    monkeypatch.chdir(scene)
+    done = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
+    assert (done.stdout, done.exit_code) == ("visualization\n", 0)
+    assert "taking seg.h5" in done.stderr
+    assert "labels are read from" in done.stderr
+    done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
+    assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
+    done = CliRunner().invoke(app, ["visualize", "seg.h5", "--dry-run", "-o", "new"])
+    assert (done.stdout, done.exit_code) == ("", 0)
+
+
+def test_proposals_are_shown_when_they_are_named_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_pictures: MakePictures
+) -> None:
+    from typer.testing import CliRunner
+
+    from unsegcli.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    segmentation(tmp_path / "p.h5", [np.eye(9, dtype=np.uint8)], role="proposal", clusters=2)
+    done = CliRunner().invoke(app, ["visualize"])
+    assert done.exit_code == 1
+    assert "no input is given" in done.stderr
+    done = CliRunner().invoke(app, ["visualize", "p.h5", "--workers", "1"])
+    assert (done.stdout, done.exit_code) == ("visualization\n", 0)
+    segmentation(tmp_path / "s.h5", [np.eye(9, dtype=np.uint8)])
+    done = CliRunner().invoke(app, ["visualize", "-o", "v2", "--workers", "1"])
+    assert "taking s.h5" in done.stderr

@@ -1,0 +1,135 @@
+"""What lies behind a label map: the pixels of its picture, and the superpixels that it was made from, if still there.
+
+Draws nothing and reads no ground truth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store, talk
+from unsegcli.errors import DataError
+from unsegcli.export import file_name
+from unsegcli.images.find import digest_files, file_digest, find_pictures
+from unsegcli.images.reading import Reading, Source, read_working
+from unsegcli.params import Pictures
+from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.provenance import UNCHANGED, provenance
+from unsegcli.recipe import listing_digest
+from unsegcli.supply import is_artifact, supply_from_pictures
+
+Place: TypeAlias = tuple[Source, Reading]  # where a picture is, and how it is read
+
+SAME_ASPECT = 0.02
+SHOWN = 5
+MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # what tools add to a picture's stem
+
+
+def regions_behind(run: Predictions) -> dict[str, StoredMap]:
+    """The superpixels that a segmentation was made from, by picture, if they are still there unchanged."""
+    if run.role == "superpixels" or not is_artifact(run.name):
+        return {}
+    with store.open_artifact(run.name) as artifact:
+        chain = list(provenance(artifact))
+    for step in chain:
+        if step["input"] == "superpixels" and step["state"] == UNCHANGED:
+            behind = open_predictions(step["path"])
+            digests = {item.name: item.source.digest for item in run.maps if isinstance(item, StoredMap)}
+            return {
+                item.name: item
+                for item in behind.maps
+                if isinstance(item, StoredMap) and digests.get(item.name) == item.source.digest
+            }
+    return {}
+
+
+def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, str], workers: int) -> dict[str, Place]:
+    """Where the pixels of each map are, as far as they are found."""
+    if not is_artifact(run.name):
+        return {} if images is None else _places_by_name(run, images, inputs, workers)
+    with store.open_artifact(run.name) as artifact:
+        reading = Reading.from_json(artifact.attributes["reading"])
+    moved: dict[str, Path] | None = None
+    if images is not None:
+        moved = {file.digest: file.path for file in digest_files(find_pictures([images]), {})}
+    found = {}
+    for item in run.maps:
+        if isinstance(item, StoredMap):
+            place = Path(item.source.path) if moved is None else moved.get(item.source.digest)
+            if place is not None and place.is_file():
+                found[item.name] = replace(item.source, path=str(place.resolve())), reading
+    lost = [item.name for item in run.maps if item.name not in found]
+    if lost:
+        inputs["without_picture"] = listing_digest((name, "") for name in lost)
+    return found
+
+
+def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str], workers: int) -> dict[str, Place]:
+    """Pictures whose path but for the suffix, or else bare stem, is that of a map."""
+    supply = supply_from_pictures([images], Pictures())
+    inputs.update(supply.inputs)
+    supply = supply.opened(workers)
+    if supply.reading is None:
+        return {}
+    by_key: dict[str, Source] = {}
+    stems = Counter(PurePosixPath(unit.source.name).stem for unit in supply.units)
+    for unit in supply.units:
+        for key in _keys(_with_page(unit.source.name, unit.source.page)):
+            by_key.setdefault(key, unit.source)
+        stem = PurePosixPath(unit.source.name).stem
+        if stems[stem] == 1:
+            by_key.setdefault(f"*/{stem}", unit.source)
+    found = {}
+    for item in run.maps:
+        keys = _keys(file_name(item))
+        for key in (*keys, *(f"*/{PurePosixPath(key).name}" for key in keys)):
+            if key in by_key:
+                found[item.name] = by_key[key], supply.reading
+                break
+    lost = [item.name for item in run.maps if item.name not in found]
+    if lost:
+        talk.warn(f"{len(lost)} of {len(run.maps)} maps have no picture in {images}: {', '.join(lost[:SHOWN])}")
+    return found
+
+
+def _with_page(name: str, page: int) -> str:
+    return file_name(FileMap(name, "", page, (1, 1)))
+
+
+def _keys(name: str) -> list[str]:
+    """What a picture of this name, or its map, may be called without the suffix."""
+    bare = str(PurePosixPath(name).with_suffix(""))
+    inner = str(PurePosixPath(bare).with_suffix(""))  # x.jpg.png
+    stripped = [bare.removesuffix(ending) for ending in MAP_ENDINGS if bare.endswith(ending)]
+    return list(dict.fromkeys([bare, inner, *stripped]))
+
+
+def working_pixels(item: PictureMap, regions: StoredMap | None, picture: Place | None) -> NDArray[np.uint8] | None:
+    """The working pixels, from an artifact or from the picture file, if it is the one that was segmented."""
+    stored = item.pixels() if regions is None else regions.pixels()
+    if stored is not None or picture is None:
+        return stored
+    source, reading = picture
+    path = Path(source.path)
+    state = path.stat()
+    if (state.st_size, state.st_mtime_ns) != (source.bytes, source.modified) and file_digest(path) != source.digest:
+        raise DataError(f"{path}: has changed since, so the picture is not shown")
+    pixels = read_working(source, reading)[0]
+    check_aspect(pixels.shape, item.source_grid, f"{path}: the picture", item.name)
+    return pixels
+
+
+def check_aspect(shape: Sequence[int], grid: tuple[int, int], what: str, name: str) -> None:
+    """Refuse what has another shape than the picture, and so must belong to another one."""
+    if not math.isclose(shape[0] * grid[1], shape[1] * grid[0], rel_tol=SAME_ASPECT):
+        raise DataError(
+            f"{what} is {shape[0]} x {shape[1]}, but {name} is {grid[0]} x {grid[1]}: they do not show the same"
+        )

@@ -1,0 +1,176 @@
+"""What the numbers of a label map are called and how they are coloured: from the map, a matching, or a legend.
+
+Reads no ground truth; names that come from a matching were made with labels, and that is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store
+from unsegcli.core.palette import MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.errors import ConfigError
+from unsegcli.legend import Legend
+from unsegcli.predictions import Predictions
+
+Colors = NDArray[np.uint8]
+
+MASK_COLORS = ((187, 187, 187), (68, 119, 170))  # background is pale, the object is not
+CONFUSABLE = 18.0  # distance in Lab below which a cluster could be taken for a class
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What a metrics artifact says of one run."""
+
+    path: Path
+    fingerprint: str
+    scores: dict[str, Any]  # as JSON, of this run alone
+
+    @property
+    def assignment(self) -> tuple[int, ...]:
+        """The class of each cluster, -1 = none; () where clusters were not matched."""
+        return tuple(self.scores.get("assignment") or ())
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that clusters were matched to."""
+        return tuple(self.scores.get("legend_classes") or ())
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Names and colours of the numbers of a label map and of its ground truth."""
+
+    names: tuple[str, ...]
+    colors: Colors  # (category, 3)
+    class_of: tuple[int, ...] | None  # the class that each category stands for, -1 = none; None = not known
+    class_names: tuple[str, ...]
+    class_colors: Colors  # (class, 3)
+    shared: bool  # whether categories and classes have the same colours, so that one key does for both
+
+    def entries(self, shares: Sequence[float]) -> list[tuple[str, tuple[int, int, int]]]:
+        """Name and colour of each category that has a share, those of one colour and class together."""
+        groups: dict[tuple[str, tuple[int, int, int]], list[int]] = {}
+        for number, name in enumerate(self.names):
+            if shares[number] > 0:
+                red, green, blue = (int(value) for value in self.colors[number])
+                groups.setdefault((_after_equals(name, number), (red, green, blue)), []).append(number)
+        return [
+            (self.names[numbers[0]] if len(numbers) == 1 else f"{', '.join(map(str, numbers))} = {name}", color)
+            for (name, color), numbers in groups.items()
+        ]
+
+
+def read_matching(path: Path, run: Predictions) -> Matching:
+    """What a metrics artifact says of this run; an error if it scored others only."""
+    with store.open_artifact(path, "metrics") as artifact:
+        scores = json.loads(bytes(artifact.table("scores")))
+        scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
+        fingerprint = artifact.fingerprint
+    numbers = [
+        int(name.rpartition(".")[2])
+        for name, digest in scored.items()
+        if run.inputs.get(name.rpartition(".")[0]) == digest and name.rpartition(".")[2].isdecimal()
+    ]
+    if not numbers:
+        raise ConfigError(f"{path}: was not made from {run.name} as it is now; run `unseg evaluate {run.name}` first")
+    return Matching(path, fingerprint, scores["runs"][numbers[0]] if "runs" in scores else scores)
+
+
+def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
+    """Names and colours; names in the artifact go first, then those of the classes that clusters were matched to.
+
+    Args:
+        run: the label maps.
+        count: of categories.
+        legend: of the classes, if there is one.
+        matching: of clusters to classes, if there is one.
+    """
+    class_names, class_colors = _classes(legend, matching)
+    names, colors, class_of = _unnamed(run.role, count, class_names, class_colors)
+    if run.role == "clusters" and matching is not None and matching.assignment:
+        class_of = _padded(matching.assignment, count)
+        colors = _matched_colors(class_of, class_colors)
+        names = [
+            f"cluster {number}" if class_ < 0 else f"{number} = {_class_name(class_names[class_])}"
+            for number, class_ in enumerate(class_of)
+        ]
+    names[: len(run.categories)] = run.categories[:count]
+    for number, text in enumerate(run.colors[:count]):
+        colors[number] = parse_color(text)
+    shared = run.role == "mask" or (class_of is not None and len(class_names) > 0)
+    if run.role == "mask":
+        class_names, class_colors = ("background", "object"), np.array(MASK_COLORS, np.uint8)
+    return Categories(tuple(names), colors, class_of, tuple(map(_class_name, class_names)), class_colors, shared)
+
+
+def _classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:
+    names = legend.names if legend is not None else matching.class_names if matching is not None else ()
+    if legend is not None and matching is not None and matching.class_names not in ((), legend.names):
+        raise ConfigError(
+            f"{matching.path}: was made with the classes {', '.join(matching.class_names)}, but the legend has "
+            f"{', '.join(legend.names)}: give the legend of then with --legend"
+        )
+    colors = palette(len(names))
+    for number, one in enumerate(legend.classes if legend is not None else ()):
+        if one.color is not None:
+            colors[number] = one.color
+    return names, colors
+
+
+def _unnamed(
+    role: str, count: int, class_names: Sequence[str], class_colors: Colors
+) -> tuple[list[str], Colors, tuple[int, ...] | None]:
+    """Names, colours and classes by the role alone."""
+    colors = palette(count)
+    if role == "mask":
+        colors[: len(MASK_COLORS)] = MASK_COLORS[:count]
+        names = ["background", "object" if count <= len(MASK_COLORS) else "object 1"]
+        names += [f"object {number}" for number in range(2, count)]
+        return names[:count], colors, tuple(int(number > 0) for number in range(count))
+    if role == "classes":
+        known = min(count, len(class_names))
+        colors[:known] = class_colors[:known]
+        names = [*class_names[:known], *(f"class {number}" for number in range(known, count))]
+        return [_class_name(name) for name in names], colors, tuple(range(count))
+    free = _unlike(class_colors)  # a cluster that nobody matched must not look like a class
+    return [f"cluster {number}" for number in range(count)], free[np.arange(count) % len(free)], None
+
+
+def _matched_colors(class_of: Sequence[int], class_colors: Colors) -> Colors:
+    """The colour of each cluster's class; clusters without one get colours that no class has."""
+    found, free = palette(len(class_of)), _unlike(class_colors)
+    for number, class_ in enumerate(class_of):
+        left = sum(other < 0 for other in class_of[:number])
+        found[number] = class_colors[class_] if class_ >= 0 else free[left % len(free)]
+    return found
+
+
+def _unlike(class_colors: Colors) -> Colors:
+    """The colours of the palette, in its order, that cannot be taken for those of a class."""
+    others = palette(MOST_DISTINCT)
+    if not len(class_colors):
+        return others
+    free = others[seen_distance(others, class_colors).min(axis=1) > CONFUSABLE]
+    return free if len(free) else others
+
+
+def _padded(assignment: Sequence[int], count: int) -> tuple[int, ...]:
+    return (*assignment[:count], *([-1] * (count - len(assignment))))
+
+
+def _class_name(name: str) -> str:
+    """Classes without a legend have numbers for names."""
+    return f"class {name}" if name.isdecimal() else name
+
+
+def _after_equals(name: str, number: int) -> str:
+    return name.removeprefix(f"{number} = ")

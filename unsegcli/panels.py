@@ -1,0 +1,254 @@
+"""One panel from arrays: which tiles there are, what they show, and what the words and the key below say.
+
+Reads no file; `drawing` paints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import drawing
+from unsegcli.categories import Categories, Colors
+from unsegcli.core.geometry import sample_nearest
+from unsegcli.core.palette import MOST_DISTINCT, palette
+from unsegcli.drawing import Color, Key, Picture, Tile
+from unsegcli.export import areas
+
+CELL = 160  # longer side of a picture on the contact sheet
+LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels of a superpixel: below the first, the middle alone is shown
+LARGEST_SHARES = 3  # named in the text for those who cannot see the picture
+BLANK = 245  # stands for a picture that is not at hand
+RED: Color = (204, 20, 20)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of one picture."""
+
+    name: str
+    source: tuple[int, int]  # height and width of the picture as shown
+    role: str  # clusters classes mask superpixels
+    values: NDArray[np.int32]  # (height, width) the label map on its working grid; negative = void
+    categories: Categories | None  # None: superpixels
+    pixels: NDArray[np.uint8] | None = None  # (height, width, bands) of the working picture
+    regions: NDArray[np.int32] | None = None  # (height, width) the superpixels that a segmentation came from
+    truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
+    annotators: int = 1
+    predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid
+
+
+class Panel(NamedTuple):
+    """A panel, and the facts that a report needs."""
+
+    picture: Picture
+    cell: Picture  # for a contact sheet
+    areas: tuple[int, ...]  # source pixels of each category, void last; () for superpixels
+    regions: int  # how many superpixels; 0 for a segmentation
+    wrong: int  # scored pixels of another class than the truth, or of none
+    scored: int
+    caption: str
+    text: str
+
+
+def compose(content: Content) -> Panel:
+    """Draw one panel."""
+    shape = content.values.shape if content.pixels is None else content.pixels.shape
+    grid = drawing.tile_grid(shape[0], shape[1])
+    rgb = None if content.pixels is None else drawing.as_rgb(content.pixels)
+    picture = None if rgb is None else drawing.fitted(rgb, grid)
+    counts = _counts(content)
+    wrong, scored = _wrong(content)
+    first = [] if picture is None else [Tile(_bands(content), picture)]
+    main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
+    tiles = [*first, *main, *_truth_tiles(content, picture, grid), *_error_tiles(content, wrong, picture, grid)]
+    missed = 0 if wrong is None else int(wrong.sum())
+    # Of superpixels the mean colours: outlines are too dense for a small picture.
+    seen = drawing.shrunk(main[0 if content.categories is None else -1].picture, CELL)
+    return Panel(
+        drawing.panel(
+            f"{content.name}, {content.source[1]} x {content.source[0]} pixels", tiles, _keys(content, counts)
+        ),
+        seen if picture is None else drawing.beside(drawing.shrunk(picture, CELL), seen),
+        tuple(counts),
+        int(content.values.max(initial=-1)) + 1 if content.categories is None else 0,
+        missed,
+        scored,
+        _caption(content, missed, scored),
+        _spoken(content, tiles, counts),
+    )
+
+
+# Facts
+
+
+def _counts(content: Content) -> list[int]:
+    if content.categories is None:
+        return []
+    return areas(content.values, content.source, len(content.categories.names))
+
+
+def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
+    """Where the class is wrong on the labels' grid, and how many pixels are scored; None where nobody can say."""
+    if content.truth is None or content.predicted is None or content.categories is None:
+        return None, 0
+    class_of = content.categories.class_of
+    if class_of is None:
+        return None, 0
+    table = np.array([*class_of, -1], np.int64)
+    void = (content.predicted < 0) | (content.predicted >= len(class_of))
+    found = table[np.where(void, len(class_of), content.predicted)]
+    truth = np.sign(content.truth) if content.role == "mask" else content.truth
+    scored = truth >= 0
+    return (found != truth) & scored, int(scored.sum())
+
+
+def _caption(content: Content, wrong: int, scored: int) -> str:
+    words = [f"{content.source[1]} x {content.source[0]} pixels"]
+    if content.categories is None:
+        words.append(f"{int(content.values.max(initial=-1)) + 1:,} superpixels")
+    if scored:
+        words.append(f"{wrong / scored:.1%} of {scored:,} labelled pixels wrong")
+    return ", ".join(words)
+
+
+def _spoken(content: Content, tiles: Sequence[Tile], counts: Sequence[int]) -> str:
+    shown = ", ".join(tile.caption for tile in tiles)
+    text = f"Side by side: {shown}."
+    total = sum(counts)
+    if content.categories is not None and total:
+        names = (*content.categories.names, "void")
+        largest = sorted(range(len(counts)), key=lambda number: -counts[number])[:LARGEST_SHARES]
+        said = [f"{names[number]} {counts[number] / total:.0%}" for number in largest if counts[number]]
+        text += f" Largest: {', '.join(said)}."
+    return text
+
+
+# Tiles
+
+
+def _bands(content: Content) -> str:
+    bands = 0 if content.pixels is None else content.pixels.shape[2]
+    return {1: "picture", 2: "picture (band 1 of 2)", 3: "picture"}.get(bands, f"picture (bands 1 to 3 of {bands})")
+
+
+def _superpixel_tiles(content: Content, rgb: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+    blank = np.full((*content.values.shape, 3), BLANK, np.uint8) if rgb is None else rgb
+    found = [] if rgb is None else [Tile("mean colours", _mean_tile(content, rgb, grid))]
+    return [*found, _outlines(content.values, blank, grid)]
+
+
+def _mean_tile(content: Content, rgb: Picture, grid: tuple[int, int]) -> Picture:
+    regions = content.values if content.values.shape == rgb.shape[:2] else sample_nearest(content.values, rgb.shape[:2])
+    return drawing.fitted(drawing.mean_colors(rgb, regions), grid)
+
+
+def _outlines(regions: NDArray[np.int32], rgb: Picture, grid: tuple[int, int]) -> Tile:
+    """Outlines over the picture; where they would hide all of it, the middle of the picture alone, enlarged."""
+    count = int(regions.max(initial=-1)) + 1
+    caption = f"{count:,} superpixels"
+    area = grid[0] * grid[1] / max(1, count)
+    if area < LEAST_AREA:
+        share = math.sqrt(area / SHOWN_AREA)
+        regions = regions[drawing.middle(regions, share)]
+        rgb = rgb[drawing.middle(rgb, share)]
+        caption += f": the middle, enlarged {1 / share:.1f} times"
+    return Tile(caption, drawing.outlined(drawing.fitted(rgb, grid), sample_nearest(regions, grid)))
+
+
+def _map_tiles(content: Content, rgb: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+    if content.categories is None:
+        return []
+    small, colors = sample_nearest(content.values, grid), content.categories.colors
+    found = []
+    if content.regions is not None and rgb is not None:
+        found.append(_outlines(content.regions, rgb, grid))
+    return [*found, Tile(content.role, _painted(small, colors, None if rgb is None else drawing.fitted(rgb, grid)))]
+
+
+def _painted(labels: NDArray[Any], colors: Colors, picture: Picture | None) -> Picture:
+    return drawing.colored(labels, colors) if picture is None else drawing.overlaid(picture, labels, colors)
+
+
+def _truth_tiles(content: Content, picture: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+    if content.truth is None:
+        return []
+    caption = "truth" if content.annotators == 1 else f"truth (1 of {content.annotators} annotators)"
+    small = sample_nearest(content.truth, grid)
+    if content.categories is None:
+        blank = np.full((*grid, 3), BLANK, np.uint8) if picture is None else picture
+        return [Tile(caption, drawing.outlined(blank, small))]
+    numbers, colors = _renumbered(content, small)
+    return [Tile(caption, _painted(numbers, colors, picture))]
+
+
+def _renumbered(content: Content, truth: NDArray[Any]) -> tuple[NDArray[Any], Colors]:
+    """The truth with numbers for which there are colours; without a legend labels may hold any number."""
+    known = _class_colors(content)
+    if content.role == "mask":
+        return np.sign(truth), known
+    if len(known) and truth.max(initial=-1) < len(known):
+        return truth, known
+    numbers, inverse = np.unique(truth, return_inverse=True)
+    first = int(numbers[0] < 0)
+    return inverse.reshape(truth.shape) - first, palette(MOST_DISTINCT)[numbers[first:] % MOST_DISTINCT]
+
+
+def _class_colors(content: Content) -> Colors:
+    return np.zeros((0, 3), np.uint8) if content.categories is None else content.categories.class_colors
+
+
+def _error_tiles(
+    content: Content, wrong: NDArray[np.bool_] | None, picture: Picture | None, grid: tuple[int, int]
+) -> list[Tile]:
+    if wrong is None or content.truth is None:
+        return []
+    scored = content.truth >= 0
+    share = f" ({wrong.sum() / scored.sum():.1%} wrong)" if scored.any() else ""
+    under = np.full((*grid, 3), BLANK, np.uint8) if picture is None else picture
+    return [Tile(f"errors{share}", drawing.errors(under, sample_nearest(wrong, grid), sample_nearest(scored, grid)))]
+
+
+# Keys
+
+
+def _keys(content: Content, counts: Sequence[int]) -> list[Key]:
+    categories = content.categories
+    if categories is None:
+        void = bool((content.values < 0).any())
+        return [Key("", (("void", None),))] if void else []
+    own = categories.entries(counts)
+    theirs = _class_entries(content)
+    marks: list[tuple[str, Color | None]] = []
+    if counts[-1]:
+        marks.append(("void", None))
+    if content.truth is not None and (content.truth < 0).any():
+        marks.append(("not scored", None))
+    if content.truth is not None and content.predicted is not None and categories.class_of is not None:
+        marks.append(("wrong", RED))
+    if content.truth is None or categories.shared:
+        colors = {color for _, color in own}
+        return [Key("", (*own, *(entry for entry in theirs if entry[1] not in colors), *marks))]
+    return [Key(content.role, tuple(own)), Key("truth", (*theirs, *marks))]
+
+
+def _class_entries(content: Content) -> list[tuple[str, Color]]:
+    """Name and colour of each class that the truth of this picture has."""
+    if content.truth is None or content.categories is None:
+        return []
+    truth, names = content.truth, content.categories.class_names
+    present = [int(number) for number in np.unique(np.sign(truth) if content.role == "mask" else truth) if number >= 0]
+    colors = _class_colors(content)
+    if not present or present[-1] >= len(colors):
+        own = palette(MOST_DISTINCT)
+        return [(f"class {number}", _color(own[number % MOST_DISTINCT])) for number in present]
+    return [(names[number], _color(colors[number])) for number in present]
+
+
+def _color(values: NDArray[np.uint8]) -> Color:
+    return int(values[0]), int(values[1]), int(values[2])

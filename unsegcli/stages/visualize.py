@@ -1,0 +1,650 @@
+"""`unseg visualize`: panels and a report for people, or plain label maps and areas for other programs.
+
+Labels are read to be shown beside what was found, never in an export; the output says where they were used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli import drawing, report, store, talk
+from unsegcli.backdrop import Place, check_aspect, find_places, regions_behind, working_pixels
+from unsegcli.categories import Categories, Matching, name_categories, read_matching
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.export import (
+    SUFFIXES,
+    MapTask,
+    area_table,
+    export_map,
+    exported_type,
+    file_name,
+    largest_number,
+    map_areas,
+    page_of,
+)
+from unsegcli.folders import FolderWriter, OutputFolder, safe_names
+from unsegcli.images.decode import orient
+from unsegcli.images.find import PictureFile, digest_files, file_digest
+from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
+from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
+from unsegcli.panels import CELL, Content, Panel, compose
+from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.params import Visualize
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.provenance import provenance
+from unsegcli.recipe import Recipe, listing_digest, make_recipe
+from unsegcli.supply import is_artifact, release_artifacts
+from unsegcli.sweep import Outcome, report_skipped
+
+REVISION = 1
+DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}
+KINDS = {"": "panels", "labels": "label maps", "csv": "areas"}
+ON_SHEET = 60  # pictures, evenly spaced
+PNG_LEVEL = 2  # of compression: higher ones take longer and save nothing on photographs
+TRIED = 3  # pictures, for an estimate
+PICTURES_WORTH_A_TASK = 2  # panels take so long that this many are worth what one costs elsewhere
+SHOWN = 5
+NO_PANEL = Panel(np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8), (), 0, 0, 0, "", "")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the ground truth of one picture is."""
+
+    files: tuple[str, ...]  # one, or one for each annotator
+    page: int
+    legend: Legend | None
+    ignore: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PanelTask:
+    """One panel to be drawn."""
+
+    map: PictureMap
+    role: str
+    categories: Categories | None  # None: superpixels
+    regions: StoredMap | None  # the superpixels that a segmentation came from
+    picture: Place | None  # where the pixels are, if no artifact holds them
+    truth: Truth | None
+    on_sheet: bool
+
+
+class Drawn(NamedTuple):
+    """What came of one picture: its panel as a file and the facts of it, or why there is none."""
+
+    png: bytes = b""
+    size: tuple[int, int] = (0, 0)  # height and width of the panel
+    panel: Panel = NO_PANEL  # without its picture
+    pictured: bool = False  # whether the picture is in it
+    warnings: tuple[str, ...] = ()
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that was found before the first picture is drawn."""
+
+    run: Predictions
+    params: Visualize
+    matching: Matching | None
+    legend_path: Path | None
+    legend: Legend | None
+    label_folder: Path | None
+    match: LabelMatch | None
+    ignore: tuple[int, ...]
+    regions: Mapping[str, StoredMap]
+    pictures: Mapping[str, Place]
+    inputs: Mapping[str, str]
+
+
+def visualize(
+    given: str | Path,
+    output: str | Path | None = None,
+    params: Visualize | None = None,
+    *,
+    labels: str | Path | None = None,
+    legend: str | Path | None = None,
+    metrics: str | Path | None = None,
+    images: str | Path | None = None,
+    role: str | None = None,
+    workers: int = 0,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Draw label maps, or export them.
+
+    Args:
+        given: an artifact of kind segmentation or superpixels, or a folder of label maps of any tool.
+        output: the folder to write; None = a name that says what it holds.
+        params: what to write.
+        labels: folder of ground truth; None = `labels/` beside the pictures, if it is there.
+        legend: names and colours of classes; None = `classes.toml` beside the pictures, if it is there.
+        metrics: what `evaluate` found for this very input: clusters get the names of their classes.
+        images: where the pictures are, if not where the artifact says; found by content, or by name for a folder
+            of label maps.
+        role: what the maps in a folder are.
+        workers: processes; 0 = one for each processor.
+        force: write into a folder that unseg did not make; what it holds stays.
+        dry_run: only say what would be done.
+    """
+    params = params or Visualize()
+    _check(params, labels, images)
+    run = open_predictions(given, role)
+    run = replace(run, maps=run.maps[: params.limit])
+    if not run.maps:
+        raise DataError(f"{given}: has no label map")
+    path = Path(DEFAULT_OUTPUT[params.export] if output is None else output)
+    _check_apart(path, [given, labels, images, run.pictures])
+    scene = _scene(run, params, labels, legend, metrics, images, workers)
+    recipe = _recipe(scene)
+    folder = OutputFolder(path, KINDS[params.export], recipe, force=force)
+    done = folder.finished()
+    if done is not None:
+        talk.note("labels were used in it for " + done["labels_used"]) if done.get("labels_used") else None
+        return Outcome(path, int(done.get("skipped", 0)))
+    make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
+    try:
+        return make(scene, folder, workers, dry_run)
+    finally:
+        release_artifacts()
+
+
+def _check(params: Visualize, labels: str | Path | None, images: str | Path | None) -> None:
+    if params.export not in DEFAULT_OUTPUT:
+        raise ConfigError(f"--export {params.export}: is not one of labels, csv")
+    if params.format not in SUFFIXES:
+        raise ConfigError(f"--format {params.format}: is not one of {', '.join(SUFFIXES)}")
+    if params.format != "png" and params.export != "labels":
+        raise ConfigError(f"--format {params.format} is for --export labels: panels are PNG, areas are CSV")
+    if params.export and labels is not None:
+        raise ConfigError("--labels is for panels: an export holds what was found, and reads no ground truth")
+    if params.export and images is not None:
+        raise ConfigError("--images is for panels: an export needs no pictures")
+    if labels is not None and not params.truth:
+        raise ConfigError("--labels and --no-labels contradict each other: give one of them")
+
+
+def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
+    """Never write over what is read."""
+    place = Path(os.path.realpath(path))
+    for given in inputs:
+        if given is not None and Path(given).is_dir() and Path(os.path.realpath(given)) == place:
+            raise ConfigError(f"-o {path}: is the folder that is read; name another one")
+
+
+# What there is to show
+
+
+def _scene(
+    run: Predictions,
+    params: Visualize,
+    labels: str | Path | None,
+    legend: str | Path | None,
+    metrics: str | Path | None,
+    images: str | Path | None,
+    workers: int,
+) -> Scene:
+    matching = None if metrics is None else read_matching(Path(metrics), run)
+    beside = run.pictures if images is None else Path(images)
+    inputs = dict(run.inputs)
+    panels = not params.export
+    label_folder = _label_folder(labels, matching, beside) if panels and params.truth else None
+    match = _match(run, label_folder, labels is not None) if label_folder is not None else None
+    label_folder = label_folder if match is not None else None
+    legend_path = _legend_path(run, legend, matching, beside, label_folder)
+    meaning = None if legend_path is None else read_legend(legend_path)
+    regions = regions_behind(run) if panels else {}
+    pictures = find_places(run, images, inputs, workers) if panels else {}
+    if matching is not None:
+        inputs["metrics"] = matching.fingerprint
+    if legend_path is not None:
+        inputs["legend"] = file_digest(legend_path)
+    if label_folder is not None and match is not None:
+        inputs["labels"] = _labels_digest(match, label_folder)
+        talk.note(f"labels are read from {label_folder}, to show them only")
+        if match.missing:
+            talk.note(match.describe())
+    if regions:
+        inputs["superpixels"] = next(iter(regions.values())).fingerprint
+    ignore = _ignored(matching, meaning)
+    return Scene(run, params, matching, legend_path, meaning, label_folder, match, ignore, regions, pictures, inputs)
+
+
+def _label_folder(given: str | Path | None, matching: Matching | None, beside: Path | None) -> Path | None:
+    """The folder given, else that which was scored with, else the one beside the pictures."""
+    if given is not None:
+        if not Path(given).is_dir():
+            raise DataError(f"--labels {given}: no such folder")
+        return Path(given)
+    scored = matching.scores.get("labels") if matching is not None else None
+    if isinstance(scored, str) and Path(scored).is_dir():
+        return Path(scored)
+    return None if beside is None else find_labels(beside)
+
+
+def _match(run: Predictions, folder: Path, asked: bool) -> LabelMatch | None:
+    try:
+        return match_labels([item.name for item in run.maps], folder)
+    except DataError as error:
+        if asked:
+            raise
+        talk.warn(f"labels are not shown: {error}")
+        return None
+
+
+def _legend_path(
+    run: Predictions, given: str | Path | None, matching: Matching | None, beside: Path | None, labels: Path | None
+) -> Path | None:
+    if given is not None:
+        return Path(given)
+    if matching is not None and matching.scores.get("protocol"):
+        scored = matching.scores.get("legend")
+        if scored is None or Path(scored).is_file():
+            return None if scored is None else Path(scored)
+    if labels is None and run.role != "classes":
+        return None
+    found = None if beside is None else find_legend(beside)
+    if found is None and labels is not None and (labels.parent / LEGEND_NAME).is_file():
+        found = labels.parent / LEGEND_NAME
+    return found
+
+
+def _ignored(matching: Matching | None, legend: Legend | None) -> tuple[int, ...]:
+    """Label values that were not scored, beside those of the legend."""
+    if matching is None or (legend is not None and legend.in_colors):
+        return ()
+    listed = (matching.scores.get("protocol") or {}).get("ignore") or []
+    return tuple(value for value in listed if isinstance(value, int) and (legend is None or value not in legend.ignore))
+
+
+def _labels_digest(match: LabelMatch, folder: Path) -> str:
+    files = sorted({path for paths in match.paths.values() for path in paths})
+    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
+    return listing_digest((file.name, file.digest) for file in digested)
+
+
+def _recipe(scene: Scene) -> Recipe:
+    used = _labels_used(scene)
+    return make_recipe(
+        "visualize",
+        REVISION,
+        [scene.params, {"role": scene.run.role}],
+        scene.inputs,
+        **({"labels_used": used} if used else {}),
+    )
+
+
+def _labels_used(scene: Scene) -> str:
+    """What labels were used for in what is shown, as words; "" = they were not."""
+    uses = [scene.run.labels_used] if scene.run.labels_used else []
+    if scene.matching is not None and scene.matching.assignment:
+        uses.append("naming clusters")
+    if scene.label_folder is not None:
+        uses.append("display")
+    return " and ".join(uses)
+
+
+def _count(scene: Scene, workers: int) -> int:
+    """How many categories there are: as the artifact says, or as many as the maps of a folder have."""
+    if scene.run.clusters is not None:
+        return scene.run.clusters
+    found = ordered_map(largest_number, scene.run.maps, workers, len(scene.run.maps) // 50)
+    return max(found, default=-1) + 1
+
+
+# Exports
+
+
+def _export_maps(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
+    dtype = exported_type(_largest_count(scene, workers), scene.params.format)
+    tasks = [MapTask(item, scene.params.format, dtype) for item in scene.run.maps]
+    void = np.iinfo(dtype).max
+    talk.note(f"label maps as {dtype} on the grid of each picture as shown; {void} = void")
+    if dry_run:
+        return _estimated(folder, tasks, export_map, lambda made: len(made.content), workers)
+    names = safe_names([file_name(item) for item in scene.run.maps], SUFFIXES[scene.params.format])
+    skipped: list[tuple[str, str]] = []
+    with folder.writing() as writer:
+        for item, name, made in zip(scene.run.maps, names, _each(tasks, export_map, workers), strict=True):
+            if made.failed:
+                skipped.append((item.name, made.failed))
+            else:
+                writer.add(name, made.content)
+        writer.about |= {"dtype": dtype, "void": int(void)}
+        return _finish(folder, writer, skipped, scene)
+
+
+def _largest_count(scene: Scene, workers: int) -> int:
+    if scene.run.role != "superpixels" or not is_artifact(scene.run.name):
+        return _count(scene, workers)
+    with store.open_artifact(scene.run.name) as artifact:
+        counts = artifact.table("windows/superpixels")
+        return max(int(counts[list(item.rows)].sum()) for item in scene.run.maps if isinstance(item, StoredMap))
+
+
+def _export_areas(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
+    if scene.run.role == "superpixels":
+        raise ConfigError("--export csv: superpixels have no categories; give a segmentation")
+    count = _count(scene, workers)
+    names = name_categories(scene.run, count, scene.legend, scene.matching).names
+    tasks = [(item, count) for item in scene.run.maps]
+    if dry_run:
+        return _estimated(folder, tasks, map_areas, lambda made: 20 * len(made.areas), workers)
+    skipped: list[tuple[str, str]] = []
+    rows = []
+    with folder.writing() as writer:
+        for item, made in zip(scene.run.maps, _each(tasks, map_areas, workers), strict=True):
+            if made.failed:
+                skipped.append((item.name, made.failed))
+            else:
+                rows.append((item.name, item.source_grid, made.areas))
+        writer.add("areas.csv", area_table(names, rows))
+        return _finish(folder, writer, skipped, scene)
+
+
+def _finish(folder: OutputFolder, writer: FolderWriter, skipped: Sequence[tuple[str, str]], scene: Scene) -> Outcome:
+    if len(skipped) == len(scene.run.maps):
+        raise DataError(f"not one label map could be shown; the first: {skipped[0][0]}: {skipped[0][1]}")
+    writer.about |= {"skipped": len(skipped), "labels_used": _labels_used(scene) or None}
+    report_skipped(skipped)
+    return Outcome(folder.path, len(skipped))
+
+
+def _each(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int) -> Iterator[Any]:
+    with talk.progress(len(tasks), "drawing" if work is draw_panel else "exporting") as bar:
+        for made in ordered_map(work, tasks, workers, expected=len(tasks) // PICTURES_WORTH_A_TASK):
+            bar.update()
+            yield made
+
+
+def _estimated(
+    folder: OutputFolder,
+    tasks: Sequence[Any],
+    work: Callable[[Any], Any],
+    stored: Callable[[Any], int],
+    workers: int,
+) -> Outcome:
+    """Try a few pictures, and say what all of them would take."""
+    tried = [tasks[number] for number in drawing.spread(len(tasks), TRIED)]
+    work(tried[0])  # imports what the work needs, so that the clock does not see it
+    started = time.monotonic()
+    size = sum(stored(work(task)) for task in tried)
+    share = len(tasks) / len(tried)
+    processes = min(workers or available_cores(), max(1, len(tasks) // 16))
+    seconds = (time.monotonic() - started) * share / processes
+    talk.note(
+        f"would write {len(tasks)} pictures into {folder.path}: about {seconds:,.0f} s on {processes} processes, "
+        f"{size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
+    )
+    return Outcome(folder.path)
+
+
+# Panels
+
+
+def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
+    categories = None
+    if scene.run.role != "superpixels":
+        categories = name_categories(scene.run, _count(scene, workers), scene.legend, scene.matching)
+        _say_about_errors(scene, categories)
+    tasks = _tasks(scene, categories)
+    if dry_run:
+        return _estimated(folder, tasks, draw_panel, lambda drawn: len(drawn.png), workers)
+    names = [f"panels/{name}" for name in safe_names([file_name(item) for item in scene.run.maps], ".png")]
+    shown: list[tuple[PictureMap, str, Drawn]] = []
+    skipped: list[tuple[str, str]] = []
+    with folder.writing() as writer:
+        for item, name, drawn in zip(scene.run.maps, names, _each(tasks, draw_panel, workers), strict=True):
+            if drawn.failed:
+                skipped.append((item.name, drawn.failed))
+            else:
+                writer.add(name, drawn.png)
+                shown.append((item, name, drawn._replace(png=b"")))
+        outcome = _finish(folder, writer, skipped, scene)
+        sheet = _sheet(scene, categories, shown)
+        writer.add("contact-sheet.png", _png(sheet))
+        writer.add("index.html", _page(scene, categories, shown, sheet.shape).encode())
+    warnings = [(item.name, line) for item, _, drawn in shown for line in drawn.warnings]
+    bare = sum(not drawn.pictured for _, _, drawn in shown)
+    if bare:
+        talk.warn(f"{bare} of {len(shown)} panels lack the picture: say with --images where the pictures are")
+    for name, line in warnings[:SHOWN]:
+        talk.warn(f"{name}: {line}")
+    if len(warnings) > SHOWN:
+        talk.warn(f"and {len(warnings) - SHOWN} more; index.html lists them")
+    return outcome
+
+
+def _say_about_errors(scene: Scene, categories: Categories) -> None:
+    if scene.label_folder is not None and categories.class_of is None:
+        talk.note("clusters have no names yet, so no errors are shown: give --metrics, as `unseg evaluate` writes it")
+    if scene.matching is not None and scene.matching.assignment:
+        talk.note(f"names of clusters come from {scene.matching.path}, which matched them with labels")
+
+
+def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
+    on_sheet = set(drawing.spread(len(scene.run.maps), ON_SHEET))
+    files = scene.match.paths if scene.match is not None else {}
+    return [
+        PanelTask(
+            item,
+            scene.run.role,
+            categories,
+            scene.regions.get(item.name),
+            scene.pictures.get(item.name),
+            Truth(tuple(map(str, files[item.name])), page_of(item), scene.legend, scene.ignore)
+            if item.name in files
+            else None,
+            number in on_sheet,
+        )
+        for number, item in enumerate(scene.run.maps)
+    ]
+
+
+def _sheet(
+    scene: Scene, categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]
+) -> NDArray[np.uint8]:
+    cells = [drawing.Tile(item.name, drawn.panel.cell) for item, _, drawn in shown if drawn.panel.cell.size]
+    if not cells:  # those that were meant for it could not be read
+        cells = [drawing.Tile(scene.run.name, np.full((CELL, CELL, 3), 255, np.uint8))]
+    keys = []
+    if categories is not None:
+        total = np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)
+        keys = [drawing.Key("", (*categories.entries(total), *([("void", None)] if total[-1] else [])))]
+    title = f"{_short(scene.run.name)}: {len(cells)} of {len(shown)} pictures"
+    return drawing.contact_sheet(title, cells, keys)
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=PNG_LEVEL)
+    return stream.getvalue()
+
+
+# One panel, in a worker
+
+
+def draw_panel(task: PanelTask) -> Drawn:
+    """Read and draw one picture; a map that cannot be read is noted instead of ending the run."""
+    try:
+        values = task.map.on(task.map.grid)
+    except DataError as error:
+        return Drawn(failed=str(error))
+    warnings: list[str] = []
+    truth, annotators = _noting(warnings, lambda: _truth(task)) or (None, 1)
+    content = Content(
+        task.map.name,
+        task.map.source_grid,
+        task.role,
+        values,
+        task.categories,
+        _noting(warnings, lambda: working_pixels(task.map, task.regions, task.picture)),
+        _noting(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
+        truth,
+        annotators,
+        None if truth is None else task.map.on((truth.shape[0], truth.shape[1])),
+    )
+    panel = compose(content)
+    return Drawn(
+        _png(panel.picture),
+        (panel.picture.shape[0], panel.picture.shape[1]),
+        panel._replace(picture=panel.picture[:0], cell=panel.cell if task.on_sheet else panel.cell[:0]),
+        content.pixels is not None,
+        tuple(warnings),
+    )
+
+
+Found = TypeVar("Found")
+
+
+def _noting(warnings: list[str], read: Callable[[], Found | None]) -> Found | None:
+    """What can be read; a panel is of use without the rest."""
+    try:
+        return read()
+    except (DataError, ConfigError, ArtifactError) as error:
+        warnings.append(str(error))
+        return None
+
+
+def _truth(task: PanelTask) -> tuple[NDArray[Any], int] | None:
+    """The classes that the first annotator gave, turned like the picture; and how many annotators there are."""
+    if task.truth is None:
+        return None
+    maps = read_labels(Path(task.truth.files[0]), task.truth.legend, task.truth.page, task.truth.ignore)
+    found: NDArray[Any] = maps[0]
+    annotators = max(len(maps), len(task.truth.files))
+    height, width = task.map.source_grid
+    orientation = task.map.source.orientation if isinstance(task.map, StoredMap) else 1
+    if orientation >= 5 and height != width and found.shape == (width, height):
+        return orient(found[:, :, None], orientation)[:, :, 0], annotators
+    check_aspect(found.shape, (height, width), f"{task.truth.files[0]}: the label map", task.map.name)
+    return found, annotators
+
+
+# The page
+
+
+def _page(
+    scene: Scene,
+    categories: Categories | None,
+    shown: Sequence[tuple[PictureMap, str, Drawn]],
+    sheet: tuple[int, ...],
+) -> str:
+    run = scene.run
+    panels = [
+        report.Panel(item.name, name, *drawn.size, drawn.panel.caption, drawn.panel.text) for item, name, drawn in shown
+    ]
+    return report.page(
+        report.Report(
+            title=f"{_short(run.name)}: {run.role}",
+            summary=_summary(shown, categories),
+            labels=_label_lines(scene, categories, shown),
+            facts=_facts(scene),
+            provenance=_chain(run),
+            scores=None if scene.matching is None else scene.matching.scores,
+            areas=_areas(categories, shown),
+            sheet=report.Panel(
+                "contact sheet", "contact-sheet.png", sheet[0], sheet[1], "", "Many of the pictures, small."
+            ),
+            panels=panels,
+            warnings=[f"{item.name}: {line}" for item, _, drawn in shown for line in drawn.warnings],
+        )
+    )
+
+
+def _short(name: str) -> str:
+    return Path(name).resolve().name
+
+
+def _summary(shown: Sequence[tuple[PictureMap, str, Drawn]], categories: Categories | None) -> str:
+    pictures = f"{len(shown)} pictures" if len(shown) != 1 else "1 picture"
+    if categories is not None:
+        return f"{pictures}, {len(categories.names)} categories. Each has the same colour in every picture."
+    total = sum(drawn.panel.regions for _, _, drawn in shown)
+    return f"{pictures}, {total:,} superpixels, {total / max(1, len(shown)):,.1f} in a picture."
+
+
+def _label_lines(
+    scene: Scene, categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]
+) -> list[str]:
+    """What labels were used for, in whole sentences."""
+    lines = []
+    if scene.label_folder is not None:
+        scored = sum(drawn.panel.scored for _, _, drawn in shown)
+        wrong = sum(drawn.panel.wrong for _, _, drawn in shown)
+        said = f" {wrong / scored:.1%} of {scored:,} labelled pixels in these pictures are wrong." if scored else ""
+        lines.append(f"Labels were used here: the truth is from {scene.label_folder}, and is shown only.{said}")
+        if categories is not None and categories.class_of is None:
+            lines.append(
+                "Clusters are not matched to classes, so their colours and those of the truth have nothing to do with "
+                "each other, and no errors can be shown. `unseg evaluate` matches them; pass its file with --metrics."
+            )
+    if scene.matching is not None and scene.matching.assignment:
+        lines.append("Labels were used here: the names of clusters come from a matching with labels.")
+    if scene.run.labels_used:
+        lines.append(f"Labels were used for the input itself: {scene.run.labels_used}.")
+    return lines
+
+
+def _facts(scene: Scene) -> dict[str, Any]:
+    run, facts = scene.run, dict[str, Any]()
+    facts["input"] = run.name
+    if is_artifact(run.name):
+        with store.open_artifact(run.name) as artifact:
+            facts |= {"kind": artifact.kind, "role": run.role}
+            facts |= {name.replace("-", " "): artifact.about[name] for name in ("made-by", "created", "command")}
+            facts |= _flat({name: value for name, value in artifact.recipe.items() if name != "inputs"})
+    else:
+        facts["role"] = run.role
+    if scene.matching is not None:
+        facts["metrics"] = scene.matching.path
+    if scene.legend_path is not None:
+        facts["legend"] = scene.legend_path
+    if scene.label_folder is not None:
+        facts["labels"] = scene.label_folder
+    facts |= {f"visualize {name}": value for name, value in dataclasses.asdict(scene.params).items() if name == "limit"}
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested table with the keys in a row."""
+    rows: dict[str, Any] = {}
+    for key, value in values.items():
+        rows |= _flat(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return rows
+
+
+def _chain(run: Predictions) -> list[dict[str, Any]]:
+    if not is_artifact(run.name):
+        return []
+    with store.open_artifact(run.name) as artifact:
+        chain = list(provenance(artifact))
+    here = Path.cwd()
+    for step in chain:  # what lies below the working folder needs no whole path, which may name its owner
+        path = Path(step["path"])
+        step["path"] = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return chain
+
+
+def _areas(categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]) -> list[report.Area]:
+    """Each category with the colour and pixels that it has over all pictures, in the order of the numbers."""
+    if categories is None:
+        return []
+    total = [int(pixels) for pixels in np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)]
+    found = [
+        report.Area(name, (int(color[0]), int(color[1]), int(color[2])), pixels)
+        for name, color, pixels in zip(categories.names, categories.colors, total, strict=False)
+    ]
+    return [*found, report.Area("void", None, total[-1])] if total[-1] else found
