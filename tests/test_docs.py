@@ -34,10 +34,12 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
 # Every spelling of every option. A new one is added here on purpose, after a look at those that are there.
 OPTIONS = set(
     """
-    --algorithm --alpha --axes --bands --blur --classes --compactness --dry-run --export --features --force --format --help --images
-    --grid --hungarian --ignore --install-completion --json --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels --metrics --no-labels --no-pixels --nodata --output --patch --per-image --percentiles --pictures
-    --pixels --pixels-per-segment --polarity --protocol --quiet --replicates --role --samples --scale --scaling --seed --segments --show-completion --size
-    --skip-bad --starts --stride --tolerance --verbose --verify --version --workers
+    --algorithm --alpha --axes --bands --blur --classes --compactness --dry-run --export --features --force
+    --format --grid --help --hungarian --ignore --images --install-completion --json --labels --legend --like
+    --limit --many-to-one --mask --match-by --max-pixels --metrics --no-labels --no-pixels --nodata --output
+    --patch --per-image --percentiles --pictures --pixels --pixels-per-segment --polarity --protocol --quiet
+    --replicates --role --samples --scale --scaling --seed --segments --show-completion --size --skip-bad --starts
+    --stride --tolerance --verbose --verify --version --workers
     -h -o -q -v
     """.split()  # noqa: SIM905
 )

@@ -71,7 +71,7 @@ class Demo:
 
     pictures: int = 60  # mosaics to make
     side: int = 160  # of a mosaic, in pixels
-    seed: int = 0
+    seed: int = 0  # of all random choices
 
 
 @dataclass(frozen=True)

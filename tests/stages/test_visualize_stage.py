@@ -23,12 +23,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli import drawing, store
-from unsegcli.categories import name_categories
+from unsegcli import store
 from unsegcli.core.geometry import boxes, working_grid
 from unsegcli.core.palette import palette
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.export import area_table, areas, no_formula
 from unsegcli.folders import LONGEST_PART, safe_names
 from unsegcli.images.decode import read_index
 from unsegcli.images.reading import Reading
@@ -39,6 +37,9 @@ from unsegcli.stages.evaluate import evaluate
 from unsegcli.stages.relabel import relabel
 from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.visualize import visualize
+from unsegcli.views import drawing
+from unsegcli.views.categories import name_categories
+from unsegcli.views.export import area_table, areas, no_formula
 
 LABELS, CSV = Visualize(export="labels"), Visualize(export="csv")
 EVIL = '<script>alert("x")</script> & "=\'1'
@@ -390,9 +391,9 @@ def test_a_cluster_has_the_same_colour_however_many_there_are(tmp_path: Path) ->
 
 
 def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(scene: Path) -> None:
-    from unsegcli.categories import read_matching
     from unsegcli.core.palette import seen_distance
     from unsegcli.legend import read_legend
+    from unsegcli.views.categories import read_matching
 
     run = open_predictions(scene / "seg.h5")
     matching = read_matching(scene / "metrics.h5", run)

@@ -18,11 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli import drawing, report, store, talk
-from unsegcli.backdrop import Place, check_aspect, find_places, regions_behind, working_pixels
-from unsegcli.categories import Categories, Matching, name_categories, read_matching
+from unsegcli import store, talk
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.export import (
+from unsegcli.folders import FolderWriter, OutputFolder, safe_names
+from unsegcli.images.decode import orient
+from unsegcli.images.find import PictureFile, digest_files, file_digest
+from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
+from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
+from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.params import Visualize
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.provenance import provenance
+from unsegcli.recipe import Recipe, listing_digest, make_recipe
+from unsegcli.supply import is_artifact, release_artifacts
+from unsegcli.sweep import Outcome, report_skipped
+from unsegcli.views import drawing, report
+from unsegcli.views.backdrop import Place, check_aspect, find_places, regions_behind, working_pixels
+from unsegcli.views.categories import Categories, Matching, name_categories, read_matching
+from unsegcli.views.export import (
     SUFFIXES,
     MapTask,
     area_table,
@@ -33,19 +46,7 @@ from unsegcli.export import (
     map_areas,
     page_of,
 )
-from unsegcli.folders import FolderWriter, OutputFolder, safe_names
-from unsegcli.images.decode import orient
-from unsegcli.images.find import PictureFile, digest_files, file_digest
-from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
-from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
-from unsegcli.panels import CELL, Content, Panel, compose
-from unsegcli.parallel import available_cores, ordered_map
-from unsegcli.params import Visualize
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
-from unsegcli.provenance import provenance
-from unsegcli.recipe import Recipe, listing_digest, make_recipe
-from unsegcli.supply import is_artifact, release_artifacts
-from unsegcli.sweep import Outcome, report_skipped
+from unsegcli.views.panels import CELL, Content, Panel, compose
 
 REVISION = 1
 DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}

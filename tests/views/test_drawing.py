@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unsegcli import drawing
 from unsegcli.core.palette import palette
-from unsegcli.drawing import Key, Tile
+from unsegcli.views import drawing
+from unsegcli.views.drawing import Key, Tile
 
 COLORS = np.array([[200, 0, 0], [0, 100, 250]], np.uint8)
 

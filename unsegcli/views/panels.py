@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import drawing
-from unsegcli.categories import Categories, Colors
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.palette import MOST_DISTINCT, palette
-from unsegcli.drawing import Color, Key, Picture, Tile
-from unsegcli.export import areas
+from unsegcli.views import drawing
+from unsegcli.views.categories import Categories, Colors
+from unsegcli.views.drawing import Color, Key, Picture, Tile
+from unsegcli.views.export import areas
 
 CELL = 160  # longer side of a picture on the contact sheet
 LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels of a superpixel: below the first, the middle alone is shown

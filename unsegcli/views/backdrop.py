@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from unsegcli import store, talk
 from unsegcli.errors import DataError
-from unsegcli.export import file_name
 from unsegcli.images.find import digest_files, file_digest, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working
 from unsegcli.params import Pictures
@@ -25,6 +24,7 @@ from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, op
 from unsegcli.provenance import UNCHANGED, provenance
 from unsegcli.recipe import listing_digest
 from unsegcli.supply import is_artifact, supply_from_pictures
+from unsegcli.views.export import file_name
 
 Place: TypeAlias = tuple[Source, Reading]  # where a picture is, and how it is read
 
