@@ -5,6 +5,7 @@ Knows nothing of ground truth; where a map comes from makes no difference to wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint, sample_nearest
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.images.decode import read_header, read_index
+from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.reading import Source
 from unsegcli.recipe import listing_digest
 from unsegcli.supply import held_open, is_artifact, stored_sources
 
 ROLES = ("clusters", "classes", "mask", "superpixels")
+SAME_ASPECT = 0.02
 LARGEST_NUMBER = 65_535  # of a category in a file of another tool
 
 
@@ -120,6 +122,32 @@ class FileMap:
 
 
 PictureMap = StoredMap | FileMap
+
+
+def turned_like(item: PictureMap, values: NDArray[Any], what: str) -> NDArray[Any]:
+    """A map (height, width) that was drawn on the picture as stored, turned as the picture is shown.
+
+    Args:
+        item: the picture that it belongs to.
+        values: the map; in the shape of the picture, as shown or as stored, or a scaled copy of it.
+        what: named in the error when it is of another shape.
+    """
+    height, width = item.source_grid
+    orientation = item.source.orientation if isinstance(item, StoredMap) else 1
+    if orientation >= 5 and height != width and values.shape == (width, height):
+        return orient(values[:, :, None], orientation)[:, :, 0]
+    check_aspect(values.shape, item, what)
+    return values
+
+
+def check_aspect(shape: Sequence[int], item: PictureMap, what: str) -> None:
+    """Refuse what has another shape than the picture, and so must belong to another one."""
+    height, width = item.source_grid
+    if not math.isclose(shape[0] * width, shape[1] * height, rel_tol=SAME_ASPECT):
+        raise DataError(
+            f"{what} is {shape[0]} x {shape[1]}, but {item.name} is {height} x {width}: "
+            "they do not show the same picture"
+        )
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,42 @@ def is_artifact(path: str | Path) -> bool:
     return Path(path).suffix.lower() in HDF5_SUFFIXES
 
 
+def find_supply(
+    inputs: Sequence[str | Path],
+    pictures: Pictures,
+    *,
+    kinds: tuple[str, ...],
+    mask: str | Path | None = None,
+    images: str | Path | None = None,
+    limit: int | None = None,
+    known_from: Path | None = None,
+) -> tuple[Supply, list[Pictures]]:
+    """Take one artifact, or pictures, whichever the inputs are.
+
+    Args:
+        inputs: one artifact; or folders, files, globs or lists of pictures.
+        pictures: how pictures are read; an artifact has its pixels already.
+        kinds: of artifact that will do.
+        mask: folder of masks of valid pixels; for pictures only.
+        images: where the pictures of an artifact without pixels lie now.
+        limit: the first so many only.
+        known_from: an earlier output, whose digests are believed where size and time stand.
+
+    Returns:
+        the supply, and the settings on reading pictures that belong into the recipe.
+    """
+    artifacts = [path for path in inputs if is_artifact(path)]
+    if not artifacts:
+        return supply_from_pictures(inputs, pictures, mask, limit, known_from), [pictures]
+    if len(inputs) > 1:
+        raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs)} inputs are given")
+    if mask is not None or pictures != Pictures():
+        raise ConfigError(
+            f"{artifacts[0]}: has its pixels already; options on how pictures are read do not apply"
+        )
+    return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images), kinds), []
+
+
 def supply_from_pictures(
     inputs: Sequence[str | Path],
     pictures: Pictures,
@@ -195,16 +231,22 @@ def supply_from_pictures(
     )
 
 
-def supply_from_artifact(path: str | Path, limit: int | None = None, images: Path | None = None) -> Supply:
+def supply_from_artifact(
+    path: str | Path,
+    limit: int | None = None,
+    images: Path | None = None,
+    kinds: tuple[str, ...] = ("superpixels", "features"),
+) -> Supply:
     """Take the pictures of an artifact that has superpixels.
 
     Args:
-        path: an artifact of kind superpixels or features.
+        path: an artifact.
         limit: the first so many sources only.
         images: where to look for pictures, by digest, that are no longer where the artifact says.
+        kinds: kinds that will do.
     """
     path = Path(path)
-    with store.open_artifact(path, "superpixels", "features") as artifact:
+    with store.open_artifact(path, *kinds) as artifact:
         reading = Reading.from_json(artifact.attributes["reading"])
         sources = stored_sources(artifact)[:limit]
         if images is not None:

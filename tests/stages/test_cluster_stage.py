@@ -185,7 +185,7 @@ def test_baseline_is_named_in_the_recipe(sp: Path, tmp_path: Path) -> None:
 def test_clustering_needs_superpixels_or_rgb(make_pictures: MakePictures, tmp_path: Path, sp: Path) -> None:
     with pytest.raises(ConfigError, match="unseg superpixels"):
         cluster([make_pictures()], tmp_path / "seg.h5", FOUR)
-    with pytest.raises(ConfigError, match="one artifact"):
+    with pytest.raises(ConfigError, match="one HDF5 file"):
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
         cluster([sp], tmp_path / "seg.h5", FOUR, Pictures(scale=0.5))

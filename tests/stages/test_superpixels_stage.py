@@ -218,3 +218,29 @@ def test_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"a\.png"):
         superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL)
+
+
+def test_superpixels_can_be_cut_anew_from_an_artifact(make_pictures: MakePictures, tmp_path: Path) -> None:
+    folder = make_pictures()
+    first = superpixels([folder], tmp_path / "a.h5", SMALL, Pictures(scale=0.5), workers=1).path
+    finer = replace(SMALL, pixels_per_segment=30)
+    anew = superpixels([first], tmp_path / "b.h5", finer, workers=1).path
+    direct = superpixels([folder], tmp_path / "c.h5", finer, Pictures(scale=0.5), workers=1).path
+    assert fingerprint(anew) == fingerprint(direct)
+    with pytest.raises(ConfigError, match="pixels already"):
+        superpixels([first], tmp_path / "d.h5", finer, Pictures(scale=0.5))
+
+
+def test_mean_size_is_that_of_the_valid_part(make_pictures: MakePictures, tmp_path: Path) -> None:
+    """A mask that leaves a quarter must leave about a quarter of the superpixels, not smaller ones."""
+    folder, masks = make_pictures(count=1, height=96, width=128), tmp_path / "masks"
+    masks.mkdir()
+    valid = np.zeros((96, 128), np.uint8)
+    valid[:48, :64] = 255
+    Image.fromarray(valid).save(masks / "p0.png")
+    counts = []
+    for name, mask in (("all.h5", None), ("part.h5", masks)):
+        path = superpixels([folder], tmp_path / name, replace(SMALL, pixels_per_segment=64), mask=mask, workers=1).path
+        with store.open_artifact(path) as artifact:
+            counts.append(int(artifact.table("windows/superpixels")[0]))
+    assert counts[1] == pytest.approx(counts[0] / 4, rel=0.35)

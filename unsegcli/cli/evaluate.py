@@ -199,6 +199,8 @@ def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
             scores = [_number(row[name]) for name in ("iou", "precision", "recall")]
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
         console.print(classes)
+    if run.get("miou_over"):
+        console.print(f"miou is over {len(run['miou_over'])} {protocol['miou_over']}")
     pixels = run["pixels"]
     console.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
     if "oracle_per_image" in run:

@@ -25,9 +25,8 @@ from unsegcli.recipe import make_recipe
 from unsegcli.supply import (
     Supply,
     Window,
+    find_supply,
     is_artifact,
-    supply_from_artifact,
-    supply_from_pictures,
 )
 from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
 
@@ -66,8 +65,22 @@ def cluster(
     """
     params = params or Cluster()
     _check(params)
-    supply, settings = _supply(inputs, params, pictures or Pictures(), mask, images, limit, Path(output))
-    recipe = make_recipe("cluster", REVISION, settings, supply.inputs, method=f"baseline: {BASELINES[params.features]}")
+    if params.features != "rgb" and not is_artifact(inputs[0]):
+        raise ConfigError(
+            f"{inputs[0]}: --features {params.features} needs superpixels; make them first with "
+            "`unseg superpixels`, or take --features rgb"
+        )
+    supply, reading = find_supply(
+        inputs,
+        pictures or Pictures(),
+        kinds=("superpixels", "features"),
+        mask=mask,
+        images=images,
+        limit=limit,
+        known_from=Path(output),
+    )
+    method = f"baseline: {BASELINES[params.features]}"
+    recipe = make_recipe("cluster", REVISION, [params, *reading], supply.inputs, method=method)
     target = store.Target(output, "segmentation", recipe, force=force)
     earlier = unchanged(target)
     if earlier:
@@ -81,33 +94,6 @@ def cluster(
     work = partial(_assign_window, params=params, fit=fit)
     attributes = {"role": "clusters", "clusters": params.classes}
     return sweep(target, supply, work, "clusters", attributes, workers, {"centres": fit.in_feature_units()})
-
-
-def _supply(
-    inputs: Sequence[str | Path],
-    params: Cluster,
-    pictures: Pictures,
-    mask: str | Path | None,
-    images: str | Path | None,
-    limit: int | None,
-    output: Path,
-) -> tuple[Supply, list[Any]]:
-    """The pictures to cluster, and the settings that belong into the recipe."""
-    artifacts = [path for path in inputs if is_artifact(path)]
-    if artifacts:
-        if len(inputs) > 1:
-            raise ConfigError(f"{artifacts[0]}: cluster takes one artifact at a time, {len(inputs)} inputs are given")
-        if mask is not None or pictures != Pictures():
-            raise ConfigError(
-                f"{artifacts[0]}: has its pixels already; options on reading pictures belong to `unseg superpixels`"
-            )
-        return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images)), [params]
-    if params.features != "rgb":
-        raise ConfigError(
-            f"{inputs[0]}: --features {params.features} needs superpixels; make them first with "
-            "`unseg superpixels`, or take --features rgb"
-        )
-    return supply_from_pictures(inputs, pictures, mask, limit, known_from=output), [params, pictures]
 
 
 @dataclass(frozen=True)

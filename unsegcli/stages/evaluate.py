@@ -24,13 +24,12 @@ from unsegcli.core.protocols import PROTOCOLS, Protocol
 from unsegcli.core.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
 from unsegcli.core.tally import ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.images.decode import orient
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
 from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions, turned_like
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
 from unsegcli.supply import relative_hints, release_artifacts
 
@@ -38,7 +37,6 @@ REVISION = 1
 VERSION = 1  # of the scores as JSON
 SHOWN = 5
 PICTURES_WORTH_A_TASK = 50  # scoring a picture is so quick that few of them need no second process
-SAME_ASPECT = 0.02
 MIOU_OVER = {
     "truth": "classes with a label",
     "either": "classes with a label or a prediction",
@@ -332,21 +330,7 @@ def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
 
 def _labels(task: Task, path: str) -> list[NDArray[Any]]:
     found = read_labels(Path(path), task.legend, task.page, task.ignore)
-    return [_upright(truth, task.map, path) for truth in found]
-
-
-def _upright(truth: NDArray[Any], item: PictureMap, path: str) -> NDArray[Any]:
-    """Labels drawn on the picture as stored are turned like the picture; another shape is refused."""
-    height, width = item.source_grid
-    orientation = item.source.orientation if isinstance(item, StoredMap) else 1
-    if orientation >= 5 and height != width and truth.shape == (width, height):
-        return orient(truth[:, :, None], orientation)[:, :, 0]
-    if not math.isclose(truth.shape[0] * width, truth.shape[1] * height, rel_tol=SAME_ASPECT):
-        raise DataError(
-            f"{path}: the labels are {truth.shape[0]} x {truth.shape[1]}, but {item.name} is {height} x {width}: "
-            "they do not show the same picture"
-        )
-    return truth
+    return [turned_like(task.map, truth, f"{path}: the label map") for truth in found]
 
 
 def _page(item: PictureMap) -> int:

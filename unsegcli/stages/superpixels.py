@@ -14,7 +14,7 @@ from unsegcli import store, talk
 from unsegcli.errors import ConfigError
 from unsegcli.params import Pictures, Superpixels
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import Window, supply_from_pictures
+from unsegcli.supply import Window, find_supply
 from unsegcli.sweep import Outcome, Result, estimate, sweep, unchanged
 
 REVISION = 1
@@ -57,7 +57,7 @@ def superpixels(
     """Cut every picture into superpixels and write them, with the working pixels, to one artifact.
 
     Args:
-        inputs: folders, files, globs or lists of pictures.
+        inputs: folders, files, globs or lists of pictures; or an artifact of superpixels, to cut its pixels anew.
         output: the artifact to write.
         params: what superpixels are wanted.
         pictures: how pictures are read.
@@ -71,8 +71,10 @@ def superpixels(
     _check(params)
     if mask is not None and not params.pixels:
         raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
-    supply = supply_from_pictures(inputs, pictures, mask, limit, known_from=Path(output))
-    recipe = make_recipe("superpixels", REVISION, [params, pictures], supply.inputs)
+    supply, reading = find_supply(
+        inputs, pictures, kinds=("superpixels",), mask=mask, limit=limit, known_from=Path(output)
+    )
+    recipe = make_recipe("superpixels", REVISION, [params, *reading], supply.inputs)
     target = store.Target(output, "superpixels", recipe, force=force)
     earlier = unchanged(target)
     if earlier:
@@ -87,9 +89,9 @@ def superpixels(
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
     """The superpixels of one window, encoded."""
-    height, width = window.box.height, window.box.width
-    aim = params.segments or max(1, round(height * width / params.pixels_per_segment))
-    regions = ALGORITHMS[params.algorithm](window.pixels, window.valid, min(aim, height * width), params)
+    area = window.box.height * window.box.width if window.valid is None else int(np.count_nonzero(window.valid))
+    aim = params.segments or round(area / params.pixels_per_segment)
+    regions = ALGORITHMS[params.algorithm](window.pixels, window.valid, max(1, min(aim, area)), params)
     count = int(regions.max()) + 1
     datasets = {"superpixels": store.encode(with_void(regions, count))}
     if params.pixels:

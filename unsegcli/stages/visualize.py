@@ -21,19 +21,18 @@ from PIL import Image
 from unsegcli import store, talk
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.folders import FolderWriter, OutputFolder, safe_names
-from unsegcli.images.decode import orient
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
 from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Visualize
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions, turned_like
 from unsegcli.provenance import provenance
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
 from unsegcli.supply import is_artifact, release_artifacts
 from unsegcli.sweep import Outcome, report_skipped
 from unsegcli.views import drawing, report
-from unsegcli.views.backdrop import Place, check_aspect, find_places, regions_behind, working_pixels
+from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
 from unsegcli.views.categories import Categories, Matching, name_categories, read_matching
 from unsegcli.views.export import (
     SUFFIXES,
@@ -526,12 +525,7 @@ def _truth(task: PanelTask) -> tuple[NDArray[Any], int] | None:
     maps = read_labels(Path(task.truth.files[0]), task.truth.legend, task.truth.page, task.truth.ignore)
     found: NDArray[Any] = maps[0]
     annotators = max(len(maps), len(task.truth.files))
-    height, width = task.map.source_grid
-    orientation = task.map.source.orientation if isinstance(task.map, StoredMap) else 1
-    if orientation >= 5 and height != width and found.shape == (width, height):
-        return orient(found[:, :, None], orientation)[:, :, 0], annotators
-    check_aspect(found.shape, (height, width), f"{task.truth.files[0]}: the label map", task.map.name)
-    return found, annotators
+    return turned_like(task.map, found, f"{task.truth.files[0]}: the label map"), annotators
 
 
 # The page

@@ -5,9 +5,7 @@ Draws nothing and reads no ground truth.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -20,7 +18,7 @@ from unsegcli.errors import DataError
 from unsegcli.images.find import digest_files, file_digest, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working
 from unsegcli.params import Pictures
-from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, open_predictions
+from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
 from unsegcli.provenance import UNCHANGED, provenance
 from unsegcli.recipe import listing_digest
 from unsegcli.supply import is_artifact, supply_from_pictures
@@ -28,7 +26,6 @@ from unsegcli.views.export import file_name
 
 Place: TypeAlias = tuple[Source, Reading]  # where a picture is, and how it is read
 
-SAME_ASPECT = 0.02
 SHOWN = 5
 MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # what tools add to a picture's stem
 
@@ -123,13 +120,5 @@ def working_pixels(item: PictureMap, regions: StoredMap | None, picture: Place |
     if (state.st_size, state.st_mtime_ns) != (source.bytes, source.modified) and file_digest(path) != source.digest:
         raise DataError(f"{path}: has changed since, so the picture is not shown")
     pixels = read_working(source, reading)[0]
-    check_aspect(pixels.shape, item.source_grid, f"{path}: the picture", item.name)
+    check_aspect(pixels.shape, item, f"{path}: the picture")
     return pixels
-
-
-def check_aspect(shape: Sequence[int], grid: tuple[int, int], what: str, name: str) -> None:
-    """Refuse what has another shape than the picture, and so must belong to another one."""
-    if not math.isclose(shape[0] * grid[1], shape[1] * grid[0], rel_tol=SAME_ASPECT):
-        raise DataError(
-            f"{what} is {shape[0]} x {shape[1]}, but {name} is {grid[0]} x {grid[1]}: they do not show the same"
-        )
