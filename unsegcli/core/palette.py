@@ -18,7 +18,8 @@ Color = tuple[int, int, int]
 
 # Paul Tol's "bright" scheme, made for colour-blind readers; further colours are chosen to differ most from these.
 FIRST = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-LIGHTNESS = (25.0, 90.0)  # of further colours: neither black nor white, which mean void and error
+LIGHTNESS = (35.0, 90.0)  # of further colours: neither black nor white, which mean void and error
+MOST_CHROMA = 62.0  # glaring blues are far apart in Lab, but the eye sees one blue
 MOST_DISTINCT = 64  # more categories than this repeat the colours
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
@@ -51,8 +52,9 @@ def _distinct() -> NDArray[np.uint8]:
     """The first scheme, then always the colour that is farthest from all before it."""
     levels = np.linspace(0, 255, 12).round().astype(np.uint8)
     candidates = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
-    lightness = _seen(candidates)[0, :, 0]
-    candidates = candidates[(lightness >= LIGHTNESS[0]) & (lightness <= LIGHTNESS[1])]
+    lightness, green_red, blue_yellow = _seen(candidates)[0].T
+    calm = np.hypot(green_red, blue_yellow) <= MOST_CHROMA
+    candidates = candidates[(lightness >= LIGHTNESS[0]) & (lightness <= LIGHTNESS[1]) & calm]
     chosen = [parse_color(text) for text in FIRST]
     nearest = seen_distance(candidates, np.array(chosen, np.uint8)).min(axis=1)
     while len(chosen) < MOST_DISTINCT:
