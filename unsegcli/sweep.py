@@ -69,10 +69,10 @@ def sweep(
     if supply.reading is None:
         raise ValueError("open the supply first")
     with target.writing() as writer:
-        todo = supply.units[len(writer.notes) :]
+        remaining = supply.units[len(writer.notes) :]
         with _releasing(), talk.progress(len(supply.units), what) as bar:
             bar.update(len(writer.notes))
-            for windows, note in ordered_map(partial(_do, work), todo, _processes(todo, workers)):
+            for windows, note in ordered_map(partial(_do, work), remaining, _processes(remaining, workers)):
                 writer.append(windows, note)
                 bar.update()
         notes = [*writer.notes, *writer.pending_notes()]

@@ -152,7 +152,8 @@ def visualize(
     folder = OutputFolder(path, KINDS[params.export], recipe, force=force)
     done = folder.finished()
     if done is not None:
-        talk.note("labels were used in it for " + done["labels_used"]) if done.get("labels_used") else None
+        if done.get("labels_used"):
+            talk.note(f"labels were used in it for {done['labels_used']}")
         return Outcome(path, int(done.get("skipped", 0)))
     make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
     try:
