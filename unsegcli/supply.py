@@ -189,9 +189,7 @@ def find_supply(
     if len(inputs) > 1:
         raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs)} inputs are given")
     if mask is not None or pictures != Pictures():
-        raise ConfigError(
-            f"{artifacts[0]}: has its pixels already; options on how pictures are read do not apply"
-        )
+        raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how pictures are read do not apply")
     return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images), kinds), []
 
 

@@ -36,6 +36,7 @@ from unsegcli.supply import relative_hints, release_artifacts
 REVISION = 1
 VERSION = 1  # of the scores as JSON
 SHOWN = 5
+BATCH = 32
 PICTURES_WORTH_A_TASK = 50  # scoring a picture is so quick that few of them need no second process
 MIOU_OVER = {
     "truth": "classes with a label",
@@ -278,7 +279,8 @@ def _score_superpixels(tasks: Sequence[Task], workers: int) -> dict[str, Any]:
 def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
     try:
         with talk.progress(len(tasks), what) as bar:
-            for result in ordered_map(work, tasks, workers, expected=len(tasks) // PICTURES_WORTH_A_TASK):
+            quick = len(tasks) // PICTURES_WORTH_A_TASK
+            for result in ordered_map(work, tasks, workers, expected=quick, batch=BATCH):
                 bar.update()
                 yield result
     finally:
