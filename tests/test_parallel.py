@@ -35,6 +35,11 @@ def test_same_results_in_order_for_any_number_of_workers(workers: int) -> None:
     assert list(ordered_map(workloads.slow_at_first, range(17), workers)) == list(range(17))
 
 
+@pytest.mark.parametrize("batch", [1, 5, 17, 40])
+def test_batches_change_nothing(batch: int) -> None:
+    assert list(ordered_map(workloads.square, range(17), 2, batch=batch)) == [number**2 for number in range(17)]
+
+
 def test_no_task_no_result() -> None:
     assert list(ordered_map(workloads.square, [], 1)) == []
     assert list(ordered_map(workloads.square, [], 2)) == []
