@@ -124,7 +124,7 @@ HELP = """
 import sys
 sys.argv = ["unseg", {arguments}]
 try:
-    from unsegcli.cli import main
+    from unsegcli.__main__ import main
     main()
 except SystemExit:
     pass

@@ -64,6 +64,13 @@ def find_legend(pictures_folder: Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def given_legend(path: str | Path) -> Path:
+    """The legend that the user named, if it is there."""
+    if not Path(path).is_file():
+        raise DataError(f"--legend {path}: no such file")
+    return Path(path)
+
+
 def read_legend(path: Path) -> Legend:
     """Read a legend: `ignore = [...]`, and a `[[class]]` with `name`, `color` (optional) and `from` each."""
     content = _read_toml(path)

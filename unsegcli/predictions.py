@@ -20,6 +20,7 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.reading import Source
+from unsegcli.legend import Legend
 from unsegcli.recipe import listing_digest
 from unsegcli.supply import held_open, is_artifact, stored_sources
 
@@ -122,6 +123,17 @@ class FileMap:
 
 
 PictureMap = StoredMap | FileMap
+
+
+def check_same_classes(run: Predictions, legend: Legend | None) -> None:
+    """Classes with names must be those of the legend, in its order: numbers alone would match anything."""
+    if run.role != "classes" or not run.categories or legend is None:
+        return
+    if run.categories[: len(legend.names)] != legend.names:
+        raise DataError(
+            f"{run.name}: holds the classes {', '.join(run.categories)}, but the legend says "
+            f"{', '.join(legend.names)}; give the legend that it was named by with --legend"
+        )
 
 
 def turned_like(item: PictureMap, values: NDArray[Any], what: str) -> NDArray[Any]:

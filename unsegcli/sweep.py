@@ -6,6 +6,7 @@ What is computed for each picture is the stage's; this only schedules, collects 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Result:
 
     datasets: dict[str, store.Encoded]
     row: dict[str, float]
+    warning: str = ""  # said once at the end, with the number of windows that it holds for
 
 
 Work = Callable[[Window], Result]
@@ -93,7 +95,15 @@ def sweep(
             relative_hints(supply.hints, target.path),
         )
     report_skipped(bad)
-    return Outcome(target.path, len(bad))
+    _report_warnings(notes)
+    return Outcome(target.path, len(bad) - len(supply.bad if supply.kind != "pictures" else ()))
+
+
+def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
+    counts = Counter(row["warning"] for note in notes for row in note.get("rows", ()) if row.get("warning"))
+    total = sum(len(note.get("rows", ())) for note in notes)
+    for text, count in counts.items():
+        talk.warn(f"{count} of {total} pictures: {text}")
 
 
 def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
@@ -113,7 +123,8 @@ def unchanged(target: store.Target) -> Outcome | None:
             return Outcome(target.path)
         bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
     report_skipped(bad)
-    return Outcome(target.path, len(bad))
+    read_here = "pictures" in target.recipe["inputs"]  # else they were left out, and told, before
+    return Outcome(target.path, len(bad) if read_here else 0)
 
 
 def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
@@ -160,10 +171,10 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
     try:
         windows = unit.windows()
     except DataError as error:
-        return [], {"failed": str(error)}
+        return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
     results = [work(window) for window in windows]
     rows = [
-        {"box": list(window.box), "grid": list(window.grid), **result.row}
+        {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
         for window, result in zip(windows, results, strict=True)
     ]
     return [result.datasets for result in results], {"rows": rows}

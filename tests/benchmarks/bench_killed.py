@@ -17,7 +17,7 @@ from bench_common import UNSEG, Line, write_photographs
 # Shards come every ten seconds in earnest; here so often that most runs are killed between two of them.
 DRIVER = (
     "import sys, unsegcli.store.writing as writing; writing.SHARD_SECONDS = 0.05; "
-    "from unsegcli.cli import main; sys.exit(main())"
+    "from unsegcli.__main__ import main; sys.exit(main())"
 )
 PICTURES, SIDE = 40, 320  # enough pixels for two processes
 GRACE = 10.0  # seconds in which orphaned workers must be gone

@@ -111,9 +111,9 @@ def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
         assert "--skip-bad" in one_line(result)
         assert "z.png" in result.stderr
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--skip-bad")
-    # What was left out stays known further down the line.
-    assert "z.png" in unseg("cluster", "sp.h5", "--classes", "3", expect=1).stderr
-    unseg("cluster", "sp.h5", "--classes", "3", "--skip-bad")
+    # What was left out stays known further down the line, but is no failure of a command that read no picture.
+    for _ in range(2):
+        assert "z.png" in unseg("cluster", "sp.h5", "--classes", "3").stderr
 
 
 def test_dry_run_prints_no_path(here: Path) -> None:

@@ -110,7 +110,7 @@ def slowly(*arguments):
     time.sleep(0.15)
     return slic(*arguments)
 stage.ALGORITHMS["slic"] = slowly
-from unsegcli.cli import main
+from unsegcli.__main__ import main
 main()
 """
 
@@ -176,3 +176,8 @@ def test_second_run_on_the_same_output_waits_for_nobody(make_pictures: MakePictu
     assert run.wait(timeout=60) == 0
     run.communicate()
     shell("unseg inspect sp.h5 --verify", tmp_path)
+
+
+def test_closed_standard_output_is_no_error(here: Path) -> None:
+    shell(f"unseg superpixels data {SEGMENTS} >&-", here)
+    assert (here / "superpixels.h5").exists()

@@ -189,6 +189,8 @@ def test_clustering_needs_superpixels_or_rgb(make_pictures: MakePictures, tmp_pa
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
         cluster([sp], tmp_path / "seg.h5", FOUR, Pictures(scale=0.5))
+    with pytest.raises(ConfigError, match="--blur is for --features rgb"):
+        cluster([sp], tmp_path / "seg.h5", replace(FOUR, blur=5.0))
     segmented = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
     with pytest.raises(ArtifactError, match="is of kind segmentation"):
         cluster([segmented], tmp_path / "again.h5", FOUR)

@@ -349,3 +349,47 @@ def test_wishes_that_cannot_be_met(labelled: Path, tmp_path: Path) -> None:
     (labelled / "labels").rename(tmp_path / "away")
     with pytest.raises(DataError, match="--labels"):
         evaluate([seg], tmp_path / "m2.h5", PLAIN, workers=1)
+
+
+def test_classes_are_scored_by_the_legend_that_named_them_only(labelled: Path, tmp_path: Path) -> None:
+    """Numbers alone would match anything: names must agree with the legend."""
+    from unsegcli.stages.relabel import relabel
+
+    merged = tmp_path / "merged.toml"
+    merged.write_text('[[class]]\nname = "left"\nfrom = [0, 2]\n[[class]]\nname = "right"\nfrom = [1, 3]\n')
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb", blur=1), workers=1).path
+    metrics = evaluate(
+        [seg], tmp_path / "m.h5", Evaluate(matching="many-to-one", replicates=0), legend=merged, workers=1
+    )
+    named = relabel(seg, [], tmp_path / "named.h5", metrics=metrics.path).path
+    with pytest.raises(DataError, match="--legend"):
+        evaluate([named], tmp_path / "n.h5", PLAIN, workers=1)
+    again = evaluate([named], tmp_path / "n.h5", PLAIN, legend=merged, workers=1).scores
+    assert again["scores"]["accuracy"] == metrics.scores["scores"]["accuracy"]
+
+
+def test_ignored_labels_do_not_count_for_superpixels(labelled: Path, tmp_path: Path) -> None:
+    sp = superpixels([labelled], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    legend = labelled / "classes.toml"
+    legend.write_text("ignore = [255]\n" + legend.read_text())
+    values = QUADRANTS.copy()
+    values[10:14, 10:14] = 255  # a hole that no superpixel can follow
+    for number in range(3):
+        save(labelled / "labels" / f"p{number}.png", values)
+    found = evaluate([sp], tmp_path / "m.h5", Evaluate(replicates=50), workers=1).scores
+    assert found["scores"]["boundary_recall"] == 1
+    assert found["scores"]["undersegmentation_error"] == 0
+    low, high = found["interval"]["compactness"]
+    assert low <= found["scores"]["compactness"] <= high
+
+
+def test_wishes_that_contradict_a_protocol(labelled: Path, tmp_path: Path) -> None:
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    with pytest.raises(ConfigError, match="fixes matching"):
+        evaluate([seg], tmp_path / "m.h5", Evaluate(protocol="stego", match_by="iou"), workers=1)
+    with pytest.raises(ConfigError, match="object masks"):
+        evaluate([seg], tmp_path / "m.h5", Evaluate(polarity="best-of-two"), workers=1)
+    with pytest.raises(DataError, match="no such file"):
+        evaluate([seg], tmp_path / "m.h5", PLAIN, legend=tmp_path / "nowhere.toml", workers=1)
+    with pytest.raises(ArtifactError, match="what this command reads"):
+        evaluate([seg], seg, PLAIN, workers=1, force=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import Cluster, Evaluate
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
@@ -129,3 +129,10 @@ def test_unchanged_run_writes_nothing(seg: Path, tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
     relabel(seg, ["0=b"], path)
     assert path.stat().st_mtime_ns != before
+
+
+def test_the_input_is_never_the_output(seg: Path) -> None:
+    before = seg.read_bytes()
+    with pytest.raises(ArtifactError, match="what this command reads"):
+        relabel(seg, ["0=a"], seg, force=True)
+    assert seg.read_bytes() == before

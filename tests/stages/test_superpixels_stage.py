@@ -244,3 +244,37 @@ def test_mean_size_is_that_of_the_valid_part(make_pictures: MakePictures, tmp_pa
         with store.open_artifact(path) as artifact:
             counts.append(int(artifact.table("windows/superpixels")[0]))
     assert counts[1] == pytest.approx(counts[0] / 4, rel=0.35)
+
+
+def test_noise_that_leaves_few_superpixels_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 140, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "data" / "noise.png")
+    superpixels([tmp_path / "data"], tmp_path / "a.h5", workers=1)
+    assert "1 of 1 pictures: far fewer superpixels" in caplog.text
+    caplog.clear()
+    path = superpixels([tmp_path / "data"], tmp_path / "b.h5", Superpixels(compactness=100), workers=1).path
+    assert not caplog.records
+    with store.open_artifact(path) as artifact:
+        assert artifact.table("windows/superpixels")[0] > 40
+
+
+def test_picture_without_a_valid_pixel_is_warned_about(
+    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, masks = make_pictures(count=2), tmp_path / "masks"
+    masks.mkdir()
+    for number, value in enumerate((0, 255)):
+        Image.fromarray(np.full((48, 64), value, np.uint8)).save(masks / f"p{number}.png")
+    superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1)
+    assert "1 of 2 pictures: no pixel is valid" in caplog.text
+
+
+def test_band_that_is_lost_in_a_mixed_folder_is_warned_about(
+    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_pictures(count=2)
+    infrared = np.random.default_rng(0).integers(1, 255, (48, 64, 4)).astype(np.uint8)
+    Image.fromarray(infrared).save(folder / "nir.png")
+    superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1)
+    assert "the last band of 1 of 3 pictures holds values" in caplog.text

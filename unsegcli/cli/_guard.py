@@ -50,7 +50,8 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             _allow_any_file_name()
             try:
                 command(*args, **kwargs)
-                sys.stdout.flush()
+                if sys.stdout is not None:  # it may be closed
+                    sys.stdout.flush()
             except UnsegError as error:
                 _fail(str(error), FAILED)
             except BrokenPipeError:
@@ -62,9 +63,9 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
             except KeyboardInterrupt:
-                _fail("interrupted; run the same command again to go on", INTERRUPTED)
+                _fail("interrupted; finished pictures are kept, run the same command again to go on", INTERRUPTED)
             except _Terminated:
-                _fail("terminated; run the same command again to go on", TERMINATED)
+                _fail("terminated; finished pictures are kept, run the same command again to go on", TERMINATED)
 
     return run
 

@@ -170,32 +170,38 @@ class ObjectTally:
 class SuperpixelTally:
     """Superpixels: the mean over annotators of each picture, then over pictures."""
 
-    def __init__(self) -> None:
-        self._rows: dict[str, list[float]] = {}
+    def __init__(self, replicates: int, seed: int) -> None:
+        """`replicates` of the bootstrap, 0 = no interval."""
+        self._replicates, self._seed = replicates, seed
+        # Of each score: sum and number over the pictures, in column 0 as they are and in the others drawn anew.
+        self._sums: dict[str, NDArray[np.float64]] = {}
         self.pixels = 0
 
-    def add(self, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
+    def add(self, index: int, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
         """Take in one picture."""
-        for name in asdict(borders[0]) if borders else {}:
-            values = [float(getattr(border, name)) for border in borders]
-            self._append(name, _mean(values))
-        for name, value in asdict(shape).items():
-            self._append(name, float(value))
+        drawn = np.random.default_rng([self._seed, index]).poisson(1, self._replicates)
+        weights = np.concatenate([[1], drawn])
+        found = {name: _mean(float(getattr(border, name)) for border in borders) for name in asdict(borders[0])}
+        found |= {name: float(value) for name, value in asdict(shape).items()}
+        for name, value in found.items():
+            total = self._sums.setdefault(name, np.zeros((2, len(weights))))
+            if not math.isnan(value):
+                total += weights * np.array([[value], [1.0]])
         self.pixels += max((border.pixels for border in borders), default=0)
-
-    def _append(self, name: str, value: float) -> None:
-        total = self._rows.setdefault(name, [0.0, 0.0])
-        if not math.isnan(value):
-            total[0] += value
-            total[1] += 1
 
     def result(self) -> dict[str, Any]:
         """Everything that goes into the output."""
-        means = {name: total / count if count else math.nan for name, (total, count) in self._rows.items()}
-        renamed = {SUPERPIXEL_NAMES[name]: means[name] for name in SUPERPIXEL_NAMES if name in means}
+        scores: dict[str, float] = {}
+        interval: dict[str, list[float]] = {}
+        for name, shown in SUPERPIXEL_NAMES.items():
+            sums, counts = self._sums.get(name, np.zeros((2, 1)))
+            scores[shown] = float(sums[0] / counts[0]) if counts[0] else math.nan
+            drawn = sums[1:][counts[1:] > 0] / counts[1:][counts[1:] > 0]
+            if len(drawn):
+                interval[shown] = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
         return {
-            "scores": renamed,
-            "interval": {},
+            "scores": scores,
+            "interval": interval,
             "chance": {},
             "pixels": {"scored": self.pixels, "ignored": 0, "unmatched": 0, "dropped": 0},
             "per_class": [],

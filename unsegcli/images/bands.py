@@ -58,6 +58,7 @@ class Decision:
 
     taking: Taking
     said: tuple[str, ...]
+    warned: tuple[str, ...] = ()  # what is lost by it
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], ki
     if bands:
         return _as_chosen(headers, alpha, bands)
     said: list[str] = []
+    warned: list[str] = []
     some = any(header.bands in WITH_ALPHA for header in headers.values())
     meaning = alpha if some else "none"
     if some and alpha == "auto":
@@ -127,13 +129,18 @@ def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], ki
         without = _colour_counts(headers, "drop")
         if set(without) <= {1, 3}:
             counts, meaning = without, "drop"
-            said[-1] = "a last band that not all pictures have is dropped (--bands chooses)"
+            said.pop()
+            having = sum(header.bands in WITH_ALPHA for header in headers.values())
+            warned.append(
+                f"the last band of {having} of {len(headers)} pictures holds values, but the others have no such band: "
+                "it is left out (choose with --bands, or put the pictures into folders of their own)"
+            )
     if set(counts) == {1, 3}:
         said.append(f"grey pictures repeated to three bands: {len(counts[1])} of {len(headers)}")
     elif len(counts) > 1:
         raise DataError(_mixed(headers))
     channels = max(counts)
-    return Decision(Taking((), meaning, channels), tuple(said))
+    return Decision(Taking((), meaning, channels), tuple(said), tuple(warned))
 
 
 def _as_chosen(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...]) -> Decision:

@@ -289,6 +289,8 @@ def _decided(
     decision = band_rules.decide(headers, params.alpha, params.bands, kinds)
     for line in decision.said:
         talk.note(line)
+    for line in decision.warned:
+        talk.warn(line)
     taking = decision.taking
     return Reading(
         axes=params.axes,

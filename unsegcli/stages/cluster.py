@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
 
 REVISION = 1
 BASELINES = {"regions": "k-means on region features", "rgb": "k-means on blurred pixels"}
+ONLY_RGB = ("blur", "samples")  # settings
 MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
 
@@ -80,8 +81,8 @@ def cluster(
         known_from=Path(output),
     )
     method = f"baseline: {BASELINES[params.features]}"
-    recipe = make_recipe("cluster", REVISION, [params, *reading], supply.inputs, method=method)
-    target = store.Target(output, "segmentation", recipe, force=force)
+    recipe = make_recipe("cluster", REVISION, [_settings(params), *reading], supply.inputs, method=method)
+    target = store.Target(output, "segmentation", recipe, force=force, reads=inputs)
     earlier = unchanged(target)
     if earlier:
         return earlier
@@ -208,7 +209,18 @@ def _untrained(supply: Supply, params: Cluster) -> Fit:
     return Fit(np.zeros((params.classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
 
 
+def _settings(params: Cluster) -> dict[str, Any]:
+    """What the result depends on: regions are not blurred, and all of them are taken."""
+    settings = asdict(params)
+    for name in ONLY_RGB if params.features != "rgb" else ():
+        del settings[name]
+    return settings
+
+
 def _check(params: Cluster) -> None:
+    for name in ONLY_RGB if params.features == "regions" else ():
+        if getattr(params, name) != getattr(Cluster, name):
+            raise ConfigError(f"--{name} is for --features rgb; regions have the size that superpixels gave them")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if not 1 <= params.classes <= MOST_CLASSES:

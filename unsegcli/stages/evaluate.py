@@ -26,16 +26,17 @@ from unsegcli.core.tally import ClusterTally, ObjectTally, SuperpixelTally, mean
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
-from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
+from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions, turned_like
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, check_same_classes, open_predictions, turned_like
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
 from unsegcli.supply import relative_hints, release_artifacts
 
 REVISION = 1
 VERSION = 1  # of the scores as JSON
 SHOWN = 5
+FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
 BATCH = 32
 PICTURES_WORTH_A_TASK = 50  # scoring a picture is so quick that few of them need no second process
 MIOU_OVER = {
@@ -98,11 +99,15 @@ def evaluate(
     legend_path = _legend_path(runs[0], legend, folder)
     matches = [match_labels([item.name for item in run.maps], folder) for run in runs]
     recipe = _recipe(params, runs, matches, legend_path, folder)
-    target = store.Target(output, "metrics", recipe, force=force)
+    target = store.Target(output, "metrics", recipe, force=force, reads=inputs)
     if target.finished() is not None:
+        for run, match in zip(runs, matches, strict=True):
+            _tell_unmatched(run, match)
         with store.open_artifact(target.path) as artifact:
             return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
     meaning = None if legend_path is None else read_legend(legend_path)
+    for run in runs:
+        check_same_classes(run, meaning)
     found = [_score_run(run, match, meaning, params, workers) for run, match in zip(runs, matches, strict=True)]
     result, matrix = _together(found)
     result = _plain({**result, "labels": str(folder), "legend": None if legend_path is None else str(legend_path)})
@@ -113,6 +118,11 @@ def evaluate(
 def _check(params: Evaluate) -> None:
     if params.protocol and params.protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {params.protocol}: is not one of {', '.join(PROTOCOLS)}")
+    own = Evaluate()
+    if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
+        raise ConfigError(
+            f"--protocol {params.protocol} fixes matching and polarity: leave out --many-to-one, --match-by, --polarity"
+        )
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
         raise ConfigError("--replicates and --tolerance must not be negative")
 
@@ -125,6 +135,8 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
     found = None if run.pictures is None else find_labels(run.pictures)
     if found is None:
         beside = f" beside {run.pictures}" if run.pictures is not None else ""
+        if run.pictures is not None and not run.pictures.exists():
+            beside = f": the pictures are no longer where {run.name} says ({run.pictures})"
         raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
     talk.note(f"labels are read from {found}, to score with them only")
     return found
@@ -132,11 +144,11 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
 
 def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
     if given is not None:
-        return Path(given)
+        return given_legend(given)
     found = None if run.pictures is None else find_legend(run.pictures)
     if found is None and (labels.parent / LEGEND_NAME).is_file():
         found = labels.parent / LEGEND_NAME
-    if found is None or run.role == "superpixels":
+    if found is None:
         return None
     talk.note(f"label values mean what {found} says")
     return found
@@ -166,9 +178,7 @@ def _recipe(
 def _score_run(
     run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    if match.missing:
-        shown = ", ".join(match.missing[:SHOWN])
-        talk.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
+    _tell_unmatched(run, match)
     protocol = _protocol(params, run)
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
@@ -178,7 +188,7 @@ def _score_run(
         if item.name in match.paths
     ]
     if run.role == "superpixels":
-        result, matrix = _score_superpixels(tasks, workers), None
+        result, matrix = _score_superpixels(tasks, params, workers), None
     elif run.role == "mask":
         result, matrix = _score_objects(tasks, params, protocol, workers), None
     else:
@@ -195,8 +205,18 @@ def _score_run(
     }, matrix
 
 
+def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
+    if match.missing:
+        shown = ", ".join(match.missing[:SHOWN])
+        talk.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
+    if match.extra:
+        talk.note(f"{len(match.extra)} label files fit no picture: {', '.join(match.extra[:SHOWN])}")
+
+
 def _protocol(params: Evaluate, run: Predictions) -> Protocol:
     """The published protocol that was asked for, or this project's with the user's choices."""
+    if params.polarity != "given" and run.role != "mask":
+        raise ConfigError(f"--polarity is for object masks, but {run.name} holds {run.role}")
     if params.protocol:
         protocol = PROTOCOLS[params.protocol]
         if (protocol.polarity == "best-of-two") is not (run.role == "mask"):
@@ -269,10 +289,10 @@ def _score_objects(tasks: Sequence[Task], params: Evaluate, protocol: Protocol, 
     return tally.result(protocol.polarity)
 
 
-def _score_superpixels(tasks: Sequence[Task], workers: int) -> dict[str, Any]:
-    tally = SuperpixelTally()
-    for borders, shape in _each(tasks, _superpixels_of, workers, "scoring"):
-        tally.add(borders, shape)
+def _score_superpixels(tasks: Sequence[Task], params: Evaluate, workers: int) -> dict[str, Any]:
+    tally = SuperpixelTally(params.replicates, params.seed)
+    for index, (borders, shape) in enumerate(_each(tasks, _superpixels_of, workers, "scoring")):
+        tally.add(index, borders, shape)
     return tally.result()
 
 

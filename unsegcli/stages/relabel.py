@@ -21,7 +21,7 @@ from unsegcli.core.matching import one_to_one
 from unsegcli.core.palette import palette
 from unsegcli.errors import ConfigError
 from unsegcli.images.find import file_digest
-from unsegcli.legend import Legend, read_legend
+from unsegcli.legend import Legend, given_legend, read_legend
 from unsegcli.predictions import Predictions, open_predictions
 from unsegcli.recipe import make_recipe
 from unsegcli.supply import held_open, relative_hints, release_artifacts, source_tables
@@ -67,7 +67,7 @@ def relabel(
         raise ConfigError(f"{given}: holds {run.role}; only clusters and classes can be named")
     if sum((bool(rules), metrics is not None, like is not None)) != 1:
         raise ConfigError("say how to name: by rules such as 3=water, by --metrics FILE, or by --like FILE")
-    meaning = None if legend is None else read_legend(Path(legend))
+    meaning = None if legend is None else read_legend(given_legend(legend))
     extra: dict[str, Any] = {}
     hints = dict(run.hints)
     inputs = dict(run.inputs)
@@ -86,7 +86,7 @@ def relabel(
     else:
         naming = _by_rules(run.clusters, rules, meaning)
     recipe = make_recipe("relabel", REVISION, [{"rules": list(rules)}], inputs, **extra)
-    target = store.Target(output, "segmentation", recipe, force=force)
+    target = store.Target(output, "segmentation", recipe, force=force, reads=[hint["path"] for hint in hints.values()])
     return unchanged(target) or _write(target, run, naming, hints)
 
 

@@ -18,6 +18,7 @@ from unsegcli.supply import Window, find_supply
 from unsegcli.sweep import Outcome, Result, estimate, sweep, unchanged
 
 REVISION = 1
+FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
 
 # (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
 # numbered from 0, with -1 where no pixel is valid.
@@ -75,7 +76,7 @@ def superpixels(
         inputs, pictures, kinds=("superpixels",), mask=mask, limit=limit, known_from=Path(output)
     )
     recipe = make_recipe("superpixels", REVISION, [params, *reading], supply.inputs)
-    target = store.Target(output, "superpixels", recipe, force=force)
+    target = store.Target(output, "superpixels", recipe, force=force, reads=inputs)
     earlier = unchanged(target)
     if earlier:
         return earlier
@@ -96,7 +97,15 @@ def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
     datasets = {"superpixels": store.encode(with_void(regions, count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
-    return Result(datasets, {"superpixels": count})
+    return Result(datasets, {"superpixels": count}, _warning(count, max(1, min(aim, area)), area))
+
+
+def _warning(count: int, aim: int, area: int) -> str:
+    if area == 0:
+        return "no pixel is valid; look at --nodata, --mask and --alpha"
+    if count < FEW * aim:
+        return "far fewer superpixels than aimed at; noisy pictures need more --compactness, such as 100"
+    return ""
 
 
 def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:

@@ -23,10 +23,10 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.folders import FolderWriter, OutputFolder, safe_names
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
-from unsegcli.legend import LEGEND_NAME, Legend, find_legend, read_legend
+from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Visualize
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, open_predictions, turned_like
+from unsegcli.predictions import PictureMap, Predictions, StoredMap, check_same_classes, open_predictions, turned_like
 from unsegcli.provenance import provenance
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
 from unsegcli.supply import is_artifact, release_artifacts
@@ -206,6 +206,8 @@ def _scene(
     label_folder = label_folder if match is not None else None
     legend_path = _legend_path(run, legend, matching, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
+    if label_folder is not None:
+        check_same_classes(run, meaning)
     regions = regions_behind(run) if panels else {}
     pictures = find_places(run, images, inputs, workers) if panels else {}
     if matching is not None:
@@ -249,7 +251,7 @@ def _legend_path(
     run: Predictions, given: str | Path | None, matching: Matching | None, beside: Path | None, labels: Path | None
 ) -> Path | None:
     if given is not None:
-        return Path(given)
+        return given_legend(given)
     if matching is not None and matching.scores.get("protocol"):
         scored = matching.scores.get("legend")
         if scored is None or Path(scored).is_file():

@@ -19,7 +19,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -63,7 +63,9 @@ class Finished(NamedTuple):
 class Target:
     """The file that a stage is about to make."""
 
-    def __init__(self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False, reads: Iterable[str | Path] = ()
+    ) -> None:
         """Decide on nothing yet.
 
         Args:
@@ -71,9 +73,13 @@ class Target:
             kind: its kind.
             recipe: what makes it; the same recipe means the same content.
             force: replace a model, or a file that unseg did not make.
+            reads: inputs, which are never replaced.
         """
         self.path = Path(path)
         _check_writable(self.path)
+        for given in map(Path, reads):
+            if given.exists() and self.path.exists() and given.samefile(self.path):
+                raise ArtifactError(f"{self.path}: is what this command reads; take another name with -o")
         self.kind = kind
         self.recipe = recipe
         self.force = force
@@ -420,7 +426,12 @@ def _lock(partial: Path, output: Path) -> Iterator[None]:
     """Hold `partial/lock`; the system lets go of it when this process ends, however it ends."""
     handle = None
     while handle is None:
-        partial.mkdir(exist_ok=True)
+        try:
+            partial.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"{output}: nothing can be written there ({error.strerror}); take another place with -o"
+            ) from error
         handle = _locked(partial / "lock", output)
     with handle:
         yield
