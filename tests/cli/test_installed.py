@@ -181,3 +181,13 @@ def test_second_run_on_the_same_output_waits_for_nobody(make_pictures: MakePictu
 def test_closed_standard_output_is_no_error(here: Path) -> None:
     shell(f"unseg superpixels data {SEGMENTS} >&-", here)
     assert (here / "superpixels.h5").exists()
+
+
+def test_file_that_may_not_grow_ends_in_one_line(make_pictures: MakePictures, tmp_path: Path) -> None:
+    """As on a full disk: the system refuses to write more. The limit is 8 kB, a shard is larger."""
+    make_pictures(count=8)
+    done = shell(f"ulimit -f 8; unseg superpixels data -o sp.h5 -q {SEGMENTS}", tmp_path, expect=1)
+    assert done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "sp.h5").exists()
+    shell(f"unseg superpixels data -o sp.h5 {SEGMENTS} && unseg inspect sp.h5 --verify", tmp_path)

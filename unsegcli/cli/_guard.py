@@ -28,6 +28,7 @@ FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 # What a full disk, a missing permission or a name that is too long raise: the user's to mend, not a bug.
 USER_ERRNOS = {
     errno.ENOSPC,
+    errno.EFBIG,
     errno.EDQUOT,
     errno.EACCES,
     errno.EPERM,
@@ -59,7 +60,10 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             except OSError as error:
                 if error.errno not in USER_ERRNOS:
                     raise
-                _fail(f"{error.filename or 'the output'}: {error.strerror}; mend that and run again", FAILED)
+                _fail(
+                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, nothing finished is lost",
+                    FAILED,
+                )
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
             except KeyboardInterrupt:

@@ -8,6 +8,7 @@ complete. Nothing is ever written into an existing artifact.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -195,7 +196,9 @@ class Writer:
         name = f"shard-{len(self.notes):09d}"
         temporary = self.target.partial / f"{name}.tmp"
         notes = [note for _, note in self._pending]
-        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as shard:
+        # In memory first: HDF5 cannot even close a file on a full disk, and a plain write fails cleanly.
+        memory = h5py.File(temporary, "w", libver=LIBRARY_VERSIONS, driver="core", backing_store=False)
+        with memory as shard:
             digests: dict[str, list[bytes]] = {}
             windows = [window for unit, _ in self._pending for window in unit]
             for index, window in enumerate(windows):
@@ -206,6 +209,8 @@ class Writer:
                 shard[f"digests/{field}"] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
             shard.attrs["windows"] = len(windows)
             shard["notes"] = np.frombuffer(canonical(notes).encode(), np.uint8)
+            shard.flush()
+            _write_bytes(temporary, shard.id.get_file_image())
         path = temporary.with_suffix(".h5")
         _rename_durably(temporary, path)
         self._shards.append(path)
@@ -219,7 +224,7 @@ class Writer:
 
     def keep_or_clear(self) -> None:
         """After a failure: keep what is done for the next run, or leave nothing behind if nothing is."""
-        with contextlib.suppress(OSError):  # the failure itself may be a full disk
+        with contextlib.suppress(OSError, RuntimeError):  # the failure itself may be a full disk
             self._flush()
         if not self._shards:
             _remove_partial(self.target.partial)
@@ -242,7 +247,8 @@ class Writer:
         self._flush()
         temporary = self.target.partial / "assembled.tmp"
         temporary.unlink(missing_ok=True)
-        with h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+        _check_room(temporary, sum(shard.stat().st_size for shard in self._shards))
+        with _plain_errors(temporary), h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
             lines = self._copy_shards(file)
             for name, values in tables.items():
                 lines |= _write_table(file, name, values)
@@ -467,6 +473,34 @@ def _rename_durably(temporary: Path, final: Path) -> None:
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     temporary.replace(final)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _check_room(path: Path, needed: int) -> None:
+    """Find out before assembling that the disk is too small."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free", str(path))
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Raise what the system said, where HDF5 wraps it into a text of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        code = re.search(r"errno = (\d+)", str(error))
+        if code is None:
+            raise
+        path.unlink(missing_ok=True)
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _write_text_atomically(path: Path, text: str) -> None:
