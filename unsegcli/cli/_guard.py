@@ -61,7 +61,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 if error.errno not in USER_ERRNOS:
                     raise
                 _fail(
-                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, nothing finished is lost",
+                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, what is done is kept",
                     FAILED,
                 )
             except MemoryError:
