@@ -61,7 +61,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 if error.errno not in USER_ERRNOS:
                     raise
                 _fail(
-                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, what is done is kept",
+                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, work done is kept",
                     FAILED,
                 )
             except MemoryError:
