@@ -50,6 +50,26 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Iem:
+    """Settings of `unseg iem`; the defaults are those of the published program. Lengths are in working pixels."""
+
+    size: tuple[int, ...] = (128,)  # (shorter side,) or (height, width) of the picture that is worked on; () = as it is
+    iterations: int = 150  # each moves the contour by a pixel at most
+    sigma: float = 5.0  # standard deviation of the Gaussian that fills in; search from 2 to 8
+    kernel: int = 11  # taps of that Gaussian along each axis, odd
+    repeats: int = 2  # times that it is applied
+    scale_factor: int = 1  # fill in on pixels so many times as large (means of squares); quicker elsewhere, not here
+    diversity: float = 1e-3  # lambda, for 128 x 128 pixels of 3 bands; 0 = errors alone, 1000 = colours alone
+    init: str = "square"  # the first mask: square, superpixels (those mostly in the square), or a file of masks
+    square: float = 78 / 128  # side of the centred square as a share of the picture's; about that of the object
+    crop: bool = False  # work on the centred square of the picture only, as the paper does
+    smooth: bool = True  # after each step, keep foreground only where 4 of the 9 pixels around are
+    update: str = "contour"  # which pixels may change in a step: contour all
+    parts: int = 2  # 2 = foreground and background; more = the least uniform part is parted again
+    confidence: bool = False  # also store how much each pixel looks like foreground
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Settings of `unseg evaluate`."""
 

@@ -37,6 +37,7 @@ class Window:
     pixels: NDArray[np.uint8]  # (height, width, bands); no bands where features take their place
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     key: str  # says which window of which picture this is, whatever else is in the run: seeds are drawn from it
+    name: str = ""  # of the source picture
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
 
@@ -67,6 +68,7 @@ class PictureUnit:
                 _cut(pixels, box),
                 None if valid is None else _cut(valid, box),
                 _key(self.source, box),
+                self.source.name,
             )
             for box in boxes(grid[0], grid[1], self.patch, self.stride)
         ]
@@ -111,6 +113,7 @@ class StoredUnit:
             pixels,
             None if bool(valid.all()) else valid,
             _key(self.source, box),
+            self.source.name,
             regions,
             artifact.read("features", row) if artifact.has("features") else None,
         )

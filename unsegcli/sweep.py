@@ -170,9 +170,9 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
     """All windows of one picture; a picture that cannot be read is noted instead of ending the run."""
     try:
         windows = unit.windows()
+        results = [work(window) for window in windows]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
-    results = [work(window) for window in windows]
     rows = [
         {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
         for window, result in zip(windows, results, strict=True)

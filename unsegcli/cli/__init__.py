@@ -14,6 +14,7 @@ from unsegcli.cli._help import WIDTH, GroupedCommand
 from unsegcli.cli.cluster import cluster
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
+from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
@@ -30,7 +31,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, cluster, evaluate, visualize, relabel, inspect, demo):
+for _command in (superpixels, cluster, iem, evaluate, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -122,6 +122,17 @@ Images = Annotated[
     ),
 ]
 
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        show_default=False,
+        help="Settings by name, such as those of a published result; other options win over them. A wrong name "
+        "lists the right ones.",
+    ),
+]
+
 Axes = Annotated[
     str,
     typer.Option(
@@ -198,7 +209,7 @@ Size = Annotated[
         metavar="N|HxW",
         show_default=False,
         help="Work on pictures whose shorter side is N pixels, or that are H x W. Results can still be painted "
-        "back on the original grid.",
+        "back on the original grid. Default: as they are; 128 for iem.",
     ),
 ]
 Scale = Annotated[

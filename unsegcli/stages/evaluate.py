@@ -324,6 +324,8 @@ def _largest_numbers(task: Task) -> tuple[int, int]:
 def _object_of(task: Task) -> tuple[ObjectScores, NDArray[np.int8], NDArray[Any] | None]:
     truth, predicted = _truth_and_map(task)
     binary = np.sign(truth).astype(np.int8)  # the first class is background, all others are objects
+    if task.params.protocol == "iem":
+        binary[predicted < 0] = -1  # the paper crops the labels like the picture
     score = best_of_two if task.params.polarity == "best-of-two" else object_scores
     return score(predicted > 0, binary), binary, task.map.confidence(truth.shape)
 

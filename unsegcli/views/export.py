@@ -61,7 +61,7 @@ def export_map(task: MapTask) -> Made:
 
 
 def encoded(values: NDArray[Any], format_: str) -> bytes:
-    """The bytes of a grey picture file that holds these numbers (height, width)."""
+    """The bytes of a picture file that holds these numbers (height, width), or this picture (height, width, 3)."""
     stream = io.BytesIO()
     if format_ == "png":
         Image.fromarray(values).save(stream, "PNG")
