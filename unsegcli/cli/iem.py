@@ -147,14 +147,7 @@ def iem(
             "for each picture by itself.",
         ),
     ] = None,
-    confidence: Annotated[
-        bool | None,
-        typer.Option(
-            "--confidence",
-            rich_help_panel=PANEL,
-            help="Also store for each pixel how much it looks like foreground, 0 to 1.",
-        ),
-    ] = None,
+    confidence: options.Confidence = None,
     trace: Annotated[
         str | None,
         typer.Option(

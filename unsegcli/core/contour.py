@@ -6,15 +6,12 @@ stack serves both sides, and it is kept up to date pixel by pixel as the mask ch
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.banded import compiled, filter_rows
 from unsegcli.core.inpainting import EPSILON, Inpainter, Problem, under
 
 CHUNK = 512  # pixels that are compared at once, so that what is between fits the fastest memory
@@ -46,7 +43,7 @@ def ascend(
         everywhere: move any pixel instead of those at the contour only.
     """
     inside = problem.valid & start
-    rows, columns = (_banded(problem.inpainter, length) for length in inside.shape)
+    rows, columns = (problem.inpainter.bands(length) for length in inside.shape)
     filtered = problem.inpainter.fill(under(problem.image, inside))
     mask, steps, emptied = _ascend(
         problem.image,
@@ -73,7 +70,7 @@ def prepare() -> None:
 def gradient(problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The objective's gradient for every pixel (height, width), as the ascent works it out; 0 where not valid."""
     inside = problem.valid & mask
-    rows, columns = (_banded(problem.inpainter, length) for length in inside.shape)
+    rows, columns = (problem.inpainter.bands(length) for length in inside.shape)
     filtered = problem.inpainter.fill(under(problem.image, inside))
     found: NDArray[np.float64] = _gradient(
         problem.image,
@@ -88,34 +85,11 @@ def gradient(problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def _banded(inpainter: Inpainter, length: int) -> NDArray[np.float64]:
-    """The filter by its diagonals: entry (i, k) is its matrix at (i, i + k - reach), for 2 reach + 1 of them."""
-    matrix = inpainter.matrix(length)
-    rows, columns = np.nonzero(matrix)
-    reach = int(np.abs(rows - columns).max())
-    bands = np.zeros((length, 2 * reach + 1))
-    for offset in range(-reach, reach + 1):
-        at = np.arange(max(0, -offset), min(length, length - offset))
-        bands[at, offset + reach] = matrix[at, at + offset]
-    return bands
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the code for later processes where there is a place for it."""
-    # Sums may be taken in any order; infinities and NaN do not occur.
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": True}
-    try:
-        return numba.njit(**settings, cache=True)(function)
-    except RuntimeError:  # neither beside this file nor in the user's cache folder can anything be written
-        return numba.njit(**settings)(function)
-
-
 # Below: `filtered` and `whole` are (bands + 1, height, width), filtered foreground and filtered valid pixels; their
 # difference is the filtered background. `areas`, `sums` and `lost` have the foreground first, then the background.
 
 
-@_compiled
+@compiled
 def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iterations, smooth, everywhere):
     bands, height, width = image.shape
     rows_single, columns_single = rows.astype(np.float32), columns.astype(np.float32)
@@ -138,7 +112,7 @@ def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iter
             filtered.reshape(bands + 1, -1), side.reshape(-1), areas, sums, scratch, lost,
             backward.reshape(bands + 1, -1), backward_sums,
         )  # fmt: skip
-        _filter_rows(backward, rows_single, half)
+        filter_rows(backward, rows_single, half)
         moved[:] = mask
         for row in range(height):
             if everywhere:
@@ -174,7 +148,7 @@ def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iter
     return mask[1:-1, 1:-1].copy(), steps, emptied
 
 
-@_compiled
+@compiled
 def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
     bands, height, width = image.shape
     backward = np.zeros((bands + 1, height, width), np.float32)
@@ -191,7 +165,7 @@ def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
             filtered.reshape(bands + 1, -1), side.reshape(-1), areas, sums, scratch, lost,
             backward.reshape(bands + 1, -1), backward_sums,
         )  # fmt: skip
-    _filter_rows(backward, rows.astype(np.float32), half)
+    filter_rows(backward, rows.astype(np.float32), half)
     slopes = np.zeros((height, width))
     columns_single = columns.astype(np.float32)
     for row in range(height):
@@ -204,7 +178,7 @@ def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
     return slopes
 
 
-@_compiled
+@compiled
 def _totals(image, valid, inside):
     """Area and sum of each band, of both sides."""
     bands, height, width = image.shape
@@ -219,7 +193,7 @@ def _totals(image, valid, inside):
     return areas, sums
 
 
-@_compiled
+@compiled
 def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, backward, backward_sums):
     """Compare each pixel with what the other side predicts for it: the errors, and what flows back to the filter.
 
@@ -279,33 +253,7 @@ def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, 
         lost[1] += outer / bands
 
 
-@_compiled
-def _filter_rows(stack, weights, out):
-    """Filter down the columns: row i of `out` is the sum of rows near i, by the weights of row i."""
-    planes, height, width = stack.shape
-    reach = weights.shape[1] // 2
-    for plane in range(planes):
-        for row in range(height):
-            target = out[plane, row]
-            target[:] = 0.0
-            shift = reach - row
-            other, end = max(0, row - reach), min(height, row + reach + 1)
-            while other + 4 <= end:  # four at a time, since reading and writing the target costs as much as adding
-                a, b = weights[row, other + shift], weights[row, other + 1 + shift]
-                c, d = weights[row, other + 2 + shift], weights[row, other + 3 + shift]
-                first, second = stack[plane, other], stack[plane, other + 1]
-                third, fourth = stack[plane, other + 2], stack[plane, other + 3]
-                for x in range(width):
-                    target[x] += a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
-                other += 4
-            while other < end:
-                a, first = weights[row, other + shift], stack[plane, other]
-                for x in range(width):
-                    target[x] += a * first[x]
-                other += 1
-
-
-@_compiled
+@compiled
 def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backward_sums, columns, diversity):
     """The gradient at a pixel: its own error, the areas, what it does to the predictions of others, its colour."""
     bands, _, width = image.shape
@@ -339,7 +287,7 @@ def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backwar
     return own - lost[0] / areas[0] ** 2 + lost[1] / areas[1] ** 2 + flowed - diversity * spread
 
 
-@_compiled
+@compiled
 def _contour(mask, valid, row, out):
     """Mark the valid pixels of a row that have a neighbour on the other side, or on none: void, or off the picture."""
     here, known = mask[row + 1], valid[row + 1]
@@ -351,7 +299,7 @@ def _contour(mask, valid, row, out):
         out[x] = (differs | (inner ^ 1)) & known[x + 1]
 
 
-@_compiled
+@compiled
 def _smooth(mask, valid, counts):
     """Keep foreground where enough of the pixels around are foreground; in place, but each row by the old ones."""
     height, width = valid.shape[0] - 2, valid.shape[1] - 2
@@ -367,7 +315,7 @@ def _smooth(mask, valid, counts):
             target[x + 1] = known[x + 1] if np.uint8(counts[x] + counts[x + 1] + counts[x + 2]) >= fewest else 0
 
 
-@_compiled
+@compiled
 def _count(mask):
     total = 0
     for row in range(mask.shape[0]):
@@ -376,7 +324,7 @@ def _count(mask):
     return total
 
 
-@_compiled
+@compiled
 def _same(one, other):
     for row in range(one.shape[0]):
         differs = np.uint8(0)
@@ -387,7 +335,7 @@ def _same(one, other):
     return True
 
 
-@_compiled
+@compiled
 def _move(image, moved, mask, side, filtered, areas, sums, rows, columns):
     """Make `mask` equal `moved`, and bring along what depends on it."""
     bands, height, width = image.shape

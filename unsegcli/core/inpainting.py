@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.banded import banded, filtered
+
 EPSILON = 1e-8  # weight of the mean of all visible pixels, which speaks where none is near
 REFERENCE_PIXELS, REFERENCE_BANDS = 128 * 128, 3  # of the pictures for which the paper's weights are meant
-
-BLOCK = 32  # rows that are filtered at once
 
 Stack = NDArray[np.float64]  # (bands + 1, height, width): the picture under a mask, and the mask itself
 
@@ -37,11 +37,13 @@ class Inpainter:
         """The filter along an axis, (length, length); symmetric."""
         return _axis_matrix(length, self.sigma, self.kernel, self.repeats, self.factor)
 
+    def bands(self, length: int) -> NDArray[np.float64]:
+        """The same matrix by its diagonals; see `banded`."""
+        return _axis_bands(self, length)
+
     def fill(self, stack: Stack) -> Stack:
         """Filter each plane along both axes."""
-        half = _along_rows(self.matrix(stack.shape[1]), stack)
-        turned = _along_rows(self.matrix(stack.shape[2]), half.transpose(0, 2, 1))
-        return np.ascontiguousarray(turned.transpose(0, 2, 1))
+        return filtered(stack, self.bands(stack.shape[1]), self.bands(stack.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Judgement:
     spread: float  # D: squared distance of all pixels to the mean colour of their side; lower is better
     objective: float  # E - weight x D
     objectness: NDArray[np.float64]  # (height, width), 0 to 1: above one half where a pixel fits the foreground better
-    confidence: float  # mean objectness of the foreground and of what is lacking in the background; one half = none
+    confidence: float  # share of the spread of all colours that goes away when each side has its own mean, 0 to 1
 
 
 def judge(problem: Problem, mask: NDArray[Any]) -> Judgement:
@@ -109,7 +111,8 @@ def judge(problem: Problem, mask: NDArray[Any]) -> Judgement:
     error = float(from_outside[inside].mean() + from_inside[outside].mean())
     total = from_inside + from_outside
     objectness = np.divide(from_outside, total, out=np.full(mask.shape, 0.5), where=total > 0)
-    confidence = float(objectness[inside].mean() + 1 - objectness[outside].mean()) / 2
+    undivided = _spread(problem.image, problem.valid)
+    confidence = min(1.0, max(0.0, 1 - spread / undivided)) if undivided else 0.0
     return Judgement(error, spread, error - problem.diversity * spread, objectness, confidence)
 
 
@@ -150,17 +153,6 @@ def _spread(image: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
     return float((seen**2).sum() - (seen.sum(axis=(1, 2)) ** 2).sum() / max(1, area))
 
 
-def _along_rows(matrix: NDArray[np.float64], stack: Stack) -> Stack:
-    """The matrix times each plane, leaving out the zeros far from its diagonal."""
-    result = np.empty(stack.shape)
-    for first in range(0, len(matrix), BLOCK):
-        rows = matrix[first : first + BLOCK]
-        used = np.flatnonzero(rows.any(axis=0))
-        span = slice(used[0], used[-1] + 1)
-        result[:, first : first + BLOCK] = rows[:, span] @ stack[:, span]
-    return result
-
-
 @functools.lru_cache(maxsize=64)
 def _axis_matrix(length: int, sigma: float, kernel: int, repeats: int, factor: int) -> NDArray[np.float64]:
     taps = np.exp(-0.5 * ((np.arange(kernel) - kernel // 2) / sigma) ** 2)
@@ -175,3 +167,8 @@ def _axis_matrix(length: int, sigma: float, kernel: int, repeats: int, factor: i
     matrix: NDArray[np.float64] = spread.T @ np.linalg.matrix_power(once, repeats) @ gathered
     matrix.flags.writeable = False
     return matrix
+
+
+@functools.lru_cache(maxsize=64)
+def _axis_bands(inpainter: Inpainter, length: int) -> NDArray[np.float64]:
+    return banded(inpainter.matrix(length))

@@ -36,7 +36,7 @@ class Parted:
     """The parts of a picture."""
 
     parts: NDArray[np.int32]  # (height, width); -1 where not valid
-    confidence: float  # 0 to 1, a mean over the splits; one half = a coin
+    confidence: float  # 0 to 1, a mean over the splits
     objectness: NDArray[np.float64]  # (height, width), of the first split
     warning: str = ""
 

@@ -196,7 +196,7 @@ def _scene(window: Window, params: Iem, starts: Starts | None) -> Scene:
     inner = Box((height - side) // 2, (width - side) // 2, side, side) if params.crop else Box(0, 0, height, width)
     grid = working_grid(inner.height, inner.width, params.size)
     if max(grid) > LONGEST:
-        raise DataError(f"{window.name}: {grid[0]} x {grid[1]} pixels are too long to be parted; cut it with --patch")
+        raise DataError(f"{grid[0]} x {grid[1]} pixels are too long to be parted; cut it with --patch")
     pixels, valid = window.pixels[inner.slices], None if window.valid is None else window.valid[inner.slices]
     pixels, valid = resized(pixels, valid, grid)
     start = centred_square(*grid, params.square)
@@ -262,6 +262,7 @@ def _settings(params: Iem) -> dict[str, Any]:
 def _check(params: Iem) -> None:
     if params.update not in UPDATES:
         raise ConfigError(f"--update {params.update}: is not one of {', '.join(UPDATES)}")
+    working_grid(1, 1, params.size)  # refuses what is no size
     if params.kernel < 1 or params.kernel % 2 == 0:
         raise ConfigError(f"--kernel {params.kernel}: must be an odd number, such as 11")
     if params.size and params.kernel > min(params.size):

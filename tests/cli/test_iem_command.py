@@ -1,0 +1,130 @@
+"""`unseg iem` as typed: presets, what wins over them, and mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakePictures
+from typer.testing import CliRunner, Result
+
+from unsegcli import store
+from unsegcli.cli import app
+from unsegcli.params import Iem
+
+QUICK = ["--iterations", "2", "--workers", "1"]
+
+
+def unseg(*arguments: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def one_line(result: Result) -> str:
+    """The error message, which must be one line."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_pictures(count=2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parameters(path: str = "segmentation.h5") -> dict[str, Any]:
+    with store.open_artifact(path) as artifact:
+        return dict(artifact.recipe["parameters"])
+
+
+def test_only_the_path_goes_to_standard_output(here: Path) -> None:
+    assert unseg("iem", *QUICK).stdout == "segmentation.h5\n"
+    again = unseg("iem", *QUICK)
+    assert again.stdout == "segmentation.h5\n"
+    assert "up to date" in again.stderr
+    assert parameters()["square"] == Iem.square
+    with store.open_artifact("segmentation.h5") as artifact:
+        assert artifact.attributes["role"] == "mask"
+
+
+def test_result_goes_on_to_evaluate_and_visualize(here: Path) -> None:
+    unseg("iem", "data", "-o", "masks.h5", *QUICK)
+    assert unseg("visualize", "masks.h5", "--export", "labels").stdout == "export-labels\n"
+    assert sorted(path.name for path in (here / "export-labels").glob("*.png")) == ["p0.png", "p1.png"]
+
+
+def test_preset_is_taken_and_an_option_wins_over_it(here: Path) -> None:
+    unseg("iem", "data", "--preset", "cub", *QUICK)
+    assert (parameters()["square"], parameters()["diversity"]) == (44 / 128, 2.5e-4)
+    unseg("iem", "data", "--preset", "iem-cub", "--square", "0.5", *QUICK)
+    assert (parameters()["square"], parameters()["diversity"]) == (0.5, 2.5e-4)
+    unseg("iem", "data", "--preset", "cub", "--square", str(Iem.square), *QUICK)
+    assert parameters()["square"] == Iem.square, "also where the option is what the default would be"
+
+
+def test_every_setting_can_be_given(here: Path) -> None:
+    given = "--size 40x50 --sigma 2 --kernel 5 --repeats 3 --scale-factor 2 --diversity 0.01 --init superpixels"
+    rest = "--square 0.4 --crop --no-smooth --update all --confidence"
+    unseg("iem", "data", *given.split(), *rest.split(), *QUICK)
+    found = parameters()
+    expected = {
+        **{"size": [40, 50], "sigma": 2.0, "kernel": 5, "repeats": 3, "scale_factor": 2, "diversity": 0.01},
+        **{"init": "superpixels", "square": 0.4, "crop": True, "smooth": False, "update": "all", "confidence": True},
+        "iterations": 2,
+    }
+    assert {name: found[name] for name in expected} == expected
+    unseg("iem", "data", "--parts", "4", *QUICK)
+    assert parameters()["parts"] == 4
+
+
+def test_scale_takes_the_place_of_the_default_size(here: Path) -> None:
+    unseg("iem", "data", "--scale", "0.5", *QUICK)
+    with store.open_artifact("segmentation.h5") as artifact:
+        assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
+    unseg("iem", "data", *QUICK)
+    with store.open_artifact("segmentation.h5") as artifact:
+        assert artifact.table("windows/grid").tolist() == [[128, 171]] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "nonsense"], "cars, cub, flowers"),
+        (["--size", "64", "--scale", "0.5"], "give one of them"),
+        (["--kernel", "4"], "odd"),
+        (["--init", "sqare"], "--init sqare"),
+        (["--parts", "3", "--confidence"], "--parts above 2"),
+        (["--square", "60"], "between 0 and 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line(arguments: list[str], message: str, here: Path) -> None:
+    assert message in one_line(unseg("iem", "data", *arguments, expect=1))
+    assert not list(here.glob("*.h5*"))
+
+
+@pytest.mark.parametrize("arguments", [["--sqare", "0.5"], ["--update", "some"], ["--sigma", "wide"]])
+def test_typing_errors_show_the_usage(arguments: list[str], here: Path) -> None:
+    assert arguments[0] in unseg("iem", "data", *arguments, expect=2).stderr
+
+
+def test_artifacts_have_their_pixels_already(here: Path) -> None:
+    unseg("superpixels", "data", "-o", "sp.h5", "--pixels-per-segment", "100", "--workers", "1")
+    assert "do not apply" in one_line(unseg("iem", "sp.h5", "--patch", "20", expect=1))
+    assert unseg("iem", "sp.h5", "--size", "32", *QUICK).stdout == "segmentation.h5\n"
+    with store.open_artifact("segmentation.h5") as artifact:
+        assert artifact.table("windows/grid").tolist() == [[48, 64]] * 2
+
+
+def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+    (here / "data" / "z.png").write_bytes(b"broken")
+    result = unseg("iem", "data", *QUICK, expect=1)
+    assert result.stdout == "segmentation.h5\n"
+    assert "z.png" in result.stderr
+    unseg("iem", "data", *QUICK, "--skip-bad")

@@ -1,0 +1,70 @@
+"""Symmetric filters along both axes of a picture, whose matrices are zero far from the diagonal; compiled by numba."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile at the first call, and keep the code for later processes where there is a place for it."""
+    # Sums may be taken in any order; infinities and NaN do not occur.
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": True}
+    try:
+        return numba.njit(**settings, cache=True)(function)
+    except RuntimeError:  # neither beside the function's file nor in the user's cache folder can anything be written
+        return numba.njit(**settings)(function)
+
+
+def banded(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A matrix by its diagonals: entry (i, k) is the matrix at (i, i + k - reach), for 2 reach + 1 of them."""
+    length = len(matrix)
+    rows, columns = np.nonzero(matrix)
+    reach = int(np.abs(rows - columns).max())
+    bands = np.zeros((length, 2 * reach + 1))
+    for offset in range(-reach, reach + 1):
+        at = np.arange(max(0, -offset), min(length, length - offset))
+        bands[at, offset + reach] = matrix[at, at + offset]
+    return bands
+
+
+def filtered(
+    stack: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Filter each plane of (planes, height, width) down its columns by `rows`, and along its rows by `columns`."""
+    half = np.empty_like(stack)
+    filter_rows(stack, rows, half)
+    turned = np.ascontiguousarray(half.transpose(0, 2, 1))
+    whole = np.empty_like(turned)
+    filter_rows(turned, columns, whole)
+    return np.ascontiguousarray(whole.transpose(0, 2, 1))
+
+
+@compiled
+def filter_rows(stack, weights, out):
+    """Filter down the columns: row i of `out` is the sum of rows near i, by the weights of row i."""
+    planes, height, width = stack.shape
+    reach = weights.shape[1] // 2
+    for plane in range(planes):
+        for row in range(height):
+            target = out[plane, row]
+            target[:] = 0.0
+            shift = reach - row
+            other, end = max(0, row - reach), min(height, row + reach + 1)
+            while other + 4 <= end:  # four at a time, since reading and writing the target costs as much as adding
+                a, b = weights[row, other + shift], weights[row, other + 1 + shift]
+                c, d = weights[row, other + 2 + shift], weights[row, other + 3 + shift]
+                first, second = stack[plane, other], stack[plane, other + 1]
+                third, fourth = stack[plane, other + 2], stack[plane, other + 3]
+                for x in range(width):
+                    target[x] += a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
+                other += 4
+            while other < end:
+                a, first = weights[row, other + shift], stack[plane, other]
+                for x in range(width):
+                    target[x] += a * first[x]
+                other += 1
