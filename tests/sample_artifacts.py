@@ -140,7 +140,12 @@ def state() -> dict[str, NDArray[Any]]:
 def model() -> Sample:
     history = {"loss": np.array([3.0, 2.5, 2.25]), "accuracy": np.array([0.5])}
     attributes = {"method": "iic", "config": '{"classes":4}', "reading": "{}", "bfloat16": '["half.raw"]'}
-    return Sample("model", {}, attributes, [], {"weights": state(), "history": history})
+    tables: dict[str, Any] = {
+        "scaling": np.array([(0.0, 255.0), (-1.5, 4000.25)]),
+        "skipped/name": ["broken.png"],
+        "skipped/reason": ["cannot be decoded"],
+    }
+    return Sample("model", tables, attributes, [], {"weights": state(), "history": history})
 
 
 def metrics() -> Sample:

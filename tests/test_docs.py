@@ -30,19 +30,25 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE, FORMAT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("guide", "format", "design"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
+BASELINES, ABLATIONS = ROOT / "examples" / "baselines.sh", ROOT / "examples" / "iem_ablations.sh"
+LEARNED = ROOT / "examples" / "learned.sh"
 
 # Every spelling of every option. A new one is added here on purpose, after a look at those that are there.
 OPTIONS = set(
     """
-    --algorithm --alpha --axes --bands --blur --classes --compactness --dry-run --export --features --force
-    --format --grid --help --hungarian --ignore --images --install-completion --json --labels --legend --like
-    --limit --many-to-one --mask --match-by --max-pixels --metrics --no-labels --no-pixels --nodata --output
-    --patch --per-image --percentiles --pictures --pixels --pixels-per-segment --polarity --protocol --quiet
-    --replicates --role --samples --scale --scaling --seed --segments --show-completion --size --skip-bad --starts
-    --stride --tolerance --verbose --verify --version --workers
+    --algorithm --alpha --axes --bands --blur --classes --compactness --confidence --crop --diversity --dry-run
+    --export --features --force --format --grid --help --hungarian --ignore --images --init --install-completion
+    --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
+    --metrics --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
+    --pictures --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
+    --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
+    --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
+    --per --flips --refine --tile --device --method
+    --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
 )
+OF_TORCHRUN = {"--nproc-per-node"}
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3
@@ -147,7 +153,7 @@ def test_one_spelling_has_one_meaning() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: page.name)
 def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text()))
-    assert named <= OPTIONS, f"{page.name} names {sorted(named - OPTIONS)}"
+    assert named <= OPTIONS | OF_TORCHRUN, f"{page.name} names {sorted(named - OPTIONS)}"
 
 
 def test_guide_has_the_defaults_of_the_settings() -> None:
@@ -163,6 +169,14 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
         "--seed": params.Cluster.seed,
         "--replicates": params.Evaluate.replicates,
         "--pictures": params.Demo.pictures,
+        "--square": f"{params.Iem.square:.3g}",
+        "--iterations": params.Iem.iterations,
+        "--diversity": f"{params.Iem.diversity:g}",
+        "--sigma": f"{params.Iem.sigma:g}",
+        "--kernel": params.Iem.kernel,
+        "--repeats": params.Iem.repeats,
+        "--scale-factor": params.Iem.scale_factor,
+        "--parts": params.Iem.parts,
         "--percentiles": "`" + ",".join(f"{value:g}" for value in params.Pictures.percentiles) + "`",
         "--scale": f"{params.Pictures.scale:g}",
         "--max-pixels": f"{params.Pictures.max_pixels // 1_000_000} million",
@@ -343,7 +357,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_shell(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", "-euo", "pipefail", "-c", code, "bash", *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
@@ -380,16 +394,49 @@ def test_format_page_reads_files_and_computes_the_fingerprint(place: Path, capsy
     exec(compile(first, "format.md", "exec"), {})
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)
-def test_examples_run(script: Path, place: Path) -> None:
+def run_example(script: Path, place: Path, *arguments: str) -> str:
+    """What an example prints, run from a folder with a space in its name."""
     assert os.access(script, os.X_OK)
     assert "\nset -euo pipefail\n" in script.read_text()
     elsewhere = place / "somewhere else"
     elsewhere.mkdir()
-    code = f"cd {shlex.quote(str(elsewhere))} && {shlex.quote(str(script))} ../data 3 'my results'"
-    done = run_shell(code)
-    assert "segmentation version 1" in done.stdout
-    assert {path.name for path in (elsewhere / "my results").iterdir()} == {"superpixels.h5", "regions.h5", "floor.h5"}
+    return run_shell(f"cd {shlex.quote(str(elsewhere))} && {shlex.join([str(script), *arguments])}").stdout
+
+
+def test_every_example_is_run_here() -> None:
+    assert set(EXAMPLES) == {BASELINES, ABLATIONS, LEARNED}
+
+
+def test_baselines_run(place: Path) -> None:
+    assert "segmentation version 1" in run_example(BASELINES, place, "../data", "3", "my results")
+    made = {path.name for path in (place / "somewhere else" / "my results").iterdir()}
+    assert made == {"superpixels.h5", "regions.h5", "floor.h5"}
+
+
+def with_labels(place: Path) -> None:
+    """Give two of the pictures labels."""
+    (place / "data" / "images").mkdir()
+    (place / "data" / "labels").mkdir()
+    for number in range(2):
+        (place / "data" / f"p{number}.png").rename(place / "data" / "images" / f"p{number}.png")
+        Image.fromarray(np.eye(64, dtype=np.uint8)).save(place / "data" / "labels" / f"p{number}.png")
+
+
+def test_learned_methods_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_labels(place)
+    monkeypatch.setenv("SEEDS", "0")
+    monkeypatch.setenv("STEPS", "2")
+    lines = run_example(LEARNED, place, "../data", "2", "", "my results").splitlines()
+    assert [line.split()[0] for line in lines] == ["method-seed", "iic-0", "inmars-0"]
+    assert all(0 <= float(score) <= 1 for line in lines[1:] for score in line.split()[1:])
+
+
+def test_ablations_run(place: Path) -> None:
+    with_labels(place)
+    lines = run_example(ABLATIONS, place, "../data", "my results").splitlines()
+    runs = re.findall(r"^run ([\w-]+)", ABLATIONS.read_text(), re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["run", *runs]
+    assert all(0 <= float(line.split()[1]) <= 1 for line in lines[1:])
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)

@@ -17,6 +17,7 @@ INTERFACE = {
     "iem": "unsegcli.stages.iem",
     "inspect": "unsegcli.stages.inspect",
     "relabel": "unsegcli.stages.relabel",
+    "train": "unsegcli.stages.train",
     "visualize": "unsegcli.stages.visualize",
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
@@ -32,6 +33,7 @@ __all__ = [
     "open_artifact",
     "relabel",
     "superpixels",
+    "train",
     "visualize",
 ]
 

@@ -37,6 +37,19 @@ class Superpixels:
 
 
 @dataclass(frozen=True)
+class Train:
+    """Settings of `unseg train` that are not the method's own; those are in its Config."""
+
+    classes: int | None = None  # number of clusters; None = as the method's settings say
+    steps: int | None = None  # length of the training; None = by epochs
+    epochs: float | None = None  # passes over all pictures; None = as the method's settings say
+    minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
+    seed: int = 0  # of the weights at the start, of order, crops and every other chance
+    precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
+    keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Settings of `unseg cluster` for the k-means baselines."""
 
@@ -47,6 +60,17 @@ class Cluster:
     starts: int = 3  # k-means runs; the one of the lowest inertia is kept
     iterations: int = 100  # at most, of Lloyd's algorithm in each run
     seed: int = 0  # of all random draws
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Settings of `unseg cluster` for a trained model: how its scores become a map."""
+
+    per: str = ""  # what has one cluster: pixel, superpixel; "" = superpixel where the input has them
+    flips: bool = False  # take the mean over the picture and its mirror image
+    refine: bool = False  # let the scores follow the edges of the picture
+    tile: int = 512  # larger pictures are taken in overlapping tiles of this side
+    confidence: bool = False  # also store the largest score of each pixel
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working, survey
+from unsegcli.images.scaling import Limits
 from unsegcli.params import Pictures
 from unsegcli.recipe import listing_digest
 
@@ -145,12 +146,14 @@ class Supply:
     pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # pictures not looked into yet
     pictures: Pictures | None = None
     mask: Path | None = None
+    known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
+    known_scaling: Limits | None = None  # of those earlier pictures
 
     def opened(self, workers: int) -> Supply:
         """Look into the picture files and decide how they are read; nothing to do for an artifact."""
         if self.pictures is None:
             return self
-        found = survey(list(self.pending), self.pictures, self.mask, workers)
+        found = survey(list(self.pending), self.pictures, self.mask, workers, self.known, self.known_scaling)
         units = tuple(
             PictureUnit(source, found.reading, self.pictures.patch, self.pictures.stride) for source in found.sources
         )

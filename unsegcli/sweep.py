@@ -199,19 +199,28 @@ def _peak_bytes(unit: Unit) -> int:
     return unit.source.height * unit.source.width * a_pixel
 
 
-def gather(supply: Supply, work: Callable[[Window], Any], what: str, workers: int) -> Iterator[Any]:
+def gather(
+    supply: Supply,
+    work: Callable[[Window], Any],
+    what: str,
+    workers: int,
+    bad: list[tuple[str, str]] | None = None,
+) -> Iterator[Any]:
     """Run `work` on every window of every readable picture, in order, and store nothing.
 
-    A picture that cannot be read is left to the sweep that follows, which lists it; only if none can be read is
-    that an error.
+    A picture that cannot be read is left to the sweep that follows, which lists it; where none follows, its name and
+    the reason are added to `bad`. Only if none can be read is that an error.
     """
     units = supply.units
     failures: list[str] = []
     with _releasing(), talk.progress(len(units), what) as bar:
-        for results in ordered_map(partial(_gather, work), units, _processes(units, workers)):
+        found = ordered_map(partial(_gather, work), units, _processes(units, workers))
+        for unit, results in zip(units, found, strict=True):
             bar.update()
             if isinstance(results, str):
                 failures.append(results)
+                if bad is not None:
+                    bad.append((unit.source.name, results.removeprefix(f"{unit.source.path}: ")))
             else:
                 yield from results
     if failures and len(failures) == len(units):

@@ -52,6 +52,11 @@ def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
+def errors_only() -> None:
+    """Say nothing from now on: for processes that do what another one already talks about."""
+    logger.setLevel(logging.ERROR)
+
+
 class _LogLines:
     """Standard error for a bar that is not on a terminal: each update on a line of its own."""
 

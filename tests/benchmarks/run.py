@@ -3,16 +3,19 @@
     python tests/benchmarks/run.py                     everything; about half an hour on two processors
     python tests/benchmarks/run.py --quick             the same with few pictures: whether it works, not how fast
     python tests/benchmarks/run.py superpixels store   some of it
+    UNSEG_PICTURES=a/images:b/images python tests/benchmarks/run.py iem   also on pictures of these folders
 
 It needs what the package needs, the package installed with its script `unseg` beside this Python, and Linux
 (/proc); no pytest, and no picture that is not in scikit-image. The benchmarks:
 
     help         wall time of `unseg --help`
+    iem          `unseg iem` beside autograd of the same objective in torch, and its memory
     superpixels  CPU seconds of `unseg superpixels` beside plain loops of slic over the same pictures
     memory       peak memory of workers and parent, and whether it grows with the number of pictures
     estimate     peak memory of a process by the size of its picture: what `--dry-run` should promise
     store        speed and size of label maps in an artifact, beside flat layouts
     evaluate     speed of scoring label maps, beside numpy.bincount
+    train        the training loop beside bare steps of the same network, and pictures a second of each method
     killed       runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -34,7 +37,7 @@ from pathlib import Path
 
 from bench_common import Line
 
-NAMES = ("help", "superpixels", "memory", "estimate", "store", "killed", "evaluate")
+NAMES = ("help", "iem", "superpixels", "memory", "estimate", "store", "train", "killed", "evaluate")
 
 
 def main() -> int:

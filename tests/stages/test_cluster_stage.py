@@ -80,7 +80,7 @@ def test_result_is_the_same_for_any_number_of_workers(
 
 def test_sample_of_a_picture_does_not_depend_on_the_others(make_pictures: MakePictures, tmp_path: Path) -> None:
     """Adding a picture must not change which pixels are drawn from the rest."""
-    from unsegcli.stages.cluster import _draw
+    from unsegcli.baselines import _draw
     from unsegcli.supply import supply_from_pictures
 
     folder = make_pictures(count=3)

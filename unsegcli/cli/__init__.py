@@ -18,6 +18,7 @@ from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
+from unsegcli.cli.train import train
 from unsegcli.cli.visualize import visualize
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, cluster, iem, evaluate, visualize, relabel, inspect, demo):
+for _command in (superpixels, train, cluster, iem, evaluate, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

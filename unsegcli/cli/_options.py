@@ -133,6 +133,43 @@ Preset = Annotated[
     ),
 ]
 
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        "--classes",
+        min=1,
+        metavar="N",
+        show_default="8",
+        help="Number of clusters. A few more than the classes you expect keeps them apart; clusters can be merged "
+        "later.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="The same seed gives the same result.")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME|FILE.py",
+        show_default=False,
+        help="train: how it learns, inmars (the default; needs superpixels) or iic; or a Python file of your own, see "
+        "docs/methods.md. cluster: that file again, for a model that it made.",
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option(
+        "--device", rich_help_panel=RUNNING, help="Where a network runs. auto = a graphics processor if there is one."
+    ),
+]
+Confidence = Annotated[
+    bool | None,
+    typer.Option(
+        "--confidence",
+        help="Also store for each pixel, 0 to 1, how much it looks like foreground (iem), or how sure the model is of "
+        "its cluster (cluster).",
+    ),
+]
+
 Axes = Annotated[
     str,
     typer.Option(

@@ -9,9 +9,9 @@ import typer
 from unsegcli.cli import _options as options
 from unsegcli.cli._guard import finish, guarded
 from unsegcli.cli._inputs import resolve_inputs
-from unsegcli.params import Cluster, Pictures
+from unsegcli.params import Cluster, Learned, Pictures
 
-PANEL = "Clusters"
+BY_MODEL, BY_K_MEANS = "With a model", "Without a model: k-means"
 
 
 @guarded
@@ -20,23 +20,12 @@ def cluster(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")
     ] = "segmentation.h5",
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            "--classes",
-            min=1,
-            rich_help_panel=PANEL,
-            metavar="N",
-            show_default=str(Cluster.classes),
-            help="Number of clusters. A few more than the classes you expect keeps them apart; clusters can be "
-            "merged later.",
-        ),
-    ] = None,
+    classes: options.Classes = None,
     features: Annotated[
         Literal["regions", "rgb"],
         typer.Option(
             "--features",
-            rich_help_panel=PANEL,
+            rich_help_panel=BY_K_MEANS,
             help="regions: colour, texture and position of superpixels. rgb: the bands of blurred pixels, the floor "
             "that a learned method must beat; works on pictures directly.",
         ),
@@ -46,7 +35,7 @@ def cluster(
         typer.Option(
             "--blur",
             min=0,
-            rich_help_panel=PANEL,
+            rich_help_panel=BY_K_MEANS,
             metavar="SIGMA",
             help="rgb: Gaussian blur in pixels. More gives smoother maps and loses small things.",
         ),
@@ -56,7 +45,7 @@ def cluster(
         typer.Option(
             "--samples",
             min=1,
-            rich_help_panel=PANEL,
+            rich_help_panel=BY_K_MEANS,
             metavar="N",
             help="rgb: pixels drawn from each picture to fit the centres. More than a few hundred change little.",
         ),
@@ -66,15 +55,51 @@ def cluster(
         typer.Option(
             "--starts",
             min=1,
-            rich_help_panel=PANEL,
+            rich_help_panel=BY_K_MEANS,
             metavar="N",
             help="Runs of k-means from different seeds; the one of the lowest inertia is kept.",
         ),
     ] = Cluster.starts,
-    seed: Annotated[
+    seed: options.Seed = Cluster.seed,
+    per: Annotated[
+        Literal["pixel", "superpixel"] | None,
+        typer.Option(
+            "--per",
+            rich_help_panel=BY_MODEL,
+            show_default=False,
+            help="What gets one cluster as a whole: each pixel, or each superpixel by its mean scores. Default: "
+            "superpixel if the input has superpixels, else pixel.",
+        ),
+    ] = None,
+    flips: Annotated[
+        bool,
+        typer.Option(
+            "--flips",
+            rich_help_panel=BY_MODEL,
+            help="Mean of the scores of the picture and of its mirror image: a little better, at twice the time.",
+        ),
+    ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            rich_help_panel=BY_MODEL,
+            help="Let the scores follow the edges of the picture (a guided filter, any number of bands).",
+        ),
+    ] = False,
+    tile: Annotated[
         int,
-        typer.Option("--seed", min=0, rich_help_panel=PANEL, metavar="N", help="The same seed gives the same result."),
-    ] = Cluster.seed,
+        typer.Option(
+            "--tile",
+            min=64,
+            rich_help_panel=BY_MODEL,
+            metavar="N",
+            help="Larger pictures go through the network in overlapping tiles of N x N pixels. Less needs less memory.",
+        ),
+    ] = Learned.tile,
+    confidence: options.Confidence = None,
+    method: options.Method = None,
+    device: options.Device = "auto",
     images: options.Images = None,
     axes: options.Axes = Pictures.axes,
     bands: options.Bands = None,
@@ -96,31 +121,41 @@ def cluster(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Give every pixel a cluster, by k-means.
+    """Give every pixel a cluster, by a trained model or by k-means.
 
-    It learns nothing: the baseline that every trained method must beat.
+    A model is used on the pictures or superpixels that it learned from, or on those named after it.
+    k-means learns nothing: it is the baseline that every trained method must beat.
 
-    Examples:  unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
+    Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
+    unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
     """
     from unsegcli import talk
     from unsegcli.stages.cluster import cluster as run
+    from unsegcli.training.model_inputs import is_model
 
     talk.to_stderr(quiet=quiet, verbose=verbose)
-    found = resolve_inputs(inputs, "unseg cluster", kinds=("features", "superpixels"))
-    if classes is None:
+    k_means = Cluster(
+        classes=Cluster.classes if classes is None else classes,
+        features=features,
+        blur=blur,
+        samples=samples,
+        starts=starts,
+        seed=seed,
+    )
+    only_k_means = k_means != Cluster(classes=k_means.classes)
+    kinds = ("features", "superpixels") if only_k_means else ("model", "features", "superpixels")
+    found = resolve_inputs(inputs, "unseg cluster", kinds=kinds)
+    by_model = is_model(found[0])
+    if classes is None and not by_model:
         talk.note(f"{Cluster.classes} clusters; say --classes N for another number")
     outcome = run(
         found,
         output,
-        Cluster(
-            classes=Cluster.classes if classes is None else classes,
-            features=features,
-            blur=blur,
-            samples=samples,
-            starts=starts,
-            seed=seed,
-        ),
+        k_means if classes is not None or only_k_means or not by_model else None,
         options.pictures_from(axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels),
+        learned=Learned(per=per or "", flips=flips, refine=refine, tile=tile, confidence=bool(confidence)),
+        method=method,
+        device=device,
         mask=mask,
         images=images,
         limit=limit,

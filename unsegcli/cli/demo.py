@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Try everything, no data needed.
 
-    It works on mosaics of real photographs whose classes are known, and takes about a minute.
+    It trains on mosaics of real photographs whose classes are known, and takes a few minutes.
     """
     import json
 

@@ -1,40 +1,24 @@
-"""`unseg cluster`: a category for every pixel. So far by the two k-means baselines, which learn nothing.
-
-`regions` clusters colour, texture and position of superpixels; `rgb` clusters blurred pixels and is the floor that
-every learned method must beat.
-"""
+"""`unseg cluster`: a cluster for every pixel, by a trained model or by one of the k-means baselines."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from unsegcli import store, talk
-from unsegcli.core.features import blurred_pixels, group_weights, region_features, standardise
-from unsegcli.core.kmeans import KMeans, assign, kmeans
-from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Cluster, Pictures
+from unsegcli import baselines, store, talk
+from unsegcli.errors import ConfigError
+from unsegcli.params import Cluster, Learned, Pictures
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import (
-    Supply,
-    Window,
-    find_supply,
-    is_artifact,
-)
-from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
+from unsegcli.supply import Supply, find_supply, is_artifact
+from unsegcli.sweep import Outcome, Work, estimate, sweep, unchanged
+from unsegcli.training.model_inputs import Given, ModelFile, is_model, read_model_file, supply_for
 
 REVISION = 1
-BASELINES = {"regions": "k-means on region features", "rgb": "k-means on blurred pixels"}
-ONLY_RGB = ("blur", "samples")  # settings
-MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
-LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
+LEVELS = ("", "pixel", "superpixel")
+SMALLEST_TILE = 64
 
 
 def cluster(
@@ -43,6 +27,9 @@ def cluster(
     params: Cluster | None = None,
     pictures: Pictures | None = None,
     *,
+    learned: Learned | None = None,
+    method: str | Path | None = None,
+    device: str = "auto",
     mask: str | Path | None = None,
     images: str | Path | None = None,
     limit: int | None = None,
@@ -50,13 +37,17 @@ def cluster(
     force: bool = False,
     dry_run: bool = False,
 ) -> Outcome:
-    """Give every pixel one of `params.classes` clusters by k-means, without learning anything.
+    """Give every pixel a cluster: by a model if the first input is one, else by k-means, which learns nothing.
 
     Args:
-        inputs: one artifact of kind superpixels or features; for `rgb` also pictures.
+        inputs: a model, then pictures or superpixels if not those that it learned from; or, for k-means, one
+            artifact of kind superpixels or features; for `rgb` also pictures.
         output: the segmentation to write.
-        params: features, number of clusters, starts and seed.
+        params: k-means: features, number of clusters, starts and seed. With a model only the number may be said.
         pictures: how pictures are read, where they are not in an artifact already.
+        learned: model: how its scores become a map.
+        method: model: the file of the method, if it is a user's own.
+        device: model: where it runs: auto cpu cuda mps.
         mask: folder of masks of valid pixels; for pictures only.
         images: folder where the pictures of an artifact without pixels lie now.
         limit: the first so many pictures only.
@@ -64,166 +55,122 @@ def cluster(
         force: replace a model, or a file that is not an artifact.
         dry_run: only say what would be done.
     """
-    params = params or Cluster()
-    _check(params)
-    if params.features != "rgb" and not is_artifact(inputs[0]):
+    given = Given(list(inputs), pictures or Pictures(), mask, images, limit, Path(output))
+    run = _Run(output, workers, force, dry_run)
+    if is_model(inputs[0]):
+        _refuse_k_means(params)
+        return _by_model(given, params, learned or Learned(), method, device, run)
+    if method is not None or device != "auto" or learned not in (None, Learned()):
         raise ConfigError(
-            f"{inputs[0]}: --features {params.features} needs superpixels; make them first with "
-            "`unseg superpixels`, or take --features rgb"
+            f"{inputs[0]}: is no model, and {', '.join(_options(learned, Learned(), method, device))} goes with one: "
+            "name a model first, or leave it out"
         )
-    supply, reading = find_supply(
-        inputs,
-        pictures or Pictures(),
-        kinds=("superpixels", "features"),
-        mask=mask,
-        images=images,
-        limit=limit,
-        known_from=Path(output),
-    )
-    method = f"baseline: {BASELINES[params.features]}"
-    recipe = make_recipe("cluster", REVISION, [_settings(params), *reading], supply.inputs, method=method)
-    target = store.Target(output, "segmentation", recipe, force=force, reads=inputs)
-    earlier = unchanged(target)
-    if earlier:
-        return earlier
-    supply = supply.opened(workers)
-    if dry_run:
-        trial = partial(_assign_window, params=params, fit=_untrained(supply, params))
-        talk.note(f"would write {target.path}: {estimate(supply, trial, workers)}")
-        return Outcome(target.path, len(supply.bad))
-    fit = _fit(supply, params, workers)
-    work = partial(_assign_window, params=params, fit=fit)
-    attributes = {"role": "clusters", "clusters": params.classes}
-    return sweep(target, supply, work, "clusters", attributes, workers, {"centres": fit.in_feature_units()})
+    return _by_k_means(given, params or Cluster(), run)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Centres of k-means, and how features are brought to the scale in which distances are taken."""
+class _Run:
+    """How a run is to be done; the result does not depend on it."""
 
-    centres: NDArray[np.float64]  # (cluster, dimension), as scaled
-    mean: NDArray[np.float64]  # (dimension,)
-    deviation: NDArray[np.float64]  # (dimension,)
-    weights: NDArray[np.float32]  # (dimension,) how much each counts
-
-    def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The cluster of each row."""
-        return assign(standardise(features, self.mean, self.deviation, self.weights), self.centres)
-
-    def in_feature_units(self) -> NDArray[np.float64]:
-        """The centres as features, for people and for later use."""
-        return self.centres * self.deviation / self.weights + self.mean
+    output: str | Path
+    workers: int
+    force: bool
+    dry_run: bool
 
 
-def _fit(supply: Supply, params: Cluster, workers: int) -> Fit:
-    """K-means on a sample of all windows."""
-    share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in supply.units)))
-    draw = partial(_draw, params=params, share=share)
-    drawn = list(gather(supply, draw, "sampling", workers))
-    points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))
-    weights = np.concatenate([areas for _, areas in drawn]) if drawn else np.zeros(0)
-    if not len(points):
-        raise DataError("no valid pixel was found in any picture: look at --nodata, --mask and --alpha")
-    scaling = _scaling(supply, params, points, weights)
-    fitted = kmeans(
-        standardise(points, *scaling),
-        params.classes,
-        seed=params.seed,
-        starts=params.starts,
-        iterations=params.iterations,
-        weights=weights,
+def _by_k_means(given: Given, params: Cluster, run: _Run) -> Outcome:
+    baselines.check_settings(params)
+    first = given.inputs[0]
+    if params.features != "rgb" and not is_artifact(first):
+        raise ConfigError(
+            f"{first}: --features {params.features} needs superpixels; make them first with "
+            "`unseg superpixels`, or take --features rgb"
+        )
+    supply, reading = find_supply(
+        given.inputs,
+        given.pictures,
+        kinds=("superpixels", "features"),
+        mask=given.mask,
+        images=given.images,
+        limit=given.limit,
+        known_from=given.known_from,
     )
-    live = int(np.count_nonzero(fitted.weights))
-    if live < params.classes:
-        talk.warn(f"the pictures have only {live} distinct features: the other clusters stay empty")
-    talk.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
-    return Fit(fitted.centres, *scaling)
+    method = f"baseline: {baselines.BASELINES[params.features]}"
+    recipe = make_recipe("cluster", REVISION, [baselines.settings_of(params), *reading], supply.inputs, method=method)
+    target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=given.inputs)
+    earlier = unchanged(target)
+    if earlier:
+        return earlier
+    supply = supply.opened(run.workers)
+    work = partial(baselines.assign_window, params=params)
+    if run.dry_run:
+        return _tried(target, supply, partial(work, fit=baselines.untrained(supply, params)), run.workers)
+    fit = baselines.fit_centres(supply, params, run.workers)
+    attributes = {"role": "clusters", "clusters": params.classes}
+    tables = {"centres": fit.in_feature_units()}
+    return sweep(target, supply, partial(work, fit=fit), "clusters", attributes, run.workers, tables)
 
 
-def _listed(fitted: KMeans) -> str:
-    return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
+def _by_model(
+    given: Given, params: Cluster | None, learned: Learned, method: str | Path | None, device: str, run: _Run
+) -> Outcome:
+    _check(learned)
+    model = read_model_file(given.inputs[0])
+    if params is not None and params.classes != model.classes:
+        raise ConfigError(f"--classes {params.classes}: {model.path} was trained for {model.classes}; leave it out")
+    supply, reading = supply_for(model, replace(given, inputs=given.inputs[1:]))
+    learned = replace(learned, per=_level(learned, supply, model))
+    recipe = make_recipe("cluster", REVISION, [learned, *reading], supply.inputs, method=model.method)
+    reads = [given.inputs[0], *(hint["path"] for hint in supply.hints.values())]
+    target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
+    earlier = unchanged(target)
+    if earlier:
+        return earlier
+    # torch is loaded here, and not for k-means nor where nothing is to be done.
+    from unsegcli.training.applying import apply_window
+    from unsegcli.training.trained import open_trained
+
+    trained = open_trained(model.path, method, device)
+    talk.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
+    supply = supply.opened(run.workers)
+    work = partial(apply_window, trained=trained, params=learned)
+    in_this_process = 1  # torch has its own threads
+    if run.dry_run:
+        return _tried(target, supply, work, in_this_process)
+    attributes = {"role": "clusters", "clusters": trained.classes}
+    return sweep(target, supply, work, "clusters", attributes, in_this_process)
 
 
-def _scaling(
-    supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-    """Mean, deviation and weight of each dimension.
-
-    Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
-    """
-    dimensions = points.shape[1]
-    if params.features == "rgb" or supply.kind == "features":
-        return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
-    mean = np.average(points, axis=0, weights=areas)
-    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
-    return mean, deviation, group_weights(supply.reading.channels if supply.reading else 0)
+def _tried(target: store.Target, supply: Supply, work: Work, workers: int) -> Outcome:
+    talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+    return Outcome(target.path, len(supply.bad))
 
 
-def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A sample of the window's features, and the weight of each: pixels count alike, regions by their area."""
-    if params.features == "rgb":
-        features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
-        inside = np.arange(len(features)) if window.valid is None else np.flatnonzero(window.valid)
-        seed = int.from_bytes(hashlib.sha256(window.key.encode()).digest()[:8], "little")
-        random = np.random.default_rng([params.seed, seed])
-        taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
-        return features[taken], np.ones(len(taken))
-    regions, features = _regions_and_features(window)
-    areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
-    step = -(-len(features) // share) or 1
-    return features[::step], areas[::step]
+def _level(learned: Learned, supply: Supply, model: ModelFile) -> str:
+    if learned.per == "superpixel" and supply.kind == "pictures":
+        raise ConfigError(
+            f"--per superpixel: these are pictures; make superpixels of them with `unseg superpixels -o sp.h5`, then "
+            f"`unseg cluster {model.path} sp.h5`"
+        )
+    return learned.per or ("pixel" if supply.kind == "pictures" else "superpixel")
 
 
-def _assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
-    """The label map of one window, encoded."""
-    dtype = np.uint8 if params.classes <= np.iinfo(np.uint8).max else np.uint16
-    void = np.iinfo(dtype).max
-    if params.features == "rgb":
-        pixels = blurred_pixels(window.pixels, params.blur, window.valid)
-        labels = fit.nearest(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape[:2]).astype(dtype)
-        if window.valid is not None:
-            labels[~window.valid] = void
-    else:
-        regions, features = _regions_and_features(window)
-        # Regions that are -1 take the last entry.
-        labels = np.append(fit.nearest(features), void).astype(dtype)[regions]
-    return Result({"segmentation": store.encode(labels)}, {})
+def _refuse_k_means(params: Cluster | None) -> None:
+    if params is not None and params != Cluster(classes=params.classes):
+        named = ", ".join(_options(replace(params, classes=Cluster.classes), Cluster()))
+        raise ConfigError(f"{named} is for k-means; with a model, leave it out")
 
 
-def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    if window.regions is None:
-        raise ValueError("the window has no superpixels")
-    void = np.iinfo(window.regions.dtype).max
-    regions = np.where(window.regions == void, -1, window.regions.astype(np.int32))
-    if window.features is not None:
-        return regions, window.features
-    return regions, region_features(window.pixels, regions)
+def _options(given: Any, default: Any, method: object = None, device: str = "auto") -> list[str]:
+    """The options that differ from their defaults, as typed."""
+    every = () if given is None else fields(given)
+    names = [field.name for field in every if getattr(given, field.name) != getattr(default, field.name)]
+    names += ["method"] * (method is not None) + ["device"] * (device != "auto")
+    return [f"--{name}" for name in names]
 
 
-def _untrained(supply: Supply, params: Cluster) -> Fit:
-    """Centres of the right shape, to measure how long assigning takes."""
-    windows = supply.units[0].windows()
-    drawn, _ = _draw(windows[0], params, share=params.classes)
-    dimensions = drawn.shape[1]
-    ones = np.ones(dimensions, np.float32)
-    return Fit(np.zeros((params.classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
-
-
-def _settings(params: Cluster) -> dict[str, Any]:
-    """What the result depends on: regions are not blurred, and all of them are taken."""
-    settings = asdict(params)
-    for name in ONLY_RGB if params.features != "rgb" else ():
-        del settings[name]
-    return settings
-
-
-def _check(params: Cluster) -> None:
-    for name in ONLY_RGB if params.features == "regions" else ():
-        if getattr(params, name) != getattr(Cluster, name):
-            raise ConfigError(f"--{name} is for --features rgb; regions have the size that superpixels gave them")
-    if params.features not in BASELINES:
-        raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
-    if not 1 <= params.classes <= MOST_CLASSES:
-        raise ConfigError(f"--classes {params.classes}: must be from 1 to {MOST_CLASSES}")
-    if params.samples < 1 or params.starts < 1 or params.iterations < 1 or params.blur < 0:
-        raise ConfigError("--samples and --starts must be at least 1, and --blur not below 0")
+def _check(learned: Learned) -> None:
+    if learned.per not in LEVELS:
+        raise ConfigError(f"--per {learned.per}: is not one of {', '.join(LEVELS[1:])}")
+    if learned.tile < SMALLEST_TILE:
+        raise ConfigError(f"--tile {learned.tile}: must be at least {SMALLEST_TILE}")

@@ -1,4 +1,4 @@
-"""`unseg demo`: the whole way from pictures to scores on mosaics whose classes are known, in about a minute.
+"""`unseg demo`: the whole way from pictures to scores on mosaics whose classes are known, in a few minutes.
 
 The textures are photographs that come with scikit-image; every step is run as a command that a user could type.
 """
@@ -33,7 +33,8 @@ TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
 }
 COMMANDS = (
     "superpixels data -o superpixels.h5",
-    "cluster superpixels.h5 --classes {classes} -o segmentation.h5",
+    "train superpixels.h5 --classes {classes} --steps 150 -o model.h5",
+    "cluster model.h5 -o segmentation.h5",
     "cluster data --features rgb --classes {classes} -o floor.h5",
     "evaluate segmentation.h5 -o metrics.h5",
     "evaluate floor.h5 -o floor-metrics.h5",

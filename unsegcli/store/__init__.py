@@ -5,6 +5,7 @@ The only importer of h5py. It knows nothing of pictures, labels or methods.
 
 from __future__ import annotations
 
+from unsegcli.store.checkpoints import load_checkpoint, save_checkpoint
 from unsegcli.store.chunks import Encoded, encode
 from unsegcli.store.kinds import KINDS, ROLES, Field, Kind
 from unsegcli.store.reading import Artifact, kind_of, open_artifact
@@ -22,7 +23,9 @@ __all__ = [
     "Writer",
     "encode",
     "kind_of",
+    "load_checkpoint",
     "open_artifact",
     "problems_of",
+    "save_checkpoint",
     "write_whole",
 ]

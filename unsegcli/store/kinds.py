@@ -5,7 +5,7 @@ Nothing here reads or writes a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 FORMAT = "unseg"
@@ -91,6 +91,8 @@ KINDS: dict[str, Kind] = {
         {
             "weights": Field(ANY_NUMBER, ("...",), "one for each entry of the state dictionary", "entry"),
             "history": Field("float64", ("step",), "one for each recorded quantity", "entry", required=False),
+            "scaling": Field("float64", ("band", "2"), "values of each band mapped to 0 and 255", required=False),
+            **{name: replace(spec, required=False) for name, spec in SKIPPED.items()},
         },
         {"method": str, "config": str, "reading": str, "bfloat16": str},
     ),

@@ -50,7 +50,10 @@ from unsegcli.store.reading import open_artifact
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
 SHARD_SECONDS = 10.0
-OURS = re.compile(r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp")  # beside the lock
+CHECKPOINT = "checkpoint.h5"  # of a training, beside the shards of other stages
+OURS = re.compile(  # beside the lock
+    r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp|checkpoint\.h5(\.partial)?|pictures-\d+\.bin"
+)
 COMMAND_LENGTH = 4000  # a shell may expand a glob to more than an attribute holds
 LIBRARIES = ("numpy", "scipy", "scikit-image", "h5py", "imagecodecs", "torch", "torchvision")
 
@@ -138,13 +141,18 @@ class Target:
                 return
             old = json.loads(found).get("recipe", {})
             keys = ", ".join(differing_keys(old, self.recipe)) or "the format's version"
+            if (self.partial / CHECKPOINT).exists() and not self.force:
+                raise ArtifactError(
+                    f"{self.partial}: holds an unfinished training of another recipe ({keys}); go on with that one, "
+                    "take another name with -o, or throw its work away with --force"
+                )
             talk.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
         old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
         for old_file in old_files:
             if not OURS.fullmatch(old_file.name):
                 raise ArtifactError(f"{self.partial}: holds {old_file.name}, which is not ours; move it away")
         for old_file in old_files:
-            old_file.unlink()
+            shutil.rmtree(old_file) if old_file.is_dir() else old_file.unlink()
         _write_text_atomically(marker, wanted)
 
 
@@ -226,7 +234,7 @@ class Writer:
         """After a failure: keep what is done for the next run, or leave nothing behind if nothing is."""
         with contextlib.suppress(OSError, RuntimeError):  # the failure itself may be a full disk
             self._flush()
-        if not self._shards:
+        if not self._shards and not (self.target.partial / CHECKPOINT).exists():
             _remove_partial(self.target.partial)
 
     def finish(

@@ -1,0 +1,124 @@
+"""The training loop: what it costs beside the network's own work, what it waits for, and pictures a second.
+
+Both sides train the same network from the same start; the bare one has its batches ready-made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench_common import Line, listed, median, photographs
+
+from unsegcli import store
+from unsegcli.core.slic import slic
+from unsegcli.methods._contract import Batch
+from unsegcli.params import Train
+from unsegcli.stages import train as stage
+from unsegcli.training.batches import Batches, on_device
+from unsegcli.training.loading import find_method, method_names
+from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.trained import device_of
+
+PICTURES, SIDE, SEGMENTS = 64, 160, 128
+OVERHEAD, WAITING = 1.05, 0.03  # targets
+
+
+def measure(folder: Path, quick: bool) -> list[Line]:
+    """Loop and bare steps in turns, for each method with its own defaults."""
+    count, steps, turns = (8, 3, 1) if quick else (PICTURES, 30, 5)
+    pool = fill(
+        Picture(pixels, None, slic(pixels, None, SEGMENTS, 10.0))
+        for pixels in photographs(count, 64 if quick else SIDE)
+    )
+    return [line for name in method_names() for line in _method(name, pool, steps, turns, folder, quick)]
+
+
+def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: bool) -> Iterator[Line]:
+    loaded = find_method(name)
+    config = loaded.module.Config()
+    if quick:
+        config = dataclasses.replace(config, batch=4, crop=48, width=8)
+    params = Train(classes=config.classes, steps=steps, precision="float32")
+    order = stage.Order(loaded, config, params, device_of(), "float32", False, 60.0)
+    target = store.Target(folder / f"{name}.h5", "model", {"benchmark": name})
+    batches = Batches(pool, config.batch, config.crop, 0, steps, loaded.needs)
+    ready = [on_device(batches.at(step), order.device) for step in range(steps)]
+    _bare(order, pool, ready)  # the first steps also prepare
+    ratios, waits, seconds = [], [], []
+    for turn in range(turns):
+        sides = {"bare": lambda: _bare(order, pool, ready), "loop": lambda: _loop(order, pool, target)}
+        took: dict[str, float] = {}
+        for side in sorted(sides, reverse=bool(turn % 2)):
+            started = time.perf_counter()
+            found = sides[side]()
+            took[side] = time.perf_counter() - started
+            if side == "loop":
+                waits.append(found / took[side])
+        ratios.append(took["loop"] / took["bare"])
+        seconds.append(took["loop"] / steps)
+    where = f"{name} on {order.device}, {config.batch} crops of {batches.shape[0]} x {batches.shape[1]}"
+    yield Line(
+        f"{where}: {steps} steps of the loop over as many bare ones, median of {listed(ratios)}",
+        f"{median(ratios):.3f}",
+        f"<= {OVERHEAD}",
+        median(ratios) <= OVERHEAD,
+    )
+    yield Line(
+        f"{where}: share of the loop that waits for data",
+        f"{median(waits):.1%}",
+        f"< {WAITING:.0%}",
+        median(waits) < WAITING,
+    )
+    yield Line(f"{where}: pictures a second", f"{config.batch / median(seconds):.1f}")
+
+
+def _bare(order: stage.Order, pool: Pool, ready: list[Batch]) -> float:
+    """Forward, backward and optimiser, and nothing else."""
+    config, method = order.config, order.method.module
+    training = stage._fresh(order, pool, len(ready))
+    for batch in ready:
+        training.optimizer.zero_grad(set_to_none=True)
+        method.loss(training.network, batch, config)["loss"].backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(training.network.parameters(), config.clip)
+        training.optimizer.step()
+    _finish(order.device)
+    return 0.0
+
+
+def _loop(order: stage.Order, pool: Pool, target: store.Target) -> float:
+    """The loop of `unseg train`; gives the seconds that it waited for batches."""
+    waited = 0.0
+    original = Batches.ahead
+
+    def timed(self: Batches, *given: Any) -> Iterator[Batch]:
+        nonlocal waited
+        batches = original(self, *given)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    looks = stage.LOOKS
+    Batches.ahead = timed  # type: ignore[method-assign]
+    stage.LOOKS = 1  # as often a step as in a training of some hundred steps
+    try:
+        stage._learn(order, pool, target, lambda training: None)
+    finally:
+        Batches.ahead = original  # type: ignore[method-assign]
+        stage.LOOKS = looks
+    _finish(order.device)
+    return waited
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,104 @@
+"""`unseg train` as typed: settings, what goes where, and mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import users_method, write_pictures
+from typer.testing import CliRunner, Result
+
+from unsegcli import store
+from unsegcli.cli import app
+
+QUICK = ["--steps", "2", "--workers", "1"]
+
+
+def unseg(*arguments: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def one_line(*arguments: str) -> str:
+    """The error message, which must be one line."""
+    lines = unseg(*arguments, expect=1).stderr.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    return lines[-1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_pictures(tmp_path / "data", 3)
+    users_method(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config(path: str = "model.h5") -> dict[str, Any]:
+    with store.open_artifact(path, "model") as artifact:
+        return dict(json.loads(artifact.attributes["config"]))
+
+
+def test_only_the_path_goes_to_standard_output(here: Path) -> None:
+    first = unseg("train", "--method", "mine.py", *QUICK)
+    assert first.stdout == "model.h5\n"
+    assert "3 clusters; say --classes N" in first.stderr
+    assert "mine on " in first.stderr
+    again = unseg("train", "data", "--method", "mine.py", *QUICK)
+    assert again.stdout == "model.h5\n"
+    assert "up to date" in again.stderr
+
+
+def test_several_seeds_print_a_path_each(here: Path) -> None:
+    done = unseg("train", "data", "--method", "mine.py", "--seeds", "2", "--seed", "7", *QUICK)
+    assert done.stdout == "model-seed7.h5\nmodel-seed8.h5\n"
+
+
+def test_settings_from_a_file_and_by_hand(here: Path) -> None:
+    Path("more.toml").write_text("rate = 0.5\ncrop = 12\n")
+    words = "--config more.toml --set rate=0.25 --set shy=yes --classes 4"
+    unseg("train", "data", "--method", "mine.py", *words.split(), *QUICK)
+    found = config()
+    assert (found["rate"], found["crop"], found["shy"], found["classes"]) == (0.25, 12, True, 4)
+
+
+def test_result_is_used_by_cluster(here: Path) -> None:
+    unseg("train", "data", "--method", "mine.py", *QUICK)
+    assert unseg("cluster", "model.h5", "--method", "mine.py", "--workers", "1").stdout == "segmentation.h5\n"
+    with store.open_artifact("segmentation.h5", "segmentation") as artifact:
+        assert artifact.attributes["clusters"] == 3
+
+
+def test_dry_run_writes_and_prints_nothing(here: Path) -> None:
+    done = unseg("train", "data", "--method", "mine.py", "--dry-run", *QUICK)
+    assert done.stdout == ""
+    assert "would train mine for 2 steps" in done.stderr
+    assert not list(here.glob("*.h5*"))
+
+
+def test_mistakes_are_one_line(here: Path) -> None:
+    mine = ("train", "data", "--method", "mine.py")
+    assert "there are classes, crop, batch" in one_line(*mine, "--set", "ratte=1", *QUICK)
+    assert "rate: 'high' is not of type float" in one_line(*mine, "--set", "rate=high", *QUICK)
+    assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
+    assert "needs superpixels; make them first with `unseg superpixels`" in one_line("train", "data", *QUICK)
+    assert "is not one of iic, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
+    assert "no number at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
+    assert not list(here.glob("*.h5*"))
+
+
+def test_a_broken_picture_is_told(here: Path) -> None:
+    Path("data/notes.png").write_text("no picture")
+    whole = Path("data/p1.png").read_bytes()
+    Path("data/p1.png").write_bytes(whole[: len(whole) // 2])  # which is noticed only when it is decoded
+    done = unseg("train", "data", "--method", "mine.py", *QUICK, expect=1)
+    assert done.stdout == "model.h5\n"
+    assert "skipped notes.png" in done.stderr
+    assert "skipped p1.png" in done.stderr
+    assert "2 pictures could not be read" in done.stderr
+    assert unseg("train", "data", "--method", "mine.py", "-o", "b.h5", "--skip-bad", *QUICK).stdout == "b.h5\n"

@@ -1,0 +1,214 @@
+"""What every method must hold to, found by its file: nobody has to add it here."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sample_artifacts import RECIPE
+from torch import Tensor, nn
+from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
+
+from unsegcli import store
+from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import Batch, Settings
+from unsegcli.params import Pictures, Train
+from unsegcli.recipe import recipe_digest
+from unsegcli.stages.train import Order, _recipe
+from unsegcli.supply import Supply
+from unsegcli.training.batches import on_device
+from unsegcli.training.loading import Loaded, find_method, method_names
+from unsegcli.training.pace import check_settings, make_optimizer
+from unsegcli.training.weights import arrays_to_state, state_to_arrays
+
+METHODS = method_names()
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=METHODS)
+def loaded(request: pytest.FixtureRequest) -> Loaded:
+    return find_method(request.param)
+
+
+def test_the_methods_are_known() -> None:
+    assert {"iic", "inmars"} <= set(METHODS)
+
+
+def test_settings_are_a_flat_frozen_dataclass(loaded: Loaded) -> None:
+    config = loaded.module.Config()
+    check_settings(config)
+    assert hash(config) == hash(loaded.module.Config())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.classes = 2
+    assert all(isinstance(value, bool | int | float | str) for value in vars(config).values())
+    wanted = {name for name, value in vars(Settings).items() if isinstance(value, property)}
+    assert wanted <= set(vars(config))
+
+
+def test_every_setting_has_a_comment(loaded: Loaded) -> None:
+    source = inspect.getsource(loaded.module.Config)
+    for field in dataclasses.fields(loaded.module.Config):
+        assert re.search(rf"^    {field.name}: [^\n#]*  # \S", source, re.MULTILINE), f"{field.name} has no comment"
+
+
+def recipe_of(loaded: Loaded, config: Any) -> str:
+    order = Order(loaded, config, Train(classes=config.classes), CPU, "float32", False, 3.0)
+    return recipe_digest(_recipe(order, [Pictures()], Supply({"pictures": "ab"}, {})))
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return f"{value}x" if isinstance(value, str) else value + 1
+
+
+def test_every_setting_changes_the_recipe(loaded: Loaded) -> None:
+    config = loaded.module.Config()
+    changed = [dataclasses.replace(config, **{name: other(value)}) for name, value in vars(config).items()]
+    assert len({recipe_of(loaded, one) for one in [config, *changed]}) == len(changed) + 1
+    assert recipe_of(loaded, config) == recipe_of(loaded, loaded.module.Config())
+
+
+def test_every_weight_learns(loaded: Loaded) -> None:
+    """Over two epochs, so that heads that take turns all have theirs."""
+    config = tiny(loaded)
+    network = make_network(loaded, config)
+    for epoch in range(2):
+        loaded.module.loss(network, toy_batch(loaded, config, epoch=epoch), config)["loss"].backward()
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            assert weight.grad is not None, name
+            assert float(weight.grad.abs().max()) > 0, name
+
+
+def run(loaded: Loaded, config: Any, steps: int, seed: int = 0) -> tuple[nn.Module, list[float]]:
+    """A network after some steps on the toy set, and the losses on the way."""
+    network, losses = make_network(loaded, config, seed=seed), []
+    optimizer = make_optimizer(network, config)
+    for batch in map(toy_batches(loaded, config, toy_pool(8, 36, 36), seed=seed, steps=steps).at, range(steps)):
+        optimizer.zero_grad()
+        loss = loaded.module.loss(network, on_device(batch, CPU), config)["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return network, losses
+
+
+def trained(loaded: Loaded, config: Any, steps: int, seed: int = 0) -> nn.Module:
+    return run(loaded, config, steps, seed)[0]
+
+
+def test_loss_falls(loaded: Loaded) -> None:
+    """From where a term that comes in late, such as InMARS's guide, is there."""
+    losses = run(loaded, tiny(loaded, rate=1e-2, crop=32), 45)[1][5:]
+    assert max(losses[-5:]) < min(losses[:5]) - 0.1
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 23), (33, 40)])
+def test_scores_sum_to_one(loaded: Loaded, bands: int, height: int, width: int) -> None:
+    config = tiny(loaded)
+    network = make_network(loaded, config, bands).eval()
+    images = torch.rand(2, bands, height, width, generator=torch.Generator().manual_seed(0))
+    regions = torch.arange(height).mul(2).floor_divide(height)[None, :, None].expand(2, height, width)
+    for superpixels in (None, regions):
+        batch = Batch(images, torch.arange(2), superpixels=superpixels, superpixel_count=2)
+        with torch.no_grad():
+            scores = loaded.module.cluster_scores(network, batch, config)
+        assert scores.shape == (2, config.classes, height, width)
+        assert float(scores.min()) >= 0
+        torch.testing.assert_close(scores.sum(1), torch.ones(2, height, width))
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_loss_is_finite_for_any_number_of_bands(loaded: Loaded, bands: int) -> None:
+    config = tiny(loaded)
+    terms = loaded.module.loss(make_network(loaded, config, bands), toy_batch(loaded, config, bands=bands), config)
+    assert terms["loss"].shape == ()
+    assert len(terms) > 1
+    assert all(bool(term.isfinite()) for term in terms.values())
+
+
+def test_same_seed_gives_the_same_result(loaded: Loaded) -> None:
+    config = tiny(loaded)
+    first, again, different = (trained(loaded, config, 3, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert any(not torch.equal(value, different[name]) for name, value in first.items())
+
+
+def test_chance_follows_from_seed_step_and_sample_alone(loaded: Loaded) -> None:
+    config = tiny(loaded)
+    batch, network = toy_batch(loaded, config), make_network(loaded, config)
+    torch.manual_seed(1)
+    first = loaded.module.loss(network, batch, config)["loss"]
+    torch.manual_seed(2)
+    assert torch.equal(first, loaded.module.loss(network, batch, config)["loss"])
+    moved = [dataclasses.replace(batch, **change) for change in ({"seed": 9}, {"step": 9}, {"index": batch.index + 9})]
+    assert all(not torch.equal(first, loaded.module.loss(network, one, config)["loss"]) for one in moved)
+
+
+def test_loss_changes_nothing_in_the_batch(loaded: Loaded) -> None:
+    config = tiny(loaded)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :3] = False
+    batch = toy_batch(loaded, config, mask=mask)
+    before = copy.deepcopy(batch)
+    network = make_network(loaded, config)
+    loaded.module.loss(network, batch, config)["loss"].backward()
+    loaded.module.cluster_scores(network, batch, config)
+    for name, value in vars(before).items():
+        now = getattr(batch, name)
+        assert torch.equal(value, now) if isinstance(value, Tensor) else value == now, name
+    assert not batch.images.requires_grad
+
+
+def test_weights_come_back_from_the_store(loaded: Loaded, tmp_path: Path) -> None:
+    config = tiny(loaded)
+    network = trained(loaded, config, 2)
+    weights, halves = state_to_arrays(network.state_dict())
+    attributes = {"method": loaded.identity, "config": "{}", "reading": "{}", "bfloat16": str(halves)}
+    store.write_whole(
+        store.Target(tmp_path / "m.h5", "model", RECIPE), {}, attributes, {}, entries={"weights": weights}
+    )
+    with store.open_artifact(tmp_path / "m.h5", "model") as artifact:
+        found = arrays_to_state(artifact)
+    assert found.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, found[name]) for name, value in network.state_dict().items())
+    make_network(loaded, config, seed=7).load_state_dict(found)
+
+
+def test_wrong_settings_list_the_right_ones(loaded: Loaded) -> None:
+    with pytest.raises(ConfigError, match=r"no setting nonsense: there are .*classes.*rate"):
+        tiny(loaded, nonsense=1)
+
+
+# Four losses of a short run, each with its tolerance; to make them anew:
+#     python -c "import sys; sys.path.insert(0, 'tests'); from methods.test_contract import golden; golden()"
+GOLDEN: dict[str, list[float]] = {
+    "iic": [-0.00223, -0.01476, -0.07776, -0.18952],
+    "inmars": [-0.53691, -0.54857, 0.65538, 0.47257],
+}
+AT = (0, 3, 6, 9)
+
+
+def losses_of(name: str) -> list[float]:
+    loaded = find_method(name)
+    losses = run(loaded, tiny(loaded, rate=3e-3, crop=32), AT[-1] + 1)[1]
+    return [losses[step] for step in AT]
+
+
+def golden() -> None:
+    """Print the table above."""
+    for name in METHODS:
+        print(f'    "{name}": [{", ".join(f"{value:.5f}" for value in losses_of(name))}],')
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_are_what_they_were(name: str) -> None:
+    assert losses_of(name) == pytest.approx(GOLDEN[name], abs=1e-4)

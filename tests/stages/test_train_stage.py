@@ -1,0 +1,530 @@
+"""Training from pictures to a model: what is stored, what stops it, and that it goes on to the bit where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from toy import tiny_sets, users_method, write_pictures
+
+from unsegcli import store
+from unsegcli.errors import ArtifactError, ConfigError, UnsegError
+from unsegcli.params import Pictures, Superpixels, Train
+from unsegcli.stages.superpixels import superpixels
+from unsegcli.stages.train import CHECKED_EVERY, Losses, train
+from unsegcli.sweep import Outcome
+from unsegcli.training.loading import find_method
+from unsegcli.training.state import Training
+
+PLAIN = Train(precision="float32")  # auto follows the machine
+SHORT = replace(PLAIN, steps=6)
+LONG = 40  # steps of a training that is stopped on its way
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the package says."""
+    with caplog.at_level(logging.DEBUG, logger="unseg"):
+        yield caplog
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "data")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    return str(users_method(tmp_path))
+
+
+def weights_of(path: Path) -> dict[str, NDArray[Any]]:
+    with store.open_artifact(path, "model") as artifact:
+        return {name: artifact.entry("weights", name) for name in artifact.entries("weights")}
+
+
+def history_of(path: Path) -> dict[str, list[float]]:
+    with store.open_artifact(path, "model") as artifact:
+        return {name: artifact.entry("history", name).tolist() for name in artifact.entries("history")}
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = weights_of(first), weights_of(second)
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+# ---------------------------------------------------------------------------------------- what is stored
+
+
+def test_what_a_model_holds(folder: Path, mine: str, tmp_path: Path) -> None:
+    made = train([folder], tmp_path / "m.h5", replace(SHORT, classes=4), method=mine, sets=["rate=0.02"], workers=1)
+    assert made == [Outcome(tmp_path / "m.h5", 0)]
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py", "m.h5"}
+    loaded = find_method(mine)
+    with store.open_artifact(tmp_path / "m.h5", "model") as artifact:
+        assert store.problems_of(artifact) == []
+        assert artifact.attributes["method"] == artifact.recipe["method"] == loaded.identity
+        config = json.loads(artifact.attributes["config"])
+        assert (config["classes"], config["rate"]) == (4, 0.02)
+        assert artifact.recipe["settings"] == config
+        assert artifact.recipe["parameters"]["steps"] == 6
+        assert not artifact.has("scaling"), "8-bit pictures are taken as they are"
+        assert artifact.inputs["pictures"]["path"] == "data"
+        assert str(tmp_path) not in json.dumps(artifact.recipe)
+    assert weights_of(tmp_path / "m.h5")["weight"].shape == (4, 3, 1, 1)
+
+
+def test_history_has_every_term_of_every_step(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, sets=["shy=true"], workers=1)[0].path
+    history = history_of(path)
+    assert {len(history[name]) for name in ("loss", "sure", "even")} == {6}
+    assert [np.isnan(value) for value in history["even"]] == 3 * [True, False]
+    assert np.isfinite(history["loss"]).all()
+    assert history["watch-step"] == [1, 2, 3, 4, 5, 6]
+    assert {len(history[f"watch-{name}"]) for name in ("live", "evenness", "largest", "agreement")} == {6}
+
+
+def test_deep_pictures_keep_their_scaling(mine: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for number in range(2):
+        values = np.random.default_rng(number).integers(0, 4000, (16, 16)).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "deep" / f"p{number}.png")
+    path = train([tmp_path / "deep"], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    with store.open_artifact(path) as artifact:
+        low, high = artifact.table("scaling")[0]
+    assert 0 < low < 200 < 3800 < high < 4000
+
+
+@pytest.mark.parametrize("name", ["iic", "inmars"])
+def test_methods_learn_from_superpixels(name: str, folder: Path, tmp_path: Path) -> None:
+    made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
+    path = train([made], tmp_path / "m.h5", SHORT, method=name, sets=tiny_sets(name), workers=1)[0].path
+    with store.open_artifact(path, "model") as artifact:
+        assert artifact.attributes["method"] == name
+        assert artifact.inputs["superpixels"]["path"] == "sp.h5"
+
+
+def test_superpixels_are_asked_for_where_they_are_needed(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs superpixels; make them first"):
+        train([folder], tmp_path / "m.h5", SHORT, method="inmars", workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_arithmetic_of_the_caller_is_left_as_it_was(folder: Path, mine: str, tmp_path: Path) -> None:
+    tiny = np.array([1e-40], np.float32)
+    train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)
+    assert (tiny * np.float32(0.5))[0] > 0, "numbers next to 0 are numbers again"
+
+
+def test_memory_does_not_change_the_result(folder: Path, mine: str, tmp_path: Path) -> None:
+    made = [
+        train([folder], tmp_path / f"{memory}.h5", SHORT, method=mine, memory=memory, workers=1)[0].path
+        for memory in (4.0, 0.0)
+    ]
+    assert same_weights(*made)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+# ---------------------------------------------------------------------------------------- seeds, lengths, copies
+
+
+def test_seeds_give_a_model_each(folder: Path, mine: str, tmp_path: Path) -> None:
+    made = train([folder], tmp_path / "m.h5", replace(SHORT, seed=3), method=mine, seeds=2, memory=0, workers=1)
+    assert [outcome.path.name for outcome in made] == ["m-seed3.h5", "m-seed4.h5"]
+    assert not same_weights(*(outcome.path for outcome in made))
+    alone = train([folder], tmp_path / "four.h5", replace(SHORT, seed=4), method=mine, workers=1)[0].path
+    assert same_weights(alone, made[1].path)
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"), [({"steps": 5}, 5), ({"epochs": 4.0}, 6), ({"epochs": 0.1}, 1), ({}, 3)], ids=str
+)
+def test_length(length: dict[str, Any], steps: int, folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", replace(PLAIN, **length), method=mine, workers=1)[
+        0
+    ].path  # 6 pictures, batch 4
+    assert len(history_of(path)["loss"]) == steps
+
+
+def test_minutes_fix_the_number_of_steps(
+    folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("unsegcli.stages.train._seconds_a_step", lambda order, pool: 0.5)
+    path = train([folder], tmp_path / "m.h5", replace(PLAIN, minutes=0.1), method=mine, workers=1)[0].path
+    assert len(history_of(path)["loss"]) == 12
+    assert "a step takes 0.5 s: 12 steps in 0.1 minutes" in said.text
+
+
+def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds: list[float] = []
+
+    def measured(order: Any, pool: Any) -> float:
+        seconds.append(original(order, pool))
+        return 60 * 0.05 / 6.5
+
+    original = vars(sys.modules["unsegcli.stages.train"])["_seconds_a_step"]
+    monkeypatch.setattr("unsegcli.stages.train._seconds_a_step", measured)
+    timed = train([folder], tmp_path / "a.h5", replace(PLAIN, minutes=0.05), method=mine, workers=1)[0].path
+    plain = train([folder], tmp_path / "b.h5", SHORT, method=mine, workers=1)[0].path
+    assert same_weights(timed, plain)
+    assert 0 < seconds[0] < 10
+
+
+def test_models_on_the_way_are_kept(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", replace(SHORT, keep_every=2), method=mine, workers=1)[0].path
+    assert sorted(one.name for one in tmp_path.glob("*.h5")) == ["m-step2.h5", "m-step4.h5", "m.h5"]
+    assert len(history_of(tmp_path / "m-step4.h5")["loss"]) == 4
+    assert history_of(tmp_path / "m-step4.h5")["loss"] == history_of(path)["loss"][:4]
+    assert not same_weights(tmp_path / "m-step4.h5", path)
+
+
+@pytest.mark.parametrize(
+    ("params", "more", "words"),
+    [
+        (Train(steps=5, epochs=1), {}, "--steps and --epochs"),
+        (Train(minutes=0), {}, "--minutes must be above 0"),
+        (Train(precision="half"), {}, "--precision half"),
+        (Train(seed=-1), {}, "--seed"),
+        (SHORT, {"seeds": 0}, "--seeds"),
+        (SHORT, {"sets": ["rate=0"]}, "rate must be above 0"),
+        (SHORT, {"sets": ["classes=0"]}, "classes 0"),
+        (SHORT, {"preset": "nonsense"}, "--preset nonsense"),
+        (SHORT, {"device": "tpu"}, "--device tpu"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_wishes(params: Train, more: dict[str, Any], words: str, folder: Path, mine: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train([folder], tmp_path / "m.h5", params, method=mine, workers=1, **more)
+    assert not list(tmp_path.glob("*.h5*"))
+
+
+def test_dry_run_writes_nothing(folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    train([folder], tmp_path / "m.h5", replace(PLAIN, epochs=2), method=mine, workers=1, dry_run=True)
+    assert "would train mine for 3 steps, about 0.0 minutes on cpu, with 6 pictures" in said.text
+    assert not list(tmp_path.glob("*.h5*"))
+
+
+def test_number_of_clusters_is_said_if_it_was_not_given(
+    folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    train([folder], tmp_path / "m.h5", SHORT, method=mine, sets=["classes=5"], workers=1)
+    assert "5 clusters; say --classes N" in said.text
+    assert len(weights_of(tmp_path / "m.h5")["bias"]) == 5
+    said.clear()
+    again = train([folder], tmp_path / "m.h5", replace(SHORT, classes=5), method=mine, workers=1)
+    assert "up to date" in said.text, "said one way or the other, it is the same"
+    assert "say --classes" not in said.text
+    assert again[0].path == tmp_path / "m.h5"
+
+
+# ---------------------------------------------------------------------------------------- repeated runs
+
+
+def test_same_recipe_is_left_alone(
+    folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)
+    before = (tmp_path / "m.h5").read_bytes()
+    monkeypatch.setattr("unsegcli.stages.train._learn", None)
+    assert train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1, memory=1, checkpoint_minutes=9) == first
+    assert (tmp_path / "m.h5").read_bytes() == before
+    assert "up to date" in said.text
+
+
+def test_settings_with_the_names_of_ours_are_in_the_recipe(folder: Path, tmp_path: Path) -> None:
+    """A method may call a setting of its own like one on reading pictures, such as `bands` of iic."""
+    for number, sets in enumerate((["bands=0.1"], ["bands=0.2"], ["bands=0.1", "epochs=7"])):
+        given: list[str] = [*tiny_sets("iic"), *sets]
+        train(
+            [folder],
+            tmp_path / f"{number}.h5",
+            replace(PLAIN, steps=1),
+            Pictures(),
+            method="iic",
+            sets=given,
+            workers=1,
+        )
+    recipes = set()
+    for number in range(3):
+        with store.open_artifact(tmp_path / f"{number}.h5") as artifact:
+            recipes.add(str(artifact.about["recipe"]))
+    assert len(recipes) == 3
+
+
+def test_a_model_of_another_recipe_is_replaced_by_force_only(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    with pytest.raises(ArtifactError, match=r"model of another recipe \(settings\.rate\).*--force"):
+        train([folder], path, SHORT, method=mine, sets=["rate=0.5"], workers=1)
+    before = weights_of(path)
+    train([folder], path, SHORT, method=mine, sets=["rate=0.5"], workers=1, force=True)
+    assert not np.array_equal(weights_of(path)["weight"], before["weight"])
+
+
+def test_a_changed_method_file_is_another_recipe(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    users_method(tmp_path, more="\n# changed\n")
+    with pytest.raises(ArtifactError, match=r"another recipe \(method\)"):
+        train([folder], path, SHORT, method=mine, workers=1)
+
+
+# ---------------------------------------------------------------------------------------- what stops it
+
+
+def test_loss_that_is_no_number(folder: Path, mine: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsegError) as caught:
+        train([folder], tmp_path / "m.h5", replace(SHORT, steps=9), method=mine, sets=["breaks=4"], workers=1)
+    text = str(caught.value)
+    assert "no number at step 5 (loss nan, sure 1." in text
+    assert "no earlier state was kept" in text
+    assert all(word in text for word in ("--set rate=", "--set clip=1", "--precision float32"))
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py"}
+
+
+def test_loss_that_is_no_number_names_the_state_before(folder: Path, mine: str, tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {"method": mine, "sets": ["breaks=4"], "workers": 1, "checkpoint_minutes": 0}
+    for _ in range(2):  # going on from there meets the same
+        with pytest.raises(UnsegError, match=r"at step 5 .*; the state of step 4 is kept in .*m\.h5\.partial"):
+            train([folder], tmp_path / "m.h5", replace(SHORT, steps=9), **wrong)
+        assert not (tmp_path / "m.h5").exists()
+        assert (tmp_path / "m.h5.partial" / "checkpoint.h5").exists()
+
+
+def test_losses_that_are_read_late_still_name_their_step(tmp_path: Path) -> None:
+    """A GPU is asked only now and then."""
+    network = torch.nn.Linear(1, 1)
+    training = Training(network, torch.optim.SGD(network.parameters()), torch.amp.GradScaler("cpu", enabled=False), 50)
+    losses = Losses(training, store.Target(tmp_path / "m.h5", "model", {}))
+    for step in range(CHECKED_EVERY):
+        training.step += 1
+        losses.add({"loss": torch.tensor(float(step))})
+    assert losses.read() == {"loss": f"{CHECKED_EVERY - 1:.3f}"}
+    for value in (5.0, float("inf"), 7.0):
+        training.step += 1
+        losses.add({"loss": torch.tensor(value)})
+    with pytest.raises(UnsegError, match=rf"at step {CHECKED_EVERY + 2} \(loss inf\)"):
+        losses.read()
+    assert training.history["loss"] == [*map(float, range(CHECKED_EVERY)), 5.0]
+
+
+def test_collapse_is_warned_about(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    method = users_method(tmp_path, more="\nREVISION = 2\n")
+    blind = method.read_text().replace("return network(batch.images)", "return torch.zeros_like(network(batch.images))")
+    method.write_text(blind)
+    train([folder], tmp_path / "m.h5", SHORT, method=str(method), workers=1)
+    assert [record.levelname for record in said.records if "have collapsed" in record.message] == ["WARNING"]
+    assert "step 6: 1 of 3 clusters live, evenness 0.00, largest 100%, agreement 100%" in said.text
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_short_numbers_train_as_well(precision: str, folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", replace(SHORT, precision=precision), method=mine, workers=1)[0].path
+    plain = train([folder], tmp_path / "p.h5", SHORT, method=mine, workers=1)[0].path
+    assert weights_of(path)["weight"].dtype == np.float32
+    assert history_of(path)["loss"] != history_of(plain)["loss"]
+    assert history_of(path)["loss"] == pytest.approx(history_of(plain)["loss"], abs=0.05)
+
+
+# ---------------------------------------------------------------------------------------- killed, and run again
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with superpixels and a model that was trained in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pictures = write_pictures(folder / "data")
+    superpixels([pictures], folder / "sp.h5", Superpixels(pixels_per_segment=20), workers=1)
+    train([folder / "sp.h5"], folder / "whole.h5", replace(PLAIN, steps=LONG), method="inmars", sets=SETS, workers=1)
+    torch.set_num_threads(threads)
+    return folder
+
+
+SETS = tiny_sets("inmars", rate=0.01)
+
+
+def start(folder: Path, output: Path, checkpoint_minutes: float) -> subprocess.Popen[str]:
+    sets = [word for pair in SETS for word in ("--set", pair)]
+    command = [sys.executable, "-m", "unsegcli", "train", str(folder / "sp.h5"), "-o", str(output), "--workers", "1"]
+    command += ["--steps", str(LONG), *sets, "--checkpoint-minutes", str(checkpoint_minutes), "--verbose"]
+    command += ["--precision", "float32"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def step_kept(output: Path) -> int:
+    with store.open_artifact(output.with_name(output.name + ".partial") / "checkpoint.h5", "checkpoint") as artifact:
+        return int(json.loads(artifact.attributes["progress"])["step"])
+
+
+def resume(folder: Path, output: Path, **more: Any) -> None:
+    train(
+        [folder / "sp.h5"],
+        output,
+        replace(PLAIN, steps=LONG),
+        method="inmars",
+        sets=more.pop("sets", SETS),
+        workers=1,
+        **more,
+    )
+
+
+def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    output = tmp_path / "m.h5"
+    moment = random.SystemRandom().randrange(1, LONG // 2)
+    child = start(undisturbed, output, 0)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith(f"step {moment} can be gone on from"):
+            break
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL, "it must not have come to its end"
+    assert not output.exists()
+    step = step_kept(output)
+    assert moment <= step < LONG
+    with pytest.raises(ArtifactError, match=r"unfinished training of another recipe \(settings\.rate\).*--force"):
+        resume(undisturbed, output, sets=[*SETS, "rate=0.02"])
+    assert step_kept(output) == step, "and the refused one has not touched it"
+    resume(undisturbed, output)
+    assert f"going on after step {step} of {LONG}" in said.text
+    assert same_weights(output, undisturbed / "whole.h5"), f"killed after step {step}"
+    np.testing.assert_equal(history_of(output), history_of(undisturbed / "whole.h5"))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_interrupted_training_keeps_its_state(
+    number: int, code: int, word: str, undisturbed: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "m.h5"
+    child = start(undisturbed, output, 60)  # so that nothing but the signal makes it keep a state
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("step "):
+            break
+    child.send_signal(number)
+    out, rest = child.communicate(timeout=60)
+    assert child.returncode == code, rest
+    assert (out, f"error: {word}" in rest, "Traceback" in rest) == ("", True, False)
+    step = step_kept(output)
+    assert 0 < step < LONG
+    resume(undisturbed, output)
+    assert f"going on after step {step} of {LONG}" in said.text
+    assert same_weights(output, undisturbed / "whole.h5")
+
+
+def test_force_throws_an_unfinished_training_away(undisturbed: Path, mine: str, tmp_path: Path) -> None:
+    output = tmp_path / "m.h5"
+    with pytest.raises(UnsegError):
+        train([undisturbed / "data"], output, SHORT, method=mine, sets=["breaks=4"], workers=1, checkpoint_minutes=0)
+    with pytest.raises(ArtifactError, match="--force"):
+        train([undisturbed / "data"], output, SHORT, method=mine, workers=1)
+    made = train([undisturbed / "data"], output, SHORT, method=mine, workers=1, force=True)
+    assert len(history_of(made[0].path)["loss"]) == 6
+
+
+# ---------------------------------------------------------------------------------------- several processes
+
+
+def torchrun(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    command += ["--master-port", str(free_port()), "-m", "unsegcli", "train", *arguments, "--precision", "float32"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode != 0) == (expect != 0), done.stderr
+    return done
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inmars", "iic"])
+def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
+    sets = tiny_sets(name, optimizer="sgd", rate=0.05, warmup=0.0)
+    words = [word for pair in sets for word in ("--set", pair)]
+    given = [str(undisturbed / "sp.h5"), "--method", name, "--steps", "2", *words, "--workers", "1"]
+    done = torchrun(*given, "-o", str(tmp_path / "two.h5"))
+    assert done.stdout == f"{tmp_path / 'two.h5'}\n", "only one of them writes and prints"
+    assert done.stderr.count("2 steps of 4 crops") == 1, "and only one of them talks"
+    assert [path.name for path in tmp_path.iterdir()] == ["two.h5"]
+    one = train(
+        [undisturbed / "sp.h5"], tmp_path / "one.h5", replace(PLAIN, steps=2), method=name, sets=sets, workers=1
+    )[0].path
+    found, wanted = weights_of(tmp_path / "two.h5"), weights_of(one)
+    begun = train(
+        [undisturbed / "sp.h5"],
+        tmp_path / "b.h5",
+        replace(PLAIN, steps=1),
+        method=name,
+        sets=[*sets, "rate=1e-12"],
+        workers=1,
+    )[0].path
+    for key, value in wanted.items():  # test_processes.py has the exact comparison; float32 rounds small gradients
+        if "num_batches" not in key:
+            moved = np.abs(value - weights_of(begun)[key]).max()
+            assert np.abs(found[key] - value).max() <= 0.05 * moved + 1e-6, key
+    np.testing.assert_allclose(history_of(tmp_path / "two.h5")["loss"], history_of(one)["loss"], rtol=1e-4)
+    again = torchrun(*given, "-o", str(tmp_path / "two.h5"))
+    assert again.stdout == done.stdout
+    assert again.stderr.count("up to date") == 1
+
+
+@pytest.mark.slow
+def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> None:
+    method = users_method(tmp_path)
+    broken = "    if rank() == 1 and batch.step == 2:\n        raise ZeroDivisionError\n    scores ="
+    text = method.read_text().replace("    scores =", broken, 1)
+    method.write_text(text.replace("import torch\n", "import torch\nfrom unsegcli.core.ranks import rank\n", 1))
+    started = time.monotonic()
+    arguments = [str(undisturbed / "data"), "--method", str(method), "--steps", "9", "-o", str(tmp_path / "m.h5")]
+    done = torchrun(*arguments, "--workers", "1", expect=1)
+    assert "ZeroDivisionError" in done.stderr
+    assert time.monotonic() - started < 120
+    assert not (tmp_path / "m.h5").exists()
+    shutil.rmtree(tmp_path / "m.h5.partial", ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_batch_must_part_evenly(undisturbed: Path, mine: str, tmp_path: Path) -> None:
+    done = torchrun(str(undisturbed / "data"), "--method", mine, "--set", "batch=3", "-o", str(tmp_path / "m.h5"),
+                    "--steps", "2", "--workers", "1", expect=1)  # fmt: skip
+    assert "error: batch 3: must be a multiple of the 2 processes" in done.stderr

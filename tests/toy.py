@@ -1,0 +1,141 @@
+"""Two-colour pictures, batches of them, tiny settings for any method, and a method file as a user would write it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from unsegcli.methods._contract import Batch
+from unsegcli.training.batches import Batches, on_device
+from unsegcli.training.loading import Loaded, config_from, find_method
+from unsegcli.training.pool import Picture, Pool, fill
+
+# Of whatever fields a method has. Such pictures cannot be made smaller; weights do not fall by themselves.
+TINY = {
+    "classes": 3, "crop": 16, "batch": 4, "width": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
+    "guide_end": 1.0,
+}  # fmt: skip
+SQUARE = 4  # side of the superpixels
+
+USERS_METHOD = '''
+"""Each pixel by itself: as sure as possible, and all clusters alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from unsegcli.core.information import conditional_and_marginal_entropy
+
+
+@dataclass(frozen=True)
+class Config:
+    classes: int = 3
+    crop: int = 16
+    batch: int = 4
+    epochs: int = 2
+    optimizer: str = "adam"
+    rate: float = 0.01
+    schedule: str = "constant"
+    warmup: float = 0.0
+    momentum: float = 0.9
+    decay: float = 0.0
+    clip: float = 0.0
+    breaks: int = -1  # step at which the loss becomes no number
+    shy: bool = False  # has a term in every second step only
+
+
+def Network(config, channels):
+    return nn.Conv2d(channels, config.classes, 1)
+
+
+def loss(network, batch, config):
+    scores = network(batch.images).softmax(1).permute(0, 2, 3, 1).reshape(-1, config.classes)
+    conditional, marginal = conditional_and_marginal_entropy(scores)
+    total = conditional - 2 * marginal
+    if batch.step == config.breaks:
+        total = total * float("nan")
+    terms = {"loss": total, "sure": conditional}
+    return {**terms, "even": marginal} if not config.shy or batch.step % 2 else terms
+
+
+def cluster_scores(network, batch, config):
+    return network(batch.images).softmax(1)
+'''
+
+
+def users_method(folder: Path, name: str = "mine.py", more: str = "") -> Path:
+    """Write the method file."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(USERS_METHOD + more)
+    return path
+
+
+def two_colours(seed: int, height: int = 20, width: int = 20, bands: int = 3) -> NDArray[np.uint8]:
+    """A picture (height, width, bands) of two colours with a little noise, parted at a column that differs."""
+    random = np.random.default_rng(seed)
+    parted = np.arange(width) >= random.integers(width // 3, 2 * width // 3)
+    plain = np.where(parted[:, None], np.linspace(40, 90, bands), np.linspace(220, 160, bands))
+    return np.clip(plain + random.normal(0, 6, (height, width, bands)), 0, 255).astype(np.uint8)
+
+
+def squares(height: int, width: int, side: int = SQUARE) -> NDArray[np.int32]:
+    """Superpixels that are squares."""
+    rows, columns = np.arange(height) // side, np.arange(width) // side
+    return (rows[:, None] * -(-width // side) + columns).astype(np.int32)
+
+
+def toy_pool(count: int = 6, height: int = 20, width: int = 20, bands: int = 3) -> Pool:
+    """Pictures with superpixels, in memory."""
+    return fill(
+        Picture(two_colours(number, height, width, bands), None, squares(height, width)) for number in range(count)
+    )
+
+
+def toy_batches(loaded: Loaded, config: Any, pool: Pool | None = None, **more: Any) -> Batches:
+    """Batches of the toy set, as the loop makes them."""
+    given: dict[str, Any] = {"seed": 0, "steps": 40, **more}
+    return Batches(pool or toy_pool(), config.batch, config.crop, needs=loaded.needs, **given)
+
+
+def toy_batch(loaded: Loaded, config: Any, step: int = 0, bands: int = 3, **changed: Any) -> Batch:
+    """One batch, ready for a network."""
+    batch = on_device(toy_batches(loaded, config, toy_pool(bands=bands)).at(step), torch.device("cpu"))
+    return dataclasses.replace(batch, **{"progress": 1.0, **changed})
+
+
+def tiny(loaded: Loaded, **more: Any) -> Any:
+    """Tiny settings of a method."""
+    known = {field.name for field in dataclasses.fields(loaded.module.Config)}
+    return config_from(loaded, {**{name: value for name, value in TINY.items() if name in known}, **more})
+
+
+def tiny_sets(name: str, **more: Any) -> list[str]:
+    """The same as arguments of `--set`."""
+    loaded = find_method(name)
+    config = vars(tiny(loaded, **more))
+    names = [key for key in {**TINY, **more} if key in config and key != "classes"]
+    return [f"{key}={config[key]}" for key in names]
+
+
+def make_network(loaded: Loaded, config: Any, bands: int = 3, seed: int = 0) -> torch.nn.Module:
+    """A network at its start."""
+    torch.manual_seed(seed)
+    return loaded.module.Network(config, bands).train()
+
+
+def write_pictures(folder: Path, count: int = 6, height: int = 20, width: int = 20) -> Path:
+    """A folder of two-colour pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.fromarray(two_colours(number, height, width)).save(folder / f"p{number}.png")
+    return folder

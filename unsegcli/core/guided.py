@@ -1,0 +1,127 @@
+"""Maps made to follow the edges of a picture: the guided filter of He, Sun and Tang (2013), for any number of bands.
+
+Around each pixel a map is taken as a linear function of the picture's bands, fitted by least squares in a box; the
+mean of the functions of all boxes that hold a pixel is its new value. Only box means and small linear systems are
+needed. Pixels that are not valid lend nothing, and keep what they had.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+RADIUS = 8  # of the box, in pixels
+EPSILON = 1e-3  # variance of the picture, with values from 0 to 1, below which it is taken for plain
+MOST_BANDS = 6  # of a guide; more are first brought to so many by principal components
+STRIP_BYTES = 200_000_000  # of covariances that are held at once
+
+Floats = NDArray[np.float64]
+
+
+def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Scores (clusters, height, width) along the edges of the picture; each pixel's still sum to one.
+
+    Args:
+        scores: at least 0; the sum over clusters is one.
+        pixels: (height, width, bands).
+        valid: (height, width); None = all.
+    """
+    followed = np.clip(guided(scores, guide_of(pixels, valid), valid), 0, 1)
+    total = followed.sum(axis=0)
+    good = total > 0
+    whole: NDArray[Any] = np.where(good, followed / np.where(good, total, 1), scores).astype(scores.dtype)
+    return whole
+
+
+def guide_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """A picture as a guide (height, width, bands at most MOST_BANDS), from 0 to about 1."""
+    values: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
+    if pixels.shape[2] <= MOST_BANDS:
+        return values
+    inside = values.reshape(-1, pixels.shape[2]) if valid is None else values[valid]
+    if not len(inside):
+        return values[:, :, :MOST_BANDS]
+    mean = inside.mean(axis=0)
+    _, axes = np.linalg.eigh(np.cov(inside - mean, rowvar=False, bias=True))
+    strongest = axes[:, -MOST_BANDS:]
+    projected: NDArray[np.float32] = ((values - mean) @ strongest).astype(np.float32)
+    return projected
+
+
+def guided(
+    maps: NDArray[Any],
+    guide: NDArray[Any],
+    valid: NDArray[np.bool_] | None = None,
+    radius: int = RADIUS,
+    epsilon: float = EPSILON,
+) -> NDArray[Any]:
+    """Maps (maps, height, width) that follow a guide (height, width, bands); of the type of the maps.
+
+    It is linear in the maps: a sum of maps stays a sum.
+
+    Args:
+        maps: what is made to follow.
+        guide: the picture, with values of about 0 to 1.
+        valid: (height, width); None = all.
+        radius: of the box.
+        epsilon: larger = smoother.
+    """
+    height, width, bands = guide.shape
+    strip = max(4 * radius, STRIP_BYTES // (8 * width * (bands * (bands + 1) + len(maps) * (bands + 1))))
+    result = np.empty_like(maps)
+    for top in range(0, height, strip):
+        # A strip's pixels depend on two boxes' reach around it.
+        first, last = max(0, top - 2 * radius), min(height, top + strip + 2 * radius)
+        part = None if valid is None else valid[first:last]
+        followed = _followed(maps[:, first:last], guide[first:last].astype(np.float64), part, radius, epsilon)
+        result[:, top : top + strip] = followed[:, top - first : top - first + strip]
+    return result
+
+
+def _followed(
+    maps: NDArray[Any], guide: Floats, valid: NDArray[np.bool_] | None, radius: int, epsilon: float
+) -> Floats:
+    inside = np.ones(guide.shape[:2]) if valid is None else valid.astype(np.float64)
+    counted = np.maximum(_box_mean(inside, radius), 0.5 / (2 * radius + 1) ** 2)  # a box without a pixel is never used
+
+    def mean(values: Floats) -> Floats:
+        found: Floats = _box_mean(values * inside, radius) / counted
+        return found
+
+    bands = np.moveaxis(guide, 2, 0)
+    means = np.stack([mean(band) for band in bands])
+    systems = _covariances(bands, means, mean)
+    systems += epsilon * np.eye(len(bands))
+    followed = np.empty(maps.shape)
+    for number, values in enumerate(maps.astype(np.float64)):
+        level = mean(values)
+        together = np.stack(
+            [mean(band * values) - middle * level for band, middle in zip(bands, means, strict=True)], -1
+        )
+        slopes = np.moveaxis(np.linalg.solve(systems, together[..., None])[..., 0], 2, 0)
+        offset = level - (slopes * means).sum(axis=0)
+        line = sum((mean(slope) * band for slope, band in zip(slopes, bands, strict=True)), mean(offset))
+        followed[number] = np.where(inside > 0, line, values)
+    return followed
+
+
+def _covariances(bands: Floats, means: Floats, mean: Any) -> Floats:
+    """Of the bands in the box around each pixel: (height, width, bands, bands)."""
+    count = len(bands)
+    systems = np.empty((*bands.shape[1:], count, count))
+    for one in range(count):
+        for other in range(one, count):
+            value = mean(bands[one] * bands[other]) - means[one] * means[other]
+            systems[:, :, one, other] = systems[:, :, other, one] = value
+    return systems
+
+
+def _box_mean(values: Floats, radius: int) -> Floats:
+    """The sum over the box around each pixel, over the number of pixels of a whole box: zero beyond the border."""
+    side = 2 * radius + 1
+    down = uniform_filter1d(values, side, axis=0, mode="constant")
+    found: Floats = uniform_filter1d(down, side, axis=1, mode="constant")
+    return found

@@ -1,0 +1,43 @@
+"""Means over superpixels, and back: the tensor half of `regions.py`.
+
+Superpixels are numbered through the batch, -1 = void.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pooled(NamedTuple):
+    """What all superpixels of a batch hold."""
+
+    means: Tensor  # (superpixels, channels); 0 for a superpixel without a pixel
+    areas: Tensor  # (superpixels,) pixels that were counted
+
+
+def pool(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None = None) -> Pooled:
+    """Means of (batch, channels, height, width) over superpixels (batch, height, width).
+
+    Args:
+        maps: what is averaged.
+        superpixels: 0 to count - 1, -1 = left out.
+        count: how many superpixels there are, empty ones included.
+        weights: (batch, height, width) of each pixel; None = 1.
+    """
+    channels = maps.shape[1]
+    flat = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+    numbers = superpixels.reshape(-1)
+    numbers = torch.where(numbers < 0, count, numbers)  # void goes to a row that is dropped
+    share = torch.ones_like(flat[:, 0]) if weights is None else weights.reshape(-1).to(flat.dtype)
+    sums = flat.new_zeros(count + 1, channels).index_add(0, numbers, flat * share[:, None])[:-1]
+    areas = flat.new_zeros(count + 1).index_add(0, numbers, share)[:-1]
+    return Pooled(sums / torch.where(areas > 0, areas, 1)[:, None], areas)
+
+
+def paint(rows: Tensor, superpixels: Tensor) -> Tensor:
+    """Each pixel the row (superpixels, channels) of its superpixel: (batch, channels, height, width); void is 0."""
+    padded = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+    return padded[superpixels].permute(0, 3, 1, 2)  # -1 takes the last row

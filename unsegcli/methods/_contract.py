@@ -1,0 +1,107 @@
+"""What a method is: four names in one file, given here as types. There is no base class and no registry.
+
+Nothing here computes; the training loop and `unseg cluster` rely on what is written here, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loop hands to a method at each step: crops of pictures, on the device."""
+
+    images: Tensor  # (batch, channels, height, width), 0 to 1; 0 where void
+    index: Tensor  # (batch,) which sample of the epoch's order each is, over all processes: seeds are drawn from it
+    seed: int = 0
+    step: int = 0
+    epoch: int = 0
+    progress: float = 0.0  # share of the training done
+    mask: Tensor | None = None  # (batch, height, width), bool: the valid pixels; None = all
+    superpixels: Tensor | None = None  # (batch, height, width), int64; numbered through the batch, -1 = void
+    superpixel_count: int = 0  # how many numbers there are; some may have no pixel in the crop
+    place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its picture's sides
+    proposals: Tensor | None = None  # (batch, height, width), bool: object masks made before
+
+
+class Settings(Protocol):
+    """What the loop reads of a method's Config, a flat frozen dataclass; every other field is the method's own."""
+
+    @property
+    def classes(self) -> int:
+        """Number of clusters."""
+
+    @property
+    def crop(self) -> int:
+        """Side of the square that is cut from each picture; larger than the picture = the whole of it."""
+
+    @property
+    def batch(self) -> int:
+        """Crops in a step, over all processes."""
+
+    @property
+    def epochs(self) -> int:
+        """Length of the training, unless the user says otherwise: passes over all pictures."""
+
+    @property
+    def optimizer(self) -> str:
+        """The rule by which weights are changed: adam sgd."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate at its highest."""
+
+    @property
+    def schedule(self) -> str:
+        """How the learning rate falls: constant cosine poly."""
+
+    @property
+    def warmup(self) -> float:
+        """Share of the training in which the learning rate rises from 0."""
+
+    @property
+    def momentum(self) -> float:
+        """Of sgd; adam's first beta."""
+
+    @property
+    def decay(self) -> float:
+        """Weight decay, added to the gradient."""
+
+    @property
+    def clip(self) -> float:
+        """Longest gradient, over all weights; 0 = any."""
+
+
+class Method(Protocol):
+    """A module with these names is a method."""
+
+    Config: type[Any]  # a flat frozen dataclass that fulfils Settings
+
+    @staticmethod
+    def Network(config: Any, channels: int) -> nn.Module:
+        """Everything learnable; frozen state lives in buffers, or parameters without gradient."""
+
+    @staticmethod
+    def loss(network: nn.Module, batch: Batch, config: Any) -> Mapping[str, Tensor]:
+        """The objective under "loss", to be made small, and its parts under names of their own, for people.
+
+        Under several processes each holds a part of the batch: the mean of the losses of all must be the loss of
+        the whole batch, so that what is not a mean over samples is summed over processes (`core/ranks.py`).
+        """
+
+    @staticmethod
+    def cluster_scores(network: nn.Module, batch: Batch, config: Any) -> Tensor:
+        """How much each pixel belongs to each cluster: (batch, clusters, height, width); sums to one."""
+
+
+OPTIONAL = {
+    "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
+    "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
+    "REVISION": "raised when the same Config gives other results",
+    "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",
+}

@@ -1,0 +1,192 @@
+"""Invariant information clustering: two views of a picture should tell as much as they can about each other.
+
+Ji, Henriques and Vedaldi, ICCV 2019. A network gives each pixel a distribution over clusters; the loss is minus the
+mutual information of the distributions at nearby pixels of a picture and of its recoloured, mirrored copy. A second
+head with more clusters than are wanted (A) helps the trunk; only the other one (B) is used afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unsegcli.core.draws import Draws
+from unsegcli.core.information import displaced_information, displacement_joints
+from unsegcli.core.jitter import jitter
+from unsegcli.core.networks import BatchNorm, grow, small_trunk
+from unsegcli.core.sobel import with_edges
+from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import Batch
+
+MULTIPLE = 8  # the stride of the default network
+NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
+COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults for small data and two cores; the published values are presets."""
+
+    classes: int = 8  # clusters of head B, the result
+    crop: int = 192  # pixels; published: 128 (COCO-Stuff), 200 (Potsdam)
+    batch: int = 16  # pairs in a step; 8 to 120
+    epochs: int = 60  # passes over all pictures; 200 to 250 pictures take about 4 minutes on one core
+    optimizer: str = "adam"  # adam sgd
+    rate: float = 1e-3  # published: 1e-6 to 1e-4
+    schedule: str = "cosine"  # published: constant
+    warmup: float = 0.0  # share of the training in which the rate rises
+    momentum: float = 0.9  # Adam's first beta
+    decay: float = 0.0  # weight decay
+    clip: float = 0.0  # longest gradient; 0 = any
+
+    architecture: str = "small"  # small, or net10a as published
+    shrink: int = 2  # the network works on means of squares of this side; published: 1
+    width: int = 16  # of small: channels of its first layer, a quarter of the last one's; 16 to 64
+    sobel: bool = False  # two bands of edges beside the colours; published: yes on COCO-Stuff, no on Potsdam
+    overclusters: int = 24  # of head A; 3 to 8 times `classes`; 0 = no head A
+    balance: float = 1.0  # lambda of head B; 1 = mutual information, 1.5 = clusters of more equal size
+    balance_overclusters: float = 1.0  # lambda of head A
+    reach: int = 1  # T, largest displacement in pixels of the loss's maps; published: 5 or 10; 0 to 10
+    full_resolution: bool = False  # compare maps of the picture's size, as published; else of the network's own
+    alternate: bool = False  # one head in each epoch, A first, as published; else both in every step
+    border_ring: bool = False  # the published network's border: dilated layers shrink the map, heads pad it with zeros
+
+    # Second view, strength of each change; 0 to 1. Published: 0.1 (Potsdam) and 0.4 (COCO-Stuff). What is taken away
+    # here cannot be learnt from: with 0.4 and hue 0.1, dubai came to mIoU .28 where these come to .40.
+    brightness: float = 0.1  # strength, 0 to 1
+    contrast: float = 0.1  # strength, 0 to 1
+    saturation: float = 0.1  # strength, 0 to 1
+    hue: float = 0.02  # share of the colour circle, at most 0.5; published: 0.1 and 0.125
+    bands: float = 0.0  # factor for each band by itself, for bands that are no colours
+    jitter_colours_only: bool = False  # bands after the third are left alone, as published for infrared
+    flip: bool = True  # half of the second views are mirrored
+
+
+class Network(nn.Module):
+    """A trunk and two heads of one 1x1 convolution each."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        bands = channels + 2 if config.sobel else channels
+        self.shrink, self.sobel, self.full_resolution = config.shrink, config.sobel, config.full_resolution
+        self.trunk, features = _trunk(config, bands)
+        self.head_a = _head(features, config.overclusters, config) if config.overclusters else None
+        self.head_b = _head(features, config.classes, config)
+        if config.architecture == "net10a":
+            self.apply(_start_as_published)
+
+    def forward(self, images: Tensor, heads: str = "ab") -> dict[str, Tensor]:
+        """Probabilities of each asked head by its letter: (batch, clusters, rows, columns).
+
+        As large as `images` (batch, channels, height, width) with `full_resolution`, else as the network's own maps.
+        """
+        shape = images.shape[-2:]
+        if self.shrink > 1:
+            images = functional.avg_pool2d(images, self.shrink, ceil_mode=True)
+        features = self.trunk(with_edges(images) if self.sobel else images)
+        found = {"a": self.head_a, "b": self.head_b}
+        maps = {
+            letter: head(features).float().softmax(1)
+            for letter, head in found.items()
+            if head is not None and letter in heads
+        }
+        if self.full_resolution:
+            maps = {letter: grow(map_of_head, shape) for letter, map_of_head in maps.items()}
+        return maps
+
+
+def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
+    """Equation 5 of the paper over both heads; lower is better, at best minus the sum of log clusters."""
+    heads = _heads_of(batch.epoch, config)
+    draws = Draws(batch.seed, batch.step, batch.index)
+    copies, mirrored = _second_view(batch, draws, config)
+    # One pass over both views each: their batch statistics are their own, as published.
+    first, second = network(batch.images, heads), network(copies, heads)
+    balances = {"a": config.balance_overclusters, "b": config.balance}
+    terms = {}
+    for letter in first:
+        back = torch.where(mirrored[:, None, None, None], second[letter].flip(3), second[letter])
+        joints = displacement_joints(first[letter], back, _mask(batch, first[letter]), config.reach)
+        terms[f"head_{letter}"] = displaced_information(joints, balances[letter])
+    total = torch.stack(list(terms.values())).sum()
+    return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+
+def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
+    """Probabilities of head B, (batch, classes, height, width)."""
+    maps: Tensor = network(batch.images, "b")["b"]
+    return grow(maps, batch.images.shape[-2:])
+
+
+def _heads_of(epoch: int, config: Config) -> str:
+    if not config.overclusters:
+        return "b"
+    if not config.alternate:
+        return "ab"
+    return "ab"[epoch % 2]
+
+
+def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Tensor]:
+    """The recoloured pictures, some of them mirrored, and which are (batch,), bool."""
+    bands = COLOURS if config.jitter_colours_only else batch.images.shape[1]
+    changed = jitter(
+        batch.images[:, :bands],
+        draws,
+        "second view",
+        brightness=config.brightness,
+        contrast=config.contrast,
+        saturation=config.saturation,
+        hue=config.hue,
+        bands=config.bands,
+    )
+    copies = torch.cat([changed, batch.images[:, bands:]], 1)
+    if batch.mask is not None:
+        copies = copies * batch.mask[:, None]  # void stays black
+    mirrored = draws.integers("flip", below=2).bool() & config.flip
+    return torch.where(mirrored[:, None, None, None], copies.flip(3), copies), mirrored
+
+
+def _mask(batch: Batch, maps: Tensor) -> Tensor | None:
+    """Share of valid pixels below each pixel of the maps (batch, clusters, rows, columns): (batch, rows, columns)."""
+    if batch.mask is None:
+        return None
+    share: Tensor = functional.interpolate(batch.mask[:, None].to(maps.dtype), tuple(maps.shape[-2:]), mode="area")
+    return share[:, 0]
+
+
+def _trunk(config: Config, bands: int) -> tuple[nn.Module, int]:
+    """The trunk and the number of its features."""
+    if config.architecture == "small":
+        return small_trunk(bands, config.width), 4 * config.width
+    if config.architecture == "net10a":
+        return _net10a(bands, config.border_ring), NET10A[1][-1]
+    raise ConfigError(f"architecture {config.architecture}: is not one of small, net10a")
+
+
+def _net10a(bands: int, border_ring: bool) -> nn.Sequential:
+    """The published trunk: half of the resolution; with `border_ring` its maps lose two pixels on each side."""
+    layers: list[nn.Module] = []
+    before, after = NET10A
+    for number, features in enumerate(before + after):
+        if number == len(before):
+            layers.append(nn.MaxPool2d(2, 2))
+        dilation = 2 if features == after[-1] else 1
+        padding = 1 if border_ring else dilation
+        layers += [nn.Conv2d(bands, features, 3, 1, padding, dilation, bias=False), BatchNorm(features)]
+        layers.append(nn.ReLU(inplace=True))
+        bands = features
+    return nn.Sequential(*layers)
+
+
+def _head(features: int, clusters: int, config: Config) -> nn.Conv2d:
+    """A published head has a ring of zeros around, where all clusters are equally probable, and no bias."""
+    return nn.Conv2d(features, clusters, 1, padding=1 if config.border_ring else 0, bias=False)
+
+
+def _start_as_published(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -1,0 +1,320 @@
+"""InMARS: superpixels get clusters by maximal information, and keep them when pixels are disturbed on purpose.
+
+Information maximisation and adversarial regularisation over superpixels (Mirsadeghi, Royat and Rezatofighi, RA-L 2021).
+The equations of the paper are not public in code; what stands here is built on IMSAT (Hu et al., ICML 2017), whose code
+is. Each choice of ours is marked `Deviation:` and told in docs/methods.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unsegcli.core.draws import Draws
+from unsegcli.core.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.information import conditional_and_marginal_entropy
+from unsegcli.core.jitter import jitter
+from unsegcli.core.networks import grow, small_trunk, still_statistics
+from unsegcli.core.pooling import paint, pool
+from unsegcli.core.ranks import ranks, summed
+from unsegcli.core.warp import affine, inverse, there_and_back, warp
+from unsegcli.methods._contract import Batch
+
+NEEDS = ("superpixels",)
+MULTIPLE = 8  # the network's stride, with `shrink`
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults suit a few hundred pictures and two cores."""
+
+    classes: int = 8  # number of clusters
+    crop: int = 256  # side of the square cut from each picture, in pixels; whole pictures keep what place tells
+    batch: int = 12  # crops in a step
+    epochs: int = 30  # passes over all pictures
+    optimizer: str = "adam"  # adam sgd
+    rate: float = 1e-3  # learning rate at its highest; search in steps of three
+    schedule: str = "cosine"  # constant cosine poly
+    warmup: float = 0.0  # share of the training in which the rate rises
+    momentum: float = 0.9  # of sgd; adam's first beta
+    decay: float = 0.0  # weight decay
+    clip: float = 5.0  # longest gradient; 0 = any
+    shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
+    width: int = 16  # features of the first convolution; four times as many at the end
+    overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
+    evenness: float = 1.2  # mu of IMSAT's equation: weight of even clusters; 1 lets them be uneven, 4 forces them
+    noise: float = 0.02  # length of the adversarial noise, as its root mean square a value (pixels run from 0 to 1)
+    noise_weight: float = 1.0  # of the divergence under that noise; 0 leaves it out
+    power_steps: int = 1  # gradient steps that find the noise
+    probe: float = 1.0  # length of the first guess, as a share of the noise
+    in_turns: bool = True  # noise at one step and the spatial change at the next, each with twice its weight
+    tries: int = 2  # spatial changes, of which the worst counts; 1 = a random one, 0 = none
+    space_weight: float = 1.0  # of the divergence under the spatial change
+    turn: float = 15.0  # degrees, largest
+    zoom: float = 0.2  # largest change of scale
+    shift: float = 0.1  # largest, as a share of the crop
+    shear: float = 10.0  # degrees, largest
+    flip: bool = True  # mirror half of the changed crops
+    light: float = 0.1  # of random changes of light in the changed crops; Deviation: 0 in the paper
+    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none. Deviation: not in the paper
+    guided: float = 0.4  # share of the training in which it has that weight
+    guide_end: float = 0.3  # its weight at the end, after a straight fall
+    guide_batches: int = 12  # first steps whose superpixels are grouped
+    alone: float = 0.0  # share of the training in which information is maximised alone; then the rest comes in
+    rising: float = 0.0  # share of the training in which the rest comes in
+    pool_logits: bool = True  # average logits in a superpixel, not probabilities
+    by_area: bool = True  # superpixels count by their area, as the scores do
+
+
+class Network(nn.Module):
+    """A small convolutional network with a score for each cluster at a quarter of the resolution."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        self.trunk = small_trunk(channels, config.width)
+        self.head = nn.Conv2d(4 * config.width, config.classes + config.overclusters, 1)
+        nn.init.normal_(self.head.weight, std=0.01)  # so that all clusters are almost equally likely at first
+        self.first = (
+            FirstGrouping(config.classes, channels, config.guide_batches, config.batch) if config.guide else None
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (batch, clusters of both heads, rows, columns) of pictures with values from 0 to 1."""
+        logits: Tensor = self.head(self.trunk((images - 0.5) / 0.25))
+        return logits.float()
+
+
+Posteriors = list[Tensor]  # of each head: log probabilities (superpixels, clusters)
+
+
+@dataclass(frozen=True)
+class Superpixels:
+    """Superpixels of a batch on the grid of the logits, and how much each counts."""
+
+    numbers: Tensor  # (batch, rows, columns)
+    count: int
+    areas: Tensor  # (superpixels,) positions of the grid
+    weights: Tensor  # (superpixels,) sum to one over all processes
+
+    def posteriors(self, logits: Tensor, config: Config, seen: Tensor | None = None) -> tuple[Posteriors, Tensor]:
+        """Log probabilities by each head, and the positions that each superpixel was taken from."""
+        heads = logits.split([config.classes, config.overclusters], 1) if config.overclusters else (logits,)
+        if config.pool_logits:
+            pooled = [pool(head, self.numbers, self.count, seen) for head in heads]
+            return [found.means.log_softmax(1) for found in pooled], pooled[0].areas
+        pooled = [pool(head.softmax(1), self.numbers, self.count, seen) for head in heads]
+        return [found.means.clamp_min(1e-8).log() for found in pooled], pooled[0].areas
+
+    def crop_of(self) -> Tensor:
+        """The crop of each superpixel (superpixels,); 0 for those that no crop shows."""
+        crops = torch.arange(len(self.numbers), device=self.numbers.device).view(-1, 1, 1).expand_as(self.numbers)
+        inside = self.numbers >= 0
+        found = torch.zeros(self.count, dtype=torch.int64, device=self.numbers.device)
+        found[self.numbers[inside]] = crops[inside]
+        return found
+
+
+def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Information of the superpixels' clusters, and what they lose under noise and under a spatial change."""
+    batch = shrunk(batch, config.shrink)
+    logits = network(batch.images)
+    superpixels = _superpixels(batch, config, (logits.shape[2], logits.shape[3]))
+    clean, _ = superpixels.posteriors(logits, config)
+    entropies = [conditional_and_marginal_entropy(head.exp(), superpixels.weights) for head in clean]
+    terms = {"conditional": entropies[0].conditional, "marginal": entropies[0].marginal}
+    total = torch.stack([head.conditional - config.evenness * head.marginal for head in entropies]).sum()
+    guide = _guide(config, batch.progress)
+    if isinstance(network.first, FirstGrouping) and guide:
+        terms["guide"] = _guidance(network.first, batch, clean[0])
+        total = total + guide * terms["guide"]
+    noise, space = _weights(config, batch)
+    target = [head.detach() for head in clean]
+    if noise:
+        noisy = batch.images + adversarial_noise(network, batch, config, target, superpixels)
+        with still_statistics(network):
+            disturbed, _ = superpixels.posteriors(network(noisy), config)
+        terms["noise"] = divergence(target, disturbed, superpixels.weights)
+        total = total + noise * terms["noise"]
+    if space:
+        terms["space"] = _spatial(network, batch, config, target, superpixels)
+        total = total + space * terms["space"]
+    return {"loss": total, **terms}
+
+
+def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
+    """Probabilities of each pixel; with superpixels, each pixel has those of its own."""
+    logits = grow(network(shrunk(batch, config.shrink).images)[:, : config.classes], batch.images.shape[-2:])
+    if batch.superpixels is None:
+        return logits.softmax(1)
+    pooled = pool(logits, batch.superpixels, batch.superpixel_count)
+    painted = paint(pooled.means.softmax(1), batch.superpixels)
+    void = (batch.superpixels < 0)[:, None]
+    return torch.where(void, logits.softmax(1), painted)
+
+
+def shrunk(batch: Batch, factor: int) -> Batch:
+    """The batch at a part of its resolution: pictures as means, superpixels and masks by the pixel in the middle."""
+    if factor == 1:
+        return batch
+    images = functional.avg_pool2d(batch.images, factor, ceil_mode=True)
+    maps = {"mask": batch.mask, "superpixels": batch.superpixels}
+    coarse = {name: _at_middles(values, images.shape[2:]) for name, values in maps.items() if values is not None}
+    return Batch(**{**vars(batch), "images": images, **coarse})
+
+
+def adversarial_noise(
+    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels
+) -> Tensor:
+    """The noise of a given length, for each crop, that changes its superpixels most (virtual adversarial training)."""
+    images = batch.images
+    length = config.noise * images[0].numel() ** 0.5
+    draws = Draws(batch.seed, batch.step, batch.index)
+    noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype), 1.0)
+    with still_statistics(network):
+        for _ in range(config.power_steps):
+            noise = (config.probe * length * noise).requires_grad_()
+            disturbed, _ = superpixels.posteriors(network(images + noise), config)
+            change = divergence(target, disturbed, superpixels.weights)
+            (gradient,) = torch.autograd.grad(change, noise)
+            noise = _of_length(gradient, 1.0)
+    found: Tensor = length * noise.detach()
+    return found
+
+
+def divergence(target: Posteriors, other: Posteriors, weights: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the log probabilities of all heads, summed, weighted by superpixel.
+
+    Weights sum to one over all processes, so that the mean over processes of this, as of every loss, is the whole.
+    """
+    result: Tensor = (weights * _divergences(target, other)).sum() * ranks()
+    return result
+
+
+def _divergences(target: Posteriors, other: Posteriors) -> Tensor:
+    """Of each superpixel (superpixels,), summed over heads."""
+    return torch.stack([(one.exp() * (one - two)).sum(1) for one, two in zip(target, other, strict=True)]).sum(0)
+
+
+def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels) -> Tensor:
+    """The divergence under the worst, for each crop, of some random spatial changes."""
+    tried = [_matrices(batch, config, attempt) for attempt in range(config.tries)]
+    matrices = tried[0]
+    if len(tried) > 1:
+        changes = torch.stack([_change(network, batch, config, target, superpixels, one) for one in tried])
+        matrices = torch.stack(tried)[changes.argmax(0), torch.arange(len(matrices), device=matrices.device)]
+    with still_statistics(network):
+        after, areas = _after(network, batch, config, superpixels, matrices)
+    return divergence(target, after, _still_seen(superpixels, areas))
+
+
+@torch.no_grad()
+def _change(
+    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels, matrices: Tensor
+) -> Tensor:
+    """How much each crop (batch,) loses under a spatial change, as a mean over what can still be seen of it."""
+    with still_statistics(network):
+        after, areas = _after(network, batch, config, superpixels, matrices)
+    weights = _still_seen(superpixels, areas)
+    rows = superpixels.crop_of()
+    lost = weights.new_zeros(len(matrices)).index_add(0, rows, weights * _divergences(target, after))
+    known = weights.new_zeros(len(matrices)).index_add(0, rows, weights)
+    return lost / known.clamp_min(1e-12)
+
+
+def _after(
+    network: nn.Module, batch: Batch, config: Config, superpixels: Superpixels, matrices: Tensor
+) -> tuple[Posteriors, Tensor]:
+    """Posteriors of the changed crops on the superpixels of the crops themselves, and positions still seen of each."""
+    images = batch.images
+    if config.light:
+        draws = Draws(batch.seed, batch.step, batch.index)
+        images = jitter(
+            images, draws, "space", brightness=config.light, contrast=config.light, saturation=config.light,
+            hue=config.light / 4,
+        )  # fmt: skip
+    logits = warp(network(warp(images, matrices)), inverse(matrices))
+    return superpixels.posteriors(logits, config, there_and_back(logits, matrices))
+
+
+def _still_seen(superpixels: Superpixels, areas: Tensor) -> Tensor:
+    """Weights of the superpixels of which at least half can be seen; they sum to one again."""
+    weights = superpixels.weights * (2 * areas >= superpixels.areas)
+    weights_in_all: Tensor = summed(weights.sum())
+    return weights / weights_in_all.clamp_min(1e-12)
+
+
+def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
+    drawn = Draws(batch.seed, batch.step, batch.index).uniform(f"space {attempt}", 6, low=-1.0, high=1.0)
+    return affine(
+        config.turn * drawn[:, 0],
+        1 + config.zoom * drawn[:, 1],
+        config.shift * drawn[:, 2:4],
+        config.shear * drawn[:, 4],
+        (drawn[:, 5] > 0) & config.flip,
+    )
+
+
+def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Superpixels:
+    """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
+    if batch.superpixels is None:
+        raise ValueError("the batch has no superpixels")
+    numbers = _at_middles(batch.superpixels, grid)
+    areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
+    weights = areas if config.by_area else (areas > 0).to(areas.dtype)
+    total: Tensor = summed(weights.sum())
+    return Superpixels(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
+
+
+def _at_middles(maps: Tensor, grid: Sequence[int]) -> Tensor:
+    """Maps (batch, height, width) on a coarser grid (rows, columns), each position by the pixel at its middle."""
+    rows, columns = (
+        ((2 * torch.arange(positions, device=maps.device) + 1) * pixels) // (2 * positions)
+        for pixels, positions in zip(maps.shape[1:], grid, strict=True)
+    )
+    return maps[:, rows[:, None], columns]
+
+
+def _guidance(first: FirstGrouping, batch: Batch, posteriors: Tensor) -> Tensor:
+    """Cross entropy of the superpixels to the clusters of the first grouping; 0 until that is there."""
+    if batch.superpixels is None:
+        raise ValueError("the batch has no superpixels")
+    features, areas = superpixel_features(batch.images, batch.superpixels, batch.superpixel_count, batch.place)
+    if not first.ready:
+        first.remember(features, areas, batch.superpixels, batch.seed)
+        return 0 * posteriors.sum()
+    lost = functional.nll_loss(posteriors, first.assign(features), reduction="none")
+    result: Tensor = (areas * lost).sum() / summed(areas.sum()).clamp_min(1) * ranks()
+    return result
+
+
+def _guide(config: Config, progress: float) -> float:
+    """The weight of the first grouping at this moment: level, then falling in a straight line."""
+    fallen = max(0.0, progress - config.guided) / max(1e-9, 1 - config.guided)
+    return config.guide + fallen * (config.guide_end - config.guide)
+
+
+def _weights(config: Config, batch: Batch) -> tuple[float, float]:
+    """The weights of noise and of the spatial change at this step."""
+    share = _share(config, batch.progress)
+    noise, space = share * config.noise_weight, share * config.space_weight * (config.tries > 0)
+    if config.in_turns and noise and space:
+        return (2 * noise, 0.0) if batch.step % 2 else (0.0, 2 * space)
+    return noise, space
+
+
+def _share(config: Config, progress: float) -> float:
+    """How much of the regularisation counts at this moment: nothing, then rising, then all of it."""
+    if progress < config.alone:
+        return 0.0
+    return min(1.0, (progress - config.alone) / config.rising) if config.rising else 1.0
+
+
+def _of_length(values: Tensor, length: float) -> Tensor:
+    """Each sample (batch, ...) brought to a Euclidean length."""
+    norms = values.flatten(1).norm(dim=1).clamp_min(1e-12)
+    scaled: Tensor = length * values / norms.view(-1, *[1] * (values.dim() - 1))
+    return scaled

@@ -1,0 +1,469 @@
+"""`unseg train`: a network from pictures, without a label; one plain loop for all methods."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unsegcli import store, talk
+from unsegcli.core.ranks import rank, ranks
+from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
+from unsegcli.methods._contract import Batch
+from unsegcli.params import Pictures, Train
+from unsegcli.recipe import Recipe, make_recipe
+from unsegcli.supply import Supply, Window, find_supply, relative_hints
+from unsegcli.sweep import Outcome, gather, report_skipped, unchanged
+from unsegcli.training.batches import Batches, on_device
+from unsegcli.training.interrupts import Stopping, asked_to_stop
+from unsegcli.training.loading import Loaded, find_method, settings_of
+from unsegcli.training.pace import check_settings, make_optimizer, quick_precision, rate_at, steps_of
+from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.processes import is_first, joined, mean_gradients, mean_of, together
+from unsegcli.training.state import Training
+from unsegcli.training.trained import device_of
+from unsegcli.training.watch import Sight, look
+from unsegcli.training.weights import state_to_arrays
+
+REVISION = 1
+LOOKS = 20  # times that the clusters are looked at in a training
+SEEN_AT_ONCE = 32  # crops that are looked at
+TIMED = 8  # steps that say how long one takes, where the length is given in minutes
+CHECKED_EVERY = 20  # steps after which the losses are brought to this processor; on a GPU that makes it wait
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One training, as it was asked for."""
+
+    method: Loaded
+    config: Any
+    params: Train
+    device: torch.device
+    precision: str  # float32 bf16 fp16
+    compile: bool  # let torch compile the network
+    checkpoint_minutes: float  # between two states that can be gone on from
+
+
+def train(
+    inputs: Sequence[str | Path],
+    output: str | Path = "model.h5",
+    params: Train | None = None,
+    pictures: Pictures | None = None,
+    *,
+    method: str = "inmars",
+    preset: str | None = None,
+    config: str | Path | None = None,
+    sets: Sequence[str] = (),
+    seeds: int = 1,
+    device: str = "auto",
+    compile: bool = False,
+    memory: float = 4.0,
+    checkpoint_minutes: float = 3.0,
+    mask: str | Path | None = None,
+    images: str | Path | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    force: bool = False,
+    dry_run: bool = False,
+) -> list[Outcome]:
+    """Train a network on pictures, and write it; or several, from seeds that follow each other.
+
+    Args:
+        inputs: an artifact of superpixels, or folders, files, globs or lists of pictures.
+        output: the model to write; with several seeds `-seed0` and so on go before its suffix.
+        params: length, seed and the like.
+        pictures: how pictures are read, where they are not in an artifact already.
+        method: its name, or a Python file.
+        preset: settings of the method by name.
+        config: a TOML file of further settings, which win over the preset.
+        sets: `key=value`, which win over the file.
+        seeds: how many models.
+        device: auto cpu cuda mps.
+        compile: let torch compile the network.
+        memory: gigabytes of pictures to hold; what is beyond lies in a file beside the output.
+        checkpoint_minutes: time between two states that an interrupted training can go on from.
+        mask: folder of masks of valid pixels; for pictures only.
+        images: folder where the pictures of an artifact without pixels lie now.
+        limit: the first so many pictures only.
+        workers: processes that read pictures; 0 = one for each processor.
+        force: replace a model of another recipe, or an unfinished one.
+        dry_run: only say what would be done.
+    """
+    params = params or Train()
+    loaded = find_method(method)
+    settings = settings_of(loaded, preset, config, sets, classes=params.classes)
+    if params.classes is None:
+        talk.note(f"{settings.classes} clusters; say --classes N for another number")
+    params = replace(params, classes=settings.classes)
+    _check(params, settings, seeds)
+    supply, reading = find_supply(inputs, pictures or Pictures(), kinds=("superpixels",), mask=mask, images=images,
+                                  limit=limit, known_from=None)  # fmt: skip
+    place = device_of(device)
+    precision = quick_precision(place) if params.precision == "auto" else params.precision
+    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes)
+    orders = [replace(order, params=replace(params, seed=params.seed + number)) for number in range(seeds)]
+    targets = [
+        store.Target(
+            _numbered(Path(output), one.params.seed, seeds),
+            "model",
+            _recipe(one, reading, supply),
+            force=force,
+            reads=inputs,
+        )
+        for one in orders
+    ]
+    earlier = [unchanged(target) for target in targets]
+    left = [(one, target) for one, target, made in zip(orders, targets, earlier, strict=True) if made is None]
+    outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
+    if not left:
+        return outcomes if is_first() else []
+    supply = supply.opened(workers)
+    _check_needs(loaded, supply)
+    if dry_run:
+        with _own_arithmetic():
+            talk.note(_estimate(left[0][0], supply, workers))
+        return outcomes
+    bad = list(supply.bad)
+    with _own_arithmetic(), joined(order.device) as here:
+        pool = None
+        for one, target in left:
+            with _held(target) as writer:
+                pool = pool or _pool(supply, target, memory, workers, bad)
+                here_order = replace(one, device=here)
+                here_supply = replace(supply, bad=tuple(bad))
+                training = _learn(here_order, pool, target, partial(_keep, here_order, here_supply, target))
+                if writer is not None:
+                    writer.finish(**_content(training, one, here_supply, target))
+            together()
+    report_skipped(bad)
+    return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
+
+
+def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
+    """The loop."""
+    method, config = order.method.module, order.config
+    training = _begun(order, pool, target)
+    batches = _batches(order, pool, training.steps)
+    watched = _watched(batches, order.device)
+    losses = Losses(training, target)
+    saved = time.monotonic()
+    with talk.progress(training.steps * config.batch, "training") as bar, _interruptible() as stopping:
+        bar.update(training.step * config.batch)
+        for batch in batches.ahead(training.step, order.device):
+            terms = _step(order, training, batch)
+            training.step += 1
+            losses.add(terms)
+            bar.update(config.batch)
+            last = training.step == training.steps
+            stop = bool(stopping)
+            overdue = time.monotonic() - saved > 60 * order.checkpoint_minutes
+            if last or stop or overdue or order.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
+                bar.set_postfix(losses.read(), refresh=False)
+            if last or training.step % max(1, training.steps // LOOKS) == 0:
+                _watch(order, training, look(method, training.network, watched, config), last)
+            if (stop or overdue) and not last:
+                _save(target, training)
+                saved = time.monotonic()
+            if order.params.keep_every and training.step % order.params.keep_every == 0 and not last:
+                keep(training)
+            if stop and not last:
+                stopping.now()
+    return training
+
+
+def _interruptible() -> AbstractContextManager[Stopping]:
+    """Several processes cannot agree on the step to stop at: there a signal ends each of them at once."""
+    return asked_to_stop() if ranks() == 1 else nullcontext(Stopping())
+
+
+def _step(order: Order, training: Training, batch: Batch) -> dict[str, Tensor]:
+    """One change of the weights."""
+    method, config, network = order.method.module, order.config, training.network
+    rate = rate_at(config, training.step, training.steps)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    training.optimizer.zero_grad(set_to_none=True)
+    half = PRECISIONS[order.precision]
+    with torch.autocast(order.device.type, half) if half else nullcontext():
+        terms = method.loss(network, batch, config)
+    training.scaler.scale(terms["loss"]).backward()
+    mean_gradients(network)  # first, so that all processes see the same overflow of short numbers
+    training.scaler.unscale_(training.optimizer)
+    if config.clip:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
+    if hasattr(method, "after_step"):
+        method.after_step(network, batch, config)
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
+    """A training at its start, or where an interrupted one stopped."""
+    planned = _planned(order, pool)
+    training = _fresh(order, pool, planned)
+    found = store.load_checkpoint(target)
+    if found is not None:
+        training.unpack(*found)
+        talk.note(f"going on after step {training.step} of {training.steps}")
+    else:
+        pictures = len(pool.pictures)
+        talk.note(
+            f"{order.method.name} on {order.device} in {order.precision}: {training.steps} steps of "
+            f"{order.config.batch} crops, "
+            f"{training.steps * order.config.batch / pictures:.1f} times through {pictures} pictures, "
+            f"seed {order.params.seed}"
+        )
+    together()
+    return training
+
+
+def _fresh(order: Order, pool: Pool, steps: int) -> Training:
+    torch.manual_seed(order.params.seed)
+    network = order.method.module.Network(order.config, pool.channels)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(order.device).train()
+    if order.compile:
+        network.compile()
+    scaler = torch.amp.GradScaler(order.device.type, enabled=order.precision == "fp16")
+    return Training(network, make_optimizer(network, order.config), scaler, steps)
+
+
+def _planned(order: Order, pool: Pool) -> int:
+    """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
+    params, pictures = order.params, len(pool.pictures)
+    if params.minutes is None:
+        return steps_of(order.config, pictures, params.steps, params.epochs)
+    seconds = _seconds_a_step(order, pool)
+    steps = max(1, int(60 * params.minutes / seconds))
+    talk.note(f"a step takes {seconds:.3g} s: {steps} steps in {params.minutes:g} minutes")
+    return steps
+
+
+def _seconds_a_step(order: Order, pool: Pool) -> float:
+    training = _fresh(order, pool, TIMED)
+    started = 0.0
+    for batch in _batches(order, pool, TIMED).ahead(0, order.device):
+        started = started or time.monotonic()
+        float(_step(order, training, batch)["loss"])
+        training.step += 1
+        if training.step == 2:
+            started = time.monotonic()  # the first ones also prepare
+    return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=order.device)))
+
+
+def _batches(order: Order, pool: Pool, steps: int) -> Batches:
+    config = order.config
+    if config.batch % ranks():
+        raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")
+    return Batches(pool, config.batch, config.crop, order.params.seed, steps, order.method.needs, rank(), ranks())
+
+
+def _watched(batches: Batches, device: torch.device) -> Batch:
+    """The crops that are looked at, the same through the whole training."""
+    few = replace(batches, size=min(SEEN_AT_ONCE, len(batches.pool.pictures)), rank=0, ranks=1)
+    return on_device(few.at(0), device)
+
+
+def _watch(order: Order, training: Training, sight: Sight, last: bool) -> None:
+    training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
+    text = (
+        f"step {training.step}: {sight.live} of {order.config.classes} clusters live, evenness {sight.evenness:.2f}, "
+        f"largest {sight.largest:.0%}, agreement {sight.agreement:.0%}"
+    )
+    (talk.note if last else talk.detail)(text)
+    if last and sight.warning(order.config.classes):
+        talk.warn(sight.warning(order.config.classes))
+
+
+@dataclass
+class Losses:
+    """The terms of the last steps, which a GPU may still be working on."""
+
+    training: Training
+    target: store.Target
+    unread: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Take the terms of a step, without waiting for them."""
+        self.unread.append({name: mean_of(term) for name, term in terms.items()})
+
+    def read(self) -> dict[str, str]:
+        """Wait for all terms, note them down, and give the last ones as text; stop if one is no number."""
+        first = self.training.step - len(self.unread)
+        for number, terms in enumerate(self.unread):
+            values = {name: float(term) for name, term in terms.items()}
+            if not all(map(math.isfinite, values.values())):
+                raise UnsegError(self._broken(first + number + 1, values))
+            self.training.record_terms(first + number + 1, values)
+        last = {name: float(term) for name, term in self.unread[-1].items()} if self.unread else {}
+        self.unread = []
+        return {name: f"{value:.3f}" for name, value in last.items()}
+
+    def _broken(self, step: int, values: Mapping[str, float]) -> str:
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        found = store.load_checkpoint(self.target)
+        kept = (
+            f"the state of step {json.loads(found[1])['step']} is kept in {self.target.partial}"
+            if found
+            else ("no earlier state was kept")
+        )
+        return (
+            f"the loss is no number at step {step} ({terms}); {kept}. Try a lower rate (--set rate=...), --set clip=1, "
+            "or --precision float32"
+        )
+
+
+@contextmanager
+def _own_arithmetic() -> Iterator[None]:
+    """Numbers next to 0, which are slow, become 0; and as many threads as wanted: until the end, not for ever."""
+    threads = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _held(target: store.Target) -> Iterator[store.Writer | None]:
+    """The output, for the process that writes; all others wait until it is held."""
+    with target.writing() if is_first() else nullcontext() as writer:
+        together()
+        try:
+            yield writer
+        finally:
+            for spill in target.partial.glob("pictures-*.bin"):
+                spill.unlink(missing_ok=True)
+
+
+def _pool(supply: Supply, target: store.Target, memory: float, workers: int, bad: list[tuple[str, str]]) -> Pool:
+    pictures = gather(supply, as_picture, "reading", workers, bad)
+    pool = fill(pictures, int(memory * 1e9), target.partial / f"pictures-{rank()}.bin")
+    if not pool.pictures:
+        raise DataError("not one picture could be read")
+    if pool.spilled_bytes:
+        talk.note(f"{pool.spilled_bytes / 1e9:.1f} GB of pictures lie in a file; more --memory would be quicker")
+    return pool
+
+
+def as_picture(window: Window) -> Picture:
+    """What a training needs of a window."""
+    regions = None
+    if window.regions is not None:
+        void = np.iinfo(window.regions.dtype).max
+        regions = np.where(window.regions == void, -1, window.regions.astype(np.int32)).astype(np.int32)
+    return Picture(window.pixels, window.valid, regions)
+
+
+def _save(target: store.Target, training: Training) -> None:
+    if is_first():
+        store.save_checkpoint(target, *training.pack())
+        talk.detail(f"step {training.step} can be gone on from")
+
+
+def _content(training: Training, order: Order, supply: Supply, target: store.Target) -> dict[str, Any]:
+    """What the model's file holds."""
+    if supply.reading is None:
+        raise ValueError("open the supply first")
+    weights, halves = state_to_arrays(training.network.state_dict())
+    scaled = supply.reading.values != "bytes" and supply.reading.scaling == "folder"
+    return {
+        "tables": {
+            **({"scaling": np.asarray(supply.units[0].source.scaling, np.float64)} if scaled else {}),
+            "skipped/name": [name for name, _ in supply.bad],
+            "skipped/reason": [reason for _, reason in supply.bad],
+        },
+        "attributes": {
+            "method": order.method.identity,
+            "config": json.dumps(asdict(order.config), sort_keys=True),
+            "reading": supply.reading.to_json(),
+            "bfloat16": json.dumps(halves),
+        },
+        "inputs": relative_hints(supply.hints, target.path),
+        "entries": {
+            "weights": weights,
+            "history": {name: np.asarray(values, np.float64) for name, values in training.history.items()},
+        },
+    }
+
+
+def _keep(order: Order, supply: Supply, target: store.Target, training: Training) -> None:
+    """Write the model as it is now, beside the one to come; what must not be replaced is let be."""
+    if not is_first():
+        return
+    path = target.path.with_stem(f"{target.path.stem}-step{training.step}")
+    kept = store.Target(path, "model", {**target.recipe, "step": training.step}, force=target.force)
+    try:
+        if kept.finished() is None:
+            store.write_whole(kept, **_content(training, order, supply, kept))
+            talk.note(f"step {training.step} is kept in {path}")
+    except ArtifactError as error:
+        talk.warn(f"step {training.step} is not kept: {error}")
+
+
+def _recipe(order: Order, reading: Sequence[Pictures], supply: Supply) -> Recipe:
+    method = order.method
+    return make_recipe(
+        "train",
+        REVISION,
+        [order.params, *reading],
+        supply.inputs,
+        settings=asdict(order.config),  # by themselves: a method may call them what we call ours
+        method=method.identity,
+        method_revision=method.revision,
+    )
+
+
+def _numbered(path: Path, seed: int, seeds: int) -> Path:
+    return path if seeds == 1 else path.with_stem(f"{path.stem}-seed{seed}")
+
+
+def _estimate(order: Order, supply: Supply, workers: int) -> str:
+    """Time some steps on a few pictures, and say what the whole training would take."""
+    few = replace(supply, units=supply.units[:SEEN_AT_ONCE])
+    pool = fill(gather(few, as_picture, "reading", workers))
+    seconds = _seconds_a_step(order, pool)
+    pictures = sum(unit.window_count for unit in supply.units)
+    params = order.params
+    steps = steps_of(order.config, pictures, params.steps, params.epochs)
+    if params.minutes is not None:
+        steps = max(1, int(60 * params.minutes / seconds))
+    size = pool.stored_bytes / len(pool.pictures) * pictures
+    return (
+        f"would train {order.method.name} for {steps} steps, about {steps * seconds / 60:,.1f} minutes on "
+        f"{order.device}, with {pictures} pictures in {size / 1e9:.2f} GB of memory"
+    )
+
+
+def _check(params: Train, config: Any, seeds: int) -> None:
+    check_settings(config)
+    given = [name for name in ("steps", "epochs", "minutes") if getattr(params, name) is not None]
+    if len(given) > 1:
+        raise ConfigError(f"--{given[0]} and --{given[1]} both say how long the training is: give one of them")
+    if any(not getattr(params, name) > 0 for name in given):
+        raise ConfigError(f"--{given[0]} must be above 0")
+    if params.precision not in ("auto", *PRECISIONS):
+        raise ConfigError(f"--precision {params.precision}: is not one of auto, {', '.join(PRECISIONS)}")
+    if seeds < 1 or params.seed < 0 or params.keep_every < 0:
+        raise ConfigError("--seeds must be at least 1, and --seed and --keep-every not below 0")
+
+
+def _check_needs(method: Loaded, supply: Supply) -> None:
+    if "superpixels" in method.needs and supply.kind != "superpixels":
+        raise ConfigError(
+            f"--method {method.name} needs superpixels; make them first with `unseg superpixels`, and give that file"
+        )

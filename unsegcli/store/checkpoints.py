@@ -1,0 +1,36 @@
+"""The state of an unfinished training, kept beside its output; replaced whole, so that one is always there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unsegcli.recipe import recipe_digest
+from unsegcli.store.reading import open_artifact
+from unsegcli.store.writing import CHECKPOINT, Target, write_whole
+
+
+def save_checkpoint(target: Target, state: Mapping[str, NDArray[Any]], progress: str) -> None:
+    """Keep the state of an unfinished training beside its output, instead of the one before; `target` is being written.
+
+    Args:
+        target: the model.
+        state: arrays by name.
+        progress: JSON of whatever is not an array.
+    """
+    inner = Target(target.partial / CHECKPOINT, "checkpoint", target.recipe, force=True)
+    write_whole(inner, {}, {"progress": progress}, {}, entries={"state": state})
+
+
+def load_checkpoint(target: Target) -> tuple[dict[str, NDArray[Any]], str] | None:
+    """What `save_checkpoint` kept of a training of this recipe, if there is such a thing."""
+    path = target.partial / CHECKPOINT
+    if not path.exists():
+        return None
+    with open_artifact(path, "checkpoint") as artifact:
+        if recipe_digest(artifact.recipe) != recipe_digest(target.recipe):
+            return None
+        state = {name: artifact.entry("state", name) for name in artifact.entries("state")}
+        return state, str(artifact.attributes["progress"])

@@ -1,0 +1,176 @@
+"""Find a method by name or file, and put its settings together; nothing is run but the method's own module."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import math
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unsegcli import methods
+from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import Method, Settings
+from unsegcli.presets import read_preset
+
+REQUIRED = ("Config", "Network", "loss", "cluster_scores")
+OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A method and what it is called."""
+
+    name: str
+    module: Method
+    digest: str = ""  # of the file, for a user's own method
+
+    @property
+    def identity(self) -> str:
+        """What a recipe and a model say of it: never a path."""
+        return f"{self.name} {self.digest}" if self.digest else self.name
+
+    @property
+    def revision(self) -> int:
+        """Raised by the method when the same settings give other results."""
+        return int(getattr(self.module, "REVISION", 1))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its batches must hold beside images."""
+        return tuple(getattr(self.module, "NEEDS", ()))
+
+
+def method_names() -> list[str]:
+    """The methods that come with the program: the files of their folder."""
+    folder = Path(methods.__file__).parent
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def find_method(given: str) -> Loaded:
+    """A method by name, or from a user's file."""
+    if given.endswith(".py"):
+        return _from_file(Path(given))
+    if given not in method_names():
+        raise ConfigError(f"--method {given}: is not one of {', '.join(method_names())}, nor a file that ends in .py")
+    return Loaded(given, _checked(importlib.import_module(f"unsegcli.methods.{given}"), given))
+
+
+def settings_of(
+    method: Loaded, preset: str | None = None, file: str | Path | None = None, sets: Sequence[str] = (), **given: Any
+) -> Any:
+    """The method's Config: its defaults, then the preset, then the file, then `key=value`, then what else is given."""
+    values: dict[str, Any] = dict(read_preset(method.name, preset))
+    if file is not None:
+        values |= _read_toml(Path(file))
+    values |= dict(_split(pair) for pair in sets)
+    values |= {name: value for name, value in given.items() if value is not None}
+    return config_from(method, values)
+
+
+def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
+    """A Config from names and values, each brought to the type of its field; a wrong one lists the right ones."""
+    config = method.module.Config
+    types_of = typing.get_type_hints(config)
+    known = [field.name for field in dataclasses.fields(config)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{method.name} has no setting {name}: there are {', '.join(known)}")
+    return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})
+
+
+def _from_file(path: Path) -> Loaded:
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--method {path}: cannot be read ({error.strerror})") from error
+    digest = hashlib.sha256(source).hexdigest()[:16]
+    name = OWN_MODULE + digest
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"--method {path}: is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up while it is executed
+        try:
+            spec.loader.exec_module(module)
+        except SyntaxError as error:
+            del sys.modules[name]
+            raise ConfigError(f"--method {path}: line {error.lineno}: {error.msg}") from error
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return Loaded(path.stem, _checked(sys.modules[name], str(path)), digest)
+
+
+def _checked(module: types.ModuleType, name: str) -> Method:
+    missing = [wanted for wanted in REQUIRED if not hasattr(module, wanted)]
+    if missing:
+        raise ConfigError(f"--method {name}: lacks {', '.join(missing)}; a method has {', '.join(REQUIRED)}")
+    config = module.Config
+    if not (dataclasses.is_dataclass(config) and getattr(config, "__dataclass_params__").frozen):  # noqa: B009
+        raise ConfigError(f"--method {name}: its Config must be a frozen dataclass")
+    settings = {setting for setting, value in vars(Settings).items() if isinstance(value, property)}
+    lacking = sorted(settings - {field.name for field in dataclasses.fields(config)})
+    if lacking:
+        raise ConfigError(f"--method {name}: its Config lacks {', '.join(lacking)}")
+    return typing.cast(Method, module)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: is not TOML ({error})") from error
+
+
+def _split(pair: str) -> tuple[str, str]:
+    name, sign, value = pair.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"--set {pair}: must be key=value")
+    return name.strip(), value.strip()
+
+
+def _as(wanted: Any, value: Any, name: str) -> Any:
+    """A value (text, or of TOML or JSON) as the type of its field."""
+    try:
+        if wanted is bool:
+            return _as_bool(value)
+        if wanted is int:
+            if isinstance(value, bool) or int(value) != float(value):
+                raise ValueError
+            return int(value)
+        if wanted is float:
+            if isinstance(value, bool) or not math.isfinite(float(value)):
+                raise ValueError
+            return float(value)
+        if wanted is str:
+            if not isinstance(value, str):
+                raise ValueError
+            return value
+    except (ValueError, TypeError, OverflowError):
+        pass
+    else:
+        raise ConfigError(f"{name}: fields of type {wanted} are not supported; use bool, int, float or str")
+    raise ConfigError(f"{name}: {value!r} is not of type {wanted.__name__}")
+
+
+def _as_bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    return words[value.lower()] if isinstance(value, str) and value.lower() in words else _refuse()
+
+
+def _refuse() -> bool:
+    raise ValueError

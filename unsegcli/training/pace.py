@@ -1,0 +1,67 @@
+"""How long a training is, and how large its steps are at each moment."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import Settings
+
+OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly")
+POLY = 0.9  # power
+
+
+def steps_of(config: Settings, pictures: int, steps: int | None, epochs: float | None) -> int:
+    """Steps of a training: as said, or else by passes over all pictures."""
+    if steps is not None:
+        return steps
+    return max(1, math.ceil((config.epochs if epochs is None else epochs) * pictures / config.batch))
+
+
+def rate_at(config: Settings, step: int, steps: int) -> float:
+    """The learning rate of a step: a straight rise, then the schedule."""
+    rising = config.warmup * steps
+    if step < rising:
+        return config.rate * (step + 1) / (math.floor(rising) + 1)
+    done = (step - rising) / max(1.0, steps - rising)
+    if config.schedule == "cosine":
+        return config.rate * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "poly":
+        return config.rate * float((1 - done) ** POLY)
+    return config.rate
+
+
+def make_optimizer(network: nn.Module, config: Settings) -> torch.optim.Optimizer:
+    """The optimiser of all weights that learn."""
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    settings: dict[str, Any] = {"lr": config.rate, "weight_decay": config.decay}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(learning, momentum=config.momentum, **settings)
+    return torch.optim.Adam(learning, betas=(config.momentum, 0.999), **settings)
+
+
+def quick_precision(device: torch.device) -> str:
+    """The quickest numbers that learn as well: bf16 where the device has units for it."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bf16" if device.type == "cpu" and has_tiles() else "float32"
+
+
+def check_settings(config: Settings) -> None:
+    """Refuse what no training can go by."""
+    if config.optimizer not in OPTIMIZERS:
+        raise ConfigError(f"optimizer {config.optimizer}: is not one of {', '.join(OPTIMIZERS)}")
+    if config.schedule not in SCHEDULES:
+        raise ConfigError(f"schedule {config.schedule}: is not one of {', '.join(SCHEDULES)}")
+    for name, least in (("classes", 1), ("crop", 8), ("batch", 1), ("epochs", 0)):
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} {getattr(config, name)}: must be at least {least}")
+    if not (config.rate > 0 and 0 <= config.warmup < 1 and 0 <= config.momentum < 1):
+        raise ConfigError("rate must be above 0, and warmup and momentum from 0 to below 1")
+    if config.decay < 0 or config.clip < 0:
+        raise ConfigError("decay and clip must not be below 0")
