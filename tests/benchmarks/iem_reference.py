@@ -18,6 +18,14 @@ EPSILON = 1e-8
 SIGMA, TAPS, REPEATS, DIVERSITY = 5.0, 11, 2, 1e-3
 
 
+def masks_by_own_threads(
+    pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
+) -> NDArray[np.bool_]:
+    """The same, as it would be written down first: one batch, and torch shares each operation among its threads."""
+    torch.set_num_threads(threads)
+    return _masks_of(pictures, start, iterations)
+
+
 def masks_of(
     pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
 ) -> NDArray[np.bool_]:

@@ -36,12 +36,10 @@ def filtered(
     stack: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Filter each plane of (planes, height, width) down its columns by `rows`, and along its rows by `columns`."""
-    half = np.empty_like(stack)
+    half, whole = np.empty_like(stack), np.empty_like(stack)
     filter_rows(stack, rows, half)
-    turned = np.ascontiguousarray(half.transpose(0, 2, 1))
-    whole = np.empty_like(turned)
-    filter_rows(turned, columns, whole)
-    return np.ascontiguousarray(whole.transpose(0, 2, 1))
+    _filter_columns(half, np.ascontiguousarray(columns.T), whole)
+    return whole
 
 
 @compiled
@@ -68,3 +66,21 @@ def filter_rows(stack, weights, out):
                 for x in range(width):
                     target[x] += a * first[x]
                 other += 1
+
+
+@compiled
+def _filter_columns(stack, weights, out):
+    """Filter along the rows: column i of `out` is the sum of columns near i, by the weights (taps, width) of i."""
+    planes, height, width = stack.shape
+    reach = weights.shape[0] // 2
+    for plane in range(planes):
+        for row in range(height):
+            source, target = stack[plane, row], out[plane, row]
+            target[:] = 0.0
+            for offset in range(max(-reach, 1 - width), min(reach, width - 1) + 1):
+                first, last = max(0, -offset), min(width, width - offset)
+                shifted, share, sums = (
+                    source[first + offset : last + offset], weights[offset + reach, first:last], target[first:last],
+                )  # fmt: skip
+                for x in range(last - first):
+                    sums[x] += share[x] * shifted[x]

@@ -326,13 +326,19 @@ def _count(mask):
 
 @compiled
 def _same(one, other):
-    for row in range(one.shape[0]):
-        differs = np.uint8(0)
-        for x in range(one.shape[1]):
-            differs |= one[row, x] ^ other[row, x]
-        if differs:
+    for row in range(one.shape[0]):  # noqa: SIM110 - what is compiled has no generators
+        if not _alike(one[row], other[row]):
             return False
     return True
+
+
+@compiled
+def _alike(one, other):
+    """Whether two rows are equal; without leaving early, since many are compared at once so."""
+    differs = np.uint8(0)
+    for x in range(len(one)):
+        differs |= one[x] ^ other[x]
+    return differs == 0
 
 
 @compiled
@@ -341,6 +347,8 @@ def _move(image, moved, mask, side, filtered, areas, sums, rows, columns):
     bands, height, width = image.shape
     tall, wide = rows.shape[1] // 2, columns.shape[1] // 2
     for row in range(height):
+        if _alike(moved[row + 1], mask[row + 1]):
+            continue
         for column in range(width):
             new = moved[row + 1, column + 1]
             if new == mask[row + 1, column + 1]:
