@@ -30,7 +30,8 @@ def summed(values: Tensor) -> Tensor:
     """
     if ranks() == 1:
         return values
-    result: Tensor = _Summed.apply(values)  # type: ignore[no-untyped-call]
+    apply: Any = _Summed.apply  # typed or not, by the version of torch
+    result: Tensor = apply(values)
     return result
 
 

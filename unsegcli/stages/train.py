@@ -233,8 +233,9 @@ def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
 def _fresh(order: Order, pool: Pool, steps: int) -> Training:
     torch.manual_seed(order.params.seed)
     network = order.method.module.Network(order.config, pool.channels)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.to(order.device).train()
+    move: Any = network.to  # torch's types know no memory format before 2.15
+    move(order.device, memory_format=torch.channels_last)
+    network.train()
     if order.compile:
         network.compile()
     scaler = torch.amp.GradScaler(order.device.type, enabled=order.precision == "fp16")
