@@ -422,6 +422,7 @@ def with_labels(place: Path) -> None:
         Image.fromarray(np.eye(64, dtype=np.uint8)).save(place / "data" / "labels" / f"p{number}.png")
 
 
+@pytest.mark.slow
 def test_learned_methods_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_labels(place)
     monkeypatch.setenv("SEEDS", "0")
@@ -431,6 +432,7 @@ def test_learned_methods_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert all(0 <= float(score) <= 1 for line in lines[1:] for score in line.split()[1:])
 
 
+@pytest.mark.slow
 def test_ablations_run(place: Path) -> None:
     with_labels(place)
     lines = run_example(ABLATIONS, place, "../data", "my results").splitlines()

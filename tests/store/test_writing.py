@@ -128,7 +128,7 @@ def test_another_kind_and_models_need_force(tmp_path: Path, said: pytest.LogCapt
     assert "is of kind superpixels, and metrics is to be written" in refusal(Target(path, "metrics", RECIPE))
     assert Target(path, "metrics", RECIPE, force=True).finished() is None
     model = sample("model").write(tmp_path / "m.h5")
-    assert Target(model, "model", RECIPE).finished() == Finished(0)
+    assert Target(model, "model", RECIPE).finished() == Finished(1)
     assert "is a model of another recipe (parameters.size, revision)" in refusal(Target(model, "model", OTHER))
     assert Target(model, "model", OTHER, force=True).finished() is None
 
