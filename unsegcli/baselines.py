@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store, talk
-from unsegcli.core.features import blurred_pixels, group_weights, region_features, standardise
+from unsegcli.core.features import blurred_pixels, feature_weights, region_features, standardise
 from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Cluster
@@ -41,8 +41,10 @@ class Fit:
         return assign(standardise(features, self.mean, self.deviation, self.weights), self.centres)
 
     def in_feature_units(self) -> NDArray[np.float64]:
-        """The centres as features, for people and for later use."""
-        return self.centres * self.deviation / self.weights + self.mean
+        """The centres as features, for people and for later use; the mean in dimensions that do not count."""
+        counts = self.weights > 0
+        away = np.divide(self.centres, self.weights, out=np.zeros_like(self.centres), where=counts)
+        return away * self.deviation + self.mean
 
 
 def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
@@ -86,7 +88,7 @@ def _scaling(
         return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
     mean = np.average(points, axis=0, weights=areas)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
-    return mean, deviation, group_weights(supply.reading.channels if supply.reading else 0)
+    return mean, deviation, feature_weights(points, areas, supply.reading.channels if supply.reading else 0)
 
 
 def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

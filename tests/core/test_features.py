@@ -7,9 +7,13 @@ import pytest
 
 from unsegcli.core.features import (
     GROUP_WEIGHTS,
+    LARGEST_PLACE_WEIGHT,
+    PLACE_WEIGHT,
+    STRIPS,
     blurred_pixels,
+    explained_by_place,
     feature_groups,
-    group_weights,
+    feature_weights,
     region_features,
     standardise,
 )
@@ -36,11 +40,53 @@ def test_groups_cover_all_dimensions_once(bands: int) -> None:
     assert [dimension for part in parts for dimension in range(part.start, part.stop)] == list(range(features.shape[1]))
 
 
+def scattered(bands: int, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Features that have nothing to do with the place, and areas."""
+    chance = np.random.default_rng(0)
+    features = chance.normal(size=(count, 2 * bands + 5))
+    features[:, -2:] = chance.uniform(size=(count, 2))
+    return features, chance.uniform(1, 2, count)
+
+
 @pytest.mark.parametrize("bands", [1, 3, 5])
 def test_each_group_weighs_what_it_should_whatever_its_length(bands: int) -> None:
-    weights = group_weights(bands)
+    weights = feature_weights(*scattered(bands), bands)
     for name, part in feature_groups(bands):
-        assert (weights[part] ** 2).sum() == pytest.approx(GROUP_WEIGHTS[name] ** 2)
+        if name != "position":
+            assert (weights[part] ** 2).sum() == pytest.approx(GROUP_WEIGHTS[name] ** 2)
+
+
+def test_place_counts_by_what_it_explains() -> None:
+    features, areas = scattered(3)
+    assert feature_weights(features, areas, 3)[-2:].max() < 0.1
+    features[:, :9] += 0.6 * np.floor(STRIPS * features[:, -2:-1])  # by strip from top to bottom
+    down, across = feature_weights(features, areas, 3)[-2:]
+    assert down == pytest.approx(LARGEST_PLACE_WEIGHT)
+    assert across < 0.1
+
+
+def test_what_place_explains_by_hand() -> None:
+    """Two strips of equal area with means 0 and 2, and variance 1 within each: half of the variance of 2."""
+    seen = np.tile([-1.0, 1.0], 5000)[:, None]
+    where = np.repeat([0.1, 0.9], 5000)
+    seen[5000:] += 2
+    assert explained_by_place(seen, where, np.ones(10_000)) == pytest.approx(0.5, abs=1e-3)
+    weighted = np.where(where < 0.5, 3.0, 1.0)  # means 0 and 2 in shares of 3/4 and 1/4: variance 3/4 between, 1 within
+    assert explained_by_place(seen, where, weighted) == pytest.approx(0.75 / 1.75, abs=1e-3)
+    weights = feature_weights(np.concatenate([seen] * 9 + [where[:, None]] * 2, axis=1), weighted, 3)
+    assert weights[-1] == pytest.approx(min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * (3 / 7) ** 0.5), rel=1e-3)
+
+
+def test_chance_explains_nothing() -> None:
+    """A few regions in as many strips would explain much by chance alone; that is taken off."""
+    chance = np.random.default_rng(1)
+    found = [
+        explained_by_place(chance.normal(size=(30, 9)), chance.uniform(size=30), chance.uniform(1, 2, 30))
+        for _ in range(50)
+    ]
+    assert np.mean(found) < 0.06
+    assert explained_by_place(np.ones((30, 9)), chance.uniform(size=30), np.ones(30)) == 0
+    assert explained_by_place(chance.normal(size=(STRIPS, 9)), chance.uniform(size=STRIPS), np.ones(STRIPS)) == 0
 
 
 def test_colour_of_bands_by_hand() -> None:

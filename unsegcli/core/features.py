@@ -18,9 +18,11 @@ from unsegcli.errors import DataError
 
 TRUNCATE = 3.0  # a Gaussian is cut at this many standard deviations
 TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
-# How much a whole group counts once each of its dimensions has variance one. By judgement, not by labels:
-# colour tells most, texture helps, and position only keeps far things apart.
-GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5, "position": 0.25}
+GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, once each of its dimensions has variance one
+# Row and column each count by the part of colour and texture that they explain: much in photographs with the sky
+# above and the ground below, nothing in pictures from the air or through a microscope.
+PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.5, 0.65
+STRIPS = 8  # that the picture is cut into, to see what a place explains
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding, not information
 
 
@@ -34,13 +36,53 @@ def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
     return tuple(groups)
 
 
-def group_weights(bands: int) -> NDArray[np.float32]:
-    """Factor for each standardised dimension, so that a group counts the same however many it has."""
-    groups = feature_groups(bands)
-    weights = np.empty(groups[-1][1].stop, np.float32)
-    for name, part in groups:
-        weights[part] = GROUP_WEIGHTS[name] / math.sqrt(part.stop - part.start)
+def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> NDArray[np.float32]:
+    """Factor for each standardised dimension (dimensions,), so that a group counts the same however many it has.
+
+    Args:
+        features: (regions, dimensions) of `region_features`.
+        areas: (regions,) how much each region counts.
+        bands: of the pictures.
+    """
+    groups = dict(feature_groups(bands))
+    weights = np.empty(features.shape[1], np.float32)
+    for name, weight in GROUP_WEIGHTS.items():
+        part = groups[name]
+        weights[part] = weight / math.sqrt(part.stop - part.start)
+    place = groups["position"]
+    seen = features[:, : place.start]
+    weights[place] = [
+        min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * math.sqrt(explained_by_place(seen, where, areas)))
+        for where in features[:, place].T
+    ]
     return weights
+
+
+def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any]) -> float:
+    """Share of the variance of what is seen that lies between strips of the picture, 0 to 1; mean over dimensions.
+
+    What as many strips would explain by chance is taken off.
+
+    Args:
+        seen: (regions, dimensions).
+        where: (regions,) row or column, 0 to 1.
+        areas: (regions,) how much each region counts.
+    """
+    counted = int(np.count_nonzero(areas))
+    if counted <= STRIPS:
+        return 0.0
+    share = np.asarray(areas, np.float64) / np.sum(areas)
+    mean = share @ seen
+    variance = share @ (seen - mean) ** 2
+    strips = np.minimum((np.asarray(where, np.float64) * STRIPS).astype(np.int64), STRIPS - 1)
+    inside = np.bincount(strips, weights=share, minlength=STRIPS)
+    sums = np.stack([np.bincount(strips, weights=share * values, minlength=STRIPS) for values in (seen - mean).T], 1)
+    between = (sums**2 / np.maximum(inside, 1e-300)[:, None]).sum(axis=0)
+    known = np.sqrt(variance) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
+    if not known.any():
+        return 0.0
+    explained = float((between[known] / variance[known]).mean())
+    return max(0.0, 1 - (1 - explained) * (counted - 1) / (counted - STRIPS))
 
 
 def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.float32]:
@@ -79,7 +121,7 @@ def standardise(
         features: (points, dimensions).
         mean: (dimensions,) over all points that the clusters are fitted on.
         deviation: (dimensions,) standard deviation over the same points.
-        weights: (dimensions,), such as `group_weights`.
+        weights: (dimensions,), such as `feature_weights`.
     """
     known = np.asarray(deviation, np.float64) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
     factor = np.divide(weights, deviation, out=np.zeros(known.shape), where=known)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.colour import lab
-from unsegcli.core.features import GROUP_WEIGHTS, TEXTURE_SIGMAS, TRUNCATE
+from unsegcli.core.features import TEXTURE_SIGMAS, TRUNCATE, feature_weights
 from unsegcli.core.kmeans import kmeans
 from unsegcli.core.pooling import paint, pool
 from unsegcli.core.ranks import gathered
@@ -101,18 +101,14 @@ class FirstGrouping(nn.Module):
         share = areas / areas.sum()
         mean = (share[:, None] * features).sum(0)
         deviation = (share[:, None] * (features - mean) ** 2).sum(0).sqrt()
-        self.scale[0], self.scale[1] = mean, self._weights().to(mean) / deviation.clamp_min(1e-6)
+        weights = feature_weights(features.cpu().numpy(), areas.cpu().numpy(), self.channels)
+        self.scale[0], self.scale[1] = mean, torch.from_numpy(weights).to(mean) / deviation.clamp_min(1e-6)
         scaled = (features - self.scale[0]) * self.scale[1]
         found = kmeans(
             scaled.cpu().numpy(), self.clusters, seed=seed, starts=STARTS, iterations=ITERATIONS,
             weights=areas.cpu().numpy(),
         )  # fmt: skip
         self.centres.copy_(torch.from_numpy(found.centres))
-
-    def _weights(self) -> Tensor:
-        """So that each group counts as in `features.py`, however many dimensions it has."""
-        sizes = {"colour": 2 * self.channels, "texture": TEXTURES, "position": PLACES}
-        return torch.cat([torch.full((size,), GROUP_WEIGHTS[name] / size**0.5) for name, size in sizes.items()])
 
 
 def _texture(grey: Tensor) -> Tensor:

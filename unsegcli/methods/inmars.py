@@ -25,6 +25,7 @@ from unsegcli.core.warp import affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 
 NEEDS = ("superpixels",)
+REVISION = 2
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 

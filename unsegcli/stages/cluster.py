@@ -16,7 +16,7 @@ from unsegcli.supply import Supply, find_supply, is_artifact
 from unsegcli.sweep import Outcome, Work, estimate, sweep, unchanged
 from unsegcli.training.model_inputs import Given, ModelFile, is_model, read_model_file, supply_for
 
-REVISION = 1
+REVISION = 2
 LEVELS = ("", "pixel", "superpixel")
 SMALLEST_TILE = 64
 
