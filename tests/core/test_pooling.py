@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unsegcli.core.pooling import paint, pool
+from unsegcli.core.pooling import levelled, paint, pool
 
 COUNT = 7  # the last number has no pixel
 
@@ -59,3 +59,9 @@ def test_all_void_is_finite() -> None:
     found = pool(maps(), torch.full((2, 5, 6), -1), COUNT)
     assert not found.means.any()
     assert not found.areas.any()
+
+
+def test_levelled_pixels_have_the_mean_of_their_superpixel_and_void_its_own() -> None:
+    values = torch.tensor([[[[1.0, 3.0, 5.0, 7.0]], [[0.0, 4.0, 0.0, 1.0]]]])
+    found = levelled(values, torch.tensor([[[2, 2, -1, 0]]]), 3)
+    assert found.tolist() == [[[[2, 2, 5, 7]], [[2, 2, 0, 1]]]]

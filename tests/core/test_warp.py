@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from unsegcli.core.warp import affine, inverse, seen, there_and_back, warp
+from unsegcli.core.draws import Draws
+from unsegcli.core.warp import affine, drawn_affine, inverse, seen, there_and_back, warp
 
 
 def change(**parts: object) -> Tensor:
@@ -84,3 +87,18 @@ def test_each_sample_has_its_own_change() -> None:
     matrices = torch.cat([change(), change(flip=True)])
     torch.testing.assert_close(warp(images, matrices)[0], images[0])
     torch.testing.assert_close(warp(images, matrices)[1], images[1].flip(2), atol=1e-5, rtol=0)
+
+
+def test_drawn_changes_stay_within_their_bounds() -> None:
+    draws = Draws(0, 0, torch.arange(200))
+    still: dict[str, Any] = {"turn": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "flip": False}
+    torch.testing.assert_close(drawn_affine(draws, "a", **still), change().expand(200, 2, 3))
+    zoomed = drawn_affine(draws, "a", **{**still, "zoom": 0.2, "flip": True})
+    sides = zoomed[:, 0, 0]
+    assert 0.35 < float((sides < 0).double().mean()) < 0.65
+    assert 1 / 1.2 <= float(sides.abs().min()) < 0.86
+    assert 1.2 < float(sides.abs().max()) <= 1 / 0.8
+    shifted = drawn_affine(draws, "a", **{**still, "shift": 0.1})[:, :, 2]
+    assert 0.18 < float(shifted.abs().max()) <= 0.2  # of positions from -1 to 1
+    assert torch.equal(shifted, drawn_affine(draws, "a", **{**still, "shift": 0.1})[:, :, 2])
+    assert not torch.equal(shifted, drawn_affine(draws, "b", **{**still, "shift": 0.1})[:, :, 2])

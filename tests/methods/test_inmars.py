@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
-from unsegcli.core.grouping import FirstGrouping
+from unsegcli.core.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.shrinking import shrunk
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
 from unsegcli.methods.inmars import Config, Superpixels, divergence
@@ -103,16 +104,6 @@ def test_second_head_adds_its_own_information() -> None:
     assert torch.equal(inmars.cluster_scores(both, batch, PLAIN), inmars.cluster_scores(network, batch, PLAIN))
 
 
-@pytest.mark.parametrize(
-    ("pixels", "positions", "middles"), [(16, 4, [2, 6, 10, 14]), (4, 4, [0, 1, 2, 3]), (5, 2, [1, 3]), (1, 1, [0])]
-)
-def test_a_position_stands_for_the_pixel_at_its_middle(pixels: int, positions: int, middles: list[int]) -> None:
-    maps = torch.arange(pixels)[None, :, None] * 100 + torch.arange(2 * pixels)
-    found = inmars._at_middles(maps, (positions, pixels))
-    across = [2 * column + 1 for column in range(pixels)]
-    assert found[0].tolist() == [[100 * row + column for column in across] for row in middles]
-
-
 # ---------------------------------------------------------------------------------------- the schedule
 
 
@@ -187,14 +178,6 @@ def guided_network(config: Any) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize(
-    ("guided", "progress", "expected"),
-    [(0.5, 0, 2), (0.5, 0.5, 2), (0.5, 0.75, 1.25), (0.5, 1, 0.5), (0, 0, 2), (0, 0.5, 1.25), (1, 0.9, 2), (1, 1, 2)],
-)
-def test_weight_of_the_guide(guided: float, progress: float, expected: float) -> None:
-    assert inmars._guide(Config(guide=2.0, guided=guided, guide_end=0.5), progress) == pytest.approx(expected)
-
-
 def test_guidance_by_hand() -> None:
     """Superpixel 0 (area 3, probability 1/4 of its cluster, 1) and 1 (area 1, probability 1/2 of its own):
     (3 ln 4 + ln 2) / 4."""
@@ -204,7 +187,7 @@ def test_guidance_by_hand() -> None:
     posteriors = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log().requires_grad_()
     assert float(inmars._guidance(first, batch, posteriors).detach()) == 0  # it is only remembered
     assert first.ready
-    order = first.assign(inmars.superpixel_features(batch.images, batch.superpixels, 2, None)[0])  # type: ignore[arg-type]
+    order = first.assign(superpixel_features(batch.images, batch.superpixels, 2, None)[0])  # type: ignore[arg-type]
     assert sorted(order.tolist()) == [0, 1]
     first.centres.copy_(first.centres[1 - order])  # so that superpixel 0 is in cluster 1
     lost = inmars._guidance(first, batch, posteriors)
@@ -255,29 +238,6 @@ def test_without_guide_there_is_no_grouping() -> None:
 # ---------------------------------------------------------------------------------------- half the resolution
 
 
-def test_shrunk_by_hand() -> None:
-    """Means of squares, cut at the border, and the pixel right and below the middle of each; nothing else changes."""
-    image = torch.arange(15.0).reshape(1, 1, 3, 5)
-    numbers = torch.arange(15).reshape(1, 3, 5)
-    batch = Batch(image, torch.arange(1), step=4, mask=numbers > 6, superpixels=numbers, superpixel_count=15)
-    small = inmars.shrunk(batch, 2)
-    assert small.images[0, 0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
-    assert small.superpixels is not None
-    assert small.superpixels[0].tolist() == [[0, 2, 4], [10, 12, 14]]
-    assert small.mask is not None
-    assert small.mask[0].tolist() == [[False, False, False], [True, True, True]]
-    assert (small.superpixel_count, small.step, small.proposals) == (15, 4, None)
-    assert inmars.shrunk(batch, 1) is batch
-
-
-def test_shrunk_of_even_sides_by_hand() -> None:
-    numbers = torch.arange(16).reshape(1, 4, 4)
-    small = inmars.shrunk(Batch(numbers[:, None].float(), torch.arange(1), superpixels=numbers, superpixel_count=16), 2)
-    assert small.images[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
-    assert small.superpixels is not None
-    assert small.superpixels[0].tolist() == [[5, 7], [13, 15]]
-
-
 @pytest.mark.parametrize("shrink", [1, 2, 3])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 23), (31, 32), (5, 7)])
 def test_scores_have_the_size_of_the_picture(shrink: int, height: int, width: int) -> None:
@@ -295,7 +255,7 @@ def test_a_shrunk_batch_has_the_loss_of_its_half() -> None:
     batch, network = toy_batch(LOADED, config), make_network(LOADED, config)
     halved = inmars.loss(network, batch, dataclasses.replace(config, shrink=2))["loss"]
     network = make_network(LOADED, config)
-    assert torch.equal(halved, inmars.loss(network, inmars.shrunk(batch, 2), config)["loss"])
+    assert torch.equal(halved, inmars.loss(network, shrunk(batch, 2), config)["loss"])
 
 
 # ---------------------------------------------------------------------------------------- adversarial noise

@@ -41,3 +41,9 @@ def paint(rows: Tensor, superpixels: Tensor) -> Tensor:
     """Each pixel the row (superpixels, channels) of its superpixel: (batch, channels, height, width); void is 0."""
     padded = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
     return padded[superpixels].permute(0, 3, 1, 2)  # -1 takes the last row
+
+
+def levelled(maps: Tensor, superpixels: Tensor, count: int) -> Tensor:
+    """Each pixel of (batch, channels, height, width) the mean of its superpixel; void pixels keep their own."""
+    painted = paint(pool(maps, superpixels, count).means, superpixels)
+    return torch.where((superpixels < 0)[:, None], maps, painted)

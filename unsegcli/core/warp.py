@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unsegcli.core.draws import Draws
+
 SEEN = 0.999  # weight of the picture (not of what lies beyond) that a pixel must have after interpolation
 
 
@@ -30,6 +32,26 @@ def affine(turn: Tensor, scale: Tensor, shift: Tensor, shear: Tensor, flip: Tens
     first = torch.stack([sign * cosine, cosine * lean - sine, 2 * shift[:, 0]], 1)
     second = torch.stack([sign * sine, sine * lean + cosine, 2 * shift[:, 1]], 1)
     return torch.stack([first, second], 1)
+
+
+def drawn_affine(
+    draws: Draws, purpose: str, *, turn: float, zoom: float, shift: float, shear: float, flip: bool
+) -> Tensor:
+    """Matrices (batch, 2, 3), one by chance for each sample.
+
+    Args:
+        draws: where chance comes from.
+        purpose: names this use of chance.
+        turn: largest angle in degrees, both ways.
+        zoom: largest change of scale.
+        shift: largest, as a share of the picture's side.
+        shear: largest angle in degrees.
+        flip: mirror half of the samples.
+    """
+    drawn = draws.uniform(purpose, 6, low=-1.0, high=1.0)
+    return affine(
+        turn * drawn[:, 0], 1 + zoom * drawn[:, 1], shift * drawn[:, 2:4], shear * drawn[:, 4], (drawn[:, 5] > 0) & flip
+    )
 
 
 def inverse(matrices: Tensor) -> Tensor:

@@ -7,21 +7,20 @@ is. Each choice of ours is marked `Deviation:` and told in docs/methods.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.grouping import FirstGrouping, fading, guidance
 from unsegcli.core.information import conditional_and_marginal_entropy
 from unsegcli.core.jitter import jitter
 from unsegcli.core.networks import grow, small_trunk, still_statistics
-from unsegcli.core.pooling import paint, pool
+from unsegcli.core.pooling import levelled, pool
 from unsegcli.core.ranks import ranks, summed
-from unsegcli.core.warp import affine, inverse, there_and_back, warp
+from unsegcli.core.shrinking import at_middles, shrunk
+from unsegcli.core.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 
 NEEDS = ("superpixels",)
@@ -128,7 +127,7 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
     entropies = [conditional_and_marginal_entropy(head.exp(), superpixels.weights) for head in clean]
     terms = {"conditional": entropies[0].conditional, "marginal": entropies[0].marginal}
     total = torch.stack([head.conditional - config.evenness * head.marginal for head in entropies]).sum()
-    guide = _guide(config, batch.progress)
+    guide = fading(batch.progress, config.guide, config.guided, config.guide_end)
     if isinstance(network.first, FirstGrouping) and guide:
         terms["guide"] = _guidance(network.first, batch, clean[0])
         total = total + guide * terms["guide"]
@@ -149,22 +148,9 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
 def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
     """Probabilities of each pixel; with superpixels, each pixel has those of its own."""
     logits = grow(network(shrunk(batch, config.shrink).images)[:, : config.classes], batch.images.shape[-2:])
-    if batch.superpixels is None:
-        return logits.softmax(1)
-    pooled = pool(logits, batch.superpixels, batch.superpixel_count)
-    painted = paint(pooled.means.softmax(1), batch.superpixels)
-    void = (batch.superpixels < 0)[:, None]
-    return torch.where(void, logits.softmax(1), painted)
-
-
-def shrunk(batch: Batch, factor: int) -> Batch:
-    """The batch at a part of its resolution: pictures as means, superpixels and masks by the pixel in the middle."""
-    if factor == 1:
-        return batch
-    images = functional.avg_pool2d(batch.images, factor, ceil_mode=True)
-    maps = {"mask": batch.mask, "superpixels": batch.superpixels}
-    coarse = {name: _at_middles(values, images.shape[2:]) for name, values in maps.items() if values is not None}
-    return Batch(**{**vars(batch), "images": images, **coarse})
+    if batch.superpixels is not None:
+        logits = levelled(logits, batch.superpixels, batch.superpixel_count)
+    return logits.softmax(1)
 
 
 def adversarial_noise(
@@ -249,53 +235,30 @@ def _still_seen(superpixels: Superpixels, areas: Tensor) -> Tensor:
 
 
 def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
-    drawn = Draws(batch.seed, batch.step, batch.index).uniform(f"space {attempt}", 6, low=-1.0, high=1.0)
-    return affine(
-        config.turn * drawn[:, 0],
-        1 + config.zoom * drawn[:, 1],
-        config.shift * drawn[:, 2:4],
-        config.shear * drawn[:, 4],
-        (drawn[:, 5] > 0) & config.flip,
-    )
+    return drawn_affine(
+        Draws(batch.seed, batch.step, batch.index), f"space {attempt}", turn=config.turn, zoom=config.zoom,
+        shift=config.shift, shear=config.shear, flip=config.flip,
+    )  # fmt: skip
 
 
 def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Superpixels:
     """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
-    numbers = _at_middles(batch.superpixels, grid)
+    numbers = at_middles(batch.superpixels, grid)
     areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
     weights = areas if config.by_area else (areas > 0).to(areas.dtype)
     total: Tensor = summed(weights.sum())
     return Superpixels(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
 
 
-def _at_middles(maps: Tensor, grid: Sequence[int]) -> Tensor:
-    """Maps (batch, height, width) on a coarser grid (rows, columns), each position by the pixel at its middle."""
-    rows, columns = (
-        ((2 * torch.arange(positions, device=maps.device) + 1) * pixels) // (2 * positions)
-        for pixels, positions in zip(maps.shape[1:], grid, strict=True)
-    )
-    return maps[:, rows[:, None], columns]
-
-
 def _guidance(first: FirstGrouping, batch: Batch, posteriors: Tensor) -> Tensor:
     """Cross entropy of the superpixels to the clusters of the first grouping; 0 until that is there."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
-    features, areas = superpixel_features(batch.images, batch.superpixels, batch.superpixel_count, batch.place)
-    if not first.ready:
-        first.remember(features, areas, batch.superpixels, batch.seed)
-        return 0 * posteriors.sum()
-    lost = functional.nll_loss(posteriors, first.assign(features), reduction="none")
-    result: Tensor = (areas * lost).sum() / summed(areas.sum()).clamp_min(1) * ranks()
-    return result
-
-
-def _guide(config: Config, progress: float) -> float:
-    """The weight of the first grouping at this moment: level, then falling in a straight line."""
-    fallen = max(0.0, progress - config.guided) / max(1e-9, 1 - config.guided)
-    return config.guide + fallen * (config.guide_end - config.guide)
+    return guidance(
+        first, posteriors, batch.images, batch.superpixels, batch.superpixel_count, batch.place, seed=batch.seed
+    )
 
 
 def _weights(config: Config, batch: Batch) -> tuple[float, float]:
