@@ -17,7 +17,7 @@ from unsegcli.core.ranks import gathered, ranks, summed
 
 TEXTURES, PLACES = 3, 2  # dimensions
 ROWS = 40  # superpixels that are remembered of each crop, at most
-ITERATIONS, STARTS = 100, 3  # of k-means
+ITERATIONS, STARTS = 100, 10  # of k-means
 
 
 def dimensions_of(channels: int) -> int:

@@ -46,7 +46,7 @@ class Config:
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end
     overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
-    evenness: float = 1.2  # mu of IMSAT's equation: weight of even clusters; 1 lets them be uneven, 4 forces them
+    evenness: float = 1.0  # mu of IMSAT's equation: weight of even clusters; 1 = mutual information, 4 forces them
     noise: float = 0.02  # length of the adversarial noise, as its root mean square a value (pixels run from 0 to 1)
     noise_weight: float = 1.0  # of the divergence under that noise; 0 leaves it out
     power_steps: int = 1  # gradient steps that find the noise
@@ -61,8 +61,8 @@ class Config:
     flip: bool = True  # mirror half of the changed crops
     light: float = 0.1  # of random changes of light in the changed crops; Deviation: 0 in the paper
     guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none. Deviation: not in the paper
-    guided: float = 0.4  # share of the training in which it has that weight
-    guide_end: float = 0.3  # its weight at the end, after a straight fall
+    guided: float = 0.1  # share of the training in which it has that weight
+    guide_end: float = 0.0  # its weight at the end, after a straight fall
     guide_batches: int = 12  # first steps whose superpixels are grouped
     alone: float = 0.0  # share of the training in which information is maximised alone; then the rest comes in
     rising: float = 0.0  # share of the training in which the rest comes in
