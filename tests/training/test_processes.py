@@ -61,7 +61,7 @@ def test_gradients_are_those_of_the_whole_batch(
         assert one[kind][name].keys() == wanted.keys()
         for key, value in wanted.items():
             if "num_batches_tracked" not in key:
-                close = {"rtol": 1e-6, "atol": 1e-9 * float(value.abs().max())}
+                close = {"rtol": 1e-6, "atol": 1e-9 * float(value.double().abs().max())}
                 torch.testing.assert_close(one[kind][name][key], value, **close, msg=key)
 
 

@@ -18,7 +18,6 @@ from unsegcli.training.batches import on_device
 from unsegcli.training.loading import find_method, method_names
 from unsegcli.training.processes import is_first, mean_gradients, mean_of
 
-
 VARIANTS: dict[str, dict[str, Any]] = {  # what else sums over processes
     "infoseg": {"negatives": "roll", "mix": 0.3, "memory": 0.5, "prototype": 1.0, "consistency": 1.0, "guide": 1.0,
                 "evenness": 0.5},
