@@ -27,7 +27,7 @@ print('$1', format(scores['accuracy'], '.3f'), format(scores['miou'], '.3f'))"
 
 echo "method-seed accuracy mIoU"
 unseg superpixels "$data" -o superpixels.h5 --quiet >/dev/null
-for method in ${METHODS:-iic inmars}; do
+for method in ${METHODS:-iic infoseg inmars}; do
     for seed in ${SEEDS:-0 1 2}; do
         name=$method-$seed
         unseg train superpixels.h5 --method "$method" --classes "$classes" --seed "$seed" ${STEPS:+--steps "$STEPS"} \

@@ -428,7 +428,7 @@ def test_learned_methods_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SEEDS", "0")
     monkeypatch.setenv("STEPS", "2")
     lines = run_example(LEARNED, place, "../data", "2", "", "my results").splitlines()
-    assert [line.split()[0] for line in lines] == ["method-seed", "iic-0", "inmars-0"]
+    assert [line.split()[0] for line in lines] == ["method-seed", "iic-0", "infoseg-0", "inmars-0"]
     assert all(0 <= float(score) <= 1 for line in lines[1:] for score in line.split()[1:])
 
 

@@ -87,7 +87,7 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert "rate: 'high' is not of type float" in one_line(*mine, "--set", "rate=high", *QUICK)
     assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
     assert "needs superpixels; make them first with `unseg superpixels`" in one_line("train", "data", *QUICK)
-    assert "is not one of iic, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
+    assert "is not one of iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
     assert "no number at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
     assert not list(here.glob("*.h5*"))
 

@@ -37,7 +37,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
 
 
 def test_the_methods_are_known() -> None:
-    assert {"iic", "inmars"} <= set(METHODS)
+    assert {"iic", "infoseg", "inmars"} <= set(METHODS)
 
 
 def test_settings_are_a_flat_frozen_dataclass(loaded: Loaded) -> None:
@@ -192,6 +192,7 @@ def test_wrong_settings_list_the_right_ones(loaded: Loaded) -> None:
 #     python -c "import sys; sys.path.insert(0, 'tests'); from methods.test_contract import golden; golden()"
 GOLDEN: dict[str, list[float]] = {
     "iic": [-0.00223, -0.01476, -0.07776, -0.18952],
+    "infoseg": [1.40409, 1.27849, 1.24677, 1.13707],
     "inmars": [0.00224, -0.00534, 1.22613, 1.10642],
 }
 AT = (0, 3, 6, 9)

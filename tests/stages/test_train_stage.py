@@ -120,7 +120,7 @@ def test_deep_pictures_keep_their_scaling(mine: str, tmp_path: Path) -> None:
     assert 0 < low < 200 < 3800 < high < 4000
 
 
-@pytest.mark.parametrize("name", ["iic", "inmars"])
+@pytest.mark.parametrize("name", ["iic", "infoseg", "inmars"])
 def test_methods_learn_from_superpixels(name: str, folder: Path, tmp_path: Path) -> None:
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
     path = train([made], tmp_path / "m.h5", SHORT, method=name, sets=tiny_sets(name), workers=1)[0].path
@@ -477,7 +477,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inmars", "iic"])
+@pytest.mark.parametrize("name", ["inmars", "infoseg", "iic"])
 def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
     sets = tiny_sets(name, optimizer="sgd", rate=0.05, warmup=0.0)
     words = [word for pair in sets for word in ("--set", pair)]

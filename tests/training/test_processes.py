@@ -11,19 +11,21 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from training.two_processes import everything
+from training.two_processes import VARIANTS, everything
 
+import unsegcli
 from unsegcli.core.ranks import rank, ranks, summed
 from unsegcli.training.loading import method_names
 from unsegcli.training.processes import asked_ranks, is_first, mean_gradients, mean_of, together
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
+FOLDERS = os.pathsep.join(str(path) for path in (SCRIPT.parent.parent, Path(unsegcli.__file__).parent.parent))
 
 
 def start(number: int, folder: Path) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
-        **{"RANK": str(number), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent)},
+        **{"RANK": str(number), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": FOLDERS},
     }
     command = [sys.executable, str(SCRIPT), str(folder)]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -48,15 +50,19 @@ def alone() -> dict[str, Any]:
     return everything()
 
 
-@pytest.mark.parametrize("name", method_names())
-def test_gradients_are_those_of_the_whole_batch(name: str, both: list[dict[str, Any]], alone: dict[str, Any]) -> None:
-    wanted = alone["methods"][name]
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("methods", name) for name in method_names()), *(("variants", name) for name in VARIANTS)]
+)
+def test_gradients_are_those_of_the_whole_batch(
+    kind: str, name: str, both: list[dict[str, Any]], alone: dict[str, Any]
+) -> None:
+    wanted = alone[kind][name]
     for one in both:
-        assert one["methods"][name].keys() == wanted.keys()
+        assert one[kind][name].keys() == wanted.keys()
         for key, value in wanted.items():
             if "num_batches_tracked" not in key:
-                close = {"rtol": 1e-6, "atol": 1e-9 * float(value.abs().max())}
-                torch.testing.assert_close(one["methods"][name][key], value, **close, msg=key)
+                close = {"rtol": 1e-6, "atol": 1e-9 * float(value.double().abs().max())}
+                torch.testing.assert_close(one[kind][name][key], value, **close, msg=key)
 
 
 def test_sums_and_batch_statistics(both: list[dict[str, Any]], alone: dict[str, Any]) -> None:

@@ -18,6 +18,11 @@ from unsegcli.training.batches import on_device
 from unsegcli.training.loading import find_method, method_names
 from unsegcli.training.processes import is_first, mean_gradients, mean_of
 
+VARIANTS: dict[str, dict[str, Any]] = {  # what else sums over processes
+    "infoseg": {"negatives": "roll", "mix": 0.3, "memory": 0.5, "prototype": 1.0, "consistency": 1.0, "guide": 1.0,
+                "evenness": 0.5},
+}  # fmt: skip
+
 
 def gradients_of(name: str, **sets: Any) -> dict[str, torch.Tensor]:
     """Loss, running statistics and gradient of two steps of a method after some others, as this process sees them."""
@@ -72,6 +77,7 @@ def _everything() -> dict[str, Any]:
     mean_gradients(uneven)
     return {
         "methods": {name: gradients_of(name) for name in method_names()},
+        "variants": {name: gradients_of(name, **sets) for name, sets in VARIANTS.items()},
         "uneven": [None if weight.grad is None else weight.grad.clone() for weight in uneven.parameters()],
         "parts": parts(),
         "first": is_first(),

@@ -44,6 +44,26 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def gathered_with_gradient(rows: Tensor) -> Tensor:
+    """The rows of all processes below each other; each must have as many. Backward as `summed`."""
+    if ranks() == 1:
+        return rows
+    parts = rows.new_zeros(ranks(), *rows.shape)
+    parts[rank()] = rows
+    return summed(parts).flatten(0, 1)
+
+
+def share_of_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The share of this process in a weighted mean over all: the mean of it over processes is that mean.
+
+    Without any weight it is 0. Through weights flows no gradient.
+    """
+    weights = weights.detach()
+    total = summed(weights.sum())
+    result: Tensor = (weights * values).sum() / torch.where(total > 0, total, 1) * ranks()
+    return result
+
+
 class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class Batch:
     superpixel_count: int = 0  # how many numbers there are; some may have no pixel in the crop
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its picture's sides
     proposals: Tensor | None = None  # (batch, height, width), bool: object masks made before
+    picture_features: Tensor | None = None  # (batch, features) of the pictures that these are tiles of; None = none
 
 
 class Settings(Protocol):
@@ -101,6 +102,8 @@ class Method(Protocol):
 
 OPTIONAL = {
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
+    "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
+    "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
     if max(padded.pixels.shape[:2]) <= tile:
         return _whole(trained, padded)[:, :height, :width]
     margin = reach_of(trained, tile, superpixels=scene.regions is not None)
+    known = _picture_features(trained, padded, tile)
     rows, columns = (spans(side, tile, margin, trained.multiple) for side in padded.pixels.shape[:2])
     total = np.zeros((trained.classes, *padded.pixels.shape[:2]), np.float32)
     for row in rows:
@@ -165,11 +166,34 @@ def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
             down = slice(row.start, row.start + len(row.weights))
             across = slice(column.start, column.start + len(column.weights))
             weights = row.weights[:, None] * column.weights
-            total[:, down, across] += weights * _whole(trained, padded.cut(down, across))
+            total[:, down, across] += weights * _whole(trained, padded.cut(down, across), known)
     # Along each axis the weights of a pixel have one sum, wherever it lies on the other.
     total /= _sum_of(rows, total.shape[1])[:, None]
     total /= _sum_of(columns, total.shape[2])
     return total[:, :height, :width]
+
+
+def _picture_features(trained: Trained, scene: _Scene, tile: int) -> Tensor | None:
+    """What a method that looks at pictures as a whole has of this one (1, features): the mean over tiles, side by side.
+
+    Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small picture are.
+    """
+    features = getattr(trained.method.module, "picture_features", None)
+    if features is None:
+        return None
+    height, width = scene.pixels.shape[:2]
+    sums: list[Tensor] = []
+    pixels = 0
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part = scene.cut(slice(top, top + tile), slice(left, left + tile))
+            count = int(np.prod(part.pixels.shape[:2]) if part.valid is None else part.valid.sum())
+            if count:
+                with torch.inference_mode():
+                    found = features(trained.network, _batch(part, trained.device), trained.config)
+                sums.append(count * found)
+                pixels += count
+    return torch.stack(sums).sum(0) / pixels if sums else None
 
 
 def _sum_of(along: list[Any], length: int) -> NDArray[np.float32]:
@@ -190,7 +214,8 @@ def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
         before, after = _chance_picture(*shape, trained.channels, 0), _chance_picture(*shape, trained.channels, 1)
         after[:, half:] = before[:, half:]
         regions = _squares(*shape) if superpixels else None
-        scores = [_whole(trained, _Scene(picture, None, regions)) for picture in (before, after)]
+        known = _picture_features(trained, _Scene(before, None, regions), tile)  # what is the same in all tiles
+        scores = [_whole(trained, _Scene(picture, None, regions), known) for picture in (before, after)]
         change = np.abs(scores[0] - scores[1])[:, :, half:].max(axis=(0, 1))
         changed = np.flatnonzero(change > SEEN)
         reach = 0 if not len(changed) else int(changed[-1]) + 1
@@ -215,10 +240,11 @@ def _squares(height: int, width: int) -> NDArray[np.int32]:
     return (rows[:, None] * width + columns).astype(np.int32)
 
 
-def _whole(trained: Trained, scene: _Scene) -> Scores:
+def _whole(trained: Trained, scene: _Scene, picture_features: Tensor | None = None) -> Scores:
     """The scores of what goes through the network at once."""
     with torch.inference_mode():
-        scores = trained.method.module.cluster_scores(trained.network, _batch(scene, trained.device), trained.config)
+        batch = replace(_batch(scene, trained.device), picture_features=picture_features)
+        scores = trained.method.module.cluster_scores(trained.network, batch, trained.config)
         wanted = (1, trained.classes, *scene.pixels.shape[:2])
         if tuple(scores.shape) != wanted:
             raise ConfigError(
