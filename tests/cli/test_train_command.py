@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import users_method, write_pictures
+from toy import tiny_sets, users_method, write_pictures
 from typer.testing import CliRunner, Result
 
 from unsegcli import store
@@ -72,6 +72,14 @@ def test_result_is_used_by_cluster(here: Path) -> None:
     assert unseg("cluster", "model.h5", "--method", "mine.py", "--workers", "1").stdout == "segmentation.h5\n"
     with store.open_artifact("segmentation.h5", "segmentation") as artifact:
         assert artifact.attributes["clusters"] == 3
+
+
+def test_infoseg_takes_the_superpixels_of_the_working_folder(here: Path) -> None:
+    assert "infoseg needs superpixels" in one_line("train", "--method", "infoseg", *QUICK)
+    unseg("superpixels", "data", "--pixels-per-segment", "20", "--workers", "1")
+    sets = [word for pair in tiny_sets("infoseg") for word in ("--set", pair)]
+    assert unseg("train", "--method", "infoseg", "--classes", "3", *sets, *QUICK).stdout == "model.h5\n"
+    assert unseg("cluster", "--workers", "1").stdout == "segmentation.h5\n"
 
 
 def test_dry_run_writes_and_prints_nothing(here: Path) -> None:

@@ -442,6 +442,17 @@ def test_running_statistics_below_the_local_features_know_the_crops_alone(local_
                 torch.testing.assert_close(module.running_mean, twin.running_mean)
 
 
+def test_a_picture_smaller_than_the_factor_is_seen_as_one_pixel() -> None:
+    config = tiny(LOADED, context=9)
+    whole = infoseg._smaller(torch.rand(1, 3, 4, 4), config)
+    assert whole is not None
+    assert whole.shape == (1, 3, 1, 1)
+    batch = Batch(torch.rand(2, 3, 8, 8), torch.arange(2))
+    with torch.no_grad():
+        scores = infoseg.cluster_scores(make_network(LOADED, config).eval(), batch, config)  # type: ignore[arg-type]
+    assert scores.shape == (2, 3, 8, 8)
+
+
 def test_mirrored_views_have_mirrored_masks() -> None:
     config = tiny(LOADED, context=1, context_light=0.0, context_flip=True)
     mask = torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.5

@@ -379,7 +379,9 @@ def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor |
 
 def _smaller(images: Tensor, config: Config) -> Tensor | None:
     """The view of pictures that H is from; None = the pictures themselves, and no pass of its own."""
-    return functional.avg_pool2d(images, config.context, ceil_mode=True) if config.context else None
+    if not config.context:
+        return None
+    return functional.avg_pool2d(images, min(config.context, *images.shape[2:]), ceil_mode=True)
 
 
 def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
