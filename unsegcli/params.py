@@ -46,6 +46,7 @@ class Train:
     minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
     seed: int = 0  # of the weights at the start, of order, crops and every other chance
     precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
+    min_confidence: float = 0.0  # of a picture's proposal, from 0 to 1; pictures below it are left out
     keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import users_method, write_pictures
+from toy import users_method, write_masks, write_pictures
 from typer.testing import CliRunner, Result
 
 from unsegcli import store
@@ -90,6 +90,16 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert "is not one of iic, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
     assert "no number at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
     assert not list(here.glob("*.h5*"))
+
+
+def test_masks_are_handed_on(here: Path) -> None:
+    users_method(here, "guided.py", '\nNEEDS = ("proposals",)\n')
+    write_masks(here / "masks.h5", here / "data", confidence_of=lambda window: 0.5)
+    guided = ("train", "data", "--method", "guided.py", *QUICK)
+    assert unseg(*guided, "--proposals", "masks.h5").stdout == "model.h5\n"
+    assert "3 are not sure" in one_line(*guided, "--proposals", "masks.h5", "--min-confidence", "0.6", "-o", "b.h5")
+    assert "give them with --proposals" in one_line(*guided)
+    assert "no such file" in one_line(*guided, "--proposals", "nothing.h5")
 
 
 def test_a_broken_picture_is_told(here: Path) -> None:

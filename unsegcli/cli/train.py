@@ -43,6 +43,27 @@ def train(
             "right ones.",
         ),
     ] = None,
+    proposals: Annotated[
+        str | None,
+        typer.Option(
+            "--proposals",
+            rich_help_panel=METHOD,
+            metavar="FILE",
+            show_default=False,
+            help="Object masks of these pictures, as `unseg iem` writes them: for methods that learn from such.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            "--min-confidence",
+            min=0,
+            max=1,
+            rich_help_panel=METHOD,
+            metavar="X",
+            help="Leave out pictures whose mask in --proposals has a lower confidence.",
+        ),
+    ] = Train.min_confidence,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -174,6 +195,7 @@ def train(
             minutes=minutes,
             seed=seed,
             precision=precision,
+            min_confidence=min_confidence,
             keep_every=keep_every,
         ),
         options.pictures_from(axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels),
@@ -186,6 +208,7 @@ def train(
         compile=compile_,
         memory=memory,
         checkpoint_minutes=checkpoint_minutes,
+        proposals=proposals,
         mask=mask,
         images=images,
         limit=limit,

@@ -101,6 +101,7 @@ class Method(Protocol):
 
 OPTIONAL = {
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
+    "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
     "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",

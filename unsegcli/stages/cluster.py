@@ -137,7 +137,7 @@ def _by_model(
     in_this_process = 1  # torch has its own threads
     if run.dry_run:
         return _tried(target, supply, work, in_this_process)
-    attributes = {"role": "clusters", "clusters": trained.classes}
+    attributes = {"role": trained.method.role, "clusters": trained.classes}
     return sweep(target, supply, work, "clusters", attributes, in_this_process)
 
 
