@@ -75,6 +75,15 @@ class Learned:
 
 
 @dataclass(frozen=True)
+class Objects:
+    """Settings of `unseg cluster` for a trained model whose clusters are found afterwards, among objects."""
+
+    objects: str = "picture"  # what gets one cluster: all that is object in a picture, or each component of it
+    threshold: float = 0.5  # probability from which on a pixel is object; published: 0.6225 (a logit of 0.5)
+    pooling: str = "mean"  # a vector for an object: mean of its pixels' directions; or logit, weighted, as published
+
+
+@dataclass(frozen=True)
 class Iem:
     """Settings of `unseg iem`; the defaults are those of the published program. Lengths are in working pixels."""
 

@@ -21,9 +21,10 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
 def start(number: int, folder: Path) -> subprocess.Popen[str]:
+    search = os.pathsep.join([str(SCRIPT.parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {
         **os.environ,
-        **{"RANK": str(number), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent)},
+        **{"RANK": str(number), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": search},
     }
     command = [sys.executable, str(SCRIPT), str(folder)]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -43,6 +43,16 @@ def train(
             "right ones.",
         ),
     ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            rich_help_panel=METHOD,
+            metavar="none|imagenet|FILE",
+            help="What the network begins with, for methods that can: none, chance; imagenet, weights of torchvision, "
+            "which are downloaded; or a file that torch has saved, such as one of MoCo or DINO.",
+        ),
+    ] = "none",
     proposals: Annotated[
         str | None,
         typer.Option(
@@ -208,6 +218,7 @@ def train(
         compile=compile_,
         memory=memory,
         checkpoint_minutes=checkpoint_minutes,
+        weights=weights,
         proposals=proposals,
         mask=mask,
         images=images,

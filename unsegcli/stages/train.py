@@ -30,11 +30,12 @@ from unsegcli.training.interrupts import Stopping, asked_to_stop
 from unsegcli.training.loading import Loaded, find_method, settings_of
 from unsegcli.training.pace import check_settings, make_optimizer, quick_precision, rate_at, steps_of
 from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.pretrained import NONE, Pretrained, find_weights, read_weights
 from unsegcli.training.processes import is_first, joined, mean_gradients, mean_of, together
 from unsegcli.training.proposals import Proposals, open_proposals, report_left_out, usable, with_proposal
 from unsegcli.training.state import Training
 from unsegcli.training.trained import device_of
-from unsegcli.training.watch import Sight, look
+from unsegcli.training.watch import ObjectSight, Sight, look
 from unsegcli.training.weights import state_to_arrays
 
 REVISION = 1
@@ -58,6 +59,8 @@ class Order:
     precision: str  # float32 bf16 fp16
     compile: bool  # let torch compile the network
     checkpoint_minutes: float  # between two states that can be gone on from
+    weights: str = ""  # digest of those that the network begins with; empty = by chance
+    pretrained: Pretrained | None = None  # these weights themselves
 
 
 def train(
@@ -75,6 +78,7 @@ def train(
     compile: bool = False,
     memory: float = 4.0,
     checkpoint_minutes: float = 3.0,
+    weights: str | Path = NONE,
     proposals: str | Path | None = None,
     mask: str | Path | None = None,
     images: str | Path | None = None,
@@ -99,6 +103,8 @@ def train(
         compile: let torch compile the network.
         memory: gigabytes of pictures to hold; what is beyond lies in a file beside the output.
         checkpoint_minutes: time between two states that an interrupted training can go on from.
+        weights: what the network begins with: none (chance), imagenet (torchvision's, which are downloaded), or a
+            file that torch has saved.
         proposals: a segmentation of object masks of these pictures, for methods that learn from such.
         mask: folder of masks of valid pixels; for pictures only.
         images: folder where the pictures of an artifact without pixels lie now.
@@ -110,7 +116,7 @@ def train(
     params = params or Train()
     loaded = find_method(method)
     settings = settings_of(loaded, preset, config, sets, classes=params.classes)
-    if params.classes is None and loaded.role == "clusters":
+    if params.classes is None and loaded.role == "clusters" and not loaded.embeds:
         talk.note(f"{settings.classes} clusters; say --classes N for another number")
     params = replace(params, classes=settings.classes)
     _check(params, settings, seeds)
@@ -123,7 +129,8 @@ def train(
                          hints={**supply.hints, "proposals": masks.hint})  # fmt: skip
     place = device_of(device)
     precision = quick_precision(place) if params.precision == "auto" else params.precision
-    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes)
+    digest, file = find_weights(weights, loaded)
+    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes, digest)
     orders = [replace(order, params=replace(params, seed=params.seed + number)) for number in range(seeds)]
     targets = [
         store.Target(
@@ -131,7 +138,7 @@ def train(
             "model",
             _recipe(one, reading, supply),
             force=force,
-            reads=[*inputs, *([] if proposals is None else [proposals])],
+            reads=[*inputs, *(path for path in (proposals, file) if path is not None)],
         )
         for one in orders
     ]
@@ -140,6 +147,8 @@ def train(
     outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
     if not left:
         return outcomes if is_first() else []
+    pretrained = read_weights(digest, file, getattr(settings, "architecture", ""))
+    left = [(replace(one, pretrained=pretrained), target) for one, target in left]
     supply = supply.opened(workers)
     _check_needs(loaded, supply)
     if masks is not None:
@@ -233,6 +242,9 @@ def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
         training.unpack(*found)
         talk.note(f"going on after step {training.step} of {training.steps}")
     else:
+        if order.pretrained is not None:
+            module: Any = order.method.module
+            talk.note(order.pretrained.report(module.backbones(training.network)[0]))
         pictures = len(pool.pictures)
         talk.note(
             f"{order.method.name} on {order.device} in {order.precision}: {training.steps} steps of "
@@ -247,6 +259,9 @@ def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
 def _fresh(order: Order, pool: Pool, steps: int) -> Training:
     torch.manual_seed(order.params.seed)
     network = order.method.module.Network(order.config, pool.channels)
+    if order.pretrained is not None:
+        module: Any = order.method.module
+        order.pretrained.put_into(module.backbones(network))
     move: Any = network.to  # torch's types know no memory format before 2.15
     move(order.device, memory_format=torch.channels_last)
     network.train()
@@ -292,13 +307,9 @@ def _watched(batches: Batches, device: torch.device) -> Batch:
     return on_device(few.at(0), device)
 
 
-def _watch(order: Order, training: Training, sight: Sight, last: bool) -> None:
+def _watch(order: Order, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
     training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
-    text = (
-        f"step {training.step}: {sight.live} of {order.config.classes} clusters live, evenness {sight.evenness:.2f}, "
-        f"largest {sight.largest:.0%}, agreement {sight.agreement:.0%}"
-    )
-    (talk.note if last else talk.detail)(text)
+    (talk.note if last else talk.detail)(f"step {training.step}: {sight.text(order.config.classes)}")
     if last and sight.warning(order.config.classes):
         talk.warn(sight.warning(order.config.classes))
 
@@ -451,6 +462,8 @@ def _keep(order: Order, supply: Supply, target: store.Target, training: Training
 
 def _recipe(order: Order, reading: Sequence[Pictures], supply: Supply) -> Recipe:
     method = order.method
+    more = {"gives": "embeddings"} if method.embeds else {}
+    more |= {"weights": order.weights} if order.weights else {}
     params = asdict(order.params)
     if "proposals" not in supply.inputs:
         del params["min_confidence"]
@@ -462,6 +475,7 @@ def _recipe(order: Order, reading: Sequence[Pictures], supply: Supply) -> Recipe
         settings=asdict(order.config),  # by themselves: a method may call them what we call ours
         method=method.identity,
         method_revision=method.revision,
+        **more,
     )
 
 
