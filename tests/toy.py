@@ -23,8 +23,8 @@ from unsegcli.training.pool import Picture, Pool, fill
 
 # Of whatever fields a method has. Such pictures cannot be made smaller; weights do not fall by themselves.
 TINY = {
-    "classes": 3, "crop": 16, "batch": 4, "width": 4, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
-    "guide_end": 1.0,
+    "classes": 3, "crop": 16, "batch": 4, "width": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
+    "guide_end": 1.0, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4,
 }  # fmt: skip
 SQUARE = 4  # side of the superpixels
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,10 +22,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from toy import object_mask, tiny_sets, users_method, write_masks, write_pictures
+from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
+from unsegcli.methods import maskcontrast
 from unsegcli.params import Pictures, Superpixels, Train
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.superpixels import superpixels
@@ -217,6 +219,60 @@ def test_wrong_masks_end_before_anything_is_written(folder: Path, guided: str, m
     with pytest.raises(DataError, match=r"masks\.h5: the mask of p0\.png .* 24 x 20, but p0\.png is 20 x 20"):
         train_guided(folder, tmp_path / "m.h5", guided, masks)
     assert set(tmp_path.iterdir()) == before
+
+
+CONTRAST = tiny_sets("maskcontrast", average=0.9)
+
+
+def contrast(folder: Path, output: Path, masks: Path, steps: int = 12, **more: Any) -> Path:
+    given: dict[str, Any] = {"method": "maskcontrast", "proposals": masks, "sets": CONTRAST, "workers": 1, **more}
+    return train([folder], output, replace(PLAIN, steps=steps), **given)[0].path
+
+
+def test_queue_and_second_network_go_on_to_the_bit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    whole = contrast(folder, tmp_path / "whole.h5", masks)
+    assert "agreement" in said.text
+    assert "likeness" in said.text
+    names = weights_of(whole)
+    assert {"queue", "next"} < names.keys()
+    assert not np.array_equal(names["key.vectors.weight"], names["query.vectors.weight"])
+    with monkeypatch.context() as patched:
+        real = maskcontrast.loss
+
+        def stops(network: Any, batch: Any, config: Any) -> Any:
+            if batch.step == 7:
+                raise ZeroDivisionError
+            return real(network, batch, config)
+
+        patched.setattr(maskcontrast, "loss", stops)
+        with pytest.raises(ZeroDivisionError):
+            contrast(folder, tmp_path / "m.h5", masks, checkpoint_minutes=0)
+    resumed = contrast(folder, tmp_path / "m.h5", masks)
+    assert "going on after step 7 of 12" in said.text
+    assert same_weights(whole, resumed)
+    np.testing.assert_equal(history_of(whole), history_of(resumed))
+
+
+def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    config = tiny(find_method("maskcontrast"))
+    torch.manual_seed(7)
+    backbone = maskcontrast.Network(config, 3).query.backbone
+    torch.save({f"module.encoder_q.{name}": value for name, value in backbone.state_dict().items()}, tmp_path / "w.pth")
+    still = {"sets": [*CONTRAST, "rate=1e-12"], "weights": tmp_path / "w.pth"}
+    path = contrast(folder, tmp_path / "m.h5", masks, 1, **still)
+    assert re.search(r"(\d+) of \1 weights are taken from .*w\.pth", said.text)
+    for name, value in backbone.named_parameters():
+        for which in ("query", "key"):
+            np.testing.assert_allclose(weights_of(path)[f"{which}.backbone.{name}"], value.detach(), atol=1e-6)
+    with store.open_artifact(path) as artifact:
+        assert len(artifact.recipe["weights"]) == 64
+        assert str(tmp_path) not in str(artifact.recipe)
+    with pytest.raises(ConfigError, match=r"--weights .*: --method mine begins with weights by chance"):
+        train([folder], tmp_path / "x.h5", SHORT, method=str(users_method(tmp_path)), weights="imagenet", workers=1)
 
 
 def test_recipe_of_a_method_without_masks_does_not_speak_of_them(folder: Path, mine: str, tmp_path: Path) -> None:
@@ -568,17 +624,25 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inmars", "iic"])
+@pytest.mark.parametrize("name", ["inmars", "iic", "maskcontrast"])
 def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
     sets = tiny_sets(name, optimizer="sgd", rate=0.05, warmup=0.0)
     words = [word for pair in sets for word in ("--set", pair)]
     given = [str(undisturbed / "sp.h5"), "--method", name, "--steps", "2", *words, "--workers", "1"]
+    masks = write_masks(undisturbed / "masks.h5", undisturbed / "data") if name == "maskcontrast" else None
+    given += [] if masks is None else ["--proposals", str(masks)]
     done = torchrun(*given, "-o", str(tmp_path / "two.h5"))
     assert done.stdout == f"{tmp_path / 'two.h5'}\n", "only one of them writes and prints"
     assert done.stderr.count("2 steps of 4 crops") == 1, "and only one of them talks"
     assert [path.name for path in tmp_path.iterdir()] == ["two.h5"]
     one = train(
-        [undisturbed / "sp.h5"], tmp_path / "one.h5", replace(PLAIN, steps=2), method=name, sets=sets, workers=1
+        [undisturbed / "sp.h5"],
+        tmp_path / "one.h5",
+        replace(PLAIN, steps=2),
+        method=name,
+        sets=sets,
+        proposals=masks,
+        workers=1,
     )[0].path
     found, wanted = weights_of(tmp_path / "two.h5"), weights_of(one)
     begun = train(
@@ -587,6 +651,7 @@ def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -
         replace(PLAIN, steps=1),
         method=name,
         sets=[*sets, "rate=1e-12"],
+        proposals=masks,
         workers=1,
     )[0].path
     for key, value in wanted.items():  # test_processes.py has the exact comparison; float32 rounds small gradients
