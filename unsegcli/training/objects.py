@@ -64,7 +64,7 @@ def find_objects(window: Window, trained: Trained, learned: Learned, params: Obj
     objects = np.where(mask, np.int32(0), np.int32(-1))
     if params.objects == "component":
         objects = components(objects)
-    weights = logits if params.pooling == "logit" else None
+    weights = np.maximum(logits, 0) if params.pooling == "logit" else None
     areas = np.bincount(objects[mask], minlength=int(objects.max(initial=-1)) + 1) / max(1, int(valid.sum()))
     return Found(prototypes(vectors, objects, weights), areas, objects, sides[1])
 
