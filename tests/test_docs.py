@@ -44,6 +44,7 @@ OPTIONS = set(
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --per --flips --refine --tile --device --method
+    --proposals --min-confidence --weights --objects --threshold --pooling
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from unsegcli import store
 from unsegcli.methods._contract import Batch
+from unsegcli.params import Pictures
+from unsegcli.supply import Window, supply_from_pictures
+from unsegcli.sweep import Result, sweep
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.loading import Loaded, config_from, find_method
 from unsegcli.training.pool import Picture, Pool, fill
@@ -19,7 +24,7 @@ from unsegcli.training.pool import Picture, Pool, fill
 # Of whatever fields a method has. Such pictures cannot be made smaller; weights do not fall by themselves.
 TINY = {
     "classes": 3, "crop": 16, "batch": 4, "width": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
-    "guide_end": 1.0,
+    "guide_end": 1.0, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4,
 }  # fmt: skip
 SQUARE = 4  # side of the superpixels
 
@@ -94,11 +99,15 @@ def squares(height: int, width: int, side: int = SQUARE) -> NDArray[np.int32]:
     return (rows[:, None] * -(-width // side) + columns).astype(np.int32)
 
 
+def object_mask(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Of a two-colour picture, the side that is darker in its first band: (height, width)."""
+    return pixels[:, :, 0] < 130
+
+
 def toy_pool(count: int = 6, height: int = 20, width: int = 20, bands: int = 3) -> Pool:
-    """Pictures with superpixels, in memory."""
-    return fill(
-        Picture(two_colours(number, height, width, bands), None, squares(height, width)) for number in range(count)
-    )
+    """Pictures with superpixels and object masks, in memory."""
+    pictures = [two_colours(number, height, width, bands) for number in range(count)]
+    return fill(Picture(pixels, None, squares(height, width), object_mask(pixels)) for pixels in pictures)
 
 
 def toy_batches(loaded: Loaded, config: Any, pool: Pool | None = None, **more: Any) -> Batches:
@@ -139,3 +148,23 @@ def write_pictures(folder: Path, count: int = 6, height: int = 20, width: int = 
     for number in range(count):
         Image.fromarray(two_colours(number, height, width)).save(folder / f"p{number}.png")
     return folder
+
+
+def write_masks(
+    path: Path,
+    folder: Path,
+    mask_of: Callable[[Window], NDArray[Any]] = lambda window: object_mask(window.pixels),
+    confidence_of: Callable[[Window], float] | None = None,
+    role: str = "proposal",
+    **reading: Any,
+) -> Path:
+    """Masks of the pictures of a folder, as a command would write them."""
+    supply = supply_from_pictures([folder], Pictures(**reading)).opened(1)
+    inputs = {**supply.inputs, "test": path.name}
+    target = store.Target(path, "segmentation", {"stage": "test", "inputs": inputs}, force=True)
+
+    def work(window: Window) -> Result:
+        datasets = {"segmentation": store.encode(mask_of(window).astype(np.uint8))}
+        return Result(datasets, {} if confidence_of is None else {"confidence": confidence_of(window)})
+
+    return sweep(target, supply, work, "masks", {"role": role, "clusters": 2}, 1).path

@@ -46,6 +46,7 @@ class Train:
     minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
     seed: int = 0  # of the weights at the start, of order, crops and every other chance
     precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
+    min_confidence: float = 0.0  # of a picture's proposal, from 0 to 1; pictures below it are left out
     keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
 
 
@@ -71,6 +72,15 @@ class Learned:
     refine: bool = False  # let the scores follow the edges of the picture
     tile: int = 512  # larger pictures are taken in overlapping tiles of this side
     confidence: bool = False  # also store the largest score of each pixel
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Settings of `unseg cluster` for a trained model whose clusters are found afterwards, among objects."""
+
+    objects: str = "picture"  # what gets one cluster: all that is object in a picture, or each component of it
+    threshold: float = 0.5  # probability from which on a pixel is object; published: 0.6225 (a logit of 0.5)
+    pooling: str = "mean"  # a vector for an object: mean of its pixels' directions; or logit, weighted, as published
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,18 @@ class StoredMap:
         artifact = held_open(self.path, self.fingerprint)
         return self._painted("confidence", grid) if artifact.has("confidence") else None
 
+    def certainty(self, box: Box, grid: tuple[int, int]) -> float:
+        """Mean confidence of the windows that a box of a grid over the whole picture lies in; 1 if none is stored."""
+        artifact = held_open(self.path, self.fingerprint)
+        if not artifact.has("windows/confidence"):
+            return 1.0
+        sure = [float(artifact.table("windows/confidence")[row]) for row in self.rows]
+        if len(sure) == 1:
+            return sure[0]
+        boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
+        plain = [np.full((one.height, one.width), value) for one, value in zip(boxes, sure, strict=True)]
+        return float(paint(plain, boxes, self.grid, grid)[box.slices].mean())
+
     def pixels(self) -> NDArray[np.uint8] | None:
         """The working pixels (height, width, bands), if the artifact has them."""
         artifact = held_open(self.path, self.fingerprint)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import tiny_sets, users_method, write_pictures
+from toy import tiny_sets, users_method, write_masks, write_pictures
 from typer.testing import CliRunner, Result
 
 from unsegcli import store
@@ -98,6 +98,36 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert "is not one of iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
     assert "no number at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
     assert not list(here.glob("*.h5*"))
+
+
+def test_masks_are_handed_on(here: Path) -> None:
+    users_method(here, "guided.py", '\nNEEDS = ("proposals",)\n')
+    write_masks(here / "masks.h5", here / "data", confidence_of=lambda window: 0.5)
+    guided = ("train", "data", "--method", "guided.py", *QUICK)
+    assert unseg(*guided, "--proposals", "masks.h5").stdout == "model.h5\n"
+    assert "3 are not sure" in one_line(*guided, "--proposals", "masks.h5", "--min-confidence", "0.6", "-o", "b.h5")
+    assert "give them with --proposals" in one_line(*guided)
+    assert "no such file" in one_line(*guided, "--proposals", "nothing.h5")
+
+
+def test_objects_are_grouped_as_asked(here: Path) -> None:
+    write_masks(here / "masks.h5", here / "data")
+    sets = [word for pair in tiny_sets("maskcontrast") for word in ("--set", pair)]
+    trained = unseg("train", "data", "--method", "maskcontrast", "--proposals", "masks.h5", *sets, *QUICK)
+    assert "--classes" not in trained.stderr, "clusters are found afterwards"
+    given = ("cluster", "model.h5", "--classes", "2", "--threshold", "0.0001", "--pooling", "logit", "--workers", "1")
+    done = unseg(*given, "--objects", "component", "--seed", "3", "--starts", "2")
+    assert "2 clusters of objects, 1 to 2, and background as cluster 0" in done.stderr
+    with store.open_artifact("segmentation.h5", "segmentation") as artifact:
+        assert artifact.attributes["clusters"] == 3
+        told = artifact.recipe["parameters"]
+        assert (told["classes"], told["seed"], told["starts"], told["pooling"]) == (2, 3, 2, "logit")
+    alone = unseg("cluster", "model.h5", "--seed", "3", "--threshold", "0.0001", "--workers", "1", "-o", "b.h5")
+    assert "8 clusters of objects, 1 to 8" in alone.stderr, "as the method's settings say"
+    assert "--threshold 2: is a probability" in one_line("cluster", "model.h5", "--threshold", "2")
+    assert "cannot be read (No such file" in one_line(
+        "train", "data", "--method", "maskcontrast", "--proposals", "masks.h5", "--weights", "w.pth"
+    )
 
 
 def test_a_broken_picture_is_told(here: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,13 +22,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from toy import tiny_sets, users_method, write_pictures
+from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
 
 from unsegcli import store
-from unsegcli.errors import ArtifactError, ConfigError, UnsegError
+from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
+from unsegcli.methods import maskcontrast
 from unsegcli.params import Pictures, Superpixels, Train
+from unsegcli.stages.cluster import cluster
 from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.train import CHECKED_EVERY, Losses, train
+from unsegcli.supply import Window
 from unsegcli.sweep import Outcome
 from unsegcli.training.loading import find_method
 from unsegcli.training.state import Training
@@ -133,6 +137,149 @@ def test_superpixels_are_asked_for_where_they_are_needed(folder: Path, tmp_path:
     with pytest.raises(ConfigError, match="needs superpixels; make them first"):
         train([folder], tmp_path / "m.h5", SHORT, method="inmars", workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+# ---------------------------------------------------------------------------------------- object masks
+
+
+@pytest.fixture
+def guided(tmp_path: Path) -> str:
+    """A method that learns object masks from those that are given."""
+    text = users_method(tmp_path, "guided.py", '\nNEEDS = ("proposals",)\nROLE = "mask"\n').read_text()
+    text = text.replace("classes: int = 3", "classes: int = 2")
+    told = "    scores = network(batch.images)"
+    learned = "    wanted = nn.functional.cross_entropy(network(batch.images), batch.proposals.long())\n"
+    text = text.replace(told, learned + '    return {"loss": wanted, "wanted": wanted.detach()}\n' + told)
+    path = tmp_path / "guided.py"
+    path.write_text(text)
+    return str(path)
+
+
+def train_guided(folder: Path, output: Path, guided: str, masks: Path | None, **more: Any) -> Path:
+    params = replace(PLAIN, steps=60, **more.pop("params", {}))
+    return train([folder], output, params, method=guided, proposals=masks, sets=["rate=0.1"], workers=1, **more)[0].path
+
+
+def test_masks_are_learned_from(folder: Path, guided: str, tmp_path: Path) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    path = train_guided(folder, tmp_path / "m.h5", guided, masks)
+    with store.open_artifact(path) as artifact, store.open_artifact(masks) as given:
+        assert artifact.recipe["inputs"]["proposals"] == given.fingerprint
+        assert artifact.inputs["proposals"]["path"] == "masks.h5"
+        assert artifact.recipe["parameters"]["min_confidence"] == 0
+    made = cluster([path], tmp_path / "seg.h5", method=guided, workers=1).path
+    with store.open_artifact(made, "segmentation") as result, store.open_artifact(masks) as given:
+        assert (result.attributes["role"], result.attributes["clusters"]) == ("mask", 2)
+        wrong = [(result.read("segmentation", at) != given.read("segmentation", at)).mean() for at in range(6)]
+    assert max(wrong) < 0.01, "0 is background and 1 object"
+
+
+def test_superpixels_and_masks_of_the_same_pictures_go_together(folder: Path, guided: str, tmp_path: Path) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
+    first, second = (train_guided(one, tmp_path / f"{one.stem}.m.h5", guided, masks) for one in (folder, made))
+    assert same_weights(first, second)
+
+
+def test_pictures_without_a_usable_mask_are_left_out(
+    folder: Path, guided: str, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    def only_some(window: Window) -> NDArray[np.bool_]:
+        return object_mask(window.pixels) & (window.name != "p2.png")
+
+    masks = write_masks(tmp_path / "m.h5", folder, only_some, lambda window: 0.1 * int(window.name[1]))
+    write_pictures(folder, 7)
+    path = train_guided(folder, tmp_path / "a.h5", guided, masks, params={"min_confidence": 0.15})
+    assert "4 of 7 pictures are left out for want of a usable mask in " in said.text
+    assert "2 are not sure, 1 have a mask below 1 % or above 99 % of the area, 1 have no mask there" in said.text
+    assert "times through 3 pictures" in said.text
+    for name in ("p0.png", "p1.png", "p2.png", "p6.png"):
+        (folder / name).unlink()
+    assert same_weights(path, train_guided(folder, tmp_path / "b.h5", guided, masks)), "as if they were not there"
+    with pytest.raises(DataError, match=r"has no usable mask for these pictures \(3 are not sure\)"):
+        train_guided(folder, tmp_path / "c.h5", guided, masks, params={"min_confidence": 0.6})
+
+
+def test_wrong_masks_end_before_anything_is_written(folder: Path, guided: str, mine: str, tmp_path: Path) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=r"learns from object masks: make them with .* --proposals"):
+        train_guided(folder, tmp_path / "m.h5", guided, None)
+    with pytest.raises(ConfigError, match=r"--proposals: --method mine does not learn from object masks"):
+        train([folder], tmp_path / "m.h5", SHORT, method=mine, proposals=masks, workers=1)
+    with pytest.raises(ConfigError, match=r"--min-confidence: --method mine does not learn"):
+        train([folder], tmp_path / "m.h5", replace(SHORT, min_confidence=0.5), method=mine, workers=1)
+    with pytest.raises(ConfigError, match=r"--min-confidence 2: must be from 0 to 1"):
+        train_guided(folder, tmp_path / "m.h5", guided, masks, params={"min_confidence": 2.0})
+    with pytest.raises(ConfigError, match=r"--classes 5: --method guided parts objects from background"):
+        train_guided(folder, tmp_path / "m.h5", guided, masks, params={"classes": 5})
+    with pytest.raises(ArtifactError, match=r"is both read and to be written|masks\.h5"):
+        train_guided(folder, masks, guided, masks)
+    write_pictures(folder, 1, 24, 20)
+    with pytest.raises(DataError, match=r"masks\.h5: the mask of p0\.png .* 24 x 20, but p0\.png is 20 x 20"):
+        train_guided(folder, tmp_path / "m.h5", guided, masks)
+    assert set(tmp_path.iterdir()) == before
+
+
+CONTRAST = tiny_sets("maskcontrast", average=0.9)
+
+
+def contrast(folder: Path, output: Path, masks: Path, steps: int = 12, **more: Any) -> Path:
+    given: dict[str, Any] = {"method": "maskcontrast", "proposals": masks, "sets": CONTRAST, "workers": 1, **more}
+    return train([folder], output, replace(PLAIN, steps=steps), **given)[0].path
+
+
+def test_queue_and_second_network_go_on_to_the_bit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    whole = contrast(folder, tmp_path / "whole.h5", masks)
+    assert "agreement" in said.text
+    assert "likeness" in said.text
+    names = weights_of(whole)
+    assert {"queue", "next"} < names.keys()
+    assert not np.array_equal(names["key.vectors.weight"], names["query.vectors.weight"])
+    with monkeypatch.context() as patched:
+        real = maskcontrast.loss
+
+        def stops(network: Any, batch: Any, config: Any) -> Any:
+            if batch.step == 7:
+                raise ZeroDivisionError
+            return real(network, batch, config)
+
+        patched.setattr(maskcontrast, "loss", stops)
+        with pytest.raises(ZeroDivisionError):
+            contrast(folder, tmp_path / "m.h5", masks, checkpoint_minutes=0)
+    resumed = contrast(folder, tmp_path / "m.h5", masks)
+    assert "going on after step 7 of 12" in said.text
+    assert same_weights(whole, resumed)
+    np.testing.assert_equal(history_of(whole), history_of(resumed))
+
+
+def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    masks = write_masks(tmp_path / "masks.h5", folder)
+    config = tiny(find_method("maskcontrast"))
+    torch.manual_seed(7)
+    backbone = maskcontrast.Network(config, 3).query.backbone
+    torch.save({f"module.encoder_q.{name}": value for name, value in backbone.state_dict().items()}, tmp_path / "w.pth")
+    still = {"sets": [*CONTRAST, "rate=1e-12"], "weights": tmp_path / "w.pth"}
+    path = contrast(folder, tmp_path / "m.h5", masks, 1, **still)
+    assert re.search(r"(\d+) of \1 weights are taken from .*w\.pth", said.text)
+    for name, value in backbone.named_parameters():
+        for which in ("query", "key"):
+            np.testing.assert_allclose(weights_of(path)[f"{which}.backbone.{name}"], value.detach(), atol=1e-6)
+    with store.open_artifact(path) as artifact:
+        assert len(artifact.recipe["weights"]) == 64
+        assert str(tmp_path) not in str(artifact.recipe)
+    with pytest.raises(ConfigError, match=r"--weights .*: --method mine begins with weights by chance"):
+        train([folder], tmp_path / "x.h5", SHORT, method=str(users_method(tmp_path)), weights="imagenet", workers=1)
+
+
+def test_recipe_of_a_method_without_masks_does_not_speak_of_them(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    with store.open_artifact(path) as artifact:
+        assert "min_confidence" not in artifact.recipe["parameters"]
+        assert "proposals" not in artifact.recipe["inputs"]
 
 
 def test_arithmetic_of_the_caller_is_left_as_it_was(folder: Path, mine: str, tmp_path: Path) -> None:
@@ -477,17 +624,25 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inmars", "infoseg", "iic"])
+@pytest.mark.parametrize("name", ["inmars", "infoseg", "iic", "maskcontrast"])
 def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
     sets = tiny_sets(name, optimizer="sgd", rate=0.05, warmup=0.0)
     words = [word for pair in sets for word in ("--set", pair)]
     given = [str(undisturbed / "sp.h5"), "--method", name, "--steps", "2", *words, "--workers", "1"]
+    masks = write_masks(undisturbed / "masks.h5", undisturbed / "data") if name == "maskcontrast" else None
+    given += [] if masks is None else ["--proposals", str(masks)]
     done = torchrun(*given, "-o", str(tmp_path / "two.h5"))
     assert done.stdout == f"{tmp_path / 'two.h5'}\n", "only one of them writes and prints"
     assert done.stderr.count("2 steps of 4 crops") == 1, "and only one of them talks"
     assert [path.name for path in tmp_path.iterdir()] == ["two.h5"]
     one = train(
-        [undisturbed / "sp.h5"], tmp_path / "one.h5", replace(PLAIN, steps=2), method=name, sets=sets, workers=1
+        [undisturbed / "sp.h5"],
+        tmp_path / "one.h5",
+        replace(PLAIN, steps=2),
+        method=name,
+        sets=sets,
+        proposals=masks,
+        workers=1,
     )[0].path
     found, wanted = weights_of(tmp_path / "two.h5"), weights_of(one)
     begun = train(
@@ -496,6 +651,7 @@ def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -
         replace(PLAIN, steps=1),
         method=name,
         sets=[*sets, "rate=1e-12"],
+        proposals=masks,
         workers=1,
     )[0].path
     for key, value in wanted.items():  # test_processes.py has the exact comparison; float32 rounds small gradients

@@ -223,8 +223,29 @@ def test_spilled_pictures_give_the_same_batches(room: int, tmp_path: Path) -> No
     assert spilled.stored_bytes <= room
     assert spill.exists() == (room < 10**9)
     assert not spill.exists() or spill.stat().st_size == spilled.spilled_bytes
+    needs = ("superpixels", "proposals")
     for step in (0, 7):
-        assert differences(batches(spilled).at(step), batches().at(step)) == []
+        assert differences(batches(spilled, needs=needs).at(step), batches(needs=needs).at(step)) == []
+
+
+def test_confidence_is_spilled_too(tmp_path: Path) -> None:
+    sure = [replace(picture, confidence=0.1 * number) for number, picture in enumerate(toy_pool().pictures)]
+    spilled = fill(sure, 0, tmp_path / "pictures-0.bin").pictures
+    assert [picture.confidence for picture in spilled] == [picture.confidence for picture in sure]
+
+
+def test_object_masks_are_cut_with_the_pixels() -> None:
+    """What is added to a small picture is no object."""
+    for batch in (batches(needs=("proposals",)).at(1), batches(needs=("proposals",), pool=mixed()).at(0)):
+        assert batch.proposals is not None
+        inside = torch.ones_like(batch.proposals) if batch.mask is None else batch.mask
+        assert torch.equal(batch.proposals, (batch.images[:, 0] < 130) & inside)
+        assert 0 < int(batch.proposals.sum()) < int(inside.sum())
+
+
+def mixed() -> Pool:
+    """Pictures of two sizes."""
+    return fill([*toy_pool(2).pictures, *toy_pool(2, 9, 11).pictures])
 
 
 def test_pool_knows_its_pictures() -> None:

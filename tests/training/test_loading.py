@@ -47,7 +47,13 @@ def test_users_file(tmp_path: Path) -> None:
 
 def test_needs_and_revision_may_be_left_out(tmp_path: Path) -> None:
     loaded = find_method(str(users_method(tmp_path)))
-    assert (loaded.needs, loaded.revision) == ((), 1)
+    assert (loaded.needs, loaded.revision, loaded.role) == ((), 1, "clusters")
+
+
+def test_role_is_one_that_is_known(tmp_path: Path) -> None:
+    assert find_method(str(users_method(tmp_path / "a", more="\nROLE = 'mask'\n"))).role == "mask"
+    wrong = users_method(tmp_path / "b", more="\nROLE = 'proposal'\n")
+    assert "its ROLE 'proposal' is not one of clusters, mask" in error_of(find_method, str(wrong))
 
 
 def test_two_files_of_one_name_are_two_methods(tmp_path: Path) -> None:

@@ -48,7 +48,17 @@ def test_warm_up_is_a_straight_rise() -> None:
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "poly"])
+def test_stairs_are_as_many_as_epochs() -> None:
+    """Twelve steps and three epochs: four steps at each of (1, 2/3, 1/3) ^ 0.9."""
+    config = replace(PLAIN, schedule="poly_epochs")
+    rates = [rate_at(config, step, 12) for step in range(12)]
+    assert rates == pytest.approx([2.0] * 4 + [2 * (2 / 3) ** 0.9] * 4 + [2 * (1 / 3) ** 0.9] * 4)
+    many = replace(config, epochs=40)
+    assert len({rate_at(many, step, 6600) for step in range(6600)}) == 40
+    assert rate_at(many, 165, 6600) == pytest.approx(2 * (39 / 40) ** 0.9)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "poly", "poly_epochs"])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_rates_are_never_negative_nor_too_high(schedule: str, warmup: float, steps: int) -> None:

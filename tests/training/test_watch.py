@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, users_method
 
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, Embedded
 from unsegcli.training.loading import find_method, method_names
-from unsegcli.training.watch import look, sight_of
+from unsegcli.training.watch import look, object_sight_of, sight_of
 
 
 def test_sight_by_hand() -> None:
@@ -49,6 +49,34 @@ def test_one_cluster_is_no_collapse() -> None:
     labels = torch.zeros(9, dtype=torch.int64)
     sight = sight_of(labels, labels, 1)
     assert (sight.evenness, sight.warning(1)) == (1, "")
+
+
+def test_sight_of_objects_by_hand() -> None:
+    """Three pictures of four pixels: objects to the east, to the north, and none; the last pixel is void."""
+    vectors = torch.zeros(3, 2, 1, 4)
+    vectors[0, 0], vectors[1, 1] = 5, 0.1
+    objectness = torch.tensor([[[1.0, 1, -1, 1]], [[2, -1, -1, 1]], [[-1, -1, -1, -1]]])
+    again = torch.tensor([[[1.0, -1, -1, -1]], [[2, -1, -1, 1]], [[1, -1, -1, -1]]])
+    inside = torch.ones(3, 1, 4, dtype=torch.bool)
+    inside[:, :, 3] = False
+    sight = object_sight_of(Embedded(vectors, objectness), again, inside)
+    assert (sight.foreground, sight.agreement, sight.likeness) == pytest.approx((3 / 9, 7 / 9, 0))
+    assert sight.text(8) == "33% foreground, agreement 78%, likeness 0.00"
+    assert sight.warning(8) == ""
+    vectors[1] = vectors[0]
+    alike = object_sight_of(Embedded(vectors, objectness), again, inside)
+    assert alike.likeness == pytest.approx(1)
+    assert "have become alike" in alike.warning(8)
+    assert alike.warning(1) == "", "one cluster is wanted"
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.0])
+def test_all_or_nothing_is_warned_about(value: float) -> None:
+    logits, inside = torch.full((2, 3, 3), value), torch.ones(2, 3, 3, dtype=torch.bool)
+    sight = object_sight_of(Embedded(torch.rand(2, 4, 3, 3), logits), logits, inside)
+    assert sight.foreground == (value > 0)
+    assert "of all pixels for objects" in sight.warning(8)
+    assert "rate" in sight.warning(8)
 
 
 @pytest.mark.parametrize("name", method_names())

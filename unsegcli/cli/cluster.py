@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import typer
@@ -9,9 +10,10 @@ import typer
 from unsegcli.cli import _options as options
 from unsegcli.cli._guard import finish, guarded
 from unsegcli.cli._inputs import resolve_inputs
-from unsegcli.params import Cluster, Learned, Pictures
+from unsegcli.params import Cluster, Learned, Objects, Pictures
 
 BY_MODEL, BY_K_MEANS = "With a model", "Without a model: k-means"
+BY_OBJECTS = "With a model of maskcontrast: objects are found, and then grouped"
 
 
 @guarded
@@ -97,6 +99,32 @@ def cluster(
             help="Larger pictures go through the network in overlapping tiles of N x N pixels. Less needs less memory.",
         ),
     ] = Learned.tile,
+    objects: Annotated[
+        Literal["picture", "component"],
+        typer.Option(
+            "--objects",
+            rich_help_panel=BY_OBJECTS,
+            help="What gets one cluster as a whole: all that is object in a picture, or each connected part of it.",
+        ),
+    ] = "picture",
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold",
+            rich_help_panel=BY_OBJECTS,
+            metavar="X",
+            help="Probability above which a pixel is object. Published: 0.6225, a logit of 0.5.",
+        ),
+    ] = Objects.threshold,
+    pooling: Annotated[
+        Literal["mean", "logit"],
+        typer.Option(
+            "--pooling",
+            rich_help_panel=BY_OBJECTS,
+            help="The vector of an object: mean, of its pixels' directions; logit, of their vectors weighted by how "
+            "much they look like an object, as published.",
+        ),
+    ] = "mean",
     confidence: options.Confidence = None,
     method: options.Method = None,
     device: options.Device = "auto",
@@ -125,13 +153,14 @@ def cluster(
 
     A model is used on the pictures or superpixels that it learned from, or on those named after it.
     k-means learns nothing: it is the baseline that every trained method must beat.
+    With a model of maskcontrast, --classes N gives N clusters of objects, and background as cluster 0 beside them.
 
     Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
     """
     from unsegcli import talk
     from unsegcli.stages.cluster import cluster as run
-    from unsegcli.training.model_inputs import is_model
+    from unsegcli.training.model_inputs import is_model, read_model_file
 
     talk.to_stderr(quiet=quiet, verbose=verbose)
     k_means = Cluster(
@@ -146,7 +175,9 @@ def cluster(
     kinds = ("features", "superpixels") if only_k_means else ("model", "features", "superpixels")
     found = resolve_inputs(inputs, "unseg cluster", kinds=kinds)
     by_model = is_model(found[0])
-    if classes is None and not by_model:
+    if classes is None and by_model:
+        k_means = replace(k_means, classes=read_model_file(found[0]).classes)
+    elif classes is None:
         talk.note(f"{Cluster.classes} clusters; say --classes N for another number")
     outcome = run(
         found,
@@ -154,6 +185,7 @@ def cluster(
         k_means if classes is not None or only_k_means or not by_model else None,
         options.pictures_from(axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels),
         learned=Learned(per=per or "", flips=flips, refine=refine, tile=tile, confidence=bool(confidence)),
+        objects=Objects(objects, threshold, pooling),
         method=method,
         device=device,
         mask=mask,

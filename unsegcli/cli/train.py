@@ -43,6 +43,37 @@ def train(
             "right ones.",
         ),
     ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            rich_help_panel=METHOD,
+            metavar="none|imagenet|FILE",
+            help="What the network begins with, for methods that can: none, chance; imagenet, weights of torchvision, "
+            "which are downloaded; or a file that torch has saved, such as one of MoCo or DINO.",
+        ),
+    ] = "none",
+    proposals: Annotated[
+        str | None,
+        typer.Option(
+            "--proposals",
+            rich_help_panel=METHOD,
+            metavar="FILE",
+            show_default=False,
+            help="Object masks of these pictures, as `unseg iem` writes them: for methods that learn from such.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            "--min-confidence",
+            min=0,
+            max=1,
+            rich_help_panel=METHOD,
+            metavar="X",
+            help="Leave out pictures whose mask in --proposals has a lower confidence.",
+        ),
+    ] = Train.min_confidence,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -174,6 +205,7 @@ def train(
             minutes=minutes,
             seed=seed,
             precision=precision,
+            min_confidence=min_confidence,
             keep_every=keep_every,
         ),
         options.pictures_from(axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels),
@@ -186,6 +218,8 @@ def train(
         compile=compile_,
         memory=memory,
         checkpoint_minutes=checkpoint_minutes,
+        weights=weights,
+        proposals=proposals,
         mask=mask,
         images=images,
         limit=limit,

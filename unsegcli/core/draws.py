@@ -36,6 +36,17 @@ class Draws:
         drawn = [generator.integers(below, size=shape) for generator in self._generators(purpose)]
         return torch.from_numpy(np.asarray(drawn, np.int64)).to(self.index.device)
 
+    def kept(self, purpose: str, share: float, *shape: int) -> Tensor:
+        """Factors (batch, *shape) that leave out a share of what they are multiplied with, and keep its mean.
+
+        They are drawn on the device, since there are many of them: another kind of device draws others.
+        """
+        drawn = []
+        for generator in self._generators(purpose):
+            own = torch.Generator(self.index.device).manual_seed(int(generator.integers(2**62)))
+            drawn.append(torch.rand(shape, generator=own, device=self.index.device))
+        return (torch.stack(drawn) >= share).float() / (1 - share)
+
     def _generators(self, purpose: str) -> list[np.random.Generator]:
         salt = zlib.crc32(purpose.encode())
         return [

@@ -5,9 +5,9 @@ Nothing here computes; the training loop and `unseg cluster` rely on what is wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -28,6 +28,13 @@ class Batch:
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its picture's sides
     proposals: Tensor | None = None  # (batch, height, width), bool: object masks made before
     picture_features: Tensor | None = None  # (batch, features) of the pictures that these are tiles of; None = none
+
+
+class Embedded(NamedTuple):
+    """What a method gives instead of scores, if its clusters are found afterwards, among the vectors of objects."""
+
+    vectors: Tensor  # (batch, dimensions, height, width), of any length; those of like objects point the same way
+    objectness: Tensor  # (batch, height, width): logit of the probability that a pixel is object; above 0 = likely
 
 
 class Settings(Protocol):
@@ -59,7 +66,7 @@ class Settings(Protocol):
 
     @property
     def schedule(self) -> str:
-        """How the learning rate falls: constant cosine poly."""
+        """How the learning rate falls: constant cosine poly poly_epochs."""
 
     @property
     def warmup(self) -> float:
@@ -100,10 +107,32 @@ class Method(Protocol):
         """How much each pixel belongs to each cluster: (batch, clusters, height, width); sums to one."""
 
 
+class EmbeddingMethod(Method, Protocol):
+    """A method whose clusters are found afterwards: it has `embeddings`, and needs no `cluster_scores`."""
+
+    @staticmethod
+    def embeddings(network: nn.Module, batch: Batch, config: Any) -> Embedded:
+        """A vector for each pixel, and whether it is object; `unseg cluster` groups the objects of all pictures."""
+
+
+class PretrainedMethod(Method, Protocol):
+    """A method that can begin with weights from elsewhere."""
+
+    @staticmethod
+    def backbones(network: nn.Module) -> Sequence[nn.Module]:
+        """The parts that get such weights, each the same, under the names that these weights have in public files.
+
+        `Config.architecture` is the name that torchvision knows them by.
+        """
+
+
 OPTIONAL = {
+    "embeddings": "instead of cluster_scores, see EmbeddingMethod",
+    "backbones": "see PretrainedMethod; without it, the method begins with weights by chance",
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
     "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
     "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
+    "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
     "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",

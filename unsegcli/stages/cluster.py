@@ -10,7 +10,7 @@ from typing import Any
 
 from unsegcli import baselines, store, talk
 from unsegcli.errors import ConfigError
-from unsegcli.params import Cluster, Learned, Pictures
+from unsegcli.params import Cluster, Learned, Objects, Pictures
 from unsegcli.recipe import make_recipe
 from unsegcli.supply import Supply, find_supply, is_artifact
 from unsegcli.sweep import Outcome, Work, estimate, sweep, unchanged
@@ -18,6 +18,7 @@ from unsegcli.training.model_inputs import Given, ModelFile, is_model, read_mode
 
 REVISION = 2
 LEVELS = ("", "pixel", "superpixel")
+OBJECTS, POOLINGS = ("picture", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
 
 
@@ -28,6 +29,7 @@ def cluster(
     pictures: Pictures | None = None,
     *,
     learned: Learned | None = None,
+    objects: Objects | None = None,
     method: str | Path | None = None,
     device: str = "auto",
     mask: str | Path | None = None,
@@ -43,9 +45,11 @@ def cluster(
         inputs: a model, then pictures or superpixels if not those that it learned from; or, for k-means, one
             artifact of kind superpixels or features; for `rgb` also pictures.
         output: the segmentation to write.
-        params: k-means: features, number of clusters, starts and seed. With a model only the number may be said.
+        params: k-means: features, number of clusters, starts and seed. With a model only the number may be said; and
+            starts and seed, if its clusters are found afterwards.
         pictures: how pictures are read, where they are not in an artifact already.
         learned: model: how its scores become a map.
+        objects: model whose clusters are found afterwards: what is an object.
         method: model: the file of the method, if it is a user's own.
         device: model: where it runs: auto cpu cuda mps.
         mask: folder of masks of valid pixels; for pictures only.
@@ -58,12 +62,11 @@ def cluster(
     given = Given(list(inputs), pictures or Pictures(), mask, images, limit, Path(output))
     run = _Run(output, workers, force, dry_run)
     if is_model(inputs[0]):
-        _refuse_k_means(params)
-        return _by_model(given, params, learned or Learned(), method, device, run)
-    if method is not None or device != "auto" or learned not in (None, Learned()):
+        return _by_model(given, params, learned or Learned(), objects, method, device, run)
+    named = [*_options(objects, Objects()), *_options(learned, Learned(), method, device)]
+    if named:
         raise ConfigError(
-            f"{inputs[0]}: is no model, and {', '.join(_options(learned, Learned(), method, device))} goes with one: "
-            "name a model first, or leave it out"
+            f"{inputs[0]}: is no model, and {', '.join(named)} goes with one: name a model first, or leave it out"
         )
     return _by_k_means(given, params or Cluster(), run)
 
@@ -112,15 +115,23 @@ def _by_k_means(given: Given, params: Cluster, run: _Run) -> Outcome:
 
 
 def _by_model(
-    given: Given, params: Cluster | None, learned: Learned, method: str | Path | None, device: str, run: _Run
+    given: Given,
+    params: Cluster | None,
+    learned: Learned,
+    objects: Objects | None,
+    method: str | Path | None,
+    device: str,
+    run: _Run,
 ) -> Outcome:
     _check(learned)
     model = read_model_file(given.inputs[0])
-    if params is not None and params.classes != model.classes:
-        raise ConfigError(f"--classes {params.classes}: {model.path} was trained for {model.classes}; leave it out")
+    grouping = _grouping(model, params, objects)
     supply, reading = supply_for(model, replace(given, inputs=given.inputs[1:]))
     learned = replace(learned, per=_level(learned, supply, model))
-    recipe = make_recipe("cluster", REVISION, [learned, *reading], supply.inputs, method=model.method)
+    objects = objects or Objects()
+    afterwards = [] if grouping is None else [objects, _of_grouping(grouping)]
+    settings = [learned, *afterwards, *reading]
+    recipe = make_recipe("cluster", REVISION, settings, supply.inputs, method=model.method)
     reads = [given.inputs[0], *(hint["path"] for hint in supply.hints.values())]
     target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
     earlier = unchanged(target)
@@ -128,17 +139,60 @@ def _by_model(
         return earlier
     # torch is loaded here, and not for k-means nor where nothing is to be done.
     from unsegcli.training.applying import apply_window
+    from unsegcli.training.objects import fit_objects, paint_window
     from unsegcli.training.trained import open_trained
 
     trained = open_trained(model.path, method, device)
-    talk.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
     supply = supply.opened(run.workers)
-    work = partial(apply_window, trained=trained, params=learned)
     in_this_process = 1  # torch has its own threads
+    if grouping is None:
+        talk.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
+        work: Work = partial(apply_window, trained=trained, params=learned)
+        if run.dry_run:
+            return _tried(target, supply, work, in_this_process)
+        attributes = {"role": trained.method.role, "clusters": trained.classes}
+        return sweep(target, supply, work, "clusters", attributes, in_this_process)
+    talk.note(
+        f"{grouping.classes} clusters of objects, 1 to {grouping.classes}, and background as cluster 0, by "
+        f"{trained.method.name}, on {trained.device}"
+    )
+    paint = partial(paint_window, trained=trained, learned=learned, params=objects)
     if run.dry_run:
-        return _tried(target, supply, work, in_this_process)
-    attributes = {"role": "clusters", "clusters": trained.classes}
-    return sweep(target, supply, work, "clusters", attributes, in_this_process)
+        return _tried(target, supply, partial(paint, grouping=None), in_this_process)
+    found = fit_objects(supply, trained, learned, objects, grouping, in_this_process)
+    attributes = {"role": "clusters", "clusters": grouping.classes + 1}
+    return sweep(target, supply, partial(paint, grouping=found), "clusters", attributes, in_this_process)
+
+
+def _grouping(model: ModelFile, params: Cluster | None, objects: Objects | None) -> Cluster | None:
+    """How the objects of a model are grouped; None if its clusters are its own."""
+    if model.embeds:
+        grouping = params or Cluster(classes=model.classes)
+        _refuse_k_means(replace(grouping, starts=Cluster.starts, seed=Cluster.seed))
+        if params is None:
+            talk.note(f"{model.classes} clusters of objects; say --classes N for another number")
+        baselines.check_settings(grouping)
+        _check_objects(objects or Objects())
+        return grouping
+    _refuse_k_means(params)
+    named = _options(objects, Objects())
+    if named:
+        raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, and finds no objects; leave it out")
+    if params is not None and params.classes != model.classes:
+        raise ConfigError(f"--classes {params.classes}: {model.path} was trained for {model.classes}; leave it out")
+    return None
+
+
+def _of_grouping(grouping: Cluster) -> dict[str, int]:
+    return {name: getattr(grouping, name) for name in ("classes", "starts", "iterations", "seed")}
+
+
+def _check_objects(objects: Objects) -> None:
+    for name, known in (("objects", OBJECTS), ("pooling", POOLINGS)):
+        if getattr(objects, name) not in known:
+            raise ConfigError(f"--{name} {getattr(objects, name)}: is not one of {', '.join(known)}")
+    if not 0 < objects.threshold < 1:
+        raise ConfigError(f"--threshold {objects.threshold:g}: is a probability, between 0 and 1")
 
 
 def _tried(target: store.Target, supply: Supply, work: Work, workers: int) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -29,10 +30,12 @@ from unsegcli.training.interrupts import Stopping, asked_to_stop
 from unsegcli.training.loading import Loaded, find_method, settings_of
 from unsegcli.training.pace import check_settings, make_optimizer, quick_precision, rate_at, steps_of
 from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.pretrained import NONE, Pretrained, find_weights, read_weights
 from unsegcli.training.processes import is_first, joined, mean_gradients, mean_of, together
+from unsegcli.training.proposals import Proposals, open_proposals, report_left_out, usable, with_proposal
 from unsegcli.training.state import Training
 from unsegcli.training.trained import device_of
-from unsegcli.training.watch import Sight, look
+from unsegcli.training.watch import ObjectSight, Sight, look
 from unsegcli.training.weights import state_to_arrays
 
 REVISION = 1
@@ -40,6 +43,8 @@ LOOKS = 20  # times that the clusters are looked at in a training
 SEEN_AT_ONCE = 32  # crops that are looked at
 TIMED = 8  # steps that say how long one takes, where the length is given in minutes
 CHECKED_EVERY = 20  # steps after which the losses are brought to this processor; on a GPU that makes it wait
+Bad = list[tuple[str, str]]  # name and reason of pictures that cannot be read
+MASK_CLUSTERS = 2  # background and object
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -54,6 +59,8 @@ class Order:
     precision: str  # float32 bf16 fp16
     compile: bool  # let torch compile the network
     checkpoint_minutes: float  # between two states that can be gone on from
+    weights: str = ""  # digest of those that the network begins with; empty = by chance
+    pretrained: Pretrained | None = None  # these weights themselves
 
 
 def train(
@@ -71,6 +78,8 @@ def train(
     compile: bool = False,
     memory: float = 4.0,
     checkpoint_minutes: float = 3.0,
+    weights: str | Path = NONE,
+    proposals: str | Path | None = None,
     mask: str | Path | None = None,
     images: str | Path | None = None,
     limit: int | None = None,
@@ -94,6 +103,9 @@ def train(
         compile: let torch compile the network.
         memory: gigabytes of pictures to hold; what is beyond lies in a file beside the output.
         checkpoint_minutes: time between two states that an interrupted training can go on from.
+        weights: what the network begins with: none (chance), imagenet (torchvision's, which are downloaded), or a
+            file that torch has saved.
+        proposals: a segmentation of object masks of these pictures, for methods that learn from such.
         mask: folder of masks of valid pixels; for pictures only.
         images: folder where the pictures of an artifact without pixels lie now.
         limit: the first so many pictures only.
@@ -104,15 +116,21 @@ def train(
     params = params or Train()
     loaded = find_method(method)
     settings = settings_of(loaded, preset, config, sets, classes=params.classes)
-    if params.classes is None:
+    if params.classes is None and loaded.role == "clusters" and not loaded.embeds:
         talk.note(f"{settings.classes} clusters; say --classes N for another number")
     params = replace(params, classes=settings.classes)
     _check(params, settings, seeds)
+    _check_role(loaded, settings)
+    masks = _masks(loaded, proposals, params)
     supply, reading = find_supply(inputs, pictures or Pictures(), kinds=("superpixels",), mask=mask, images=images,
                                   limit=limit, known_from=None)  # fmt: skip
+    if masks is not None:
+        supply = replace(supply, inputs={**supply.inputs, "proposals": masks.fingerprint},
+                         hints={**supply.hints, "proposals": masks.hint})  # fmt: skip
     place = device_of(device)
     precision = quick_precision(place) if params.precision == "auto" else params.precision
-    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes)
+    digest, file = find_weights(weights, loaded)
+    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes, digest)
     orders = [replace(order, params=replace(params, seed=params.seed + number)) for number in range(seeds)]
     targets = [
         store.Target(
@@ -120,7 +138,7 @@ def train(
             "model",
             _recipe(one, reading, supply),
             force=force,
-            reads=inputs,
+            reads=[*inputs, *(path for path in (proposals, file) if path is not None)],
         )
         for one in orders
     ]
@@ -129,18 +147,23 @@ def train(
     outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
     if not left:
         return outcomes if is_first() else []
+    pretrained = read_weights(digest, file, getattr(settings, "architecture", ""))
+    left = [(replace(one, pretrained=pretrained), target) for one, target in left]
     supply = supply.opened(workers)
     _check_needs(loaded, supply)
+    if masks is not None:
+        masks.check(unit.source for unit in supply.units)
+    reader = Reader(workers, masks, params.min_confidence)
     if dry_run:
         with _own_arithmetic():
-            talk.note(_estimate(left[0][0], supply, workers))
+            talk.note(_estimate(left[0][0], supply, reader))
         return outcomes
     bad = list(supply.bad)
     with _own_arithmetic(), joined(order.device) as here:
         pool = None
         for one, target in left:
             with _held(target) as writer:
-                pool = pool or _pool(supply, target, memory, workers, bad)
+                pool = pool or _pool(supply, target, memory, reader, bad)
                 here_order = replace(one, device=here)
                 here_supply = replace(supply, bad=tuple(bad))
                 training = _learn(here_order, pool, target, partial(_keep, here_order, here_supply, target))
@@ -219,6 +242,9 @@ def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
         training.unpack(*found)
         talk.note(f"going on after step {training.step} of {training.steps}")
     else:
+        if order.pretrained is not None:
+            module: Any = order.method.module
+            talk.note(order.pretrained.report(module.backbones(training.network)[0]))
         pictures = len(pool.pictures)
         talk.note(
             f"{order.method.name} on {order.device} in {order.precision}: {training.steps} steps of "
@@ -233,6 +259,9 @@ def _begun(order: Order, pool: Pool, target: store.Target) -> Training:
 def _fresh(order: Order, pool: Pool, steps: int) -> Training:
     torch.manual_seed(order.params.seed)
     network = order.method.module.Network(order.config, pool.channels)
+    if order.pretrained is not None:
+        module: Any = order.method.module
+        order.pretrained.put_into(module.backbones(network))
     move: Any = network.to  # torch's types know no memory format before 2.15
     move(order.device, memory_format=torch.channels_last)
     network.train()
@@ -278,13 +307,9 @@ def _watched(batches: Batches, device: torch.device) -> Batch:
     return on_device(few.at(0), device)
 
 
-def _watch(order: Order, training: Training, sight: Sight, last: bool) -> None:
+def _watch(order: Order, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
     training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
-    text = (
-        f"step {training.step}: {sight.live} of {order.config.classes} clusters live, evenness {sight.evenness:.2f}, "
-        f"largest {sight.largest:.0%}, agreement {sight.agreement:.0%}"
-    )
-    (talk.note if last else talk.detail)(text)
+    (talk.note if last else talk.detail)(f"step {training.step}: {sight.text(order.config.classes)}")
     if last and sight.warning(order.config.classes):
         talk.warn(sight.warning(order.config.classes))
 
@@ -351,9 +376,27 @@ def _held(target: store.Target) -> Iterator[store.Writer | None]:
                 spill.unlink(missing_ok=True)
 
 
-def _pool(supply: Supply, target: store.Target, memory: float, workers: int, bad: list[tuple[str, str]]) -> Pool:
-    pictures = gather(supply, as_picture, "reading", workers, bad)
-    pool = fill(pictures, int(memory * 1e9), target.partial / f"pictures-{rank()}.bin")
+@dataclass(frozen=True)
+class Reader:
+    """How windows become pictures of a training."""
+
+    workers: int
+    masks: Proposals | None = None
+    min_confidence: float = 0.0
+
+    def fill(self, supply: Supply, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
+        """All pictures that can be learned from."""
+        pictures = gather(supply, partial(as_picture, masks=self.masks), "reading", self.workers, bad)
+        if self.masks is None:
+            return fill(pictures, most_bytes, spill)
+        left_out: Counter[str] = Counter()
+        pool = fill(usable(pictures, self.min_confidence, left_out), most_bytes, spill)
+        report_left_out(left_out, len(pool.pictures), self.masks.path)
+        return pool
+
+
+def _pool(supply: Supply, target: store.Target, memory: float, reader: Reader, bad: Bad) -> Pool:
+    pool = reader.fill(supply, int(memory * 1e9), target.partial / f"pictures-{rank()}.bin", bad)
     if not pool.pictures:
         raise DataError("not one picture could be read")
     if pool.spilled_bytes:
@@ -361,13 +404,14 @@ def _pool(supply: Supply, target: store.Target, memory: float, workers: int, bad
     return pool
 
 
-def as_picture(window: Window) -> Picture:
+def as_picture(window: Window, masks: Proposals | None = None) -> Picture:
     """What a training needs of a window."""
     regions = None
     if window.regions is not None:
         void = np.iinfo(window.regions.dtype).max
         regions = np.where(window.regions == void, -1, window.regions.astype(np.int32)).astype(np.int32)
-    return Picture(window.pixels, window.valid, regions)
+    picture = Picture(window.pixels, window.valid, regions)
+    return picture if masks is None else with_proposal(picture, masks.on(window))
 
 
 def _save(target: store.Target, training: Training) -> None:
@@ -418,14 +462,20 @@ def _keep(order: Order, supply: Supply, target: store.Target, training: Training
 
 def _recipe(order: Order, reading: Sequence[Pictures], supply: Supply) -> Recipe:
     method = order.method
+    more = {"gives": "embeddings"} if method.embeds else {}
+    more |= {"weights": order.weights} if order.weights else {}
+    params = asdict(order.params)
+    if "proposals" not in supply.inputs:
+        del params["min_confidence"]
     return make_recipe(
         "train",
         REVISION,
-        [order.params, *reading],
+        [params, *reading],
         supply.inputs,
         settings=asdict(order.config),  # by themselves: a method may call them what we call ours
         method=method.identity,
         method_revision=method.revision,
+        **more,
     )
 
 
@@ -433,10 +483,9 @@ def _numbered(path: Path, seed: int, seeds: int) -> Path:
     return path if seeds == 1 else path.with_stem(f"{path.stem}-seed{seed}")
 
 
-def _estimate(order: Order, supply: Supply, workers: int) -> str:
+def _estimate(order: Order, supply: Supply, reader: Reader) -> str:
     """Time some steps on a few pictures, and say what the whole training would take."""
-    few = replace(supply, units=supply.units[:SEEN_AT_ONCE])
-    pool = fill(gather(few, as_picture, "reading", workers))
+    pool = reader.fill(replace(supply, units=supply.units[:SEEN_AT_ONCE]))
     seconds = _seconds_a_step(order, pool)
     pictures = sum(unit.window_count for unit in supply.units)
     params = order.params
@@ -459,8 +508,32 @@ def _check(params: Train, config: Any, seeds: int) -> None:
         raise ConfigError(f"--{given[0]} must be above 0")
     if params.precision not in ("auto", *PRECISIONS):
         raise ConfigError(f"--precision {params.precision}: is not one of auto, {', '.join(PRECISIONS)}")
+    if not 0 <= params.min_confidence <= 1:
+        raise ConfigError(f"--min-confidence {params.min_confidence:g}: must be from 0 to 1")
     if seeds < 1 or params.seed < 0 or params.keep_every < 0:
         raise ConfigError("--seeds must be at least 1, and --seed and --keep-every not below 0")
+
+
+def _check_role(method: Loaded, config: Any) -> None:
+    if method.role == "mask" and config.classes != MASK_CLUSTERS:
+        raise ConfigError(
+            f"--classes {config.classes}: --method {method.name} parts objects from background; leave it out"
+        )
+
+
+def _masks(method: Loaded, given: str | Path | None, params: Train) -> Proposals | None:
+    """The masks that the method learns from."""
+    if "proposals" in method.needs:
+        if given is None:
+            raise ConfigError(
+                f"--method {method.name} learns from object masks: make them with `unseg iem PICTURES -o masks.h5`, "
+                "and give them with --proposals masks.h5"
+            )
+        return open_proposals(given)
+    if given is not None or params.min_confidence:
+        name = "--proposals" if given is not None else "--min-confidence"
+        raise ConfigError(f"{name}: --method {method.name} does not learn from object masks; leave it out")
+    return None
 
 
 def _check_needs(method: Loaded, supply: Supply) -> None:

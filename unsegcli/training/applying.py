@@ -18,7 +18,7 @@ from unsegcli.training.trained import Trained, scores_of
 
 def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
     """The clusters of one window, encoded."""
-    regions = _regions(window) if params.per == "superpixel" else None
+    regions = regions_of(window) if params.per == "superpixel" else None
     used = regions if "superpixels" in trained.method.needs else None
     scores = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
     if params.refine:
@@ -26,7 +26,7 @@ def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
     if params.per == "superpixel":
         if regions is None:
             raise ValueError("the window has no superpixels")
-        scores = _painted(scores, regions)
+        scores = painted(scores, regions)
     valid = np.ones(scores.shape[1:], bool) if window.valid is None else window.valid
     sure = np.where(valid, scores.max(axis=0), 0).astype(np.float32)
     dtype = np.uint8 if trained.classes <= np.iinfo(np.uint8).max else np.uint16
@@ -37,14 +37,14 @@ def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
     return Result(datasets, {"confidence": float(sure[valid].mean()) if valid.any() else 0.0})
 
 
-def _painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.float32]:
+def painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.float32]:
     """Each pixel the mean scores of its superpixel: (clusters, height, width)."""
     count = int(regions.max(initial=-1)) + 1
     means = pool(np.moveaxis(scores, 0, 2), regions, count).astype(np.float32)
     return np.moveaxis(paint(means, regions, 0), 2, 0)
 
 
-def _regions(window: Window) -> NDArray[np.int32] | None:
+def regions_of(window: Window) -> NDArray[np.int32] | None:
     """Superpixels (height, width), -1 = void."""
     if window.regions is None:
         return None

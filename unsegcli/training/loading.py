@@ -22,6 +22,8 @@ from unsegcli.methods._contract import Method, Settings
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
+INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
+ROLES = ("clusters", "mask")
 OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
 
 
@@ -47,6 +49,16 @@ class Loaded:
     def needs(self) -> tuple[str, ...]:
         """What its batches must hold beside images."""
         return tuple(getattr(self.module, "NEEDS", ()))
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its clusters are found afterwards, among embeddings."""
+        return hasattr(self.module, "embeddings")
+
+    @property
+    def role(self) -> str:
+        """What its clusters mean: one of ROLES."""
+        return str(getattr(self.module, "ROLE", ROLES[0]))
 
 
 def method_names() -> list[str]:
@@ -112,12 +124,14 @@ def _from_file(path: Path) -> Loaded:
 
 
 def _checked(module: types.ModuleType, name: str) -> Method:
-    missing = [wanted for wanted in REQUIRED if not hasattr(module, wanted)]
+    missing = [one for one in REQUIRED if not hasattr(module, one) and not hasattr(module, INSTEAD.get(one, one))]
     if missing:
         raise ConfigError(f"--method {name}: lacks {', '.join(missing)}; a method has {', '.join(REQUIRED)}")
     config = module.Config
     if not (dataclasses.is_dataclass(config) and getattr(config, "__dataclass_params__").frozen):  # noqa: B009
         raise ConfigError(f"--method {name}: its Config must be a frozen dataclass")
+    if getattr(module, "ROLE", ROLES[0]) not in ROLES:
+        raise ConfigError(f"--method {name}: its ROLE {module.ROLE!r} is not one of {', '.join(ROLES)}")
     settings = {setting for setting, value in vars(Settings).items() if isinstance(value, property)}
     lacking = sorted(settings - {field.name for field in dataclasses.fields(config)})
     if lacking:

@@ -32,6 +32,7 @@ class ModelFile:
     classes: int
     reading: Reading
     scaling: Limits | None
+    embeds: bool  # whether its clusters are found afterwards, among embeddings
     learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> path (made absolute) and fingerprint
 
     @property
@@ -71,6 +72,7 @@ def read_model_file(path: str | Path) -> ModelFile:
             classes=_classes(artifact),
             reading=Reading.from_json(artifact.attributes["reading"]),
             scaling=scaling_of(artifact),
+            embeds=artifact.recipe.get("gives") == "embeddings",
             learned_from=hints,
         )
 

@@ -11,7 +11,7 @@ from torch import nn
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Settings
 
-OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly")
+OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly", "poly_epochs")
 POLY = 0.9  # power
 
 
@@ -30,6 +30,9 @@ def rate_at(config: Settings, step: int, steps: int) -> float:
     done = (step - rising) / max(1.0, steps - rising)
     if config.schedule == "cosine":
         return config.rate * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "poly_epochs":  # in as many equal stairs as the settings say epochs, whatever the length
+        done = math.floor(done * config.epochs + 1e-9) / max(1, config.epochs)
+        return config.rate * float((1 - done) ** POLY)
     if config.schedule == "poly":
         return config.rate * float((1 - done) ** POLY)
     return config.rate

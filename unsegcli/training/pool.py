@@ -6,7 +6,7 @@ Knows nothing of crops, order or methods.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Picture:
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     regions: NDArray[np.int32] | None  # (height, width) superpixels, -1 = void
-    proposal: NDArray[np.bool_] | None = None  # (height, width)
+    proposal: NDArray[np.bool_] | None = None  # (height, width): object mask that was made before
+    confidence: float = 1.0  # in that mask, 0 to 1
 
     @property
     def superpixels(self) -> int:
@@ -57,9 +58,10 @@ def fill(pictures: Iterable[Picture], most_bytes: int = 0, spill: Path | None = 
     if spill is not None:
         spill.unlink(missing_ok=True)
     for picture in pictures:
-        size = sum(part.nbytes for part in _parts(picture) if part is not None)
+        size = sum(part.nbytes for part in _parts(picture).values())
         if spill is not None and pool.stored_bytes + size > most_bytes:
-            picture = Picture(*(None if part is None else _spilled(part, spill) for part in _parts(picture)))  # type: ignore[arg-type]
+            moved: dict[str, Any] = {name: _spilled(part, spill) for name, part in _parts(picture).items()}
+            picture = replace(picture, **moved)
             pool.spilled_bytes += size
         else:
             pool.stored_bytes += size
@@ -68,8 +70,8 @@ def fill(pictures: Iterable[Picture], most_bytes: int = 0, spill: Path | None = 
     return pool
 
 
-def _parts(picture: Picture) -> tuple[NDArray[Any] | None, ...]:
-    return picture.pixels, picture.valid, picture.regions, picture.proposal
+def _parts(picture: Picture) -> dict[str, NDArray[Any]]:
+    return {name: part for name, part in vars(picture).items() if isinstance(part, np.ndarray)}
 
 
 def _spilled(part: NDArray[Any], path: Path) -> NDArray[Any]:

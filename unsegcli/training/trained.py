@@ -18,7 +18,7 @@ from unsegcli.core.tiles import rounded_up, spans
 from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.reading import Reading
 from unsegcli.images.scaling import Limits
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, Embedded
 from unsegcli.training.loading import Loaded, config_from, find_method, method_names
 from unsegcli.training.model_inputs import scaling_of
 from unsegcli.training.weights import arrays_to_state
@@ -104,6 +104,9 @@ def scores_of(
 ) -> Scores:
     """How much each pixel belongs to each cluster: (clusters, height, width).
 
+    For a method whose clusters are found afterwards: how much it looks like an object (a logit), then the values of
+    its vector: (1 + dimensions, height, width).
+
     Args:
         trained: the model.
         pixels: (height, width, bands).
@@ -160,13 +163,15 @@ def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
     margin = reach_of(trained, tile, superpixels=scene.regions is not None)
     known = _picture_features(trained, padded, tile)
     rows, columns = (spans(side, tile, margin, trained.multiple) for side in padded.pixels.shape[:2])
-    total = np.zeros((trained.classes, *padded.pixels.shape[:2]), np.float32)
+    total = np.zeros((0, *padded.pixels.shape[:2]), np.float32)
     for row in rows:
         for column in columns:
             down = slice(row.start, row.start + len(row.weights))
             across = slice(column.start, column.start + len(column.weights))
-            weights = row.weights[:, None] * column.weights
-            total[:, down, across] += weights * _whole(trained, padded.cut(down, across), known)
+            found = _whole(trained, padded.cut(down, across), known)
+            part = row.weights[:, None] * column.weights * found
+            total = total if len(total) else np.zeros((len(part), *total.shape[1:]), np.float32)
+            total[:, down, across] += part
     # Along each axis the weights of a pixel have one sum, wherever it lies on the other.
     total /= _sum_of(rows, total.shape[1])[:, None]
     total /= _sum_of(columns, total.shape[2])
@@ -244,17 +249,34 @@ def _whole(trained: Trained, scene: _Scene, picture_features: Tensor | None = No
     """The scores of what goes through the network at once."""
     with torch.inference_mode():
         batch = replace(_batch(scene, trained.device), picture_features=picture_features)
-        scores = trained.method.module.cluster_scores(trained.network, batch, trained.config)
-        wanted = (1, trained.classes, *scene.pixels.shape[:2])
-        if tuple(scores.shape) != wanted:
-            raise ConfigError(
-                f"{trained.method.name}: cluster_scores gave {tuple(scores.shape)}, but (batch, clusters, height, "
-                f"width) = {wanted} was wanted"
-            )
-        result: Scores = scores[0].float().cpu().numpy()
+        found = _embedded(trained, batch) if trained.method.embeds else _scored(trained, batch)
+        result: Scores = found[0].float().cpu().numpy()
     if not np.isfinite(result).all():
         raise ArtifactError(f"{trained.method.name}: gives scores that are not finite; train the model again")
     return result
+
+
+def _scored(trained: Trained, batch: Batch) -> Tensor:
+    scores = trained.method.module.cluster_scores(trained.network, batch, trained.config)
+    wanted = (1, trained.classes, *batch.images.shape[2:])
+    if tuple(scores.shape) != wanted:
+        raise ConfigError(
+            f"{trained.method.name}: cluster_scores gave {tuple(scores.shape)}, but (batch, clusters, height, "
+            f"width) = {wanted} was wanted"
+        )
+    return scores
+
+
+def _embedded(trained: Trained, batch: Batch) -> Tensor:
+    module: Any = trained.method.module
+    found: Embedded = module.embeddings(trained.network, batch, trained.config)
+    size = batch.images.shape[2:]
+    if found.vectors.shape != (1, found.vectors.shape[1], *size) or found.objectness.shape != (1, *size):
+        raise ConfigError(
+            f"{trained.method.name}: embeddings gave {tuple(found.vectors.shape)} and {tuple(found.objectness.shape)}, "
+            f"but (batch, dimensions, height, width) and (batch, height, width) of {tuple(size)} were wanted"
+        )
+    return torch.cat([found.objectness[:, None], found.vectors], 1)
 
 
 def _batch(scene: _Scene, device: torch.device) -> Batch:

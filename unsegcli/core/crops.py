@@ -1,0 +1,86 @@
+"""Crops of chance size and shape that show a part of a given object, and their pixels at one size.
+
+Boxes are (..., 4): top, left, height and width in whole pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unsegcli.core.draws import Draws
+
+SHAPES = 10  # drawn for each box; if none fits into the picture, the box is its centre
+
+
+def random_boxes(
+    draws: Draws, purpose: str, extents: Tensor, count: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
+    """Boxes of chance area, shape and place: (batch, count, 4).
+
+    Args:
+        draws: where chance comes from.
+        purpose: names this use of chance.
+        extents: (batch, 2) height and width of each picture, at least 1.
+        count: boxes for each picture.
+        scale: least and largest area, as a share of the picture's.
+        ratio: least and largest width over height; evenly drawn on a logarithmic scale.
+    """
+    high, wide = (extents[:, side].double()[:, None, None] for side in (0, 1))
+    chance = draws.uniform(purpose, count, SHAPES, 2).double()
+    areas = high * wide * (scale[0] + (scale[1] - scale[0]) * chance[..., 0])
+    shapes = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * chance[..., 1])
+    widths, heights = (areas * shapes).sqrt().round(), (areas / shapes).sqrt().round()
+    fits = (heights >= 1) & (widths >= 1) & (heights <= high) & (widths <= wide)
+    first = fits.int().argmax(2, keepdim=True)  # of equal ones the first
+    height, width = heights.gather(2, first)[..., 0], widths.gather(2, first)[..., 0]
+    places = draws.uniform(f"{purpose} place", count, 2).double()
+    top = (places[..., 0] * (high[..., 0] - height + 1)).floor()
+    left = (places[..., 1] * (wide[..., 0] - width + 1)).floor()
+    boxes = torch.stack([top, left, height, width], 2)
+    return torch.where(fits.any(2)[..., None], boxes, _centres(extents, ratio)[:, None]).long()
+
+
+def _centres(extents: Tensor, ratio: tuple[float, float]) -> Tensor:
+    """The whole picture, or its centre where it is longer than the ratio allows: (batch, 4)."""
+    high, wide = extents[:, 0].double(), extents[:, 1].double()
+    height = torch.minimum(high, (wide / ratio[0]).round()).clamp_min(1)
+    width = torch.minimum(wide, (high * ratio[1]).round()).clamp_min(1)
+    return torch.stack([((high - height) / 2).floor(), ((wide - width) / 2).floor(), height, width], 1)
+
+
+def shares(masks: Tensor, boxes: Tensor) -> Tensor:
+    """The share of each box (batch, count, 4) that the mask (batch, height, width) covers: (batch, count)."""
+    sums = functional.pad(masks.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
+    top, left, height, width = boxes.unbind(2)
+    sample = torch.arange(len(masks), device=masks.device)[:, None]
+    bottom, right = top + height, left + width
+    inside = sums[sample, bottom, right] - sums[sample, top, right]
+    return (inside - sums[sample, bottom, left] + sums[sample, top, left]) / (height * width)
+
+
+def resized(images: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """One box (batch, 4) of each picture (batch, channels, height, width), as squares of `side`: bilinear, smoothed."""
+    parts = [
+        functional.interpolate(
+            image[None, :, top : top + height, left : left + width],
+            size=(side, side),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        for image, (top, left, height, width) in zip(images, boxes.tolist(), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def resized_masks(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """One box (batch, 4) of each mask (batch, height, width), as squares of `side`: the nearest pixel."""
+    steps = 2 * torch.arange(side, device=masks.device) + 1
+    top, left, height, width = (boxes[:, number, None] for number in range(4))
+    rows, columns = top + steps * height // (2 * side), left + steps * width // (2 * side)
+    sample = torch.arange(len(masks), device=masks.device)[:, None, None]
+    return masks[sample, rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,290 @@
+"""MaskContrast: each pixel of an object is pulled to its object in another view, and pushed from those of others.
+
+Van Gansbeke, Vandenhende, Georgoulis and Van Gool, ICCV 2021. It learns from object masks that were made before, one
+a picture: a vector for each pixel, and whether the pixel is object at all. Clusters are found afterwards, among the
+vectors of objects. Each choice of ours is marked `Deviation:` and told in docs/methods.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unsegcli.core.backbones import EARLY, Backbone, ResNet, make_backbone
+from unsegcli.core.contrast import balanced_entropy, object_means, pixel_contrast
+from unsegcli.core.crops import random_boxes, resized, resized_masks, shares
+from unsegcli.core.deeplab import DeepLabHead
+from unsegcli.core.draws import Draws
+from unsegcli.core.jitter import jitter, lightness
+from unsegcli.core.networks import grow
+from unsegcli.core.ranks import gathered
+from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import Batch, Embedded
+
+NEEDS = ("proposals",)
+RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
+LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
+RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
+COLOUR_BANDS = (3, 4)  # numbers of bands of which the first three are colours
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults for small data and two cores; the published values are presets."""
+
+    classes: int = 8  # clusters of objects that are found afterwards, unless `unseg cluster` is told another number
+    crop: int = 320  # pixels; both views are taken from this part of a picture; larger than the pictures = the whole
+    batch: int = 16  # pictures in a step; published: 64, 128
+    epochs: int = 60  # passes over all pictures; published: 40
+    optimizer: str = "adam"  # adam sgd; published: sgd
+    rate: float = 1e-3  # published: 0.004 (sgd)
+    schedule: str = "cosine"  # published: poly_epochs
+    warmup: float = 0.0  # share of the training in which the rate rises
+    momentum: float = 0.9  # of sgd; Adam's first beta
+    decay: float = 0.0  # weight decay; published: 1e-4
+    clip: float = 5.0  # longest gradient; 0 = any, as published
+
+    architecture: str = "small"  # small resnet18 resnet34 resnet50; published: resnet50
+    width: int = 16  # of small: channels of its first layer, an eighth of the last one's; 8 to 64
+    stride: int = 8  # by which the network shrinks pictures: 4 or 8 (small); 8, as published, 16 or 32 (resnet)
+    head: int = 64  # features of the DeepLab head; published: 256
+    dropout: float = 0.0  # share of the head's features that are left out while learning; published: 0.5
+    freeze: bool = False  # a resnet's first half keeps its weights; published: yes with weights from ImageNet's labels
+
+    dimensions: int = 32  # of a pixel's vector; published: 32
+    queue: int = 128  # objects of earlier steps to be pushed from; published: 128, 256
+    temperature: float = 0.5  # by which cosines are divided; published: 0.5
+    average: float = 0.99  # share of its old weights that the second network keeps at a step; published: 0.999
+    contrast: float = 1.0  # weight of the contrast; published: 1
+    saliency: float = 1.0  # weight of telling object from background; published: 1
+    full_resolution: bool = False  # compare pixels of the views, as published; else of the network's maps
+
+    view: int = 128  # side of the views in pixels; published: 224
+    smallest: float = 0.2  # least area of a view, as a share of the picture's; published: 0.2
+    tries: int = 10  # pairs of views drawn until the mask covers 1 to 99 % of both; published: 4, then another picture
+    flip: bool = True  # half of the views are mirrored
+    jittered: float = 0.8  # share of the views whose light and colours are changed
+    brightness: float = 0.4  # strength, 0 to 1
+    brightness_contrast: float = 0.4  # strength of changes of contrast, 0 to 1
+    saturation: float = 0.4  # strength, 0 to 1
+    hue: float = 0.1  # share of the colour circle, at most 0.5
+    bands: float = 0.0  # factor for each band by itself, for bands that are no colours; not published
+    grey: float = 0.2  # share of the views without colour
+    zoom: float = 1.0  # of pictures when the model is used; below 1 if objects are larger there than in the views
+
+
+class Encoder(nn.Module):
+    """A backbone, a head, and for each position a vector and how much it looks like an object."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        self.backbone = make_backbone(config.architecture, channels, config.width, config.stride)
+        rates = RATES["small" if config.architecture == "small" else config.stride]
+        self.head = DeepLabHead(self.backbone.features, config.head, rates)
+        self.vectors = nn.Conv2d(config.head, config.dimensions, 1)
+        self.objectness = nn.Conv2d(config.head, 1, 1, bias=False)
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Vectors (batch, dimensions, rows, columns) and logits of objects (batch, 1, rows, columns)."""
+        maps = self.head(self.backbone(images), keep)
+        return self.vectors(maps).float(), self.objectness(maps).float()
+
+
+class Network(nn.Module):
+    """The network that learns, a second one whose weights follow it slowly, and objects of earlier steps."""
+
+    queue: Tensor  # (objects, dimensions), of length 1
+    next: Tensor  # the row of the queue that is replaced next
+    found: tuple[Tensor, Tensor] | None = None  # objects of this step and which are usable, for the queue
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        self.query = Encoder(config, channels)
+        self.key = copy.deepcopy(self.query).requires_grad_(False)
+        self.frozen = _frozen(self.query.backbone) if config.freeze else []
+        for part in self.frozen:
+            part.requires_grad_(False)
+        self.register_buffer("queue", functional.normalize(torch.randn(config.queue, config.dimensions), dim=1))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the first network finds."""
+        found: tuple[Tensor, Tensor] = self.query(images, keep)
+        return found
+
+    def train(self, mode: bool = True) -> Network:
+        """What is frozen keeps its statistics too."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    @torch.no_grad()
+    def follow(self, average: float) -> None:
+        """Let the second network move a little; its statistics are its own, as published."""
+        for slow, quick in zip(self.key.parameters(), self.query.parameters(), strict=True):
+            slow.lerp_(quick, 1 - average)
+
+    @torch.no_grad()
+    def enqueue(self, objects: Tensor) -> None:
+        """Replace the oldest objects by new ones (count, dimensions); of more than fit only the last ones stay."""
+        size = len(self.queue)
+        if not size:
+            return
+        rows = (self.next + torch.arange(len(objects), device=self.queue.device)) % size
+        self.queue[rows[-size:]] = objects[-size:].to(self.queue.dtype)
+        self.next.copy_((self.next + len(objects)) % size)
+
+
+class View(NamedTuple):
+    """A changed part of each picture."""
+
+    images: Tensor  # (batch, channels, side, side)
+    objects: Tensor  # (batch, side, side), bool
+    valid: Tensor  # (batch, side, side), bool
+
+
+def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
+    """The contrast of the first view's pixels with the second view's objects, and the entropy of the saliency."""
+    assert isinstance(network, Network)
+    draws = Draws(batch.seed, batch.step, batch.index)
+    first, second = two_views(batch, draws, config)
+    vectors, logits = _encoded(network, first, draws, "first", config)
+    with torch.no_grad():
+        keys, _ = _encoded(network.key, second, draws, "second", config)
+    with torch.autocast(batch.images.device.type, enabled=False):
+        size = (vectors.shape[2], vectors.shape[3])
+        objects, others = (_nearest(view.objects, size) for view in (first, second))
+        usable = gathered(objects.any((1, 2)) & others.any((1, 2)))
+        means = gathered(object_means(keys, others))
+        network.found = (means, usable)
+        contrast = pixel_contrast(vectors, objects, means, usable, network.queue, config.temperature)
+        saliency = balanced_entropy(logits[:, 0], objects, _nearest(first.valid, size))
+    total = config.contrast * contrast + config.saliency * saliency
+    return {"loss": total, "contrast": contrast.detach(), "saliency": saliency.detach()}
+
+
+def after_step(network: nn.Module, batch: Batch, config: Config) -> None:
+    """The second network follows the first, before it is used again; then the objects of this step are kept.
+
+    Published: the second network moves at the beginning of the next step, which is the same.
+    """
+    assert isinstance(network, Network)
+    network.follow(config.average)
+    if network.found is not None:
+        means, usable = network.found
+        network.enqueue(means[usable])
+        network.found = None
+
+
+def embeddings(network: nn.Module, batch: Batch, config: Config) -> Embedded:
+    """A vector for each pixel, and how much it looks like an object."""
+    shape = batch.images.shape[2:]
+    images = batch.images
+    if config.zoom != 1:
+        size = [max(1, round(side * config.zoom)) for side in shape]
+        images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+    vectors, logits = network(images)
+    return Embedded(grow(vectors, shape), grow(logits, shape)[:, 0])
+
+
+def backbones(network: nn.Module) -> Sequence[nn.Module]:
+    """The parts that may begin with weights from elsewhere."""
+    assert isinstance(network, Network)
+    return network.query.backbone, network.key.backbone
+
+
+def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
+    """Two views of each picture; its object is a part of both, if that was found with so many tries."""
+    if batch.proposals is None:
+        raise ValueError("the batch has no object masks")
+    extents = _extents(batch)
+    whole = functional.pad(extents, (2, 0))
+    candidates = [
+        random_boxes(draws, purpose, extents, config.tries, (config.smallest, 1.0), RATIO)
+        for purpose in ("first view", "second view")
+    ]
+    # Deviation: the last resort is the whole picture, not another picture, which a method cannot reach.
+    pairs = torch.stack([torch.cat([boxes, whole[:, None]], 1) for boxes in candidates], 2)  # (batch, tries, 2, 4)
+    covered = shares(batch.proposals, pairs.flatten(1, 2)).unflatten(1, (-1, 2))
+    good = ((covered >= LEAST) & (covered <= MOST)).all(2)
+    good[:, -1] = True
+    chosen = pairs[torch.arange(len(pairs), device=pairs.device), good.int().argmax(1)]
+    first, second = (
+        _view(batch, batch.proposals, chosen[:, at], draws, purpose, config)
+        for at, purpose in enumerate(("first", "second"))
+    )
+    return first, second
+
+
+def _extents(batch: Batch) -> Tensor:
+    """Height and width (batch, 2) of what is picture: smaller ones are filled up at their lower and right border."""
+    sides = torch.tensor(batch.images.shape[2:], device=batch.images.device)
+    if batch.place is None:
+        return sides.expand(len(batch.images), 2)
+    shown = (sides / batch.place[:, 2:].to(sides.device).clamp_min(1)).round().long()
+    return torch.minimum(shown, sides).clamp_min(1)
+
+
+def _view(batch: Batch, objects: Tensor, boxes: Tensor, draws: Draws, purpose: str, config: Config) -> View:
+    images = resized(batch.images, boxes, config.view)
+    objects = resized_masks(objects, boxes, config.view)
+    valid = torch.ones_like(objects) if batch.mask is None else resized_masks(batch.mask, boxes, config.view)
+    images = _recoloured(images, draws, purpose, config) * valid[:, None]  # void stays black
+    mirrored = draws.integers(f"{purpose} flip", below=2).bool() & config.flip
+    return View(*(torch.where(_spread(mirrored, part), part.flip(-1), part) for part in (images, objects, valid)))
+
+
+def _recoloured(images: Tensor, draws: Draws, purpose: str, config: Config) -> Tensor:
+    changed = jitter(
+        images,
+        draws,
+        purpose,
+        brightness=config.brightness,
+        contrast=config.brightness_contrast,
+        saturation=config.saturation,
+        hue=config.hue,
+        bands=config.bands,
+    )
+    chosen = draws.uniform(f"{purpose} chosen", 2)
+    images = torch.where(_spread(chosen[:, 0] < config.jittered, images), changed, images)
+    if images.shape[1] not in COLOUR_BANDS:
+        return images
+    grey = torch.cat([lightness(images[:, :3]).expand(-1, 3, -1, -1), images[:, 3:]], 1)
+    return torch.where(_spread(chosen[:, 1] < config.grey, images), grey, images)
+
+
+def _spread(chosen: Tensor, like: Tensor) -> Tensor:
+    """(batch,) with as many axes as another tensor."""
+    return chosen.view(-1, *[1] * (like.ndim - 1))
+
+
+def _encoded(encoder: nn.Module, view: View, draws: Draws, purpose: str, config: Config) -> tuple[Tensor, Tensor]:
+    """Vectors and logits of a view, as large as the network's maps or as the view."""
+    keep = None
+    if config.dropout:
+        side = -(-config.view // config.stride)
+        keep = draws.kept(f"{purpose} dropout", config.dropout, config.head, side, side)
+    vectors, logits = encoder(view.images, keep)
+    if not config.full_resolution:
+        return vectors, logits
+    return grow(vectors, view.images.shape[2:]), grow(logits, view.images.shape[2:])
+
+
+def _nearest(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (batch, height, width) brought to a size by the nearest pixel."""
+    if masks.shape[1:] == size:
+        return masks
+    return functional.interpolate(masks[:, None].float(), size, mode="nearest-exact")[:, 0] > 0.5
+
+
+def _frozen(backbone: Backbone) -> list[nn.Module]:
+    if not isinstance(backbone, ResNet):
+        raise ConfigError("freeze: is for a resnet that begins with weights from elsewhere")
+    return [backbone.get_submodule(name) for name in EARLY]
