@@ -349,13 +349,11 @@ def test_pictures_have_their_size_from_proposals_itself(photos: Path, tmp_path: 
 
 
 def test_result_is_the_same_for_any_number_of_workers(
-    photos: Path, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)
     settings = replace(QUICK, method="consensus", confidence=True)
     one, two = (run(photos, tmp_path / f"{workers}.h5", settings, workers=workers) for workers in (1, 2))
-    assert fingerprint(one) == fingerprint(two)
-    one, two = (run(photos, tmp_path / f"m{workers}.h5", masks=given, workers=workers) for workers in (1, 2))
     assert fingerprint(one) == fingerprint(two)
 
 
