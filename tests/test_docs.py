@@ -45,6 +45,7 @@ OPTIONS = set(
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --per --flips --refine --tile --device --method
     --proposals --min-confidence --weights --objects --threshold --pooling
+    --area --clean --masks --no-clean --smallest
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -178,6 +179,8 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
         "--repeats": params.Iem.repeats,
         "--scale-factor": params.Iem.scale_factor,
         "--parts": params.Iem.parts,
+        "--smallest": f"{params.Proposals.smallest:g}",
+        "--area": "`" + ",".join(f"{value:g}" for value in params.Proposals.area) + "`",
         "--percentiles": "`" + ",".join(f"{value:g}" for value in params.Pictures.percentiles) + "`",
         "--scale": f"{params.Pictures.scale:g}",
         "--max-pixels": f"{params.Pictures.max_pixels // 1_000_000} million",

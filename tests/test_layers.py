@@ -17,7 +17,7 @@ PACKAGE = Path(unsegcli.__file__).parent
 LAYERS = [
     ["cli"],
     ["stages"],
-    ["baselines", "training"],
+    ["baselines", "parting", "training"],
     ["sweep"],
     ["views"],
     ["predictions", "provenance", "folders"],
@@ -136,7 +136,11 @@ except SystemExit:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["'--help'", "'--version'", *(f"'{name}', '--help'" for name in ("superpixels", "train", "cluster", "iem"))],
+    [
+        "'--help'",
+        "'--version'",
+        *(f"'{name}', '--help'" for name in ("superpixels", "train", "cluster", "iem", "proposals")),
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: str) -> None:
     assert not modules_loaded_by(HELP.format(arguments=arguments)) & HEAVY
@@ -147,9 +151,9 @@ def test_import_of_the_package_loads_nothing_heavy() -> None:
     assert not loaded & (HEAVY | {"typer", "asyncio"})
 
 
-def test_superpixels_cluster_iem_and_inspect_never_load_torch() -> None:
+def test_superpixels_cluster_iem_proposals_and_inspect_never_load_torch() -> None:
     loaded = modules_loaded_by(
-        "import unsegcli; unsegcli.superpixels; unsegcli.cluster; unsegcli.iem; unsegcli.inspect"
+        "import unsegcli; unsegcli.superpixels; unsegcli.cluster; unsegcli.iem; unsegcli.proposals; unsegcli.inspect"
     )
     assert "torch" not in loaded
     assert "h5py" in loaded

@@ -104,6 +104,23 @@ class Iem:
 
 
 @dataclass(frozen=True)
+class Proposals:
+    """Settings of `unseg proposals`."""
+
+    method: str = "consensus"  # rbd mr iem, or consensus, which is the vote of the three
+    size: tuple[int, ...] | None = None  # of the picture that is worked on, as in Iem; None = `working_size`
+    clean: bool | None = None  # tidy masks, and refuse those of a senseless area; None = unless made elsewhere
+    smallest: float = 0.01  # pieces of a mask below this share of the picture are dropped
+    area: tuple[float, float] = (0.01, 0.99)  # shares of the picture; below or above, there is no object
+    confidence: bool = False  # also store how much each pixel looks like an object
+
+    @property
+    def working_size(self) -> tuple[int, ...]:
+        """The size asked for, else that for which the method's constants are meant."""
+        return self.size if self.size is not None else Iem.size if self.method == "iem" else (300,)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Settings of `unseg evaluate`."""
 

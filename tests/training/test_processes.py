@@ -23,7 +23,6 @@ FOLDERS = os.pathsep.join(str(path) for path in (SCRIPT.parent.parent, Path(unse
 
 
 def start(number: int, folder: Path) -> subprocess.Popen[str]:
-    search = os.pathsep.join([str(SCRIPT.parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {
         **os.environ,
         **{"RANK": str(number), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": FOLDERS},

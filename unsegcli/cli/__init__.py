@@ -16,6 +16,7 @@ from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
+from unsegcli.cli.proposals import proposals
 from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
 from unsegcli.cli.train import train
@@ -32,7 +33,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )
-for _command in (superpixels, train, cluster, iem, evaluate, visualize, relabel, inspect, demo):
+for _command in (superpixels, train, cluster, iem, proposals, evaluate, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

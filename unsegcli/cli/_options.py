@@ -151,8 +151,9 @@ Method = Annotated[
         "--method",
         metavar="NAME|FILE.py",
         show_default=False,
-        help="train: how it learns, inmars (the default), infoseg (both need superpixels) or iic; or a Python file "
-        "of your own, see docs/methods.md. cluster: that file again, for a model that it made.",
+        help="train: how it learns, inmars (the default), infoseg (both need superpixels), iic, or maskcontrast (needs "
+        "--proposals); or a Python file of your own, see docs/methods.md. cluster: that file again, for a model that "
+        "it made. proposals: rbd, mr, iem or consensus (the default), the vote of the three.",
     ),
 ]
 Device = Annotated[
@@ -165,8 +166,8 @@ Confidence = Annotated[
     bool | None,
     typer.Option(
         "--confidence",
-        help="Also store for each pixel, 0 to 1, how much it looks like foreground (iem), or how sure the model is of "
-        "its cluster (cluster).",
+        help="Also store for each pixel, 0 to 1, how much it looks like foreground (iem, proposals), or how sure the "
+        "model is of its cluster (cluster).",
     ),
 ]
 
@@ -246,7 +247,7 @@ Size = Annotated[
         metavar="N|HxW",
         show_default=False,
         help="Work on pictures whose shorter side is N pixels, or that are H x W. Results can still be painted "
-        "back on the original grid. Default: as they are; 128 for iem.",
+        "back on the original grid. Default: as they are; 128 for iem, 300 for proposals.",
     ),
 ]
 Scale = Annotated[

@@ -100,7 +100,7 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
         raise DataError(f"pixels {pixels.shape[:2]} and region map {regions.shape} differ in shape")
     count = int(regions.max(initial=-1)) + 1
     unit = unit_pixels(pixels)
-    colours = _lab(unit) if unit.shape[2] == 3 else unit
+    colours = lab(unit) if unit.shape[2] == 3 else unit
     mean = pool(colours, regions, count)
     # Twice over the pixels: a region of one colour has deviation 0, which the short formula would miss.
     deviation = np.sqrt(pool((colours - paint(mean, regions, 0.0)) ** 2, regions, count))
@@ -189,7 +189,8 @@ def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.
     return slope / np.float32(2)
 
 
-def _lab(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+def lab(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Red, green and blue (height, width, 3), 0 to 1, as L, a and b, of which L runs from 0 to 100."""
     from skimage.color import rgb2lab
 
     result: NDArray[np.float32] = rgb2lab(unit, illuminant="D65", observer="2", channel_axis=-1)

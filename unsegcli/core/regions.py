@@ -81,7 +81,7 @@ def absorb(regions: RegionMap, smallest: int) -> RegionMap:
     while True:
         count = int(regions.max(initial=-1)) + 1
         small = areas(regions, count) < smallest
-        one, other = _borders(regions)
+        one, other = borders(regions)
         keep = small[one]
         one, other = one[keep], other[keep]
         if one.size == 0:
@@ -153,7 +153,7 @@ def _check_range(regions: RegionMap, count: int) -> None:
         raise DataError(f"a region map holds {lowest} to {highest}, but there are {count} regions: make it again")
 
 
-def _borders(regions: RegionMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def borders(regions: RegionMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The two regions on either side of every pixel edge between regions, each edge both ways."""
     ones, others = [], []
     for before, after in ((regions[:-1], regions[1:]), (regions[:, :-1], regions[:, 1:])):

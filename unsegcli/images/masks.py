@@ -1,6 +1,6 @@
-"""Masks of valid pixels in a folder of their own: one file for each picture, of the same stem.
+"""Masks in a folder of their own: one file for each picture, of the same stem.
 
-Says where pixels are valid, nothing else; a mask is never ground truth.
+Of valid pixels, or of objects as some tool found them; a mask is never ground truth.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from unsegcli.errors import DataError
 from unsegcli.images.decode import read_header, read_index
 from unsegcli.images.find import SUFFIXES, names_below
-from unsegcli.images.header import Header
+from unsegcli.images.header import Header, Pixels
 
 MISSING_SHOWN = 5
+FULL = 255  # what many tools write for one
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,16 @@ def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         folder: where the masks lie.
         names: of picture files, relative to their own folder, with / between the parts.
     """
+    masks, missing = match_masks(folder, names, "--mask")
+    if missing:
+        raise DataError(_without_mask(folder, missing))
+    return masks
+
+
+def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[str, Path], list[str]]:
+    """The mask files that are there, as in `find_masks`, and the names without one; `option` named the folder."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder: --mask names a folder with a mask for each picture")
+        raise DataError(f"{folder}: no such folder: {option} names a folder with a mask for each picture")
     by_path: dict[str, list[str]] = {}
     by_stem: dict[str, list[str]] = {}
     for found in sorted(names_below(folder)):
@@ -52,9 +61,7 @@ def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
             masks[name] = folder / found_for[0]
         else:
             missing.append(name)
-    if missing:
-        raise DataError(_without_mask(folder, missing))
-    return masks
+    return masks, missing
 
 
 def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
@@ -67,26 +74,46 @@ def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
         header: of the picture.
     """
     mask = read_header(path)
-    found, asked = (mask.height, mask.width), header.oriented
-    if found != asked:
-        sizes = f"{path}: the mask is {found[0]} x {found[1]}, but {name} is {asked[0]} x {asked[1]}"
-        if found == (header.height, header.width):
-            raise DataError(
-                f"{sizes} after its EXIF orientation {header.orientation} turned it: turn the mask likewise"
-            )
-        raise DataError(f"{sizes}: give a mask of the same size")
+    check_size(path, mask, name, header.oriented, header.orientation)
     if mask.pages not in (1, header.pages):
         raise DataError(f"{path}: the mask has {mask.pages} pages, but the file of {name} has {header.pages}")
     return MaskFile(path, page if mask.pages > 1 else 0)
 
 
+def check_size(path: Path, mask: Header, name: str, shown: tuple[int, int], orientation: int) -> None:
+    """Refuse a mask of another height and width than the picture as shown."""
+    found = (mask.height, mask.width)
+    if found == shown:
+        return
+    sizes = f"{path}: the mask is {found[0]} x {found[1]}, but {name} is {shown[0]} x {shown[1]}"
+    if orientation >= 5 and found == shown[::-1]:
+        raise DataError(f"{sizes} after its EXIF orientation {orientation} turned it: turn the mask likewise")
+    raise DataError(f"{sizes}: give a mask of the same size")
+
+
 def read_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
     """Valid pixels (height, width): where any band of the mask, but for alpha, is not zero."""
-    values = read_index(path, page, max_pixels)
-    if values.ndim == 3 and read_header(path).layout.endswith("+alpha") and values.shape[2] in (2, 4):
-        values = values[:, :, :-1]
+    values = _without_alpha(path, read_index(path, page, max_pixels))
     valid = (values != 0) & np.isfinite(values)
     return np.asarray(valid if valid.ndim == 2 else valid.any(axis=2))
+
+
+def read_object(path: Path, page: int) -> NDArray[np.bool_]:
+    """The object (height, width) of a mask of zeros and ones, or of 0 and 255; several bands must be alike."""
+    values = _without_alpha(path, read_index(path, page))
+    if values.ndim == 3 and (values == values[:, :, :1]).all():
+        values = values[:, :, 0]
+    found = np.unique(values)
+    if values.ndim == 3 or not (set(found.tolist()) <= {0, 1} or set(found.tolist()) <= {0, FULL}):
+        shown = ", ".join(f"{value:g}" for value in found[:MISSING_SHOWN])
+        raise DataError(f"{path}: a mask of objects has 0 and 1, or 0 and {FULL}, in one band; this has {shown}, ...")
+    return np.asarray(values != 0)
+
+
+def _without_alpha(path: Path, values: Pixels) -> Pixels:
+    if values.ndim == 3 and values.shape[2] in (2, 4) and read_header(path).layout.endswith("+alpha"):
+        return values[:, :, :-1]
+    return values
 
 
 def _without_suffix(name: str) -> str:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unsegcli import store, talk
 from unsegcli.core.contour import prepare
-from unsegcli.core.geometry import Box, sample_nearest, working_grid
-from unsegcli.core.inpainting import Inpainter, centred_square
-from unsegcli.core.parts import Ascending, part
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.core.geometry import working_grid
+from unsegcli.core.parts import part
+from unsegcli.errors import ConfigError
 from unsegcli.folders import OutputFolder, safe_names
-from unsegcli.images.scaling import resized
-from unsegcli.params import Iem, Pictures, Superpixels
-from unsegcli.predictions import PictureMap, StoredMap, check_aspect, open_predictions
+from unsegcli.params import Iem, Pictures
+from unsegcli.parting import Starts, ascending, bare, parted_window, scene_of
+from unsegcli.predictions import PictureMap, StoredMap, open_predictions
 from unsegcli.recipe import make_recipe
 from unsegcli.supply import Supply, Window, find_supply, is_artifact
 from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
@@ -31,8 +29,6 @@ REVISION = 1
 UPDATES = ("contour", "all")
 STARTS = ("square", "superpixels")
 MOST_PARTS, VOID = 255, 255  # of a map of bytes
-LONGEST = 4096  # side of a picture that is worked on; the filter along it is a square matrix
-MASK_ENDINGS = ("", "_mask", "_proposal")
 
 
 def iem(
@@ -86,61 +82,20 @@ def iem(
     return outcome
 
 
-@dataclass(frozen=True)
-class Starts:
-    """First masks that were made elsewhere, by picture."""
-
-    name: str  # as the user named it
-    by_digest: dict[str, PictureMap]
-    by_name: dict[str, PictureMap]
-
-    def on(self, window: Window) -> NDArray[np.bool_]:
-        """The first mask (height, width) of a window."""
-        digest, name = window.key.split(" ")[0], window.name
-        found = self.by_digest.get(digest) or next(
-            (self.by_name[key] for key in (_bare(name) + ending for ending in MASK_ENDINGS) if key in self.by_name),
-            None,
-        )
-        if found is None:
-            raise DataError(f"{self.name}: has no first mask for {name}")
-        check_aspect(window.grid, found, f"{self.name}: the first mask is for another picture: {name}")
-        first: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0
-        return first
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What of a window is worked on, and the way back."""
-
-    pixels: NDArray[np.uint8]  # (height, width, bands)
-    valid: NDArray[np.bool_] | None
-    start: NDArray[np.bool_]  # (height, width)
-    inner: Box  # of the window
-    shape: tuple[int, int]  # of the window
-
-    def back(self, values: NDArray[Any], outside: Any) -> NDArray[Any]:
-        """A map of what is worked on (height, width) as a map of the window."""
-        result = np.full(self.shape, outside, values.dtype)
-        result[self.inner.slices] = sample_nearest(values, (self.inner.height, self.inner.width))
-        return result
-
-
 def part_window(window: Window, params: Iem, starts: Starts | None) -> Result:
     """The parts of one window, encoded."""
-    scene = _scene(window, params, starts)
-    parted = part(scene.pixels, scene.valid, scene.start, _ascending(params), params.parts)
+    parted = parted_window(window, params, starts)
     labels = np.where(parted.parts < 0, VOID, parted.parts).astype(np.uint8)
-    datasets = {"segmentation": store.encode(scene.back(labels, VOID))}
+    datasets = {"segmentation": store.encode(labels)}
     if params.confidence:
-        objectness = np.where(parted.parts < 0, 0.0, parted.objectness).astype(np.float16)
-        datasets["confidence"] = store.encode(scene.back(objectness, 0))
+        datasets["confidence"] = store.encode(parted.objectness.astype(np.float16))
     return Result(datasets, {"confidence": parted.confidence}, parted.warning)
 
 
 def trace_window(window: Window, params: Iem, starts: Starts | None) -> tuple[str, bytes]:
     """The name of a window and, as a PNG file, a strip of its mask after some of the iterations."""
-    scene = _scene(window, params, starts)
-    settings = _ascending(params)
+    scene = scene_of(window, params, starts)
+    settings = ascending(params)
     frames = []
     for iterations in sorted({min(count, params.iterations) for count in FRAMES}):
         parted = part(scene.pixels, scene.valid, scene.start, replace(settings, iterations=iterations))
@@ -182,49 +137,8 @@ def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
     if run.role != "mask":
         raise ConfigError(f"--init {params.init}: holds {run.role}, but first masks are wanted: 0 is background")
     by_digest: dict[str, PictureMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
-    by_name = {_bare(item.name): item for item in run.maps}
+    by_name = {bare(item.name): item for item in run.maps}
     return Starts(run.name, by_digest, by_name), {f"first {name}": value for name, value in run.inputs.items()}
-
-
-def _bare(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
-
-
-def _scene(window: Window, params: Iem, starts: Starts | None) -> Scene:
-    height, width = window.box.height, window.box.width
-    side = min(height, width)
-    inner = Box((height - side) // 2, (width - side) // 2, side, side) if params.crop else Box(0, 0, height, width)
-    grid = working_grid(inner.height, inner.width, params.size)
-    if max(grid) > LONGEST:
-        raise DataError(f"{grid[0]} x {grid[1]} pixels are too long to be parted; cut it with --patch")
-    pixels, valid = window.pixels[inner.slices], None if window.valid is None else window.valid[inner.slices]
-    pixels, valid = resized(pixels, valid, grid)
-    start = centred_square(*grid, params.square)
-    if params.init == "superpixels":
-        regions = None if window.regions is None else sample_nearest(window.regions[inner.slices], grid)
-        start = _snapped(start, regions, pixels, valid)
-    elif starts is not None:
-        start = sample_nearest(starts.on(window)[inner.slices], grid)
-    return Scene(pixels, valid, start, inner, (height, width))
-
-
-def _snapped(
-    start: NDArray[np.bool_],
-    regions: NDArray[Any] | None,
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
-    """All superpixels of which at least half is in the first mask; they are made here if there are none."""
-    if regions is None:
-        from unsegcli.core.slic import slic
-
-        aim = max(1, round(start.size / Superpixels.pixels_per_segment))
-        regions = slic(pixels, valid, aim, Superpixels.compactness) + 1  # 0 = void
-    _, numbers = np.unique(regions, return_inverse=True)
-    numbers = numbers.reshape(start.shape)
-    share = np.bincount(numbers.ravel(), start.ravel()) / np.bincount(numbers.ravel())
-    snapped: NDArray[np.bool_] = share[numbers] >= 0.5
-    return snapped
 
 
 def _draw_traces(
@@ -235,16 +149,6 @@ def _draw_traces(
         for name, page in zip(safe_names(names, ".png"), pages, strict=True):
             writer.add(name, page)
     talk.note(f"traces are in {folder.path}")
-
-
-def _ascending(params: Iem) -> Ascending:
-    return Ascending(
-        Inpainter(params.sigma, params.kernel, params.repeats, params.scale_factor),
-        params.diversity,
-        params.iterations,
-        params.smooth,
-        params.update == "all",
-    )
 
 
 def _attributes(params: Iem) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""`unseg proposals` as typed, and mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakePictures
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from unsegcli import store
+from unsegcli.cli import app
+
+QUICK = ["--method", "mr", "--size", "48", "--workers", "1"]
+
+
+def unseg(*arguments: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def one_line(result: Result) -> str:
+    """The error message, which must be one line."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_pictures(count=2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parameters(path: str = "proposals.h5") -> dict[str, Any]:
+    with store.open_artifact(path) as artifact:
+        return dict(artifact.recipe["parameters"])
+
+
+def test_only_the_path_goes_to_standard_output(here: Path) -> None:
+    assert unseg("proposals", *QUICK).stdout == "proposals.h5\n"
+    again = unseg("proposals", *QUICK)
+    assert again.stdout == "proposals.h5\n"
+    assert "up to date" in again.stderr
+
+
+def test_consensus_in_300_pixels_is_the_default(here: Path) -> None:
+    unseg("proposals", "data", "--limit", "1", "--workers", "1")
+    assert (parameters()["method"], parameters()["size"]) == ("consensus", [300])
+
+
+def test_every_setting_can_be_given(here: Path) -> None:
+    unseg("proposals", "data", *QUICK, "--smallest", "0.02", "--area", "0.05,0.9", "--confidence", "-o", "a.h5")
+    found = parameters("a.h5")
+    expected = {"method": "mr", "size": [48], "smallest": 0.02, "area": [0.05, 0.9], "confidence": True, "clean": True}
+    assert {name: found[name] for name in expected} == expected
+    unseg("proposals", "data", "--method", "mr", "--scale", "0.5", "--no-clean", "--workers", "1")
+    assert parameters()["clean"] is False
+    with store.open_artifact("proposals.h5") as artifact:
+        assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
+
+
+def test_masks_of_another_tool(here: Path) -> None:
+    (here / "masks").mkdir()
+    for number in range(2):
+        Image.fromarray(np.eye(48, 64, dtype=np.uint8)).save(here / "masks" / f"p{number}.png")
+    unseg("proposals", "data", "--masks", "masks", "--workers", "1")
+    with store.open_artifact("proposals.h5") as artifact:
+        np.testing.assert_array_equal(artifact.read("segmentation", 1), np.eye(48, 64))
+    Image.fromarray(np.zeros((64, 48), np.uint8)).save(here / "masks" / "p1.png")
+    message = one_line(unseg("proposals", "data", "--masks", "masks", expect=1))
+    assert "p1.png: the mask is 64 x 48, but p1.png is 48 x 64" in message
+
+
+def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: Path) -> None:
+    unseg("proposals", *QUICK)
+    for command in ("evaluate", "visualize"):
+        assert "no input is given" in one_line(unseg(command, expect=1))
+    assert unseg("visualize", "proposals.h5", "--export", "labels").stdout == "export-labels\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "rdb"], "rbd, mr, iem, consensus"),
+        (["--method", "mbd"], "rbd, mr, iem, consensus"),
+        (["--masks", "masks", "--method", "mr"], "give one of them"),
+        (["--masks", "nowhere"], "no such folder"),
+        (["--size", "64", "--scale", "0.5"], "give one of them"),
+        (["--area", "0.1"], "--area 0.1"),
+        (["--area", "0.9,0.1"], "--area 0.9,0.1"),
+        (["--smallest", "2"], "--smallest 2"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line(arguments: list[str], message: str, here: Path) -> None:
+    assert message in one_line(unseg("proposals", "data", *arguments, expect=1))
+    assert not list(here.glob("*.h5*"))
+
+
+@pytest.mark.parametrize("arguments", [["--mehtod", "mr"], ["--smallest", "few"]])
+def test_typing_errors_show_the_usage(arguments: list[str], here: Path) -> None:
+    assert arguments[0] in unseg("proposals", "data", *arguments, expect=2).stderr
+
+
+def test_empty_folder_is_an_error(here: Path) -> None:
+    (here / "empty").mkdir()
+    assert "empty" in one_line(unseg("proposals", "empty", expect=1))
+
+
+def test_artifacts_have_their_pixels_already(here: Path) -> None:
+    unseg("superpixels", "data", "-o", "sp.h5", "--pixels-per-segment", "100", "--workers", "1")
+    assert "do not apply" in one_line(unseg("proposals", "sp.h5", "--patch", "20", expect=1))
+    assert "superpixels already" in one_line(unseg("proposals", "sp.h5", "--size", "20", expect=1))
+    assert unseg("proposals", "sp.h5", "--method", "rbd").stdout == "proposals.h5\n"
+
+
+def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+    (here / "data" / "z.png").write_bytes(b"broken")
+    result = unseg("proposals", "data", *QUICK, expect=1)
+    assert result.stdout == "proposals.h5\n"
+    assert "z.png" in result.stderr
+    unseg("proposals", "data", *QUICK, "--skip-bad")
