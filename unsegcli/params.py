@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AUTO = "auto"  # as the number of clusters: chosen before they are made, without labels
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -40,20 +42,23 @@ class Superpixels:
 class Train:
     """Settings of `unseg train` that are not the method's own; those are in its Config."""
 
-    classes: int | None = None  # number of clusters; None = as the method's settings say
+    classes: int | str | None = None  # number of clusters; None = as the method's settings say; auto = by stability
+    most_classes: int = 12  # auto: the largest number that is tried
     steps: int | None = None  # length of the training; None = by epochs
     epochs: float | None = None  # passes over all pictures; None = as the method's settings say
     minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
     seed: int = 0  # of the weights at the start, of order, crops and every other chance
     precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
     keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
+    restarts: int = 1  # trainings from seeds that follow each other, of which the best one by label-free signs is kept
 
 
 @dataclass(frozen=True)
 class Cluster:
     """Settings of `unseg cluster` for the k-means baselines."""
 
-    classes: int = 8  # number of clusters
+    classes: int | str = 8  # number of clusters; auto = by stability, which is measured first
+    most_classes: int = 12  # auto: the largest number that is tried
     features: str = "regions"  # regions (colour, texture and position) or rgb (bands of blurred pixels)
     blur: float = 2.0  # rgb: standard deviation of the Gaussian, in working pixels
     samples: int = 300  # rgb: pixels drawn from each window to fit the centres
