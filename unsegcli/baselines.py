@@ -90,10 +90,9 @@ def choose_number(sample: Sample, params: Cluster) -> Curve:
     curve = stability_curve(sample.points, sample.weights, params.most_classes, seed=params.seed)
     for number, score in zip(curve.numbers, curve.scores, strict=True):
         talk.note(f"{number:>3} clusters: stability {score:.3f}{'  <- taken' if number == curve.chosen else ''}")
-    if curve.is_flat:
+    if not curve.is_clear:
         talk.warn(
-            "all numbers of clusters repeat themselves about as well, so the number that was taken means little; "
-            "say --classes N if you know better"
+            f"no number of clusters stands out, so {curve.chosen} means little; say --classes N if you know better"
         )
     return curve
 
@@ -122,9 +121,7 @@ def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _scaling(
-    supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]
-) -> Scaling:
+def _scaling(supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
     """Mean, deviation and weight of each dimension.
 
     Region features differ in unit and are standardised; pixels and ready-made features are left as they are.

@@ -105,6 +105,8 @@ class Evaluate:
     matching: str = "one-to-one"  # clusters to classes: one-to-one or many-to-one
     match_by: str = "count"  # what the matching makes as large as it can: count (of pixels) or iou
     per_image: bool = False  # also the score of matching each picture by itself, an oracle
+    ceiling: bool = False  # also the best score that these segments allow, an oracle
+    background: int | None = None  # ceiling: the cluster that is no object and keeps its class; None = there is none
     ignore: tuple[int, ...] = ()  # label values that are not scored, beside the legend's
     protocol: str = ""  # of a published code: iic picie stego iem maskcontrast
     polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)

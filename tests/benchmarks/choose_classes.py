@@ -6,8 +6,9 @@ INPUT is a file of `unseg superpixels`; NUMBER is how many classes people gave t
 beside what is chosen: no label is read. `--mosaics` adds mosaics of 4, 5 and 6 textures, where the number is known.
 `stability` is what `--classes auto` does; the other criteria were tried beside it:
 
-    strength    prediction strength (Tibshirani and Walther 2005): the largest number whose worst cluster keeps 80 % of its pairs
-    one-error   as stability, the largest number within one standard error of the best one
+    strength    prediction strength (Tibshirani and Walther 2005): the largest number of at least 0.8
+    highest     the number of the highest stability
+    one-error   the largest number within one standard error of that
     jump        the largest rise of distortion ** (-dimensions / 2) (Sugar and James 2003)
     gap         gap statistic (Tibshirani, Walther and Hastie 2001), first number within one standard error of the next
     silhouette  the largest mean silhouette of 1500 points
@@ -55,15 +56,16 @@ def main() -> None:
     for name, true, points, weights in _inputs(asked.inputs, asked.mosaics):
         random = np.random.default_rng(0)
         few = points[random.choice(len(points), min(POINTS, len(points)), replace=False, p=weights / weights.sum())]
+        curve = cluster_number.stability_curve(points, weights, asked.most, seed=0)
         numbers = range(2, asked.most + 1)
         found = {
-            "stability": cluster_number.stability_curve(points, weights, asked.most, seed=0),
+            "stability": (curve.chosen, list(curve.scores)),
+            "highest": (curve.numbers[int(np.argmax(curve.scores))], list(curve.scores)),
             **{criterion: choose(few, numbers) for criterion, choose in OTHERS.items()},
         }
-        chosen = [entry.chosen if criterion == "stability" else entry[0] for criterion, entry in found.items()]
-        print(f"{name[-30:]:30} {true:>4}  {'  '.join(f'{number:>10}' for number in chosen)}", flush=True)
-        for criterion, entry in found.items() if asked.curves else ():
-            scores = entry.scores if criterion == "stability" else entry[1]
+        chosen = "  ".join(f"{number:>10}" for number, _ in found.values())
+        print(f"{name[-30:]:30} {true:>4}  {chosen}", flush=True)
+        for criterion, (_, scores) in found.items() if asked.curves else ():
             print(f"    {criterion:12} {' '.join(f'{score:9.3g}' for score in scores)}")
 
 
@@ -190,8 +192,7 @@ def _mixture_bic(points: Floats, number: int) -> float:
         means = share.T @ points / sizes[:, None]
         variances = np.maximum(share.T @ points**2 / sizes[:, None] - means**2, floor)
         logs = np.log(sizes / count) - 0.5 * (
-            np.log(2 * math.pi * variances).sum(axis=1)
-            + ((points[:, None] - means) ** 2 / variances).sum(axis=2)
+            np.log(2 * math.pi * variances).sum(axis=1) + ((points[:, None] - means) ** 2 / variances).sum(axis=2)
         )
         largest = logs.max(axis=1, keepdims=True)
         each = np.exp(logs - largest)
@@ -212,7 +213,7 @@ OTHERS: dict[str, Callable[[Floats, range], Chosen]] = {
     "silhouette": silhouette,
     "bic": bic,
 }
-CRITERIA = ("stability", *OTHERS)
+CRITERIA = ("stability", "highest", *OTHERS)
 
 if __name__ == "__main__":
     main()

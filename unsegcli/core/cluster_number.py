@@ -22,7 +22,7 @@ FEWEST = 2  # clusters: a single one always repeats itself
 LARGEST_HALF = 1500  # points in each half; more make the curve smoother, and cost time
 DRAWS = 6  # times that the points are parted
 STARTS, ITERATIONS = 2, 50  # of each k-means
-FLAT = 0.05  # a curve that varies by less does not tell the numbers apart
+STRONG = 0.8  # from which on a grouping is said to repeat itself, as in Tibshirani and Walther (2005)
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Curve:
     chosen: int
 
     @property
-    def is_flat(self) -> bool:
-        """Whether all numbers repeat themselves about as well."""
-        return max(self.scores) - min(self.scores) < FLAT
+    def is_clear(self) -> bool:
+        """Whether the number stands out: it repeats itself better than those beside it, and well."""
+        return self.chosen in _peaks(self.numbers, self.scores)
 
 
 def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, seed: int) -> Curve:
     """Part the points at random in two halves, cluster both, and see whether both centres part one half alike.
 
-    Each half is drawn by weight, so that a large region counts more. The agreement is the adjusted Rand index, the mean over
-    draws and over both halves. Tibshirani and Walther (2005) compare in this way; `Deviation:` they take the worst cluster's
-    share of pairs that stay together, which is not corrected for chance.
+    Each half is drawn by weight, so that a large region counts more. The agreement is the adjusted Rand index, the
+    mean over draws and over both halves. Tibshirani and Walther (2005) compare in this way; `Deviation:` they take the
+    share of pairs that stay together in the worst cluster, which is not corrected for chance.
 
     Args:
         points: (points, dimensions), as scaled for k-means.
@@ -63,7 +63,27 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
         halves = _halves(points, weights, np.random.default_rng((seed, draw)))
         totals += [_agreement(*halves, number, seed=seed + draw) for number in numbers]
     scores = totals / DRAWS
-    return Curve(tuple(numbers), tuple(scores.tolist()), numbers[int(scores.argmax())])
+    return curve_of(tuple(numbers), tuple(scores.tolist()))
+
+
+def curve_of(numbers: tuple[int, ...], scores: tuple[float, ...]) -> Curve:
+    """Choose: of the numbers above 2 that stand out and repeat themselves well the best one; else the best of all.
+
+    `Deviation:` not simply the best one. In photographs two clusters, light and dark, nearly always repeat themselves
+    best, whatever is shown; so 2 is taken only if no other number stands out.
+    """
+    among = _peaks(numbers, scores) or numbers
+    chosen = max(among, key=lambda number: scores[numbers.index(number)])
+    return Curve(numbers, scores, chosen)
+
+
+def _peaks(numbers: tuple[int, ...], scores: tuple[float, ...]) -> tuple[int, ...]:
+    """Numbers that repeat themselves well, and better than the numbers before and after."""
+    return tuple(
+        numbers[at]
+        for at in range(1, len(numbers) - 1)
+        if scores[at] >= STRONG and scores[at - 1] < scores[at] > scores[at + 1]
+    )
 
 
 def _halves(points: NDArray[Any], weights: NDArray[Any], random: np.random.Generator) -> tuple[Floats, Floats]:
@@ -76,9 +96,7 @@ def _halves(points: NDArray[Any], weights: NDArray[Any], random: np.random.Gener
 
 def _agreement(one: Floats, other: Floats, number: int, *, seed: int) -> float:
     """Adjusted Rand index of the partings by the centres of both halves: the mean over the two halves."""
-    centres = [
-        kmeans(half, number, seed=seed, starts=STARTS, iterations=ITERATIONS).centres for half in (one, other)
-    ]
+    centres = [kmeans(half, number, seed=seed, starts=STARTS, iterations=ITERATIONS).centres for half in (one, other)]
     found = []
     for half in (one, other):
         first, second = (assign(half, found_by)[None] for found_by in centres)

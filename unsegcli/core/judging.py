@@ -31,7 +31,7 @@ class Entropies(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """Steps of the picture between neighbouring pixels, at borders of clusters and everywhere; sums that can be added."""
+    """Steps between neighbouring pixels, at borders of clusters and everywhere: sums that can be added."""
 
     at_borders: float
     borders: int
@@ -44,9 +44,7 @@ def entropies(mean_share: Floats, mean_entropy: float) -> Entropies:
     clusters = len(mean_share)
     if clusters < 2:
         return Entropies(1.0, 1.0)
-    return Entropies(
-        float(entropy(mean_share)) / float(np.log(clusters)), 1 - mean_entropy / float(np.log(clusters))
-    )
+    return Entropies(float(entropy(mean_share)) / float(np.log(clusters)), 1 - mean_entropy / float(np.log(clusters)))
 
 
 def entropy(shares: NDArray[Any], axis: int = 0) -> NDArray[Any]:

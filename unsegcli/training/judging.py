@@ -30,7 +30,7 @@ PICTURES = 48  # that are looked at, evenly over all
 SIDE = 512  # of larger pictures the middle is looked at
 POINTS = 1000  # superpixels that the silhouette is taken of
 LAST = 0.1  # share of the steps at the end whose loss counts
-LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # by how much the changed picture is lit otherwise
+LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # how the changed picture is lit
 SIGNS = {
     "evenness": "entropy of the mean assignment over the largest possible",
     "confidence": "1 - mean entropy of a pixel's assignment over the largest possible",
