@@ -2,11 +2,11 @@
 
     python tests/benchmarks/judge_runs.py DATA --models A.h5 B.h5 ... [--legend L] [--method FILE.py] [--table]
 
-DATA holds images/ and labels/, or is a file of `unseg superpixels` of such pictures; the models were trained on it, with
-different seeds or settings. Each model is judged without labels, as `unseg train --restarts` does, and then scored with
-labels by `unseg cluster` and `unseg evaluate`, pixel by pixel; with superpixels also superpixel by superpixel. Labels
-are read by that last command only. Printed is, for each sign, Spearman's rank correlation with accuracy and mIoU over
-the models, and the score of the model that the sign would keep beside the mean and the best of all.
+DATA holds images/ and labels/, or is a file of `unseg superpixels` of such pictures; the models were trained on it,
+with different seeds or settings. Each model is judged without labels, as `unseg train --restarts` does, and then scored
+with labels by `unseg cluster` and `unseg evaluate`, pixel by pixel; with superpixels also superpixel by superpixel.
+Labels are read by that last command only. Printed is, for each sign, Spearman's rank correlation with accuracy and mIoU
+over the models, and the score of the model that the sign would keep beside the mean and the best of all.
 """
 
 from __future__ import annotations

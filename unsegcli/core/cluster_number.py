@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 FEWEST = 2  # clusters: a single one always repeats itself
 LARGEST_HALF = 1500  # points in each half; more make the curve smoother, and cost time
-DRAWS = 6  # times that the points are parted
+DRAWS = 10  # times that the points are parted
 STARTS, ITERATIONS = 2, 50  # of each k-means
 STRONG = 0.8  # from which on a grouping is said to repeat itself, as in Tibshirani and Walther (2005)
 
