@@ -433,9 +433,9 @@ def test_background_keeps_the_class_that_it_was_matched_to(tmp_path: Path) -> No
 
 def test_wrong_wishes_for_a_ceiling(tmp_path: Path) -> None:
     maps, truth = folders(tmp_path, [QUADRANTS > 0], [QUADRANTS > 0])
-    with pytest.raises(ConfigError, match="--ceiling is for clusters, but .* holds mask"):
+    with pytest.raises(ConfigError, match=r"--ceiling is for clusters, but .* holds mask"):
         score(tmp_path, maps, truth, Evaluate(ceiling=True), role="mask")
     with pytest.raises(ConfigError, match="goes with --ceiling"):
         score(tmp_path, maps, truth, Evaluate(background=0))
-    with pytest.raises(ConfigError, match="--background 2: .* has the clusters 0 to 1 only"):
+    with pytest.raises(ConfigError, match=r"--background 2: .* has the clusters 0 to 1 only"):
         score(tmp_path, maps, truth, Evaluate(ceiling=True, background=2))

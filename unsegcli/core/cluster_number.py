@@ -22,6 +22,7 @@ FEWEST = 2  # clusters: a single one always repeats itself
 LARGEST_HALF = 1500  # points in each half; more make the curve smoother, and cost time
 DRAWS = 10  # times that the points are parted
 STARTS, ITERATIONS = 2, 50  # of each k-means
+SURE = 0.98  # from which on two clusters are more than light and dark, which reach 0.96 in photographs
 STRONG = 0.8  # from which on a grouping is said to repeat itself, as in Tibshirani and Walther (2005)
 
 
@@ -67,19 +68,20 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
 
 
 def curve_of(numbers: tuple[int, ...], scores: tuple[float, ...]) -> Curve:
-    """Choose: of the numbers above 2 that stand out and repeat themselves well the best one; else the best of all.
+    """Choose: of the numbers that stand out and repeat themselves well the best one; else the best of all.
 
     `Deviation:` not simply the best one. In photographs two clusters, light and dark, nearly always repeat themselves
-    best, whatever is shown; so 2 is taken only if no other number stands out.
+    best, whatever is shown; so 2 stands out only if it repeats itself all but perfectly.
     """
     among = _peaks(numbers, scores) or numbers
-    chosen = max(among, key=lambda number: scores[numbers.index(number)])
+    chosen = max(among, key=lambda number: round(scores[numbers.index(number)], 2))  # the lowest of about equal ones
     return Curve(numbers, scores, chosen)
 
 
 def _peaks(numbers: tuple[int, ...], scores: tuple[float, ...]) -> tuple[int, ...]:
     """Numbers that repeat themselves well, and better than the numbers before and after."""
-    return tuple(
+    first = (numbers[0],) if scores[0] >= SURE else ()
+    return first + tuple(
         numbers[at]
         for at in range(1, len(numbers) - 1)
         if scores[at] >= STRONG and scores[at - 1] < scores[at] > scores[at + 1]
