@@ -46,6 +46,7 @@ OPTIONS = set(
     --per --flips --refine --tile --device --method
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
+    --restarts --most-classes --ceiling --background
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -165,6 +166,7 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
         "--pixels-per-segment": params.Superpixels.pixels_per_segment,
         "--compactness": f"{params.Superpixels.compactness:g}",
         "--classes": params.Cluster.classes,
+        "--most-classes": params.Cluster.most_classes,
         "--blur": f"{params.Cluster.blur:g}",
         "--samples": params.Cluster.samples,
         "--starts": params.Cluster.starts,

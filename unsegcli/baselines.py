@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store, talk
+from unsegcli.core.cluster_number import FEWEST, Curve, stability_curve
 from unsegcli.core.features import blurred_pixels, feature_weights, region_features, standardise
 from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Cluster
+from unsegcli.params import AUTO, Cluster
 from unsegcli.supply import Supply, Window
 from unsegcli.sweep import Result, gather
 
@@ -25,6 +26,17 @@ BASELINES = {"regions": "k-means on region features", "rgb": "k-means on blurred
 ONLY_RGB = ("blur", "samples")  # settings
 MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
+
+Scaling = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What k-means is fitted on."""
+
+    points: NDArray[Any]  # (point, dimension), scaled
+    weights: NDArray[Any]  # (point,)
+    scaling: Scaling  # mean, deviation and weight of each dimension
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,12 @@ class Fit:
     mean: NDArray[np.float64]  # (dimension,)
     deviation: NDArray[np.float64]  # (dimension,)
     weights: NDArray[np.float32]  # (dimension,) how much each counts
+    curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
+
+    @property
+    def clusters(self) -> int:
+        """How many centres there are."""
+        return len(self.centres)
 
     def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
         """The cluster of each row."""
@@ -46,9 +64,18 @@ class Fit:
         away = np.divide(self.centres, self.weights, out=np.zeros_like(self.centres), where=counts)
         return away * self.deviation + self.mean
 
+    def curve_tables(self) -> dict[str, NDArray[Any]]:
+        """How the number of clusters was chosen, as datasets; none if it was given."""
+        if self.curve is None:
+            return {}
+        return {
+            "choice/clusters": np.asarray(self.curve.numbers, np.int32),
+            "choice/stability": np.asarray(self.curve.scores, np.float64),
+        }
 
-def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
-    """K-means on a sample of all windows."""
+
+def draw_sample(supply: Supply, params: Cluster, workers: int) -> Sample:
+    """Points of all windows for k-means to be fitted on, scaled."""
     share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in supply.units)))
     draw = partial(_draw, params=params, share=share)
     drawn = list(gather(supply, draw, "sampling", workers))
@@ -57,28 +84,46 @@ def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
     if not len(points):
         raise DataError("no valid pixel was found in any picture: look at --nodata, --mask and --alpha")
     scaling = _scaling(supply, params, points, weights)
+    return Sample(standardise(points, *scaling), weights, scaling)
+
+
+def choose_number(sample: Sample, params: Cluster) -> Curve:
+    """The number of clusters for `--classes auto`, with what was found for all numbers; says both."""
+    curve = stability_curve(sample.points, sample.weights, params.most_classes, seed=params.seed)
+    for number, score in zip(curve.numbers, curve.scores, strict=True):
+        talk.note(f"{number:>3} clusters: stability {score:.3f}{'  <- taken' if number == curve.chosen else ''}")
+    if not curve.is_clear:
+        talk.warn(
+            f"no number of clusters stands out, so {curve.chosen} means little; say --classes N if you know better"
+        )
+    return curve
+
+
+def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
+    """K-means on a sample of all windows, and before that the choice of a number if none is given."""
+    sample = draw_sample(supply, params, workers)
+    curve = choose_number(sample, params) if params.classes == AUTO else None
+    classes = curve.chosen if curve else int(params.classes)
     fitted = kmeans(
-        standardise(points, *scaling),
-        params.classes,
+        sample.points,
+        classes,
         seed=params.seed,
         starts=params.starts,
         iterations=params.iterations,
-        weights=weights,
+        weights=sample.weights,
     )
     live = int(np.count_nonzero(fitted.weights))
-    if live < params.classes:
+    if live < classes:
         talk.warn(f"the pictures have only {live} distinct features: the other clusters stay empty")
     talk.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
-    return Fit(fitted.centres, *scaling)
+    return Fit(fitted.centres, *sample.scaling, curve)
 
 
 def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _scaling(
-    supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+def _scaling(supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
     """Mean, deviation and weight of each dimension.
 
     Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
@@ -108,7 +153,7 @@ def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
     """The label map of one window, encoded."""
-    dtype = np.uint8 if params.classes <= np.iinfo(np.uint8).max else np.uint16
+    dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
     void = np.iinfo(dtype).max
     if params.features == "rgb":
         pixels = blurred_pixels(window.pixels, params.blur, window.valid)
@@ -135,10 +180,11 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
 def untrained(supply: Supply, params: Cluster) -> Fit:
     """Centres of the right shape, to measure how long assigning takes."""
     windows = supply.units[0].windows()
-    drawn, _ = _draw(windows[0], params, share=params.classes)
+    classes = params.most_classes if params.classes == AUTO else int(params.classes)
+    drawn, _ = _draw(windows[0], params, share=classes)
     dimensions = drawn.shape[1]
     ones = np.ones(dimensions, np.float32)
-    return Fit(np.zeros((params.classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
+    return Fit(np.zeros((classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
 
 
 def settings_of(params: Cluster) -> dict[str, Any]:
@@ -146,6 +192,8 @@ def settings_of(params: Cluster) -> dict[str, Any]:
     settings = asdict(params)
     for name in ONLY_RGB if params.features != "rgb" else ():
         del settings[name]
+    if params.classes != AUTO:
+        del settings["most_classes"]
     return settings
 
 
@@ -155,7 +203,10 @@ def check_settings(params: Cluster) -> None:
             raise ConfigError(f"--{name} is for --features rgb; regions have the size that superpixels gave them")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
-    if not 1 <= params.classes <= MOST_CLASSES:
+    if params.classes == AUTO:
+        if not FEWEST <= params.most_classes <= MOST_CLASSES:
+            raise ConfigError(f"--most-classes {params.most_classes}: must be from {FEWEST} to {MOST_CLASSES}")
+    elif not 1 <= int(params.classes) <= MOST_CLASSES:
         raise ConfigError(f"--classes {params.classes}: must be from 1 to {MOST_CLASSES}")
     if params.samples < 1 or params.starts < 1 or params.iterations < 1 or params.blur < 0:
         raise ConfigError("--samples and --starts must be at least 1, and --blur not below 0")

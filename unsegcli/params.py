@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AUTO = "auto"  # as the number of clusters: chosen before they are made, without labels
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -40,7 +42,8 @@ class Superpixels:
 class Train:
     """Settings of `unseg train` that are not the method's own; those are in its Config."""
 
-    classes: int | None = None  # number of clusters; None = as the method's settings say
+    classes: int | str | None = None  # number of clusters; None = as the method's settings say; auto = by stability
+    most_classes: int = 12  # auto: the largest number that is tried
     steps: int | None = None  # length of the training; None = by epochs
     epochs: float | None = None  # passes over all pictures; None = as the method's settings say
     minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
@@ -48,13 +51,15 @@ class Train:
     precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
     min_confidence: float = 0.0  # of a picture's proposal, from 0 to 1; pictures below it are left out
     keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
+    restarts: int = 1  # trainings from seeds that follow each other, of which the best one by label-free signs is kept
 
 
 @dataclass(frozen=True)
 class Cluster:
     """Settings of `unseg cluster` for the k-means baselines."""
 
-    classes: int = 8  # number of clusters
+    classes: int | str = 8  # number of clusters; auto = by stability, which is measured first
+    most_classes: int = 12  # auto: the largest number that is tried
     features: str = "regions"  # regions (colour, texture and position) or rgb (bands of blurred pixels)
     blur: float = 2.0  # rgb: standard deviation of the Gaussian, in working pixels
     samples: int = 300  # rgb: pixels drawn from each window to fit the centres
@@ -127,6 +132,8 @@ class Evaluate:
     matching: str = "one-to-one"  # clusters to classes: one-to-one or many-to-one
     match_by: str = "count"  # what the matching makes as large as it can: count (of pixels) or iou
     per_image: bool = False  # also the score of matching each picture by itself, an oracle
+    ceiling: bool = False  # also the best score that these segments allow, an oracle
+    background: int | None = None  # ceiling: the cluster that is no object and keeps its class; None = there is none
     ignore: tuple[int, ...] = ()  # label values that are not scored, beside the legend's
     protocol: str = ""  # of a published code: iic picie stego iem maskcontrast
     polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)

@@ -86,6 +86,15 @@ def test_tables_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "2 runs" in capsys.readouterr().out
 
 
+def test_ceiling_is_shown_as_an_oracle(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(unseg("evaluate", "--ceiling", "--background", "0").stdout)
+    show_scores(found)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "oracle, each connected part of a cluster with its best class: accuracy" in shown
+    assert "oracle, each cluster of each picture with its best class: accuracy" in shown
+    assert "goes with --ceiling" in unseg("evaluate", "--background", "0", expect=1).stderr
+
+
 def test_relabel_by_hand_and_by_metrics(here: Path) -> None:
     assert unseg("relabel", "segmentation.h5", "0=a", "1+2=b", "-o", "hand.h5").stdout == "hand.h5\n"
     with store.open_artifact("hand.h5") as artifact:

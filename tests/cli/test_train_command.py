@@ -59,6 +59,29 @@ def test_several_seeds_print_a_path_each(here: Path) -> None:
     assert done.stdout == "model-seed7.h5\nmodel-seed8.h5\n"
 
 
+def test_restarts_print_one_path(here: Path) -> None:
+    done = unseg("train", "data", "--method", "mine.py", "--restarts", "2", "--seed", "7", *QUICK)
+    assert done.stdout == "model.h5\n"
+    assert " is kept, by " in done.stderr
+    assert sorted(path.name for path in here.glob("*.h5*")) == ["model.h5"]
+    assert "--restarts keeps one model" in one_line(
+        "train", "data", "--method", "mine.py", "--restarts", "2", "--seeds", "2", *QUICK
+    )
+
+
+def test_number_of_clusters_as_typed(here: Path) -> None:
+    words = ["--classes", "auto", "--most-classes", "4"]
+    done = unseg("train", "data", "--method", "mine.py", *words, *QUICK)
+    assert "  2 clusters: stability" in done.stderr
+    assert config()["classes"] == 2
+    done = unseg("cluster", "data", "--features", "rgb", *words, "--workers", "1")
+    assert "  <- taken" in done.stderr
+    for wrong in ("many", "0", "2.5"):
+        expected = f"--classes {wrong}: must be a whole number from 1, or auto"
+        assert expected in one_line("cluster", "data", "--features", "rgb", "--classes", wrong)
+    assert "trained for 2; leave it out" in one_line("cluster", "model.h5", "--method", "mine.py", "--classes", "auto")
+
+
 def test_settings_from_a_file_and_by_hand(here: Path) -> None:
     Path("more.toml").write_text("rate = 0.5\ncrop = 12\n")
     words = "--config more.toml --set rate=0.25 --set shy=yes --classes 4"

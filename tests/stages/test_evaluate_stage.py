@@ -293,6 +293,9 @@ def check_schema(found: dict[str, Any]) -> None:
     assert found["protocol"].keys() == PROTOCOL_KEYS
     assert found["pixels"].keys() == {"scored", "ignored", "unmatched", "dropped"}
     assert all(isinstance(value, int | float | None) for value in found["scores"].values())
+    if "oracle_ceiling" in found:
+        assert found["oracle_ceiling"].keys() == {"what", "background", "component", "picture"}
+        assert all(found["oracle_ceiling"][sort].keys() == {"accuracy", "miou"} for sort in ("component", "picture"))
     for row in found["per_class"]:
         assert row.keys() == {"class", "iou", "precision", "recall", "pixels", "predicted"}
     json.dumps(found, allow_nan=False)
@@ -393,3 +396,46 @@ def test_wishes_that_contradict_a_protocol(labelled: Path, tmp_path: Path) -> No
         evaluate([seg], tmp_path / "m.h5", PLAIN, legend=tmp_path / "nowhere.toml", workers=1)
     with pytest.raises(ArtifactError, match="what this command reads"):
         evaluate([seg], seg, PLAIN, workers=1, force=True)
+
+
+def test_ceiling_by_hand(tmp_path: Path) -> None:
+    """Cluster 1 lies on an object of class 1 in one place and of class 2 in another; 0 is background."""
+    predicted = np.array([[0, 1, 1, 0, 0, 1, 1, 0]])
+    labels = np.array([[0, 1, 1, 0, 0, 2, 2, 2]])
+    maps, truth = folders(tmp_path, [predicted], [labels])
+    plain = score(tmp_path, maps, truth)
+    assert "oracle_ceiling" not in plain
+    found = score(tmp_path, maps, truth, Evaluate(ceiling=True, background=0, replicates=0))
+    check_schema(found)
+    assert found["scores"] == plain["scores"]
+    ceiling = found["oracle_ceiling"]
+    assert ceiling["component"]["accuracy"] == pytest.approx(7 / 8)
+    # Class 0: 3 / 4, class 1: 1, class 2: 2 / 3.
+    assert ceiling["component"]["miou"] == pytest.approx((3 / 4 + 1 + 2 / 3) / 3)
+    assert ceiling["picture"]["accuracy"] == pytest.approx(5 / 8), "both objects get one class"
+    assert ceiling["background"] == 0
+    assert "oracle" in ceiling["what"]
+    without = score(tmp_path, maps, truth, Evaluate(ceiling=True, replicates=0))["oracle_ceiling"]
+    assert without["component"]["accuracy"] == 1, "the last pixel is a segment of its own"
+    assert without["background"] is None
+
+
+def test_background_keeps_the_class_that_it_was_matched_to(tmp_path: Path) -> None:
+    """In the second picture the background lies on class 1 throughout; as a segment it would get that."""
+    truth = [np.array([[0, 0, 0, 0, 0, 1]]), np.array([[1, 1]])]
+    predicted = [np.array([[0, 0, 0, 0, 0, 1]]), np.array([[0, 0]])]
+    maps, labels = folders(tmp_path, predicted, truth)
+    kept = score(tmp_path, maps, labels, Evaluate(ceiling=True, background=0, replicates=0))
+    assert kept["oracle_ceiling"]["picture"]["accuracy"] == pytest.approx(6 / 8)
+    free = score(tmp_path, maps, labels, Evaluate(ceiling=True, replicates=0))
+    assert free["oracle_ceiling"]["picture"]["accuracy"] == 1
+
+
+def test_wrong_wishes_for_a_ceiling(tmp_path: Path) -> None:
+    maps, truth = folders(tmp_path, [QUADRANTS > 0], [QUADRANTS > 0])
+    with pytest.raises(ConfigError, match=r"--ceiling is for clusters, but .* holds mask"):
+        score(tmp_path, maps, truth, Evaluate(ceiling=True), role="mask")
+    with pytest.raises(ConfigError, match="goes with --ceiling"):
+        score(tmp_path, maps, truth, Evaluate(background=0))
+    with pytest.raises(ConfigError, match=r"--background 2: .* has the clusters 0 to 1 only"):
+        score(tmp_path, maps, truth, Evaluate(ceiling=True, background=2))

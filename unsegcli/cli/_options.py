@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from unsegcli.errors import ConfigError
-from unsegcli.params import Pictures
+from unsegcli.params import AUTO, Pictures
 
 PICTURES, RUNNING = "How pictures are read", "Running"
 
@@ -134,14 +134,22 @@ Preset = Annotated[
 ]
 
 Classes = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--classes",
-        min=1,
-        metavar="N",
+        metavar="N|auto",
         show_default="8",
         help="Number of clusters. A few more than the classes you expect keeps them apart; clusters can be merged "
-        "later.",
+        "later. auto = the number by which superpixels, or pixels, group most alike when it is done again.",
+    ),
+]
+MostClasses = Annotated[
+    int,
+    typer.Option(
+        "--most-classes",
+        min=2,
+        metavar="N",
+        help="The largest number of clusters that --classes auto tries.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="The same seed gives the same result.")]
@@ -286,6 +294,15 @@ MaxPixels = Annotated[
 ]
 
 DEFAULT_PERCENTILES = ",".join(f"{value:g}" for value in Pictures.percentiles)
+
+
+def classes_from(text: str | None) -> int | str | None:
+    """The number of clusters as typed: a number, auto, or None if nothing was said."""
+    if text is None or text == AUTO:
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--classes {text}: must be a whole number from 1, or {AUTO}")
+    return int(text)
 
 
 def pictures_from(

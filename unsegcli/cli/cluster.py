@@ -23,6 +23,7 @@ def cluster(
         str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")
     ] = "segmentation.h5",
     classes: options.Classes = None,
+    most_classes: options.MostClasses = Cluster.most_classes,
     features: Annotated[
         Literal["regions", "rgb"],
         typer.Option(
@@ -163,8 +164,10 @@ def cluster(
     from unsegcli.training.model_inputs import is_model, read_model_file
 
     talk.to_stderr(quiet=quiet, verbose=verbose)
+    number = options.classes_from(classes)
     k_means = Cluster(
-        classes=Cluster.classes if classes is None else classes,
+        classes=Cluster.classes if number is None else number,
+        most_classes=most_classes,
         features=features,
         blur=blur,
         samples=samples,

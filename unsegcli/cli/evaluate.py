@@ -13,6 +13,7 @@ from unsegcli.cli._inputs import resolve_inputs
 from unsegcli.params import Evaluate
 
 PANEL = "Protocol"
+CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each picture"}
 
 
 @guarded
@@ -54,6 +55,26 @@ def evaluate(
             "clusters, shown apart.",
         ),
     ] = False,
+    ceiling: Annotated[
+        bool,
+        typer.Option(
+            "--ceiling",
+            rich_help_panel=PANEL,
+            help="Print too what these segments allow at best: each one, as a whole, with the class that it has most "
+            "of. An oracle, shown apart.",
+        ),
+    ] = False,
+    background: Annotated[
+        int | None,
+        typer.Option(
+            "--background",
+            min=0,
+            rich_help_panel=PANEL,
+            metavar="CLUSTER",
+            show_default=False,
+            help="--ceiling: the cluster that is no object; it keeps the class it was matched to.",
+        ),
+    ] = None,
     ignore: Annotated[
         list[int] | None,
         typer.Option(
@@ -136,6 +157,8 @@ def evaluate(
             matching="one-to-one" if hungarian else "many-to-one",
             match_by=match_by,
             per_image=per_image,
+            ceiling=ceiling,
+            background=background,
             ignore=tuple(ignore or ()),
             protocol=protocol or "",
             polarity=polarity,
@@ -206,6 +229,10 @@ def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
     if "oracle_per_image" in run:
         oracle = run["oracle_per_image"]
         console.print(f"oracle, each picture matched by itself: accuracy {_number(oracle['accuracy'])}")
+    if "oracle_ceiling" in run:
+        for sort, what in CEILINGS.items():
+            best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())
+            console.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
         console.print(f"{len(run['missing'])} pictures without a label, not scored")
 

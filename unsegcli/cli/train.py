@@ -21,6 +21,7 @@ def train(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")] = "model.h5",
     method: options.Method = None,
     classes: options.Classes = None,
+    most_classes: options.MostClasses = Train.most_classes,
     preset: options.Preset = None,
     config: Annotated[
         str | None,
@@ -116,6 +117,16 @@ def train(
             help="Train N models, from --seed on; each output has its seed in its name.",
         ),
     ] = 1,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            "--restarts",
+            min=1,
+            rich_help_panel=PANEL,
+            metavar="N",
+            help="Train N models, from --seed on, and keep the one that looks best without labels.",
+        ),
+    ] = Train.restarts,
     device: options.Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bf16", "fp16"],
@@ -199,7 +210,8 @@ def train(
         found,
         output,
         Train(
-            classes=classes,
+            classes=options.classes_from(classes),
+            most_classes=most_classes,
             steps=steps,
             epochs=epochs,
             minutes=minutes,
@@ -207,6 +219,7 @@ def train(
             precision=precision,
             min_confidence=min_confidence,
             keep_every=keep_every,
+            restarts=restarts,
         ),
         options.pictures_from(axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels),
         method=method or DEFAULT_METHOD,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core import matching, scores
+from unsegcli.core.ceiling import SEGMENTS, Segments
 from unsegcli.core.confusion import CountMatrix
 from unsegcli.core.objects import FMeasureCurve, ObjectScores
 from unsegcli.core.protocols import Protocol, assignment_of, scored_part
@@ -108,6 +109,37 @@ class ClusterTally:
             return {}
         drawn = (matrix for matrix in self._bootstrap.matrices if matrix.any())
         return {name: list(pair) for name, pair in scores.intervals(drawn, self._main, LEVEL).items()}
+
+
+class CeilingTally:
+    """The best labelling of the segments of all pictures, for each sort of segment."""
+
+    def __init__(self, classes: int, background: int | None) -> None:
+        """Matrices of (classes + 1, classes); `background` is the cluster that keeps its class, if there is one."""
+        self._background = background
+        self._matrices = {sort: np.zeros((classes + 1, classes), np.int64) for sort in SEGMENTS}
+
+    def add(self, found: Mapping[Segments, CountMatrix]) -> None:
+        """Take in the best labellings of one picture."""
+        for sort, matrix in found.items():
+            self._matrices[sort] += matrix
+
+    def result(self, tally: ClusterTally) -> dict[str, Any]:
+        """What goes into the output, beside the scores of the clusters themselves."""
+        return {
+            "what": "each segment given the class that it has most of, by the labels: an oracle, no result",
+            "background": self._background,
+            **{sort: self._scores(matrix, tally) for sort, matrix in self._matrices.items()},
+        }
+
+    def _scores(self, matrix: CountMatrix, tally: ClusterTally) -> dict[str, float]:
+        if self._background is not None:
+            given = int(tally.assignment()[self._background])
+            shown = tally.matrix[self._background]
+            matrix = matrix.copy()
+            matrix[-1] -= shown
+            matrix[given if given >= 0 else -1] += shown
+        return {"accuracy": scores.accuracy(matrix), "miou": scores.mean_iou(matrix, tally.protocol.over)}
 
 
 class ObjectTally:

@@ -109,8 +109,8 @@ def _by_k_means(given: Given, params: Cluster, run: _Run) -> Outcome:
     if run.dry_run:
         return _tried(target, supply, partial(work, fit=baselines.untrained(supply, params)), run.workers)
     fit = baselines.fit_centres(supply, params, run.workers)
-    attributes = {"role": "clusters", "clusters": params.classes}
-    tables = {"centres": fit.in_feature_units()}
+    attributes = {"role": "clusters", "clusters": fit.clusters}
+    tables = {"centres": fit.in_feature_units(), **fit.curve_tables()}
     return sweep(target, supply, partial(work, fit=fit), "clusters", attributes, run.workers, tables)
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store, talk
+from unsegcli.core.ceiling import SEGMENTS, Segments, best_labelling, segments_of
 from unsegcli.core.confusion import CountMatrix, confusion
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.matching import By
 from unsegcli.core.objects import ObjectScores, best_of_two, object_scores
 from unsegcli.core.protocols import PROTOCOLS, Protocol
 from unsegcli.core.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
-from unsegcli.core.tally import ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
+from unsegcli.core.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
@@ -125,6 +126,8 @@ def _check(params: Evaluate) -> None:
         )
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
         raise ConfigError("--replicates and --tolerance must not be negative")
+    if params.background is not None and (params.background < 0 or not params.ceiling):
+        raise ConfigError(f"--background {params.background}: is a cluster, from 0, and goes with --ceiling")
 
 
 def _label_folder(run: Predictions, given: str | Path | None) -> Path:
@@ -180,6 +183,8 @@ def _score_run(
 ) -> tuple[dict[str, Any], CountMatrix | None]:
     _tell_unmatched(run, match)
     protocol = _protocol(params, run)
+    if params.ceiling and run.role not in ("clusters", "classes"):
+        raise ConfigError(f"--ceiling is for clusters, but {run.name} holds {run.role}")
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
     tasks = [
@@ -269,14 +274,18 @@ def _score_clusters(
         largest = np.max(numbers, axis=0)
         clusters = clusters or int(largest[0]) + 1
         classes = classes or int(largest[1]) + 1
+    if params.background is not None and params.background >= clusters:
+        raise ConfigError(f"--background {params.background}: {run.name} has the clusters 0 to {clusters - 1} only")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
     tally = ClusterTally(clusters, classes, protocol, params.replicates, params.seed, params.per_image)
-    ignored = 0
-    for index, (matrix, unscored) in enumerate(_each(sized, _matrix_of, workers, "scoring")):
+    ceiling, ignored = CeilingTally(classes, params.background), 0
+    for index, (matrix, unscored, best) in enumerate(_each(sized, _matrix_of, workers, "scoring")):
         tally.add(index, matrix)
+        ceiling.add(best)
         ignored += unscored
-    return {**tally.result(names, ignored), "legend_classes": names}, tally.matrix
+    result = {**tally.result(names, ignored), "legend_classes": names}
+    return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally.matrix
 
 
 def _score_objects(tasks: Sequence[Task], params: Evaluate, protocol: Protocol, workers: int) -> dict[str, Any]:
@@ -310,10 +319,14 @@ def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what
 # One picture, in a worker
 
 
-def _matrix_of(task: Task) -> tuple[CountMatrix, int]:
+def _matrix_of(task: Task) -> tuple[CountMatrix, int, dict[Segments, CountMatrix]]:
     truth, predicted = _truth_and_map(task)
     matrix = confusion(predicted, truth, task.clusters, task.classes, void=-1)
-    return matrix, int(truth.size - matrix.sum())
+    best: dict[Segments, CountMatrix] = {
+        sort: best_labelling(segments_of(predicted, sort, task.params.background), truth, task.classes)
+        for sort in (SEGMENTS if task.params.ceiling else ())
+    }
+    return matrix, int(truth.size - matrix.sum()), best
 
 
 def _largest_numbers(task: Task) -> tuple[int, int]:

@@ -17,16 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unsegcli import store, talk
+from unsegcli import baselines, store, talk
+from unsegcli.core.cluster_number import FEWEST, Curve
 from unsegcli.core.ranks import rank, ranks
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.methods._contract import Batch
-from unsegcli.params import Pictures, Train
+from unsegcli.params import AUTO, Cluster, Pictures, Train
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.supply import Supply, Window, find_supply, relative_hints
 from unsegcli.sweep import Outcome, gather, report_skipped, unchanged
+from unsegcli.training import restarts
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.interrupts import Stopping, asked_to_stop
+from unsegcli.training.judging import judge
 from unsegcli.training.loading import Loaded, find_method, settings_of
 from unsegcli.training.pace import check_settings, make_optimizer, quick_precision, rate_at, steps_of
 from unsegcli.training.pool import Picture, Pool, fill
@@ -61,6 +64,7 @@ class Order:
     checkpoint_minutes: float  # between two states that can be gone on from
     weights: str = ""  # digest of those that the network begins with; empty = by chance
     pretrained: Pretrained | None = None  # these weights themselves
+    curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
 
 
 def train(
@@ -115,12 +119,14 @@ def train(
     """
     params = params or Train()
     loaded = find_method(method)
-    settings = settings_of(loaded, preset, config, sets, classes=params.classes)
+    given = None if params.classes == AUTO else params.classes
+    settings = settings_of(loaded, preset, config, sets, classes=given)
     if params.classes is None and loaded.role == "clusters" and not loaded.embeds:
         talk.note(f"{settings.classes} clusters; say --classes N for another number")
-    params = replace(params, classes=settings.classes)
+    if params.classes != AUTO:
+        params = replace(params, classes=settings.classes)
     _check(params, settings, seeds)
-    _check_role(loaded, settings)
+    _check_role(loaded, settings, params)
     masks = _masks(loaded, proposals, params)
     supply, reading = find_supply(inputs, pictures or Pictures(), kinds=("superpixels",), mask=mask, images=images,
                                   limit=limit, known_from=None)  # fmt: skip
@@ -131,6 +137,15 @@ def train(
     precision = quick_precision(place) if params.precision == "auto" else params.precision
     digest, file = find_weights(weights, loaded)
     order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes, digest)
+    if params.restarts > 1:
+        target = store.Target(output, "model", _recipe(order, reading, supply), force=force, reads=inputs)
+        runs = partial(
+            train, inputs, params=replace(params, restarts=1), pictures=pictures, method=method, preset=preset,
+            config=config, sets=sets, seeds=params.restarts, device=device, compile=compile, memory=memory,
+            checkpoint_minutes=checkpoint_minutes, mask=mask, images=images, limit=limit, workers=workers, force=force,
+            dry_run=dry_run, proposals=proposals, weights=weights,
+        )  # fmt: skip
+        return _best_of(order, target, supply, runs, method, workers, dry_run)
     orders = [replace(order, params=replace(params, seed=params.seed + number)) for number in range(seeds)]
     targets = [
         store.Target(
@@ -154,6 +169,8 @@ def train(
     if masks is not None:
         masks.check(unit.source for unit in supply.units)
     reader = Reader(workers, masks, params.min_confidence)
+    if params.classes == AUTO:
+        left = _with_number(left, supply, workers)
     if dry_run:
         with _own_arithmetic():
             talk.note(_estimate(left[0][0], supply, reader))
@@ -172,6 +189,53 @@ def train(
             together()
     report_skipped(bad)
     return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
+
+
+def _best_of(
+    order: Order,
+    target: store.Target,
+    supply: Supply,
+    runs: Callable[..., list[Outcome]],
+    method: str,
+    workers: int,
+    dry_run: bool,
+) -> list[Outcome]:
+    """Train several models by `runs`, keep the one that looks best without labels, and remove the others."""
+    earlier = unchanged(target)
+    if earlier is not None:
+        return [earlier] if is_first() else []
+    count = order.params.restarts
+    made = runs(output=restarts.folder_of(target.path) / "run.h5")
+    if dry_run:
+        talk.note(f"and that {count} times")
+        return [Outcome(target.path)]
+    if not is_first():
+        return []
+    paths = [outcome.path for outcome in made]
+    seeds = [order.params.seed + number for number in range(count)]
+    with _own_arithmetic():
+        found = judge(paths, supply.opened(workers), method=method, device=order.device.type, workers=workers)
+    kept, sign = restarts.best_run(found)
+    for line in restarts.table(found, seeds, kept):
+        talk.note(line)
+    talk.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
+    content = restarts.content_of(paths[kept], restarts.as_history(found, seeds, kept))
+    store.write_whole(target, **content, inputs=relative_hints(supply.hints, target.path))
+    restarts.clear(paths)
+    return [Outcome(target.path, made[kept].skipped)]
+
+
+def _with_number(
+    left: Sequence[tuple[Order, store.Target]], supply: Supply, workers: int
+) -> list[tuple[Order, store.Target]]:
+    """The same trainings with the number of clusters that superpixels, or pixels, have of themselves."""
+    params = left[0][0].params
+    features = "regions" if supply.kind == "superpixels" else "rgb"
+    asked = Cluster(classes=AUTO, most_classes=params.most_classes, features=features, seed=params.seed)
+    curve = baselines.choose_number(baselines.draw_sample(supply, asked, workers), asked)
+    return [
+        (replace(one, config=replace(one.config, classes=curve.chosen), curve=curve), target) for one, target in left
+    ]
 
 
 def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
@@ -441,9 +505,19 @@ def _content(training: Training, order: Order, supply: Supply, target: store.Tar
         "inputs": relative_hints(supply.hints, target.path),
         "entries": {
             "weights": weights,
-            "history": {name: np.asarray(values, np.float64) for name, values in training.history.items()},
+            "history": {
+                name: np.asarray(values, np.float64)
+                for name, values in (training.history | _noted(order.curve)).items()
+            },
         },
     }
+
+
+def _noted(curve: Curve | None) -> dict[str, list[float]]:
+    """How the number of clusters was chosen, as entries of the history."""
+    if curve is None:
+        return {}
+    return {"classes-tried": [float(number) for number in curve.numbers], "classes-stability": list(curve.scores)}
 
 
 def _keep(order: Order, supply: Supply, target: store.Target, training: Training) -> None:
@@ -461,18 +535,23 @@ def _keep(order: Order, supply: Supply, target: store.Target, training: Training
 
 
 def _recipe(order: Order, reading: Sequence[Pictures], supply: Supply) -> Recipe:
-    method = order.method
+    method, params, settings = order.method, asdict(order.params), asdict(order.config)
     more = {"gives": "embeddings"} if method.embeds else {}
     more |= {"weights": order.weights} if order.weights else {}
-    params = asdict(order.params)
     if "proposals" not in supply.inputs:
         del params["min_confidence"]
+    if order.params.restarts == 1:
+        del params["restarts"]
+    if order.params.classes == AUTO:
+        settings["classes"] = AUTO  # what it comes to follows from the rest
+    else:
+        del params["most_classes"]
     return make_recipe(
         "train",
         REVISION,
         [params, *reading],
         supply.inputs,
-        settings=asdict(order.config),  # by themselves: a method may call them what we call ours
+        settings=settings,  # by themselves: a method may call them what we call ours
         method=method.identity,
         method_revision=method.revision,
         **more,
@@ -512,9 +591,20 @@ def _check(params: Train, config: Any, seeds: int) -> None:
         raise ConfigError(f"--min-confidence {params.min_confidence:g}: must be from 0 to 1")
     if seeds < 1 or params.seed < 0 or params.keep_every < 0:
         raise ConfigError("--seeds must be at least 1, and --seed and --keep-every not below 0")
+    if params.restarts < 1:
+        raise ConfigError(f"--restarts {params.restarts}: must be at least 1")
+    if params.restarts > 1 and (seeds > 1 or params.keep_every):
+        other = "--seeds" if seeds > 1 else "--keep-every"
+        raise ConfigError(f"--restarts keeps one model of several, and {other} keeps more than one: give one of them")
+    if params.classes == AUTO and params.most_classes < FEWEST:
+        raise ConfigError(f"--most-classes {params.most_classes}: must be at least {FEWEST}")
 
 
-def _check_role(method: Loaded, config: Any) -> None:
+def _check_role(method: Loaded, config: Any, params: Train) -> None:
+    afterwards = method.embeds or method.role == "mask"
+    if afterwards and (params.restarts > 1 or params.classes == AUTO):
+        option = "--restarts" if params.restarts > 1 else "--classes auto"
+        raise ConfigError(f"{option}: --method {method.name} has no clusters while it learns; leave it out")
     if method.role == "mask" and config.classes != MASK_CLUSTERS:
         raise ConfigError(
             f"--classes {config.classes}: --method {method.name} parts objects from background; leave it out"

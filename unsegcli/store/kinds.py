@@ -111,6 +111,8 @@ KINDS: dict[str, Kind] = {
             "categories/name": Field("text", ("category",), "what each category is called", required=False),
             "categories/color": Field("text", ("category",), "`#rrggbb`", required=False),
             "centres": Field("float64", ("cluster", "dimension"), "centres of k-means", required=False),
+            "choice/clusters": Field("int32", ("number",), "numbers of clusters that were tried", required=False),
+            "choice/stability": Field("float64", ("number",), "how well each repeats itself", required=False),
         },
         {"role": str, "clusters": int, "reading": str},
     ),

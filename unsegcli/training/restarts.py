@@ -1,0 +1,85 @@
+"""Several trainings of which one is kept: which one, how that is told, and what the kept model says of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unsegcli import store
+from unsegcli.training.judging import SIGNS, Signals
+
+SCORE = ("stability", "information")  # what decides, and what decides where that is equal, as between two runs
+NOTED = "restart-"  # begins the names of what a kept model's history says of all runs
+ALMOST = 1e-9  # scores that differ by less are equal
+
+
+def best_run(runs: Sequence[Signals]) -> tuple[int, str]:
+    """The run to keep, and the sign that decided; the first of equal ones."""
+    left = list(range(len(runs)))
+    for sign in SCORE:
+        values = {number: _known(runs[number][sign]) for number in left}
+        largest = max(values.values())
+        kept = [number for number in left if values[number] >= largest - ALMOST]
+        if len(kept) < len(left):
+            left, decided = kept, sign
+            if len(left) == 1:
+                return left[0], decided
+    return left[0], SCORE[0]
+
+
+def table(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> list[str]:
+    """Lines for people: one sign a row, one run a column."""
+    width = max(map(len, SIGNS))
+    head = "  ".join(f"{f'seed {seed}':>9}" for seed in seeds)
+    rows = ["  ".join(f"{run[sign]:>9.3f}" for run in runs) for sign in SIGNS]
+    lines = [f"{'':{width}}  {head}", *(f"{sign:{width}}  {row}" for sign, row in zip(SIGNS, rows, strict=True))]
+    marks = "  ".join(f"{'kept' if number == kept else '':>9}" for number in range(len(runs)))
+    return [line.rstrip() for line in [*lines, f"{'':{width}}  {marks}"]]
+
+
+def as_history(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> dict[str, list[float]]:
+    """All signs of all runs, as entries of a model's history."""
+    noted: dict[str, list[float]] = {sign: [run[sign] for run in runs] for sign in SIGNS}
+    noted |= {"seed": [float(seed) for seed in seeds]}
+    noted |= {"kept": [float(number == kept) for number in range(len(runs))]}
+    return {f"{NOTED}{name}": values for name, values in noted.items()}
+
+
+def content_of(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What a model's file holds, for another file, with more entries in its history."""
+    with store.open_artifact(path, "model") as artifact:
+        history = {name: artifact.entry("history", name) for name in artifact.entries("history")}
+        return {
+            "tables": {
+                name: artifact.table(name)
+                for name in ("scaling", "skipped/name", "skipped/reason")
+                if artifact.has(name)
+            },
+            "attributes": dict(artifact.attributes),
+            "entries": {
+                "weights": {name: artifact.entry("weights", name) for name in artifact.entries("weights")},
+                "history": history | {name: np.asarray(values, np.float64) for name, values in more.items()},
+            },
+        }
+
+
+def folder_of(output: Path) -> Path:
+    """Where the runs lie until one is kept."""
+    return output.with_name(f"{output.name}.restarts")
+
+
+def clear(runs: Sequence[Path]) -> None:
+    """Remove the runs, and their folder if nothing else is in it."""
+    for path in runs:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        runs[0].parent.rmdir()
+
+
+def _known(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
