@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -142,6 +143,25 @@ Classes = Annotated[
         show_default="8",
         help="Number of clusters. A few more than the classes you expect keeps them apart; clusters can be merged "
         "later.",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        rich_help_panel="Length",
+        metavar="N",
+        show_default=False,
+        help="Length as changes of the weights.",
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine",
+        help="Improve the result. cluster: let the scores of a model follow the edges of the picture (a guided filter, "
+        "any number of bands). iem: train a network on the masks, which then draws them anew.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="The same seed gives the same result.")]
@@ -285,6 +305,21 @@ MaxPixels = Annotated[
 ]
 
 DEFAULT_PERCENTILES = ",".join(f"{value:g}" for value in Pictures.percentiles)
+
+
+def retyped(context: typer.Context, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the options that were given on the command line, as they were: for commands that hand them on."""
+    return tuple(word for parameter in context.command.params for word in _as_typed(context, parameter, set(names)))
+
+
+def _as_typed(context: typer.Context, parameter: Any, names: set[str]) -> list[str]:
+    source = context.get_parameter_source(parameter.name)
+    if parameter.name not in names or source is None or source.name != "COMMANDLINE":
+        return []
+    value = context.params[parameter.name]
+    if parameter.is_flag:
+        return [(parameter.opts if value else parameter.secondary_opts)[0]]
+    return [parameter.opts[0], str(value)]
 
 
 def pictures_from(
