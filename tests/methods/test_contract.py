@@ -37,7 +37,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
 
 
 def test_the_methods_are_known() -> None:
-    assert {"iic", "inmars"} <= set(METHODS)
+    assert {"iic", "inmars", "segnet"} <= set(METHODS)
 
 
 def test_settings_are_a_flat_frozen_dataclass(loaded: Loaded) -> None:
@@ -193,6 +193,7 @@ def test_wrong_settings_list_the_right_ones(loaded: Loaded) -> None:
 GOLDEN: dict[str, list[float]] = {
     "iic": [-0.00223, -0.01476, -0.07776, -0.18952],
     "inmars": [-0.53691, -0.54857, 0.65538, 0.47257],
+    "segnet": [0.87657, 0.61080, 0.60058, 0.60348],
 }
 AT = (0, 3, 6, 9)
 
