@@ -24,7 +24,7 @@ LAYERS = [
     ["supply", "labels", "datasets"],
     ["legend"],
     ["images", "methods", "store"],
-    ["core", "recipe", "parallel", "presets"],
+    ["core", "recipe", "parallel", "presets", "commands"],
     ["params", "errors", "talk", "_version"],
 ]
 NO_SIBLINGS = ("stages", "methods", "datasets")

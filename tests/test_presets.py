@@ -19,6 +19,7 @@ def test_every_file_has_an_owner() -> None:
     methods = {path.stem for path in (FOLDER.parent / "methods").glob("[a-z]*.py")}
     assert {path.stem.split("-")[0] for path in FOLDER.glob("*.toml")} <= {*OWNERS, *methods}
     assert preset_names("iem") == ["cars", "cub", "flowers"]
+    assert preset_names("segnet") == ["iem"]
 
 
 @pytest.mark.parametrize(("owner", "name"), FILES)

@@ -125,6 +125,7 @@ def toy_batch(loaded: Loaded, config: Any, step: int = 0, bands: int = 3, **chan
 def tiny(loaded: Loaded, **more: Any) -> Any:
     """Tiny settings of a method."""
     known = {field.name for field in dataclasses.fields(loaded.module.Config)}
+    known -= {"classes"} if loaded.role == "mask" else set()
     return config_from(loaded, {**{name: value for name, value in TINY.items() if name in known}, **more})
 
 

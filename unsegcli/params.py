@@ -126,6 +126,14 @@ class Proposals:
 
 
 @dataclass(frozen=True)
+class Refine:
+    """Settings of `unseg iem --refine`: of the training on the masks."""
+
+    steps: int = 400  # changes of the weights; more follow the masks more closely, with their mistakes
+    seed: int = 0  # of the weights at the start, of order, crops and every other chance
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Settings of `unseg evaluate`."""
 

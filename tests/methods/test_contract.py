@@ -37,7 +37,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
 
 
 def test_the_methods_are_known() -> None:
-    assert {"iic", "infoseg", "inmars", "maskcontrast"} <= set(METHODS)
+    assert {"iic", "infoseg", "inmars", "maskcontrast", "segnet"} <= set(METHODS)
 
 
 def test_settings_are_a_flat_frozen_dataclass(loaded: Loaded) -> None:
@@ -209,6 +209,7 @@ GOLDEN: dict[str, list[float]] = {
     "infoseg": [1.40409, 1.27849, 1.24677, 1.13707],
     "inmars": [0.00224, -0.00534, 1.22613, 1.10642],
     "maskcontrast": [1.49058, 1.84489, 1.42380, 1.68348],
+    "segnet": [0.87657, 0.61080, 0.60058, 0.60348],
 }
 AT = (0, 3, 6, 9)
 

@@ -238,6 +238,8 @@ def test_object_masks_are_cut_with_the_pixels() -> None:
     """What is added to a small picture is no object."""
     for batch in (batches(needs=("proposals",)).at(1), batches(needs=("proposals",), pool=mixed()).at(0)):
         assert batch.proposals is not None
+        assert batch.confidence is not None
+        assert batch.confidence.tolist() == [1.0] * len(batch.images)
         inside = torch.ones_like(batch.proposals) if batch.mask is None else batch.mask
         assert torch.equal(batch.proposals, (batch.images[:, 0] < 130) & inside)
         assert 0 < int(batch.proposals.sum()) < int(inside.sum())

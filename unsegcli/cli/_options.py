@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -152,6 +153,25 @@ MostClasses = Annotated[
         help="The largest number of clusters that --classes auto tries.",
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        rich_help_panel="Length",
+        metavar="N",
+        show_default=False,
+        help="Length as changes of the weights.",
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine",
+        help="Improve the result. cluster: let the scores of a model follow the edges of the picture (a guided filter, "
+        "any number of bands). iem: train a network on the masks, which then draws them anew.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="The same seed gives the same result.")]
 Method = Annotated[
     str | None,
@@ -159,9 +179,9 @@ Method = Annotated[
         "--method",
         metavar="NAME|FILE.py",
         show_default=False,
-        help="train: how it learns, inmars (the default), infoseg (both need superpixels), iic, or maskcontrast (needs "
-        "--proposals); or a Python file of your own, see docs/methods.md. cluster: that file again, for a model that "
-        "it made. proposals: rbd, mr, iem or consensus (the default), the vote of the three.",
+        help="train: how it learns, inmars (the default), infoseg (both need superpixels), iic, maskcontrast or segnet "
+        "(both need --proposals); or a Python file of your own, see docs/methods.md. cluster: that file again, for a "
+        "model that it made. proposals: rbd, mr, iem or consensus (the default), the vote of the three.",
     ),
 ]
 Device = Annotated[
@@ -303,6 +323,21 @@ def classes_from(text: str | None) -> int | str | None:
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"--classes {text}: must be a whole number from 1, or {AUTO}")
     return int(text)
+
+
+def retyped(context: typer.Context, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the options that were given on the command line, as they were: for commands that hand them on."""
+    return tuple(word for parameter in context.command.params for word in _as_typed(context, parameter, set(names)))
+
+
+def _as_typed(context: typer.Context, parameter: Any, names: set[str]) -> list[str]:
+    source = context.get_parameter_source(parameter.name)
+    if parameter.name not in names or source is None or source.name != "COMMANDLINE":
+        return []
+    value = context.params[parameter.name]
+    if parameter.is_flag:
+        return [(parameter.opts if value else parameter.secondary_opts)[0]]
+    return [parameter.opts[0], str(value)]
 
 
 def pictures_from(

@@ -82,14 +82,7 @@ def cluster(
             help="Mean of the scores of the picture and of its mirror image: a little better, at twice the time.",
         ),
     ] = False,
-    refine: Annotated[
-        bool,
-        typer.Option(
-            "--refine",
-            rich_help_panel=BY_MODEL,
-            help="Let the scores follow the edges of the picture (a guided filter, any number of bands).",
-        ),
-    ] = False,
+    refine: options.Refine = False,
     tile: Annotated[
         int,
         typer.Option(

@@ -10,13 +10,21 @@ import typer
 from unsegcli.cli import _options as options
 from unsegcli.cli._guard import finish, guarded
 from unsegcli.cli._inputs import resolve_inputs
-from unsegcli.params import Iem, Pictures
+from unsegcli.params import Iem, Pictures, Refine
 
 PANEL = "Masks"
+# With --refine, options are handed on to the commands that know them.
+OF_IEM = (
+    *("preset", "size", "square", "init", "iterations", "diversity", "sigma", "kernel", "repeats", "scale_factor"),
+    *("smooth", "update", "trace"),
+)
+OF_READING = ("axes", "bands", "alpha", "nodata", "percentiles", "scaling", "scale")
+OF_ALL = ("mask", "patch", "stride", "max_pixels", "limit", "images", "workers", "force")
 
 
 @guarded
 def iem(
+    context: typer.Context,
     inputs: options.Inputs = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")
@@ -148,6 +156,10 @@ def iem(
         ),
     ] = None,
     confidence: options.Confidence = None,
+    refine: options.Refine = False,
+    steps: options.Steps = None,
+    seed: options.Seed = Refine.seed,
+    device: options.Device = "auto",
     trace: Annotated[
         str | None,
         typer.Option(
@@ -183,12 +195,17 @@ def iem(
 
     It learns nothing and needs no training: two sides are good when neither can be filled in from the other.
 
-    Examples:  unseg iem photos/ -o masks.h5   |   unseg iem photos/ --square 0.35 --trace ways/
+    With --refine a network then learns from all masks, and draws them anew.
+
+    Examples:  unseg iem photos/ -o masks.h5   |   unseg iem photos/ --square 0.35 --trace ways/   |
+    unseg iem photos/ --refine -o refined.h5
     """
     from unsegcli import talk
     from unsegcli.errors import ConfigError
     from unsegcli.presets import read_preset
     from unsegcli.stages.iem import iem as run
+    from unsegcli.stages.refine import Typed
+    from unsegcli.stages.refine import refine as refined
 
     talk.to_stderr(quiet=quiet, verbose=verbose)
     pictures = options.pictures_from(
@@ -213,10 +230,35 @@ def iem(
         "confidence": confidence,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    params = Iem(**{**read_preset("iem", preset), **given})
+    if not refine and (steps is not None or seed != Refine.seed or device != "auto"):
+        raise ConfigError("--steps, --seed and --device are of the training that goes with --refine: leave them out")
+    found = resolve_inputs(inputs, "unseg iem", kinds=("superpixels",), pictures=True)
+    if refine:
+        finish(
+            refined(
+                found,
+                output,
+                Refine(steps=Refine.steps if steps is None else steps, seed=seed),
+                params,
+                pictures,
+                typed=Typed(
+                    iem=options.retyped(context, OF_IEM),
+                    reading=options.retyped(context, OF_READING),
+                    cluster=options.retyped(context, ("confidence",)),
+                    every=options.retyped(context, OF_ALL),
+                ),
+                device=device,
+                dry_run=dry_run,
+            ),
+            skip_bad=skip_bad,
+            dry_run=dry_run,
+        )
+        return
     outcome = run(
-        resolve_inputs(inputs, "unseg iem", kinds=("superpixels",), pictures=True),
+        found,
         output,
-        Iem(**{**read_preset("iem", preset), **given}),
+        params,
         replace(pictures, size=()),
         trace=trace,
         mask=mask,

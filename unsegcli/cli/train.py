@@ -85,17 +85,7 @@ def train(
             help="Length as passes over all pictures.",
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            min=1,
-            rich_help_panel=LENGTH,
-            metavar="N",
-            show_default=False,
-            help="Length as changes of the weights.",
-        ),
-    ] = None,
+    steps: options.Steps = None,
     minutes: Annotated[
         float | None,
         typer.Option(

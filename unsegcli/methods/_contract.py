@@ -27,6 +27,7 @@ class Batch:
     superpixel_count: int = 0  # how many numbers there are; some may have no pixel in the crop
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its picture's sides
     proposals: Tensor | None = None  # (batch, height, width), bool: object masks made before
+    confidence: Tensor | None = None  # (batch,): in each of these masks, 0 to 1
     picture_features: Tensor | None = None  # (batch, features) of the pictures that these are tiles of; None = none
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from unsegcli import baselines, store, talk
 from unsegcli.errors import ConfigError
-from unsegcli.params import Cluster, Learned, Objects, Pictures
+from unsegcli.params import AUTO, Cluster, Learned, Objects, Pictures
 from unsegcli.recipe import make_recipe
 from unsegcli.supply import Supply, find_supply, is_artifact
 from unsegcli.sweep import Outcome, Work, estimate, sweep, unchanged
@@ -160,7 +160,7 @@ def _by_model(
     if run.dry_run:
         return _tried(target, supply, partial(paint, grouping=None), in_this_process)
     found = fit_objects(supply, trained, learned, objects, grouping, in_this_process)
-    attributes = {"role": "clusters", "clusters": grouping.classes + 1}
+    attributes = {"role": "clusters", "clusters": int(grouping.classes) + 1}
     return sweep(target, supply, partial(paint, grouping=found), "clusters", attributes, in_this_process)
 
 
@@ -171,6 +171,8 @@ def _grouping(model: ModelFile, params: Cluster | None, objects: Objects | None)
         _refuse_k_means(replace(grouping, starts=Cluster.starts, seed=Cluster.seed))
         if params is None:
             talk.note(f"{model.classes} clusters of objects; say --classes N for another number")
+        if grouping.classes == AUTO:
+            raise ConfigError("--classes auto: objects have no number that is found by itself; say --classes N")
         baselines.check_settings(grouping)
         _check_objects(objects or Objects())
         return grouping

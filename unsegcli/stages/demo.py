@@ -6,8 +6,6 @@ The textures are photographs that come with scikit-image; every step is run as a
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import talk
+from unsegcli.commands import run_command
 from unsegcli.core.mosaic import mosaic
 from unsegcli.core.palette import palette
-from unsegcli.errors import DataError, UnsegError
+from unsegcli.errors import DataError
 from unsegcli.params import Demo
 
 # class -> how it is taken from the photographs that scikit-image ships
@@ -54,7 +53,7 @@ def demo(folder: str | Path = "unseg-demo", params: Demo | None = None) -> Path:
     params, folder = params or Demo(), Path(folder)
     _write_mosaics(folder / "data", params)
     for command in COMMANDS:
-        _run(command.format(classes=len(TEXTURES)), folder)
+        run_command(shlex.split(command.format(classes=len(TEXTURES))), folder)
     return folder
 
 
@@ -78,21 +77,6 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     talk.note(f"{params.pictures} labelled mosaics are in {folder}")
-
-
-def _run(command: str, folder: Path) -> None:
-    """Run one command of ours as a process of its own, as the shell would."""
-    talk.note(f"$ unseg {command}")
-    quiet = [] if talk.logger.isEnabledFor(20) else ["--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-m", "unsegcli", *shlex.split(command), *quiet],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        raise UnsegError(f"`unseg {command}` in {folder} ended with exit code {done.returncode}; see above")
 
 
 def _photograph(name: str) -> NDArray[np.uint8]:

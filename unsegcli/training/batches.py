@@ -63,6 +63,7 @@ class Batches:
             superpixel_count=sum(crop.count for crop in crops),
             place=torch.tensor([crop.place for crop in crops]),
             proposals=_stacked([crop.proposal for crop in crops]) if "proposals" in self.needs else None,
+            confidence=torch.tensor([crop.confidence for crop in crops]) if "proposals" in self.needs else None,
         )
 
     def ahead(self, first: int, device: torch.device) -> Iterator[Batch]:
@@ -115,6 +116,7 @@ class _Crop:
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
     proposal: NDArray[np.bool_] | None
+    confidence: float  # in the proposal
     count: int  # of superpixels of the whole picture
     place: tuple[float, float, float, float]  # top, left, height, width, as shares of the picture
 
@@ -140,6 +142,7 @@ def _cut(
         None if valid is None else _filled_up(valid, shape, False),
         None if picture.regions is None else _filled_up(picture.regions[box], shape, -1),
         None if picture.proposal is None else _filled_up(picture.proposal[box], shape, False),
+        picture.confidence,
         picture.superpixels,
         place,
     )

@@ -85,17 +85,15 @@ def fit_objects(
             f"no object was found in {len(found)} pictures; lower --threshold from {params.threshold:g}, train longer, "
             "or look at the masks that it learned from"
         )
-    empty = sum(not len(vectors) for vectors in found)
+    empty, classes = sum(not len(vectors) for vectors in found), int(grouping.classes)
     space = whitening(points)
-    best = kmeans(
-        space(points), grouping.classes, seed=grouping.seed, starts=grouping.starts, iterations=grouping.iterations
-    )
+    best = kmeans(space(points), classes, seed=grouping.seed, starts=grouping.starts, iterations=grouping.iterations)
     talk.note(
         f"{len(points)} objects in {len(found) - empty} pictures ({empty} without one), {best.centres.shape[1]} "
         f"directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
     )
-    if len(points) < grouping.classes:
-        talk.warn(f"{len(points)} objects are fewer than {grouping.classes} clusters: some stay empty")
+    if len(points) < classes:
+        talk.warn(f"{len(points)} objects are fewer than {classes} clusters: some stay empty")
     return Grouping(space, best.centres)
 
 
