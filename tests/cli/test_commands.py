@@ -172,8 +172,6 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
     [
         ["superpixels", "--no-such-option"],
         ["superpixels", "data", "--algorithm", "quickshift"],
-        ["cluster", "--classes", "many"],
-        ["cluster", "--classes", "0"],
         ["no-such-command"],
         ["inspect"],
     ],
