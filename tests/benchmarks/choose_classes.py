@@ -1,6 +1,6 @@
 """Which criterion finds the number of classes without a label?
 
-    python tests/benchmarks/choose_classes.py [NUMBER=INPUT ...] [--most N] [--mosaics] [--curves]
+    python tests/benchmarks/choose_classes.py [NUMBER=INPUT ...] [--most N] [--seed N] [--mosaics] [--curves]
 
 INPUT is a file of `unseg superpixels`; NUMBER is how many classes people gave these pictures, which is only printed
 beside what is chosen: no label is read. `--mosaics` adds mosaics of 4, 5 and 6 textures, where the number is known.
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", metavar="NUMBER=INPUT")
     parser.add_argument("--most", type=int, default=Cluster.most_classes)
+    parser.add_argument("--seed", type=int, default=0, help="of stability, the criterion that is used")
     parser.add_argument("--mosaics", action="store_true")
     parser.add_argument("--curves", action="store_true", help="print the score of every number, too")
     asked = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
     for name, true, points, weights in _inputs(asked.inputs, asked.mosaics):
         random = np.random.default_rng(0)
         few = points[random.choice(len(points), min(POINTS, len(points)), replace=False, p=weights / weights.sum())]
-        curve = cluster_number.stability_curve(points, weights, asked.most, seed=0)
+        curve = cluster_number.stability_curve(points, weights, asked.most, seed=asked.seed)
         numbers = range(2, asked.most + 1)
         found = {
             "stability": (curve.chosen, list(curve.scores)),
