@@ -171,8 +171,8 @@ Method = Annotated[
         "--method",
         metavar="NAME|FILE.py",
         show_default=False,
-        help="train: how it learns, inmars (the default; needs superpixels), iic or segnet; or a Python file of your own, see "
-        "docs/methods.md. cluster: that file again, for a model that it made.",
+        help="train: how it learns, inmars (the default; needs superpixels), iic or segnet; or a Python file of your "
+        "own, see docs/methods.md. cluster: that file again, for a model that it made.",
     ),
 ]
 Device = Annotated[
