@@ -59,7 +59,7 @@ class Config:
     classes: int = 8  # number of clusters, K; each has one global feature
     crop: int = 256  # side of the square cut from each picture, in pixels; published sets: 128 and 200
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
-    epochs: int = 30  # passes over all pictures
+    epochs: int = 15  # passes over all pictures
     optimizer: str = "adam"  # adam sgd
     rate: float = 1e-3  # learning rate at its highest; search in steps of three
     schedule: str = "cosine"  # constant cosine poly
@@ -110,7 +110,7 @@ class Config:
     shift: float = 0.0  # largest of that view, as a share of the crop
     shear: float = 0.0  # degrees, largest, of that view
     flip: bool = False  # mirror half of those views
-    guide: float = 0.0  # weight of a first grouping by colour, texture and place; 0 = none, 0.3 to 3
+    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none, 0.3 to 3
     guided: float = 0.4  # share of the training in which it has that weight
     guide_end: float = 0.3  # its weight at the end, after a straight fall
     guide_batches: int = 12  # first steps whose superpixels are grouped
