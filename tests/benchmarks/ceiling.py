@@ -62,7 +62,7 @@ def _pictures_and_labels(data: Path, legend_file: Path | None) -> tuple[torch.Te
             continue
         pixels = unit.windows()[0].pixels
         truth = read_labels(matched.paths[unit.source.name][0], legend)[0]
-        images.append(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
+        images.append(torch.tensor(pixels).permute(2, 0, 1).float() / 255)
         labels.append(torch.from_numpy(sample_nearest(truth, pixels.shape[:2]).astype(np.int64)))
     return torch.stack(images), torch.stack(labels)
 
