@@ -134,10 +134,18 @@ Preset = Annotated[
     ),
 ]
 
+
+def _number_or_auto(text: str | None) -> str | None:
+    if text is not None and text != AUTO and not (text.isdecimal() and int(text) > 0):
+        raise typer.BadParameter(f"{text} must be a whole number from 1, or {AUTO}")
+    return text
+
+
 Classes = Annotated[
     str | None,
     typer.Option(
         "--classes",
+        callback=_number_or_auto,
         metavar="N|auto",
         show_default="8",
         help="Number of clusters. A few more than the classes you expect keeps them apart; clusters can be merged "
@@ -318,11 +326,7 @@ DEFAULT_PERCENTILES = ",".join(f"{value:g}" for value in Pictures.percentiles)
 
 def classes_from(text: str | None) -> int | str | None:
     """The number of clusters as typed: a number, auto, or None if nothing was said."""
-    if text is None or text == AUTO:
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"--classes {text}: must be a whole number from 1, or {AUTO}")
-    return int(text)
+    return text if text is None or text == AUTO else int(text)
 
 
 def retyped(context: typer.Context, names: Iterable[str]) -> tuple[str, ...]:
