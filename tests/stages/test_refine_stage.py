@@ -56,7 +56,7 @@ def test_three_commands_in_their_order(here: Path, ran: Ran) -> None:
     assert [" ".join(command) for command in ran] == [
         f"iem data -o {masks} --skip-bad",
         f"train data -o {model} {training} --skip-bad",
-        f"cluster {model} data -o out/m.h5 --per pixel --device auto --skip-bad",
+        f"cluster {model} data -o out/m.h5 --per pixel --flips --refine --device auto --skip-bad",
     ]
     assert "out/m-refine" in errors
 

@@ -18,6 +18,7 @@ from unsegcli.supply import is_artifact
 from unsegcli.sweep import Outcome
 
 MASKS, MODEL = "masks.h5", "model.h5"
+DRAWING = ("--per", "pixel", "--flips", "--refine")  # the network is right about objects, and coarse about outlines
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _commands(
     return [
         ["iem", *inputs, "-o", masks, *typed.iem, *typed.reading, *typed.every],
         ["train", *inputs, "-o", model, *learning, *place, *size, *typed.reading, *typed.every],
-        ["cluster", model, *inputs, "-o", str(output), "--per", "pixel", *place, *typed.cluster, *typed.every],
+        ["cluster", model, *inputs, "-o", str(output), *DRAWING, *place, *typed.cluster, *typed.every],
     ]
 
 
