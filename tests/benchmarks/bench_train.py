@@ -20,7 +20,9 @@ from unsegcli.methods._contract import Batch
 from unsegcli.params import Train
 from unsegcli.stages import train as stage
 from unsegcli.training.batches import Batches, on_device
+from unsegcli.training.beginning import fresh
 from unsegcli.training.loading import find_method, method_names
+from unsegcli.training.order import Order
 from unsegcli.training.pool import Picture, Pool, fill
 from unsegcli.training.trained import device_of
 
@@ -44,7 +46,7 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
     if quick:
         config = dataclasses.replace(config, batch=4, crop=48, width=8)
     params = Train(classes=config.classes, steps=steps, precision="float32")
-    order = stage.Order(loaded, config, params, device_of(), "float32", False, 60.0)
+    order = Order(loaded, config, params, device_of(), "float32", False, 60.0)
     target = store.Target(folder / f"{name}.h5", "model", {"benchmark": name})
     batches = Batches(pool, config.batch, config.crop, 0, steps, loaded.needs)
     ready = [on_device(batches.at(step), order.device) for step in range(steps)]
@@ -77,10 +79,10 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
     yield Line(f"{where}: pictures a second", f"{config.batch / median(seconds):.1f}")
 
 
-def _bare(order: stage.Order, pool: Pool, ready: list[Batch]) -> float:
+def _bare(order: Order, pool: Pool, ready: list[Batch]) -> float:
     """Forward, backward and optimiser, and nothing else."""
     config, method = order.config, order.method.module
-    training = stage._fresh(order, pool, len(ready))
+    training = fresh(order, pool, len(ready))
     for batch in ready:
         training.optimizer.zero_grad(set_to_none=True)
         method.loss(training.network, batch, config)["loss"].backward()
@@ -91,7 +93,7 @@ def _bare(order: stage.Order, pool: Pool, ready: list[Batch]) -> float:
     return 0.0
 
 
-def _loop(order: stage.Order, pool: Pool, target: store.Target) -> float:
+def _loop(order: Order, pool: Pool, target: store.Target) -> float:
     """The loop of `unseg train`; gives the seconds that it waited for batches."""
     waited = 0.0
     original = Batches.ahead

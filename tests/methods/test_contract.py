@@ -20,8 +20,8 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Settings
 from unsegcli.params import Pictures, Train
 from unsegcli.recipe import recipe_digest
-from unsegcli.stages.train import Order, _recipe
 from unsegcli.supply import Supply
+from unsegcli.training import order as orders
 from unsegcli.training.batches import on_device
 from unsegcli.training.loading import Loaded, find_method, method_names
 from unsegcli.training.pace import check_settings, make_optimizer
@@ -58,8 +58,8 @@ def test_every_setting_has_a_comment(loaded: Loaded) -> None:
 
 
 def recipe_of(loaded: Loaded, config: Any) -> str:
-    order = Order(loaded, config, Train(classes=config.classes), CPU, "float32", False, 3.0)
-    return recipe_digest(_recipe(order, [Pictures()], Supply({"pictures": "ab"}, {})))
+    order = orders.Order(loaded, config, Train(classes=config.classes), CPU, "float32", False, 3.0)
+    return recipe_digest(orders.recipe_of(order, 1, [Pictures()], Supply({"pictures": "ab"}, {})))
 
 
 def other(value: Any) -> Any:

@@ -26,7 +26,7 @@ from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.train import train
 from unsegcli.supply import supply_from_artifact
 from unsegcli.sweep import Outcome
-from unsegcli.training import judging
+from unsegcli.training import judging, restarts
 from unsegcli.training.judging import SIGNS
 
 SHORT = Train(precision="float32", steps=4)
@@ -133,7 +133,7 @@ def test_interrupted_restarts_go_on(
 ) -> None:
     """Stopped in the middle of the second run, and again before the judgement."""
     train([folder], tmp_path / "whole.h5", THREE, method=mine, workers=1)
-    steps, real = [0], stage._step
+    steps, real = [0], stage.take_step
 
     def breaking(*given: Any) -> Any:
         steps[0] += 1
@@ -141,10 +141,10 @@ def test_interrupted_restarts_go_on(
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(stage, "_step", breaking)
+    monkeypatch.setattr(stage, "take_step", breaking)
     with pytest.raises(KeyboardInterrupt):
         train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1, checkpoint_minutes=0)
-    monkeypatch.setattr(stage, "_step", real)
+    monkeypatch.setattr(stage, "take_step", real)
     kept = tmp_path / "m.h5.restarts"
     assert {path.name for path in kept.iterdir()} == {"run-seed5.h5", "run-seed6.h5.partial"}
     first = (kept / "run-seed5.h5").read_bytes()
@@ -153,10 +153,10 @@ def test_interrupted_restarts_go_on(
         raise KeyboardInterrupt
 
     said.clear()
-    monkeypatch.setattr(stage, "judge", no_judgement)
+    monkeypatch.setattr(restarts, "judge", no_judgement)
     with pytest.raises(KeyboardInterrupt):
         train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1)
-    monkeypatch.setattr(stage, "judge", judging.judge)
+    monkeypatch.setattr(restarts, "judge", judging.judge)
     assert "run-seed5.h5 is up to date" in said.text
     assert "going on after step 2 of 4" in said.text
     assert (kept / "run-seed5.h5").read_bytes() == first

@@ -30,10 +30,12 @@ from unsegcli.methods import maskcontrast
 from unsegcli.params import Pictures, Superpixels, Train
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.train import CHECKED_EVERY, Losses, train
+from unsegcli.stages.train import CHECKED_EVERY, train
 from unsegcli.supply import Window
 from unsegcli.sweep import Outcome
+from unsegcli.training import beginning
 from unsegcli.training.loading import find_method
+from unsegcli.training.losses import Losses
 from unsegcli.training.state import Training
 
 PLAIN = Train(precision="float32")  # auto follows the machine
@@ -321,7 +323,7 @@ def test_length(length: dict[str, Any], steps: int, folder: Path, mine: str, tmp
 def test_minutes_fix_the_number_of_steps(
     folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unsegcli.stages.train._seconds_a_step", lambda order, pool: 0.5)
+    monkeypatch.setattr("unsegcli.training.beginning.seconds_a_step", lambda order, pool: 0.5)
     path = train([folder], tmp_path / "m.h5", replace(PLAIN, minutes=0.1), method=mine, workers=1)[0].path
     assert len(history_of(path)["loss"]) == 12
     assert "a step takes 0.5 s: 12 steps in 0.1 minutes" in said.text
@@ -334,8 +336,8 @@ def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, mon
         seconds.append(original(order, pool))
         return 60 * 0.05 / 6.5
 
-    original = vars(sys.modules["unsegcli.stages.train"])["_seconds_a_step"]
-    monkeypatch.setattr("unsegcli.stages.train._seconds_a_step", measured)
+    original = beginning.seconds_a_step
+    monkeypatch.setattr("unsegcli.training.beginning.seconds_a_step", measured)
     timed = train([folder], tmp_path / "a.h5", replace(PLAIN, minutes=0.05), method=mine, workers=1)[0].path
     plain = train([folder], tmp_path / "b.h5", SHORT, method=mine, workers=1)[0].path
     assert same_weights(timed, plain)

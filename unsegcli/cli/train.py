@@ -61,7 +61,8 @@ def train(
             rich_help_panel=METHOD,
             metavar="FILE",
             show_default=False,
-            help="Object masks of these pictures, as `unseg iem` writes them: for methods that learn from such.",
+            help="Object masks of these pictures, as `unseg iem` and `unseg proposals` write them: for methods that "
+            "learn from such.",
         ),
     ] = None,
     min_confidence: Annotated[

@@ -47,14 +47,6 @@ def make_optimizer(network: nn.Module, config: Settings) -> torch.optim.Optimize
     return torch.optim.Adam(learning, betas=(config.momentum, 0.999), **settings)
 
 
-def quick_precision(device: torch.device) -> str:
-    """The quickest numbers that learn as well: bf16 where the device has units for it."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and has_tiles() else "float32"
-
-
 def check_settings(config: Settings) -> None:
     """Refuse what no training can go by."""
     if config.optimizer not in OPTIMIZERS:

@@ -17,7 +17,8 @@ from unsegcli import store, talk
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.reading import Source
 from unsegcli.predictions import StoredMap, check_aspect, open_predictions
-from unsegcli.supply import Window
+from unsegcli.supply import Supply, Window
+from unsegcli.training.loading import Loaded
 from unsegcli.training.pool import Picture
 
 LEAST, MOST = 0.01, 0.99  # share of a window's valid pixels that a usable mask covers
@@ -37,6 +38,14 @@ class Proposals:
     def hint(self) -> dict[str, str]:
         """Where it lies, for those who look at what learned from it."""
         return {"path": self.path, "fingerprint": self.fingerprint}
+
+    def named_in(self, supply: Supply) -> Supply:
+        """The supply with these masks among its inputs."""
+        return replace(
+            supply,
+            inputs={**supply.inputs, "proposals": self.fingerprint},
+            hints={**supply.hints, "proposals": self.hint},
+        )
 
     def check(self, sources: Iterable[Source]) -> None:
         """Refuse masks that bear the name of one of these pictures, but are of another content."""
@@ -73,6 +82,21 @@ def open_proposals(path: str | Path) -> Proposals:
         {(item.source.digest, item.source.page): item for item in maps},
         {item.name: item for item in maps},
     )
+
+
+def proposals_for(method: Loaded, given: str | Path | None, least_confidence: float) -> Proposals | None:
+    """The masks that a method learns from; None for a method that learns from none."""
+    if "proposals" in method.needs:
+        if given is None:
+            raise ConfigError(
+                f"--method {method.name} learns from object masks: make them with `unseg iem PICTURES -o masks.h5`, "
+                "and give them with --proposals masks.h5"
+            )
+        return open_proposals(given)
+    if given is not None or least_confidence:
+        name = "--proposals" if given is not None else "--min-confidence"
+        raise ConfigError(f"{name}: --method {method.name} does not learn from object masks; leave it out")
+    return None
 
 
 def with_proposal(picture: Picture, proposal: tuple[NDArray[np.bool_], float] | None) -> Picture:

@@ -4,18 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unsegcli import store
-from unsegcli.training.judging import SIGNS, Signals
+from unsegcli import store, talk
+from unsegcli.supply import Supply, relative_hints
+from unsegcli.sweep import Outcome, unchanged
+from unsegcli.training.arithmetic import own_arithmetic
+from unsegcli.training.judging import SIGNS, Signals, judge
+from unsegcli.training.order import Order
+from unsegcli.training.processes import is_first
 
 SCORE = ("stability", "information")  # what decides, and what decides where that is equal, as between two runs
 NOTED = "restart-"  # begins the names of what a kept model's history says of all runs
 ALMOST = 1e-9  # scores that differ by less are equal
+
+
+def best_of(
+    order: Order,
+    target: store.Target,
+    supply: Supply,
+    runs: Callable[..., list[Outcome]],
+    method: str,
+    workers: int,
+    dry_run: bool,
+) -> list[Outcome]:
+    """Train several models by `runs`, keep the one that looks best without labels, and remove the others."""
+    earlier = unchanged(target)
+    if earlier is not None:
+        return [earlier] if is_first() else []
+    count = order.params.restarts
+    made = runs(output=folder_of(target.path) / "run.h5")
+    if dry_run:
+        talk.note(f"and that {count} times")
+        return [Outcome(target.path)]
+    if not is_first():
+        return []
+    paths = [outcome.path for outcome in made]
+    seeds = [order.params.seed + number for number in range(count)]
+    with own_arithmetic():
+        found = judge(paths, supply.opened(workers), method=method, device=order.device.type, workers=workers)
+    kept, sign = best_run(found)
+    for line in table(found, seeds, kept):
+        talk.note(line)
+    talk.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
+    content = content_with(paths[kept], as_history(found, seeds, kept))
+    store.write_whole(target, **content, inputs=relative_hints(supply.hints, target.path))
+    clear(paths)
+    return [Outcome(target.path, made[kept].skipped)]
 
 
 def best_run(runs: Sequence[Signals]) -> tuple[int, str]:
@@ -50,7 +89,7 @@ def as_history(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> dict
     return {f"{NOTED}{name}": values for name, values in noted.items()}
 
 
-def content_of(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """What a model's file holds, for another file, with more entries in its history."""
     with store.open_artifact(path, "model") as artifact:
         history = {name: artifact.entry("history", name) for name in artifact.entries("history")}
