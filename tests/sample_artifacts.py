@@ -118,6 +118,8 @@ def segmentation() -> Sample:
         "categories/name": ["sea", "wood", "süd", ""],
         "categories/color": ["#0000ff", "#00ff00", "#ff0000", "#000000"],
         "centres": random.normal(size=(4, 3)),
+        "choice/clusters": np.arange(2, 5, dtype=np.int32),
+        "choice/stability": random.uniform(size=3),
     }
     return Sample("segmentation", tables, {"role": "clusters", "clusters": 4, "reading": "{}"}, windows)
 

@@ -660,7 +660,7 @@ def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -
         if "num_batches" not in key:
             moved = np.abs(value - weights_of(begun)[key]).max()
             assert np.abs(found[key] - value).max() <= 0.05 * moved + 1e-6, key
-    np.testing.assert_allclose(history_of(tmp_path / "two.h5")["loss"], history_of(one)["loss"], rtol=1e-4)
+    np.testing.assert_allclose(history_of(tmp_path / "two.h5")["loss"], history_of(one)["loss"], rtol=1e-4, atol=1e-5)
     again = torchrun(*given, "-o", str(tmp_path / "two.h5"))
     assert again.stdout == done.stdout
     assert again.stderr.count("up to date") == 1
