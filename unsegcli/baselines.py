@@ -168,10 +168,9 @@ def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
 
 
 def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    if window.regions is None:
+    regions = window.superpixels
+    if regions is None:
         raise ValueError("the window has no superpixels")
-    void = np.iinfo(window.regions.dtype).max
-    regions = np.where(window.regions == void, -1, window.regions.astype(np.int32))
     if window.features is not None:
         return regions, window.features
     return regions, region_features(window.pixels, regions)

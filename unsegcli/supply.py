@@ -42,6 +42,14 @@ class Window:
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
 
+    @property
+    def superpixels(self) -> NDArray[np.int32] | None:
+        """The superpixels (height, width), -1 = void; None if there are none."""
+        if self.regions is None:
+            return None
+        void: Any = np.iinfo(self.regions.dtype).max
+        return np.where(self.regions == void, -1, self.regions.astype(np.int64)).astype(np.int32)
+
 
 @dataclass(frozen=True)
 class PictureUnit:

@@ -47,30 +47,32 @@ def test_one_cluster_agrees_by_chance_only() -> None:
 def test_void_counts_nowhere() -> None:
     first, second = np.array([[0, 1, -1, 0]]), np.array([[0, 1, 0, -1]])
     assert judging.pairs_of(first, second, 2).tolist() == [[1, 0], [0, 1]]
-    assert judging.majority(first, np.array([[0, 0, 0, -1]]), 2) == (1, 2)
+    assert judging.pure_pixels(first, np.array([[0, 0, 0, -1]]), 2) == (1, 2)
 
 
-def test_majority_by_hand() -> None:
+def test_pure_pixels_by_hand() -> None:
     """Region 0 has clusters 0 0 0 1, region 1 has 1 1 0 0."""
     labels, regions = np.array([[0, 0, 0, 1, 1, 1, 0, 0]]), np.array([[0, 0, 0, 0, 1, 1, 1, 1]])
-    assert judging.majority(labels, regions, 2) == (5, 8)
-    assert judging.majority(labels, labels, 2) == (8, 8), "regions within clusters are pure"
+    assert judging.pure_pixels(labels, regions, 2) == (5, 8)
+    assert judging.pure_pixels(labels, labels, 2) == (8, 8), "regions within clusters are pure"
 
 
 def test_borders_on_edges_of_the_picture() -> None:
     """One column of steps of 30 in a flat picture: four of 24 pairs of neighbours."""
     pixels = (HALVES * 10).astype(np.uint8)[:, :, None].repeat(3, axis=2)
-    found = judging.contrast(pixels, HALVES)
+    found = judging.edge_steps(pixels, HALVES)
     assert found == (4 * 30, 4, 4 * 30, 24)
     assert judging.edge_ratio(found) == pytest.approx(24 / 4)
-    across = judging.contrast(pixels, HALVES.T)
+    across = judging.edge_steps(pixels, HALVES.T)
     assert judging.edge_ratio(across) == 0, "borders where the picture is flat"
-    assert judging.edge_ratio(judging.contrast(pixels, np.zeros((4, 4), int))) == 1, "without a border nothing is known"
+    assert judging.edge_ratio(judging.edge_steps(pixels, np.zeros((4, 4), int))) == 1, (
+        "without a border nothing is known"
+    )
 
 
 def test_borders_to_void_are_no_borders() -> None:
     pixels = (HALVES * 10).astype(np.uint8)[:, :, None]
-    assert judging.contrast(pixels, np.where(HALVES == 1, -1, 0))[:2] == (0, 0)
+    assert judging.edge_steps(pixels, np.where(HALVES == 1, -1, 0))[:2] == (0, 0)
 
 
 def test_explained_by_hand() -> None:

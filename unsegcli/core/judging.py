@@ -30,7 +30,7 @@ class Entropies(NamedTuple):
         return max(0.0, self.evenness + self.confidence - 1)
 
 
-class Contrast(NamedTuple):
+class EdgeSteps(NamedTuple):
     """Steps between neighbouring pixels, at borders of clusters and everywhere: sums that can be added."""
 
     at_borders: float
@@ -71,7 +71,7 @@ def agreement_beyond_chance(pairs: CountMatrix) -> float:
     return (agreement(pairs) - expected) / (1 - expected) if expected < 1 else 0.0
 
 
-def majority(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: int) -> tuple[int, int]:
+def pure_pixels(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: int) -> tuple[int, int]:
     """Pixels that have the most frequent cluster of their region, and pixels that have both; region -1 = none."""
     both = (labels >= 0) & (regions >= 0)
     codes = regions[both].astype(np.int64) * clusters + labels[both]
@@ -80,7 +80,7 @@ def majority(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: int)
     return int(counts.max(axis=1).sum()) if count else 0, int(counts.sum())
 
 
-def contrast(pixels: NDArray[np.uint8], labels: LabelMap) -> Contrast:
+def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
     """Steps of a picture (height, width, bands), summed over bands, right and down."""
     at_borders, borders, everywhere, pairs = 0.0, 0, 0.0, 0
     values = pixels.astype(np.float32)
@@ -93,10 +93,10 @@ def contrast(pixels: NDArray[np.uint8], labels: LabelMap) -> Contrast:
         borders += int(border.sum())
         everywhere += float(steps[known].sum(dtype=np.float64))
         pairs += int(known.sum())
-    return Contrast(at_borders, borders, everywhere, pairs)
+    return EdgeSteps(at_borders, borders, everywhere, pairs)
 
 
-def edge_ratio(found: Contrast) -> float:
+def edge_ratio(found: EdgeSteps) -> float:
     """How many times as large steps are at borders as everywhere; 1 = borders know nothing of the picture."""
     if not found.borders or not found.everywhere:
         return 1.0

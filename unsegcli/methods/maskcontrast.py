@@ -24,6 +24,7 @@ from unsegcli.core.draws import Draws
 from unsegcli.core.jitter import jitter, lightness
 from unsegcli.core.networks import grow
 from unsegcli.core.ranks import gathered
+from unsegcli.core.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded
 
@@ -160,12 +161,12 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tenso
         keys, _ = _encoded(network.key, second, draws, "second", config)
     with torch.autocast(batch.images.device.type, enabled=False):
         size = (vectors.shape[2], vectors.shape[3])
-        objects, others = (_nearest(view.objects, size) for view in (first, second))
+        objects, others = (at_middles(view.objects, size) for view in (first, second))
         usable = gathered(objects.any((1, 2)) & others.any((1, 2)))
         means = gathered(object_means(keys, others))
         network.found = (means, usable)
         contrast = pixel_contrast(vectors, objects, means, usable, network.queue, config.temperature)
-        saliency = balanced_entropy(logits[:, 0], objects, _nearest(first.valid, size))
+        saliency = balanced_entropy(logits[:, 0], objects, at_middles(first.valid, size))
     total = config.contrast * contrast + config.saliency * saliency
     return {"loss": total, "contrast": contrast.detach(), "saliency": saliency.detach()}
 
@@ -275,13 +276,6 @@ def _encoded(encoder: nn.Module, view: View, draws: Draws, purpose: str, config:
     if not config.full_resolution:
         return vectors, logits
     return grow(vectors, view.images.shape[2:]), grow(logits, view.images.shape[2:])
-
-
-def _nearest(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (batch, height, width) brought to a size by the nearest pixel."""
-    if masks.shape[1:] == size:
-        return masks
-    return functional.interpolate(masks[:, None].float(), size, mode="nearest-exact")[:, 0] > 0.5
 
 
 def _frozen(backbone: Backbone) -> list[nn.Module]:

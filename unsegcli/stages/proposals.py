@@ -170,10 +170,9 @@ def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap
     from unsegcli.core.graph import graph_of
     from unsegcli.core.slic import slic
 
-    if window.regions is not None:
-        void = np.iinfo(window.regions.dtype).max
-        regions = np.where(window.regions == void, -1, window.regions.astype(np.int32))
-        return regions, graph_of(window.pixels, regions)
+    given = window.superpixels
+    if given is not None:
+        return given, graph_of(window.pixels, given)
     grid = working_grid(window.box.height, window.box.width, size)
     pixels, valid = resized(window.pixels, window.valid, grid)
     area = grid[0] * grid[1] if valid is None else int(np.count_nonzero(valid))

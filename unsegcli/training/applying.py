@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +16,7 @@ from unsegcli.training.trained import Trained, scores_of
 
 def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
     """The clusters of one window, encoded."""
-    regions = regions_of(window) if params.per == "superpixel" else None
+    regions = window.superpixels if params.per == "superpixel" else None
     used = regions if "superpixels" in trained.method.needs else None
     scores = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
     if params.refine:
@@ -42,11 +40,3 @@ def painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[
     count = int(regions.max(initial=-1)) + 1
     means = pool(np.moveaxis(scores, 0, 2), regions, count).astype(np.float32)
     return np.moveaxis(paint(means, regions, 0), 2, 0)
-
-
-def regions_of(window: Window) -> NDArray[np.int32] | None:
-    """Superpixels (height, width), -1 = void."""
-    if window.regions is None:
-        return None
-    void: Any = np.iinfo(window.regions.dtype).max
-    return np.where(window.regions == void, -1, window.regions.astype(np.int64)).astype(np.int32)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from unsegcli import talk
 from unsegcli.core.ranks import rank
 from unsegcli.errors import DataError
@@ -57,9 +55,5 @@ def remove_spilled(folder: Path) -> None:
 
 def as_picture(window: Window, masks: Proposals | None = None) -> Picture:
     """What a training needs of a window."""
-    regions = None
-    if window.regions is not None:
-        void = np.iinfo(window.regions.dtype).max
-        regions = np.where(window.regions == void, -1, window.regions.astype(np.int32)).astype(np.int32)
-    picture = Picture(window.pixels, window.valid, regions)
+    picture = Picture(window.pixels, window.valid, window.superpixels)
     return picture if masks is None else with_proposal(picture, masks.on(window))

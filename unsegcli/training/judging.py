@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -115,13 +114,12 @@ def _described(window: Window) -> Scene:
     box = (slice(top, top + SIDE), slice(left, left + SIDE))
     pixels = window.pixels[box]
     valid = None if window.valid is None else window.valid[box]
-    if window.regions is None:
+    superpixels = window.superpixels
+    if superpixels is None:
         aimed = max(1, pixels.shape[0] * pixels.shape[1] // Superpixels.pixels_per_segment)
         regions = slic(pixels, valid, aimed, Superpixels.compactness)
     else:
-        void: Any = np.iinfo(window.regions.dtype).max
-        cut = window.regions[box]
-        regions = contiguous(np.where(cut == void, -1, cut.astype(np.int64)))
+        regions = contiguous(superpixels[box])
     points = region_features(pixels, regions)
     areas = np.bincount(regions[regions >= 0], minlength=len(points)).astype(np.float64)
     return Scene(pixels, valid, regions, points, areas)
@@ -145,8 +143,8 @@ def look_at(trained: Trained, scenes: Sequence[Scene]) -> Look:
         doubt += float(signs.entropy(scores[:, valid]).sum(dtype=np.float64))
         pixels += int(valid.sum())
         pairs += signs.pairs_of(labels, again, clusters)
-        pure += signs.majority(labels, scene.regions, clusters)
-        steps += signs.contrast(scene.pixels, labels)
+        pure += signs.pure_pixels(labels, scene.regions, clusters)
+        steps += signs.edge_steps(scene.pixels, labels)
         maps.append(labels)
         members.append(pool(np.moveaxis(scores, 0, 2), scene.regions, len(scene.points)).argmax(axis=1))
     found = signs.entropies(share / max(1, pixels), doubt / max(1, pixels))
@@ -162,7 +160,7 @@ def look_at(trained: Trained, scenes: Sequence[Scene]) -> Look:
             "agreement": signs.agreement(pairs),
             "beyond-chance": signs.agreement_beyond_chance(pairs),
             "purity": float(pure[0] / max(1, pure[1])),
-            "edges": signs.edge_ratio(signs.Contrast(steps[0], int(steps[1]), steps[2], int(steps[3]))),
+            "edges": signs.edge_ratio(signs.EdgeSteps(steps[0], int(steps[1]), steps[2], int(steps[3]))),
             "explained": signs.explained(points, member, areas),
             "silhouette": signs.silhouette(points[some], member[some]),
         },

@@ -19,7 +19,7 @@ from unsegcli.errors import DataError
 from unsegcli.params import Cluster, Learned, Objects
 from unsegcli.supply import Supply, Window
 from unsegcli.sweep import Result, gather
-from unsegcli.training.applying import painted, regions_of
+from unsegcli.training.applying import painted
 from unsegcli.training.trained import Trained, scores_of
 
 LEAST = 0.01  # share of a window that a component must have for a part in the grouping; smaller ones only follow it
@@ -49,7 +49,7 @@ class Grouping:
 
 def find_objects(window: Window, trained: Trained, learned: Learned, params: Objects) -> Found:
     """The objects of one window and a vector for each."""
-    regions = regions_of(window) if learned.per == "superpixel" else None
+    regions = window.superpixels if learned.per == "superpixel" else None
     used = regions if "superpixels" in trained.method.needs else None
     maps = scores_of(trained, window.pixels, window.valid, used, tile=learned.tile, flips=learned.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
