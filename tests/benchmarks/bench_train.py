@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from bench_common import Line, listed, median, photographs
+from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.slic import slic
@@ -34,10 +36,18 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     """Loop and bare steps in turns, for each method with its own defaults."""
     count, steps, turns = (8, 3, 1) if quick else (PICTURES, 30, 5)
     pool = fill(
-        Picture(pixels, None, slic(pixels, None, SEGMENTS, 10.0))
+        Picture(pixels, None, slic(pixels, None, SEGMENTS, 10.0), _middle(pixels))
         for pixels in photographs(count, 64 if quick else SIDE)
     )
     return [line for name in method_names() for line in _method(name, pool, steps, turns, folder, quick)]
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """An object mask: the square in the middle."""
+    height, width = pixels.shape[:2]
+    mask = np.zeros((height, width), np.bool_)
+    mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = True
+    return mask
 
 
 def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: bool) -> Iterator[Line]:

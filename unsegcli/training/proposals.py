@@ -89,8 +89,8 @@ def proposals_for(method: Loaded, given: str | Path | None, least_confidence: fl
     if "proposals" in method.needs:
         if given is None:
             raise ConfigError(
-                f"--method {method.name} learns from object masks: make them with `unseg proposals PICTURES -o masks.h5`, "
-                "and give them with --proposals masks.h5"
+                f"--method {method.name} learns from object masks: make them with `unseg proposals PICTURES -o "
+                "masks.h5`, and give them with --proposals masks.h5"
             )
         return open_proposals(given)
     if given is not None or least_confidence:
