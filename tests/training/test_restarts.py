@@ -12,23 +12,24 @@ from unsegcli.training.restarts import NOTED, as_history, best_run, clear, folde
 
 
 def signals(**given: float) -> Signals:
-    return {sign: given.get(sign, 0.5) for sign in SIGNS}
+    return {sign: given.get(sign.replace("-", "_"), 0.5) for sign in SIGNS}
 
 
-def test_the_most_stable_run_is_kept() -> None:
-    runs = [signals(stability=0.2, information=0.9), signals(stability=0.7), signals(stability=0.4)]
-    assert best_run(runs) == (1, "stability")
+def test_the_run_that_changes_least_is_kept() -> None:
+    runs = [signals(beyond_chance=0.2, stability=0.9), signals(beyond_chance=0.7), signals(beyond_chance=0.4)]
+    assert best_run(runs) == (1, "beyond-chance")
 
 
-def test_between_two_runs_something_else_decides() -> None:
-    """They agree with each other as much as each with the other."""
-    assert best_run([signals(information=0.3), signals(information=0.6)]) == (1, "information")
-    assert best_run([signals(stability=math.nan), signals(stability=math.nan, information=0.6)]) == (1, "information")
+def test_between_equal_runs_something_else_decides() -> None:
+    assert best_run([signals(silhouette=0.3), signals(silhouette=0.6)]) == (1, "silhouette")
+    unknown = signals(beyond_chance=math.nan)
+    assert best_run([unknown, {**unknown, "silhouette": 0.6}]) == (1, "silhouette")
     assert best_run([signals(), signals()])[0] == 0, "the first of equal ones"
 
 
 def test_a_sign_that_is_no_number_is_never_the_best() -> None:
-    assert best_run([signals(stability=math.nan), signals(stability=-0.1), signals(stability=-0.2)])[0] == 1
+    runs = [signals(beyond_chance=math.nan), signals(beyond_chance=-0.1), signals(beyond_chance=-0.2)]
+    assert best_run(runs)[0] == 1
 
 
 def test_table_has_every_sign_and_says_which_is_kept() -> None:

@@ -18,7 +18,7 @@ from unsegcli.training.judging import SIGNS, Signals, judge
 from unsegcli.training.order import Order
 from unsegcli.training.processes import is_first
 
-SCORE = ("stability", "information")  # what decides, and what decides where that is equal, as between two runs
+SCORE = ("beyond-chance", "silhouette")  # what decides, and what decides where that is equal; docs/methods.md says why
 NOTED = "restart-"  # begins the names of what a kept model's history says of all runs
 ALMOST = 1e-9  # scores that differ by less are equal
 
