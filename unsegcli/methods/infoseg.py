@@ -153,7 +153,7 @@ class Network(nn.Module):
         if whole is not None:
             with still_statistics(self.near):  # what it remembers is of the pictures that are labelled
                 maps = self.near(self._prepared(whole))
-        return local, _mean_inside(self.far(maps).float(), inside)
+        return local, self._seen(maps, inside)
 
     def local_features(self, images: Tensor) -> Tensor:
         """L (batch, features, rows, columns) alone."""
@@ -161,7 +161,12 @@ class Network(nn.Module):
 
     def overview(self, whole: Tensor, inside: Tensor | None) -> Tensor:
         """What is seen of each picture as a whole (batch, 8 width), alone."""
-        return _mean_inside(self.far(self.near(self._prepared(whole))).float(), inside)
+        return self._seen(self.near(self._prepared(whole)), inside)
+
+    def _seen(self, maps: Tensor, inside: Tensor | None) -> Tensor:
+        """Block D, in single precision: torch's short numbers gave a gradient of NaN at maps of 2 x 2, now and then."""
+        with _exact(maps):
+            return _mean_inside(self.far(maps.float()), inside)
 
     def class_features(self, seen: Tensor) -> Tensor:
         """H (batch, classes, features) from what is seen of each picture as a whole (batch, 8 width)."""
