@@ -34,7 +34,8 @@ OVERHEAD, WAITING = 1.05, 0.03  # targets
 
 def measure(folder: Path, quick: bool) -> list[Line]:
     """Loop and bare steps in turns, for each method with its own defaults."""
-    count, steps, turns = (8, 3, 1) if quick else (PICTURES, 160, 3)  # so many steps that the clusters are looked at as rarely as in a training
+    # So many steps that the clusters are looked at as rarely as in a training.
+    count, steps, turns = (8, 3, 1) if quick else (PICTURES, 160, 3)
     pool = fill(
         Picture(pixels, None, slic(pixels, None, SEGMENTS, 10.0), _middle(pixels))
         for pixels in photographs(count, 64 if quick else SIDE)
