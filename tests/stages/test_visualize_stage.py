@@ -774,3 +774,11 @@ def test_proposals_are_shown_when_they_are_named_only(
     segmentation(tmp_path / "s.h5", [np.eye(9, dtype=np.uint8)])
     done = CliRunner().invoke(app, ["visualize", "-o", "v2", "--workers", "1"])
     assert "taking s.h5" in done.stderr
+
+
+def test_clusters_differ_from_each_other_also_beside_many_classes() -> None:
+    """With 23 classes few colours are left that no class can be taken for; then the next ones are taken."""
+    from unsegcli.core.palette import palette
+    from unsegcli.views.categories import _unlike
+
+    assert len({tuple(color) for color in _unlike(palette(23), 23).tolist()}) >= 23

@@ -141,26 +141,31 @@ def _unnamed(
         colors[:known] = class_colors[:known]
         names = [*class_names[:known], *(f"class {number}" for number in range(known, count))]
         return [_class_name(name) for name in names], colors, tuple(range(count))
-    free = _unlike(class_colors)  # a cluster that nobody matched must not look like a class
+    free = _unlike(class_colors, count)  # a cluster that nobody matched must not look like a class
     return [f"cluster {number}" for number in range(count)], free[np.arange(count) % len(free)], None
 
 
 def _matched_colors(class_of: Sequence[int], class_colors: Colors) -> Colors:
     """The colour of each cluster's class; clusters without one get colours that no class has."""
-    found, free = palette(len(class_of)), _unlike(class_colors)
+    found, free = palette(len(class_of)), _unlike(class_colors, sum(one < 0 for one in class_of))
     for number, class_ in enumerate(class_of):
         left = sum(other < 0 for other in class_of[:number])
         found[number] = class_colors[class_] if class_ >= 0 else free[left % len(free)]
     return found
 
 
-def _unlike(class_colors: Colors) -> Colors:
-    """The colours of the palette, in its order, that cannot be taken for those of a class."""
+def _unlike(class_colors: Colors, count: int) -> Colors:
+    """The colours of the palette, in its order, that cannot be taken for those of a class.
+
+    Where these are fewer than `count`, those that come next, as clusters must not look alike either.
+    """
     others = palette(MOST_DISTINCT)
     if not len(class_colors):
         return others
-    free = others[seen_distance(others, class_colors).min(axis=1) > CONFUSABLE]
-    return free if len(free) else others
+    apart = seen_distance(others, class_colors).min(axis=1)
+    free = apart > CONFUSABLE
+    free[np.argsort(-apart, kind="stable")[:count]] = True
+    return others[free]
 
 
 def _padded(assignment: Sequence[int], count: int) -> tuple[int, ...]:
