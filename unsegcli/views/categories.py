@@ -165,7 +165,8 @@ def _unlike(class_colors: Colors, count: int) -> Colors:
     apart = seen_distance(others, class_colors).min(axis=1)
     free = apart > CONFUSABLE
     free[np.argsort(-apart, kind="stable")[:count]] = True
-    return others[free]
+    unlike: Colors = others[free]
+    return unlike
 
 
 def _padded(assignment: Sequence[int], count: int) -> tuple[int, ...]:
