@@ -385,6 +385,7 @@ def test_what_the_readme_shows_runs(place: Path) -> None:
     assert {path.name for path in place.glob("*.h5")} >= {"sp.h5", "segmentation.h5", "clusters.h5", "floor.h5"}
 
 
+@pytest.mark.slow
 def test_what_the_guide_shows_runs(place: Path) -> None:
     assert run_blocks(GUIDE) >= 8
     made = {path.name for path in place.glob("*.h5")}
