@@ -100,7 +100,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file makes torch fail in many ways
-        raise ConfigError(f"--weights {path}: is no file of weights alone ({_first_line(error)})") from error
+        raise ConfigError(
+            f"--weights {path}: is no file of weights alone, or broken; save it by torch.save(network.state_dict(), FILE)"
+        ) from error
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
