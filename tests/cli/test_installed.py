@@ -26,7 +26,7 @@ def shell(script: str, folder: Path, expect: int = 0) -> subprocess.CompletedPro
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
@@ -173,7 +173,7 @@ def test_second_run_on_the_same_output_waits_for_nobody(make_pictures: MakePictu
     wait_for_shards(tmp_path, 1)
     done = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path, expect=1)
     assert "another unseg" in done.stderr
-    assert run.wait(timeout=60) == 0
+    assert run.wait(timeout=600) == 0
     run.communicate()
     shell("unseg inspect sp.h5 --verify", tmp_path)
 

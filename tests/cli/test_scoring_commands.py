@@ -112,7 +112,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     environment = os.environ | {"COLUMNS": "100"}
     for again in (False, True):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "try/pictures"

@@ -209,7 +209,7 @@ def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group
     run = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for((tmp_path / "started").exists)
     os.killpg(run.pid, number) if group else run.send_signal(number)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=600)
     assert run.returncode == code, errors
     assert (tmp_path / "kept").read_text() == str(int(number))
     assert "run the same command again" in errors

@@ -583,7 +583,7 @@ def test_interrupted_training_keeps_its_state(
         if line.startswith("step "):
             break
     child.send_signal(number)
-    out, rest = child.communicate(timeout=60)
+    out, rest = child.communicate(timeout=600)
     assert child.returncode == code, rest
     assert (out, f"error: {word}" in rest, "Traceback" in rest) == ("", True, False)
     step = step_kept(output)
@@ -611,7 +611,7 @@ def torchrun(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[st
     command += ["--master-port", str(free_port()), "-m", "unsegcli", "train", *arguments, "--precision", "float32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200
     )
     assert (done.returncode != 0) == (expect != 0), done.stderr
     return done

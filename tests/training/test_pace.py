@@ -14,7 +14,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods.inmars import Config
 from unsegcli.training.pace import check_settings, make_optimizer, rate_at, steps_of
 
-PLAIN = Config(rate=2.0, schedule="constant", warmup=0.0, epochs=3, batch=4)
+PLAIN = Config(rate=2.0, schedule="constant", warmup=0.0, epochs=3, batch=4, least_steps=0)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ PLAIN = Config(rate=2.0, schedule="constant", warmup=0.0, epochs=3, batch=4)
 )
 def test_number_of_steps(pictures: int, steps: int | None, epochs: float | None, expected: int) -> None:
     assert steps_of(PLAIN, pictures, steps, epochs) == expected
+
+
+def test_few_pictures_are_shown_often_enough_unless_a_length_is_asked_for() -> None:
+    config = replace(PLAIN, least_steps=50)
+    assert [steps_of(config, pictures, None, None) for pictures in (1, 66, 68)] == [50, 50, 51]
+    assert (steps_of(config, 1, 5, None), steps_of(config, 1, None, 1)) == (5, 1)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     children = [start(number, folder) for number in range(2)]
     try:
         for child in children:
-            said = child.communicate(timeout=120)[1]
+            said = child.communicate(timeout=600)[1]
             assert child.returncode == 0, said
     finally:
         for child in children:

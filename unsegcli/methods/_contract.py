@@ -55,7 +55,10 @@ class Settings(Protocol):
 
     @property
     def epochs(self) -> int:
-        """Length of the training, unless the user says otherwise: passes over all pictures."""
+        """Length of the training, unless the user says otherwise: passes over all pictures.
+
+        Where there is also a field `least_steps`, it is so many steps at least.
+        """
 
     @property
     def optimizer(self) -> str:

@@ -35,6 +35,7 @@ class Config:
     crop: int = 192  # pixels; published: 128 (COCO-Stuff), 200 (Potsdam)
     batch: int = 16  # pairs in a step; 8 to 120
     epochs: int = 60  # passes over all pictures; 200 to 250 pictures take about 4 minutes on one core
+    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
     rate: float = 1e-3  # published: 1e-6 to 1e-4
     schedule: str = "cosine"  # published: constant

@@ -60,6 +60,7 @@ class Config:
     crop: int = 256  # side of the square cut from each picture, in pixels; published sets: 128 and 200
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
     epochs: int = 15  # passes over all pictures
+    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
     rate: float = 1e-3  # learning rate at its highest; search in steps of three
     schedule: str = "cosine"  # constant cosine poly

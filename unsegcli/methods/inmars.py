@@ -36,6 +36,7 @@ class Config:
     crop: int = 256  # side of the square cut from each picture, in pixels; whole pictures keep what place tells
     batch: int = 12  # crops in a step
     epochs: int = 15  # passes over all pictures; twice as many gave no more
+    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
     rate: float = 1e-3  # learning rate at its highest; search in steps of three
     schedule: str = "cosine"  # constant cosine poly

@@ -43,6 +43,7 @@ class Config:
     crop: int = 320  # pixels; both views are taken from this part of a picture; larger than the pictures = the whole
     batch: int = 16  # pictures in a step; published: 64, 128
     epochs: int = 60  # passes over all pictures; published: 40
+    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd; published: sgd
     rate: float = 1e-3  # published: 0.004 (sgd)
     schedule: str = "cosine"  # published: poly_epochs

@@ -34,6 +34,7 @@ class Config:
     crop: int = 128  # pixels; larger than the pictures = the whole of them
     batch: int = 16  # crops in a step; 8 to 64
     epochs: int = 15  # passes over all pictures; 400 pictures take about 3 minutes on one core
+    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
     rate: float = 2e-3  # of Adam; 3e-4 to 3e-3
     schedule: str = "cosine"  # constant cosine poly

@@ -16,10 +16,13 @@ POLY = 0.9  # power
 
 
 def steps_of(config: Settings, pictures: int, steps: int | None, epochs: float | None) -> int:
-    """Steps of a training: as said, or else by passes over all pictures."""
+    """Steps of a training: as said, or else by passes over all pictures, but not too few for a handful of them."""
     if steps is not None:
         return steps
-    return max(1, math.ceil((config.epochs if epochs is None else epochs) * pictures / config.batch))
+    if epochs is not None:
+        return max(1, math.ceil(epochs * pictures / config.batch))
+    least = int(getattr(config, "least_steps", 1))
+    return max(1, least, math.ceil(config.epochs * pictures / config.batch))
 
 
 def rate_at(config: Settings, step: int, steps: int) -> float:

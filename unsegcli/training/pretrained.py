@@ -101,7 +101,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file makes torch fail in many ways
         raise ConfigError(
-            f"--weights {path}: is no file of weights alone, or broken; save it by torch.save(network.state_dict(), FILE)"
+            f"--weights {path}: is no file of weights alone, or broken; torch.save(net.state_dict(), FILE) makes one"
         ) from error
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
