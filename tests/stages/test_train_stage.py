@@ -667,6 +667,19 @@ def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_two_processes_keep_the_restart_that_one_keeps(undisturbed: Path, mine: str, tmp_path: Path) -> None:
+    given = [str(undisturbed / "data"), "--method", mine, "--steps", "2", "--restarts", "3", "--workers", "1"]
+    done = torchrun(*given, "-o", str(tmp_path / "two.h5"))
+    assert done.stdout == f"{tmp_path / 'two.h5'}\n"
+    assert done.stderr.count("is kept, by") == 1, "only one of them judges and talks"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".h5"] == ["two.h5"]
+    short = replace(PLAIN, steps=2, restarts=3)
+    one = train([undisturbed / "data"], tmp_path / "one.h5", short, method=mine, workers=1)[0].path
+    assert history_of(tmp_path / "two.h5")["restart-kept"] == history_of(one)["restart-kept"]
+    assert list(tmp_path.glob("*.restarts")) == []
+
+
+@pytest.mark.slow
 def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> None:
     method = users_method(tmp_path)
     broken = "    if rank() == 1 and batch.step == 2:\n        raise ZeroDivisionError\n    scores ="
