@@ -380,6 +380,7 @@ def run_blocks(page: Path) -> int:
     return len(blocks(page))
 
 
+@pytest.mark.slow
 def test_what_the_readme_shows_runs(place: Path) -> None:
     assert run_blocks(ROOT / "README.md") >= 3
     assert {path.name for path in place.glob("*.h5")} >= {"sp.h5", "segmentation.h5", "clusters.h5", "floor.h5"}
