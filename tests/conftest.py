@@ -52,3 +52,21 @@ def _own_logger() -> Iterator[None]:
     logger.handlers, logger.level = [logging.NullHandler()], logging.NOTSET
     yield
     logger.handlers, logger.level = handlers, level
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks are slower on more threads, and round in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the package says."""
+    with caplog.at_level(logging.INFO, logger="unseg"):
+        yield caplog

@@ -204,11 +204,6 @@ def problems(path: Path) -> list[str]:
         return problems_of(artifact)
 
 
-def fingerprint(path: Path) -> str:
-    with open_artifact(path) as artifact:
-        return artifact.fingerprint
-
-
 def plain_datasets(path: Path) -> Iterator[tuple[str, Any]]:
     """Every dataset of a file with its values, read by h5py alone."""
     with h5py.File(path) as file:

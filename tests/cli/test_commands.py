@@ -9,28 +9,11 @@ from pathlib import Path
 
 import pytest
 from conftest import MakePictures
-from typer.testing import CliRunner, Result
+from typed import one_line, unseg
 
 from unsegcli import __version__, store
-from unsegcli.cli import app
 
 SEGMENTS = ["--pixels-per-segment", "100", "--workers", "1"]
-
-
-def unseg(*arguments: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
-
-
-def one_line(result: Result) -> str:
-    """The error message, which must be one line."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.output
-    return lines[0]
 
 
 @pytest.fixture

@@ -7,28 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import MakePictures
-from typer.testing import CliRunner, Result
+from reading_back import parameters_of
+from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.cli import app
 from unsegcli.params import Iem
 
 QUICK = ["--iterations", "2", "--workers", "1"]
-
-
-def unseg(*arguments: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
-
-
-def one_line(result: Result) -> str:
-    """The error message, which must be one line."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.fixture
@@ -38,9 +23,8 @@ def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.Monkey
     return tmp_path
 
 
-def parameters(path: str = "segmentation.h5") -> dict[str, Any]:
-    with store.open_artifact(path) as artifact:
-        return dict(artifact.recipe["parameters"])
+def parameters() -> dict[str, Any]:
+    return parameters_of("segmentation.h5")
 
 
 def test_only_the_path_goes_to_standard_output(here: Path) -> None:
@@ -61,7 +45,10 @@ def test_result_goes_on_to_evaluate_and_visualize(here: Path) -> None:
 
 def test_preset_is_taken_and_an_option_wins_over_it(here: Path) -> None:
     unseg("iem", "data", "--preset", "cub", *QUICK)
-    assert (parameters()["square"], parameters()["diversity"]) == (44 / 128, 2.5e-4)
+    assert (parameters()["square"], parameters()["diversity"]) == (
+        44 / 128,
+        2.5e-4,
+    )
     unseg("iem", "data", "--preset", "iem-cub", "--square", "0.5", *QUICK)
     assert (parameters()["square"], parameters()["diversity"]) == (0.5, 2.5e-4)
     unseg("iem", "data", "--preset", "cub", "--square", str(Iem.square), *QUICK)

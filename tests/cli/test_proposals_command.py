@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import MakePictures
 from PIL import Image
-from typer.testing import CliRunner, Result
+from reading_back import parameters_of
+from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.cli import app
 
 QUICK = ["--method", "mr", "--size", "48", "--workers", "1"]
-
-
-def unseg(*arguments: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
-
-
-def one_line(result: Result) -> str:
-    """The error message, which must be one line."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.fixture
@@ -37,11 +21,6 @@ def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.Monkey
     make_pictures(count=2)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def parameters(path: str = "proposals.h5") -> dict[str, Any]:
-    with store.open_artifact(path) as artifact:
-        return dict(artifact.recipe["parameters"])
 
 
 def test_only_the_path_goes_to_standard_output(here: Path) -> None:
@@ -53,16 +32,16 @@ def test_only_the_path_goes_to_standard_output(here: Path) -> None:
 
 def test_consensus_in_300_pixels_is_the_default(here: Path) -> None:
     unseg("proposals", "data", "--limit", "1", "--workers", "1")
-    assert (parameters()["method"], parameters()["size"]) == ("consensus", [300])
+    assert (parameters_of("proposals.h5")["method"], parameters_of("proposals.h5")["size"]) == ("consensus", [300])
 
 
 def test_every_setting_can_be_given(here: Path) -> None:
     unseg("proposals", "data", *QUICK, "--smallest", "0.02", "--area", "0.05,0.9", "--confidence", "-o", "a.h5")
-    found = parameters("a.h5")
+    found = parameters_of("a.h5")
     expected = {"method": "mr", "size": [48], "smallest": 0.02, "area": [0.05, 0.9], "confidence": True, "clean": True}
     assert {name: found[name] for name in expected} == expected
     unseg("proposals", "data", "--method", "mr", "--scale", "0.5", "--no-clean", "--workers", "1")
-    assert parameters()["clean"] is False
+    assert parameters_of("proposals.h5")["clean"] is False
     with store.open_artifact("proposals.h5") as artifact:
         assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
 

@@ -13,21 +13,12 @@ import numpy as np
 import pytest
 from conftest import MakePictures
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typed import unseg
 
 from unsegcli import store
-from unsegcli.cli import app
 from unsegcli.cli.evaluate import show_scores
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
-
-
-def unseg(*arguments: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
 
 
 @pytest.fixture

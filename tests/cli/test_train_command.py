@@ -8,20 +8,11 @@ from typing import Any
 
 import pytest
 from toy import tiny_sets, users_method, write_masks, write_pictures
-from typer.testing import CliRunner, Result
+from typed import unseg
 
 from unsegcli import store
-from unsegcli.cli import app
 
 QUICK = ["--steps", "2", "--workers", "1"]
-
-
-def unseg(*arguments: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
 
 
 def one_line(*arguments: str) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import MakePictures, four_quadrants
-from numpy.typing import NDArray
 from PIL import Image
+from reading_back import fingerprint, maps_of
 from tiny_model import PLAIN, write_method, write_model
 
 from unsegcli import store
@@ -25,17 +25,6 @@ from unsegcli.stages.superpixels import superpixels
 from unsegcli.supply import supply_from_pictures
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
-
-
-def maps_of(path: Path, field: str = "segmentation") -> list[NDArray[np.uint8]]:
-    with store.open_artifact(path, "segmentation") as artifact:
-        assert store.problems_of(artifact) == []
-        return [artifact.read(field, index) for index in range(artifact.window_count)]
-
-
-def fingerprint(path: Path) -> str:
-    with store.open_artifact(path) as artifact:
-        return artifact.fingerprint
 
 
 def hint(path: Path, digest: str) -> dict[str, str]:

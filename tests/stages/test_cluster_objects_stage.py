@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import maps_of
 from toy import USERS_METHOD, write_masks
 
 from unsegcli import store
@@ -69,12 +70,6 @@ def method(tmp_path: Path) -> str:
 @pytest.fixture
 def model(folder: Path, method: str, tmp_path: Path) -> Path:
     return train([folder], tmp_path / "m.h5", Train(steps=1, precision="float32"), method=method, workers=1)[0].path
-
-
-def maps_of(path: Path) -> list[NDArray[Any]]:
-    with store.open_artifact(path, "segmentation") as artifact:
-        assert store.problems_of(artifact) == []
-        return [artifact.read("segmentation", index) for index in range(artifact.window_count)]
 
 
 def test_permuted_truth_is_found(model: Path, method: str, folder: Path, tmp_path: Path) -> None:

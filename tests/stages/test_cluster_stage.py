@@ -10,6 +10,7 @@ import pytest
 from conftest import MakePictures
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import fingerprint, maps_of
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError
@@ -21,17 +22,6 @@ FOUR = Cluster(classes=4)
 RGB = Cluster(classes=4, features="rgb", blur=1.0, samples=100)
 SMALL = Superpixels(pixels_per_segment=100)
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
-
-
-def maps_of(path: Path) -> list[NDArray[np.uint8]]:
-    with store.open_artifact(path, "segmentation") as artifact:
-        assert store.problems_of(artifact) == []
-        return [artifact.read("segmentation", index) for index in range(artifact.window_count)]
-
-
-def fingerprint(path: Path) -> str:
-    with store.open_artifact(path) as artifact:
-        return artifact.fingerprint
 
 
 def agreement(found: NDArray[np.uint8], truth: NDArray[np.int64]) -> float:

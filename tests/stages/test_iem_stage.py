@@ -13,6 +13,7 @@ import tifffile
 from conftest import MakePictures
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint
@@ -58,21 +59,6 @@ def run(inputs: Any, output: Path, params: Iem = QUICK, pictures: Pictures | Non
         assert len(confidences) == artifact.window_count
         assert ((confidences >= 0) & (confidences <= 1)).all()
     return outcome.path
-
-
-def maps_of(path: Path, field: str = "segmentation") -> list[NDArray[Any]]:
-    with store.open_artifact(path) as artifact:
-        return [artifact.read(field, index) for index in range(artifact.window_count)]
-
-
-def table_of(path: Path, name: str) -> Any:
-    with store.open_artifact(path) as artifact:
-        return artifact.table(name)
-
-
-def fingerprint(path: Path) -> str:
-    with store.open_artifact(path) as artifact:
-        return artifact.fingerprint
 
 
 def on_source(path: Path, source: int) -> NDArray[Any]:

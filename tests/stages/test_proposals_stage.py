@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
 from unsegcli.core.geometry import sample_nearest
@@ -63,21 +64,6 @@ def run(inputs: Any, output: Path, params: Proposals = QUICK, pictures: Pictures
             assert 0 <= confidence <= 1
             assert confidence == 0 or (found == 1).any()
     return outcome.path
-
-
-def maps_of(path: Path, field: str = "segmentation") -> list[NDArray[Any]]:
-    with store.open_artifact(path) as artifact:
-        return [artifact.read(field, index) for index in range(artifact.window_count)]
-
-
-def table_of(path: Path, name: str) -> Any:
-    with store.open_artifact(path) as artifact:
-        return artifact.table(name)
-
-
-def fingerprint(path: Path) -> str:
-    with store.open_artifact(path) as artifact:
-        return artifact.fingerprint
 
 
 def iou(found: NDArray[Any], truth: NDArray[np.bool_]) -> float:

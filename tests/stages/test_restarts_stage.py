@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
+from reading_back import history_of, weights_of
 from toy import tiny_sets, users_method, write_pictures
 
 from unsegcli import store
@@ -32,24 +29,12 @@ from unsegcli.training.judging import SIGNS
 SHORT = Train(precision="float32", steps=4)
 THREE = replace(SHORT, restarts=3, seed=5)
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_number, "DRAWS", 2)
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.DEBUG, logger="unseg"):
-        yield caplog
 
 
 @pytest.fixture
@@ -60,17 +45,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
     return str(users_method(tmp_path))
-
-
-def weights_of(path: Path) -> dict[str, NDArray[Any]]:
-    with store.open_artifact(path, "model") as artifact:
-        assert store.problems_of(artifact) == []
-        return {name: artifact.entry("weights", name) for name in artifact.entries("weights")}
-
-
-def history_of(path: Path) -> dict[str, list[float]]:
-    with store.open_artifact(path, "model") as artifact:
-        return {name: artifact.entry("history", name).tolist() for name in artifact.entries("history")}
 
 
 # ---------------------------------------------------------------------------------------- restarts

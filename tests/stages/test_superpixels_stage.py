@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import MakePictures, four_quadrants
 from PIL import Image
+from reading_back import fingerprint
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint
@@ -18,11 +19,6 @@ from unsegcli.params import Pictures, Superpixels
 from unsegcli.stages.superpixels import ALGORITHMS, superpixels, with_void
 
 SMALL = Superpixels(pixels_per_segment=100)
-
-
-def fingerprint(path: Path) -> str:
-    with store.open_artifact(path) as artifact:
-        return artifact.fingerprint
 
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import random
 import re
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import history_of, weights_of
 from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
 
 from unsegcli import store
@@ -43,20 +42,7 @@ SHORT = replace(PLAIN, steps=6)
 LONG = 40  # steps of a training that is stopped on its way
 CLASSES = 3
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the package says."""
-    with caplog.at_level(logging.DEBUG, logger="unseg"):
-        yield caplog
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -67,16 +53,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
     return str(users_method(tmp_path))
-
-
-def weights_of(path: Path) -> dict[str, NDArray[Any]]:
-    with store.open_artifact(path, "model") as artifact:
-        return {name: artifact.entry("weights", name) for name in artifact.entries("weights")}
-
-
-def history_of(path: Path) -> dict[str, list[float]]:
-    with store.open_artifact(path, "model") as artifact:
-        return {name: artifact.entry("history", name).tolist() for name in artifact.entries("history")}
 
 
 def same_weights(first: Path, second: Path) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_artifacts import RECIPE, fingerprint, sample, state
+from reading_back import fingerprint
+from sample_artifacts import RECIPE, sample, state
 
 from unsegcli.errors import ArtifactError
 from unsegcli.store import Target, load_checkpoint, save_checkpoint

@@ -10,13 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from reading_back import fingerprint
 from sample_artifacts import (
     INPUTS,
     PUBLIC,
     RECIPE,
     Sample,
     differences,
-    fingerprint,
     plain_datasets,
     problems,
     sample,

@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from sample_artifacts import RECIPE, fingerprint, sample
+from reading_back import fingerprint
+from sample_artifacts import RECIPE, sample
 
 from unsegcli.errors import ArtifactError
 from unsegcli.store import KINDS, Field, Target, open_artifact

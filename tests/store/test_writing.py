@@ -9,27 +9,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from sample_artifacts import INPUTS, RECIPE, Sample, fingerprint, problems, sample
+from reading_back import fingerprint
+from sample_artifacts import INPUTS, RECIPE, Sample, problems, sample
 
 from unsegcli.errors import ArtifactError
 from unsegcli.store import KINDS, Target, Writer, encode, open_artifact, writing
 from unsegcli.store.writing import Finished
 
 OTHER = {**RECIPE, "parameters": {"size": [4, 8], "scale": 0.5}, "revision": 2}
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the package says."""
-    with caplog.at_level(logging.INFO, logger="unseg"):
-        yield caplog
 
 
 @pytest.fixture
