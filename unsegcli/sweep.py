@@ -142,7 +142,7 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     largest = max((_peak_bytes(unit) for unit in units), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{len(units)} pictures, about {seconds * share / processes:,.0f} s on {on}, "
+        f"{talk.pictures(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory a process, "
         f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
         f"measured on {len(tried)} of them"
@@ -162,7 +162,7 @@ def _processes(units: Sequence[Unit], workers: int) -> int:
     """As many as asked for, but none that would cost more to start than it saves."""
     pixels = sum(unit.source.height * unit.source.width for unit in units)
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
-    talk.detail(f"{len(units)} pictures of {pixels / 1e6:,.1f} megapixels on {processes} processes")
+    talk.detail(f"{talk.pictures(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
     return processes
 
 

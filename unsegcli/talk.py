@@ -33,6 +33,11 @@ def detail(text: str) -> None:
     logger.debug(text)
 
 
+def pictures(count: int) -> str:
+    """A number of pictures in words: "1 picture", "3 pictures"."""
+    return f"{count} picture" if count == 1 else f"{count} pictures"
+
+
 class _StderrHandler(logging.Handler):
     """Write to the standard error of this moment, without tearing a progress bar apart."""
 

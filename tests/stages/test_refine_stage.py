@@ -154,7 +154,7 @@ def test_the_whole_way_and_again(here: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 1, done.stderr
         assert done.stdout == "m.h5\n"
-        assert "1 pictures could not be read" in done.stderr.splitlines()[-1]
+        assert "1 picture could not be read" in done.stderr.splitlines()[-1]
         assert done.stderr.count("is up to date") == (3 if again else 0)
     with store.open_artifact("m.h5", "segmentation") as artifact:
         assert artifact.attributes["role"] == "mask"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
+from unsegcli import talk
 from unsegcli.errors import UnsegError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def finish(outcome: Outcome, *, skip_bad: bool, dry_run: bool = False) -> None:
         print(outcome.path, flush=True)
     if outcome.skipped and not skip_bad:
         raise UnsegError(
-            f"{outcome.skipped} pictures could not be read and were left out (listed above); "
-            "mend or remove them, or accept that with --skip-bad"
+            f"{talk.pictures(outcome.skipped)} could not be read and will be missing (listed above); "
+            "mend or remove what is broken, or accept that with --skip-bad"
         )
 
 

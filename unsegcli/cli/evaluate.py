@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unsegcli import talk
 from unsegcli.cli import _options as options
 from unsegcli.cli._guard import guarded
 from unsegcli.cli._inputs import resolve_inputs
@@ -146,7 +147,6 @@ def evaluate(
 
     Example:  unseg evaluate segmentation.h5 --hungarian
     """
-    from unsegcli import talk
     from unsegcli.stages.evaluate import evaluate as run
 
     talk.to_stderr(quiet=quiet, verbose=verbose)
@@ -199,7 +199,7 @@ def show_scores(result: dict[str, Any]) -> None:
 
 def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
     protocol = run["protocol"]
-    console.print(f"{run['input']}: {run['images']} pictures; labels used for scoring only", style="bold")
+    console.print(f"{run['input']}: {talk.pictures(run['images'])}; labels used for scoring only", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     console.print(f"protocol {protocol['name']}: {', '.join(said)}")
@@ -234,7 +234,7 @@ def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
             best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())
             console.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
-        console.print(f"{len(run['missing'])} pictures without a label, not scored")
+        console.print(f"{talk.pictures(len(run['missing']))} without a label, not scored")
 
 
 def _number(value: float | None) -> str:

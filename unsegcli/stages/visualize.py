@@ -388,7 +388,7 @@ def _estimated(
     processes = min(workers or available_cores(), max(1, len(tasks) // 16))
     seconds = (time.monotonic() - started) * share / processes
     talk.note(
-        f"would write {len(tasks)} pictures into {folder.path}: about {seconds:,.0f} s on {processes} processes, "
+        f"would write {talk.pictures(len(tasks))} into {folder.path}: about {seconds:,.0f} s on {processes} processes, "
         f"{size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
     )
     return Outcome(folder.path)
@@ -567,7 +567,7 @@ def _short(name: str) -> str:
 
 
 def _summary(shown: Sequence[tuple[PictureMap, str, Drawn]], categories: Categories | None) -> str:
-    pictures = f"{len(shown)} pictures" if len(shown) != 1 else "1 picture"
+    pictures = talk.pictures(len(shown))
     if categories is not None:
         return f"{pictures}, {len(categories.names)} categories. Each has the same colour in every picture."
     total = sum(drawn.panel.regions for _, _, drawn in shown)

@@ -188,7 +188,7 @@ class Writer:
                 continue
             self._shards.append(path)
         if self.notes:
-            talk.note(f"going on after {len(self.notes)} pictures that an interrupted run finished")
+            talk.note(f"going on after {talk.pictures(len(self.notes))} that an interrupted run finished")
 
     def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
         """Add one unit: the encoded datasets of each of its windows, and a JSON value to find in `notes`."""
@@ -223,7 +223,7 @@ class Writer:
         _rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
-        talk.detail(f"{path.name}: {len(notes)} pictures, {self._pending_bytes / 1e6:,.1f} MB")
+        talk.detail(f"{path.name}: {talk.pictures(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     def pending_notes(self) -> list[Any]:

@@ -40,7 +40,7 @@ def begun(order: Order, pool: Pool, target: store.Target) -> Training:
         talk.note(
             f"{order.method.name} on {order.device} in {order.precision}: {training.steps} steps of "
             f"{order.config.batch} crops, "
-            f"{training.steps * order.config.batch / pictures:.1f} times through {pictures} pictures, "
+            f"{training.steps * order.config.batch / pictures:.1f} times through {talk.pictures(pictures)}, "
             f"seed {order.params.seed}"
         )
     together()
@@ -99,7 +99,7 @@ def estimate_training(order: Order, supply: Supply, reader: Reader) -> str:
     size = pool.stored_bytes / len(pool.pictures) * pictures
     return (
         f"would train {order.method.name} for {steps} steps, about {steps * seconds / 60:,.1f} minutes on "
-        f"{order.device}, with {pictures} pictures in {size / 1e9:.2f} GB of memory"
+        f"{order.device}, with {talk.pictures(pictures)} in {size / 1e9:.2f} GB of memory"
     )
 
 

@@ -82,14 +82,14 @@ def fit_objects(
     points = np.concatenate(found)
     if not len(points):
         raise DataError(
-            f"no object was found in {len(found)} pictures; lower --threshold from {params.threshold:g}, train longer, "
-            "or look at the masks that it learned from"
+            f"no object was found in {talk.pictures(len(found))}; lower --threshold from {params.threshold:g}, "
+            "train longer, or look at the masks that it learned from"
         )
     empty, classes = sum(not len(vectors) for vectors in found), int(grouping.classes)
     space = whitening(points)
     best = kmeans(space(points), classes, seed=grouping.seed, starts=grouping.starts, iterations=grouping.iterations)
     talk.note(
-        f"{len(points)} objects in {len(found) - empty} pictures ({empty} without one), {best.centres.shape[1]} "
+        f"{len(points)} objects in {talk.pictures(len(found) - empty)} ({empty} without one), {best.centres.shape[1]} "
         f"directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
     )
     if len(points) < classes:
