@@ -228,7 +228,8 @@ def test_an_interrupted_run_goes_on(
     assert not path.exists()
     assert len(shards(path)) == stop
     assert run(path) == [{"number": number} for number in range(stop)]
-    assert said.messages == [f"going on after {stop} pictures that an interrupted run finished"]
+    finished = "1 picture" if stop == 1 else f"{stop} pictures"
+    assert said.messages == [f"going on after {finished} that an interrupted run finished"]
     assert fingerprint(path) == undisturbed
     assert problems(path) == []
 
