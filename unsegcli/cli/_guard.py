@@ -81,7 +81,7 @@ def finish(outcome: Outcome, *, skip_bad: bool, dry_run: bool = False) -> None:
         print(outcome.path, flush=True)
     if outcome.skipped and not skip_bad:
         raise UnsegError(
-            f"{talk.pictures(outcome.skipped)} could not be read and will be missing (listed above); "
+            f"{talk.pictures(outcome.skipped)} could not be read: left out (listed above); "
             "mend or remove what is broken, or accept that with --skip-bad"
         )
 
