@@ -48,7 +48,8 @@ class Train:
     epochs: float | None = None  # passes over all pictures; None = as the method's settings say
     minutes: float | None = None  # length by the clock: the number of steps is fixed after a few that are timed
     seed: int = 0  # of the weights at the start, of order, crops and every other chance
-    precision: str = "auto"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
+    precision: str = "float32"  # of the network's work: float32 bf16 fp16; auto = bf16 where there are units for it
+    compile: bool = False  # let torch compile the network: rounds in another order
     min_confidence: float = 0.0  # of a picture's proposal, from 0 to 1; pictures below it are left out
     keep_every: int = 0  # also keep the model after every so many steps; 0 = the last one only
     restarts: int = 1  # trainings from seeds that follow each other, of which the best one by label-free signs is kept

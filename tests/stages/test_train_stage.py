@@ -20,7 +20,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from reading_back import history_of, weights_of
+from reading_back import history_of, parameters_of, rewrite_recipe, weights_of
 from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
 
 from unsegcli import store
@@ -37,7 +37,7 @@ from unsegcli.training.loading import find_method
 from unsegcli.training.losses import Losses
 from unsegcli.training.state import Training
 
-PLAIN = Train(precision="float32")  # auto follows the machine
+PLAIN = Train()
 SHORT = replace(PLAIN, steps=6)
 LONG = 40  # steps of a training that is stopped on its way
 CLASSES = 3
@@ -273,6 +273,64 @@ def test_memory_does_not_change_the_result(folder: Path, mine: str, tmp_path: Pa
     ]
     assert same_weights(*made)
     assert not list(tmp_path.glob("*.partial"))
+
+
+# ---------------------------------------------------------------------------------------- one recipe, one result
+
+
+def test_numbers_are_float32_unless_asked_otherwise(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", Train(steps=2), method=mine, workers=1)[0].path
+    assert parameters_of(path)["precision"] == "float32"
+    assert parameters_of(path)["compile"] is False
+
+
+def test_recipe_holds_the_precision_that_auto_came_to(
+    folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(SHORT, precision="auto")
+    made = {}
+    for units in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda units=units: units, raising=False)
+        made[units] = train([folder], tmp_path / f"{units}.h5", asked, method=mine, device="cpu", workers=1)[0].path
+    assert {units: parameters_of(path)["precision"] for units, path in made.items()} == {False: "float32", True: "bf16"}
+    assert not same_weights(made[False], made[True])
+    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.precision\)"):
+        train([folder], made[False], asked, method=mine, device="cpu", workers=1)
+
+
+def test_compiled_is_another_recipe(folder: Path, mine: str, tmp_path: Path) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.compile\)"):
+        train([folder], path, replace(SHORT, compile=True), method=mine, workers=1)
+
+
+def test_model_from_before_the_recipe_held_the_precision_is_up_to_date(
+    folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
+    rewrite_recipe(path, lambda recipe: {**recipe, "parameters": _as_once(recipe["parameters"])})
+    before = path.read_bytes()
+    train([folder], path, SHORT, method=mine, workers=1)
+    assert path.read_bytes() == before
+    assert "before its recipe held the precision" in said.text
+    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.steps\)"):
+        train([folder], path, replace(SHORT, steps=7), method=mine, workers=1)
+
+
+def _as_once(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**parameters, "precision": "auto"}.items() if name != "compile"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+def test_devices_agree_within_the_stated_tolerance(folder: Path, mine: str, tmp_path: Path) -> None:
+    """The tolerance of docs/methods.md, "One recipe, one result"; the recipes are equal."""
+    made = [
+        train([folder], tmp_path / f"{device}.h5", SHORT, method=mine, device=device, workers=1)[0].path
+        for device in ("cpu", "cuda")
+    ]
+    assert parameters_of(made[0]) == parameters_of(made[1])
+    losses = [history_of(path)["loss"] for path in made]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 # ---------------------------------------------------------------------------------------- seeds, lengths, copies
@@ -544,6 +602,30 @@ def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, s
     assert same_weights(output, undisturbed / "whole.h5"), f"killed after step {step}"
     np.testing.assert_equal(history_of(output), history_of(undisturbed / "whole.h5"))
     assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+
+
+def test_checkpoint_of_another_device_is_refused(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "m.h5"
+    child = start(undisturbed, output, 0)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("step 3 can be gone on from"):
+            break
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    step = step_kept(output)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "device", "cuda")  # as if this were one
+        with pytest.raises(ArtifactError, match=rf"step {step} of a training on cpu, and this is cuda.*--device cpu"):
+            resume(undisturbed, output)
+    assert step_kept(output) == step, "and the refused one has not touched it"
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "device", "cuda")
+        resume(undisturbed, output, force=True)
+    assert "it is thrown away, as --force says" in said.text
+    assert len(history_of(output)["loss"]) == LONG
 
 
 @pytest.mark.parametrize(

@@ -124,10 +124,10 @@ def train(
         typer.Option(
             "--precision",
             rich_help_panel=PANEL,
-            help="Numbers that the network works with. auto = bf16 where the processor has units for it, which is "
-            "about twice as quick; else float32.",
+            help="Numbers that the network works with: the same on every machine. auto = bf16 where the processor has "
+            "units for it, which is about twice as quick; else float32.",
         ),
-    ] = "auto",
+    ] = "float32",
     compile_: Annotated[
         bool,
         typer.Option("--compile", rich_help_panel=PANEL, help="Compile the network first: for hours on a GPU."),
@@ -208,6 +208,7 @@ def train(
             minutes=minutes,
             seed=seed,
             precision=precision,
+            compile=compile_,
             min_confidence=min_confidence,
             keep_every=keep_every,
             restarts=restarts,
@@ -219,7 +220,6 @@ def train(
         sets=sets or (),
         seeds=seeds,
         device=device,
-        compile=compile_,
         memory=memory,
         checkpoint_minutes=checkpoint_minutes,
         weights=weights,

@@ -17,7 +17,7 @@ from unsegcli.methods._contract import Batch
 from unsegcli.params import AUTO, Cluster, Pictures, Train
 from unsegcli.supply import Supply, find_supply
 from unsegcli.sweep import Outcome, report_skipped, unchanged
-from unsegcli.training.arithmetic import own_arithmetic, quick_precision
+from unsegcli.training.arithmetic import own_arithmetic, resolved_precision
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.beginning import batches_of, begun, estimate_training
 from unsegcli.training.checks import check_needs, check_role, check_wishes
@@ -26,7 +26,7 @@ from unsegcli.training.interrupts import Stopping, asked_to_stop
 from unsegcli.training.loading import find_method, settings_of
 from unsegcli.training.losses import Losses
 from unsegcli.training.model_file import content_of, keep
-from unsegcli.training.order import Order, recipe_of
+from unsegcli.training.order import Order, recipe_of, upgraded_recipe
 from unsegcli.training.pool import Pool
 from unsegcli.training.pretrained import NONE, find_weights, read_weights
 from unsegcli.training.processes import is_first, joined, together
@@ -55,7 +55,6 @@ def train(
     sets: Sequence[str] = (),
     seeds: int = 1,
     device: str = "auto",
-    compile: bool = False,
     memory: float = 4.0,
     checkpoint_minutes: float = 3.0,
     weights: str | Path = NONE,
@@ -80,7 +79,6 @@ def train(
         sets: `key=value`, which win over the file.
         seeds: how many models.
         device: auto cpu cuda mps.
-        compile: let torch compile the network.
         memory: gigabytes of pictures to hold; what is beyond lies in a file beside the output.
         checkpoint_minutes: time between two states that an interrupted training can go on from.
         weights: what the network begins with: none (chance), imagenet (torchvision's, which are downloaded), or a
@@ -108,18 +106,19 @@ def train(
                                   limit=limit, known_from=None)  # fmt: skip
     supply = supply if masks is None else masks.named_in(supply)
     place = device_of(device)
-    precision = quick_precision(place) if params.precision == "auto" else params.precision
+    params = replace(params, precision=resolved_precision(params.precision, place))
     digest, file = find_weights(weights, loaded)
-    order = Order(loaded, settings, params, place, precision, compile, checkpoint_minutes, digest)
+    order = Order(loaded, settings, params, place, checkpoint_minutes, digest)
     reads = [*inputs, *(path for path in (proposals, file) if path is not None)]
 
     def target_of(one: Order, path: Path) -> store.Target:
-        return store.Target(path, "model", recipe_of(one, REVISION, reading, supply), force=force, reads=reads)
+        recipe = recipe_of(one, REVISION, reading, supply)
+        return store.Target(path, "model", recipe, force=force, reads=reads, upgrade=upgraded_recipe)
 
     if params.restarts > 1:
         runs = partial(
             train, inputs, params=replace(params, restarts=1), pictures=pictures, method=method, preset=preset,
-            config=config, sets=sets, seeds=params.restarts, device=device, compile=compile, memory=memory,
+            config=config, sets=sets, seeds=params.restarts, device=device, memory=memory,
             checkpoint_minutes=checkpoint_minutes, mask=mask, images=images, limit=limit, workers=workers, force=force,
             dry_run=dry_run, proposals=proposals, weights=weights,
         )  # fmt: skip

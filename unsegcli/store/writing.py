@@ -20,7 +20,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -45,7 +45,7 @@ from unsegcli.store.chunks import (
     little_endian,
 )
 from unsegcli.store.kinds import FORMAT, KINDS, window_name
-from unsegcli.store.reading import open_artifact
+from unsegcli.store.reading import Artifact, open_artifact
 
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
@@ -68,7 +68,14 @@ class Target:
     """The file that a stage is about to make."""
 
     def __init__(
-        self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False, reads: Iterable[str | Path] = ()
+        self,
+        path: str | Path,
+        kind: str,
+        recipe: Recipe,
+        *,
+        force: bool = False,
+        reads: Iterable[str | Path] = (),
+        upgrade: Callable[[Recipe, Recipe], Recipe] | None = None,
     ) -> None:
         """Decide on nothing yet.
 
@@ -78,6 +85,7 @@ class Target:
             recipe: what makes it; the same recipe means the same content.
             force: replace a model, or a file that unseg did not make.
             reads: inputs, which are never replaced.
+            upgrade: brings the recipe of an output that an older version wrote (first) to the form of today's (second).
         """
         self.path = Path(path)
         _check_writable(self.path)
@@ -87,6 +95,7 @@ class Target:
         self.kind = kind
         self.recipe = recipe
         self.force = force
+        self._upgrade = upgrade
         self.partial = self.path.with_name(self.path.name + ".partial")
 
     def finished(self) -> Finished | None:
@@ -95,10 +104,11 @@ class Target:
             return None
         try:
             with open_artifact(self.path) as old:
-                if old.kind == self.kind and recipe_digest(old.recipe) == recipe_digest(self.recipe):
+                before = self._upgraded(old)
+                if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
                     talk.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
-                kind, changed = old.kind, differing_keys(old.recipe, self.recipe)
+                kind, changed = old.kind, differing_keys(before, self.recipe)
         except ArtifactError as error:
             self._refuse_unless_forced(f"is not an artifact that can be read ({error})")
             return None
@@ -108,6 +118,9 @@ class Target:
             self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
         talk.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
         return None
+
+    def _upgraded(self, old: Artifact) -> Recipe:
+        return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:

@@ -1,4 +1,4 @@
-"""In which numbers a training computes, and how the processor treats them."""
+"""Which numbers a network works with, and how the processor treats them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import torch
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def quick_precision(device: torch.device) -> str:
-    """The quickest numbers that learn as well: bf16 where the device has units for it."""
+def resolved_precision(asked: str, device: torch.device) -> str:
+    """The precision that was asked for; `auto` is bf16 where the device has units for it, else float32."""
+    return _quick_precision(device) if asked == "auto" else asked
+
+
+def _quick_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
@@ -24,7 +28,19 @@ def own_arithmetic() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_flush_denormal(True)
     try:
-        yield
+        with full_float32():
+            yield
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """On a GPU, float32 is float32: torch would let convolutions use TF32, with 10 bits instead of 23."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

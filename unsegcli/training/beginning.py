@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from unsegcli import store, talk
 from unsegcli.core.ranks import rank, ranks
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.supply import Supply
 from unsegcli.training.batches import Batches
 from unsegcli.training.filling import Reader
@@ -20,6 +21,7 @@ from unsegcli.training.pool import Pool
 from unsegcli.training.processes import mean_of, together
 from unsegcli.training.state import Training
 from unsegcli.training.step import take_step
+from unsegcli.training.weights import Arrays
 
 TIMED = 8  # steps that say how long one takes, where the length is given in minutes
 FEW = 32  # pictures that an estimate is made with
@@ -28,7 +30,7 @@ FEW = 32  # pictures that an estimate is made with
 def begun(order: Order, pool: Pool, target: store.Target) -> Training:
     """A training at its start, or where an interrupted one stopped."""
     training = fresh(order, pool, steps_planned(order, pool))
-    found = store.load_checkpoint(target)
+    found = _checkpoint_of(training, target)
     if found is not None:
         training.unpack(*found)
         talk.note(f"going on after step {training.step} of {training.steps}")
@@ -47,6 +49,25 @@ def begun(order: Order, pool: Pool, target: store.Target) -> Training:
     return training
 
 
+def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, str] | None:
+    """The checkpoint to go on from, if there is one; it must be of this kind of device, which rounds otherwise."""
+    found = store.load_checkpoint(target)
+    if found is None:
+        return None
+    told = json.loads(found[1])
+    device = told.get("device", training.device)  # older checkpoints do not say
+    if device == training.device:
+        return found
+    where = f"{target.partial}: holds the checkpoint of step {told['step']} of a training on {device}"
+    if not target.force:
+        raise ArtifactError(
+            f"{where}, and this is {training.device}, which rounds otherwise; go on with --device {device}, or start "
+            "again with --force"
+        )
+    talk.warn(f"{where}: it is thrown away, as --force says")
+    return None
+
+
 def fresh(order: Order, pool: Pool, steps: int) -> Training:
     """A training before its first step."""
     torch.manual_seed(order.params.seed)
@@ -57,7 +78,7 @@ def fresh(order: Order, pool: Pool, steps: int) -> Training:
     move: Any = network.to  # torch's types know no memory format before 2.15
     move(order.device, memory_format=torch.channels_last)
     network.train()
-    if order.compile:
+    if order.params.compile:
         network.compile()
     scaler = torch.amp.GradScaler(order.device.type, enabled=order.precision == "fp16")
     return Training(network, make_optimizer(network, order.config), scaler, steps)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from unsegcli import talk
 from unsegcli.core.cluster_number import Curve
 from unsegcli.params import AUTO, Pictures, Train
 from unsegcli.recipe import Recipe, make_recipe
@@ -24,12 +25,30 @@ class Order:
     config: Any
     params: Train
     device: torch.device
-    precision: str  # float32 bf16 fp16
-    compile: bool  # let torch compile the network
     checkpoint_minutes: float  # between two states that can be gone on from
     weights: str = ""  # digest of those that the network begins with; empty = by chance
     pretrained: Pretrained | None = None  # these weights themselves
     curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
+
+    @property
+    def precision(self) -> str:
+        """Of the network's work: float32 bf16 fp16."""
+        return self.params.precision
+
+
+def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
+    """The recipe of a model as this version would have written it.
+
+    Models were once stored with a precision of `auto`, and without a word on whether the network was compiled.
+    """
+    parameters = dict(old.get("parameters", {}))
+    if parameters.get("precision") == "auto":
+        parameters["precision"] = wanted["parameters"]["precision"]
+        talk.warn(
+            "the model was trained before its recipe held the precision: it was float32, or bf16 where the processor "
+            "has units for it; train it again with --force if that matters"
+        )
+    return {**old, "parameters": {"compile": False, **parameters}}
 
 
 def recipe_of(order: Order, revision: int, reading: Sequence[Pictures], supply: Supply) -> Recipe:

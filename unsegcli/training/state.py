@@ -27,6 +27,11 @@ class Training:
     step: int = 0  # done
     history: dict[str, list[float]] = field(default_factory=dict)
 
+    @property
+    def device(self) -> str:
+        """The type of device that the network is on: cpu cuda mps."""
+        return next(self.network.parameters()).device.type
+
     def record(self, quantities: Mapping[str, float]) -> None:
         """Note down one value of each quantity."""
         for name, value in quantities.items():
@@ -49,6 +54,7 @@ class Training:
             "step": self.step,
             "steps": self.steps,
             "threads": torch.get_num_threads(),
+            "device": self.device,
             "scaler": self.scaler.state_dict(),
             "bfloat16": halves,
         }

@@ -19,6 +19,7 @@ from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.reading import Reading
 from unsegcli.images.scaling import Limits
 from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.training.arithmetic import full_float32
 from unsegcli.training.loading import Loaded, config_from, find_method, method_names
 from unsegcli.training.model_inputs import scaling_of
 from unsegcli.training.weights import arrays_to_state
@@ -247,7 +248,7 @@ def _squares(height: int, width: int) -> NDArray[np.int32]:
 
 def _whole(trained: Trained, scene: _Scene, picture_features: Tensor | None = None) -> Scores:
     """The scores of what goes through the network at once."""
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32():
         batch = replace(_batch(scene, trained.device), picture_features=picture_features)
         found = _embedded(trained, batch) if trained.method.embeds else _scored(trained, batch)
         result: Scores = found[0].float().cpu().numpy()
