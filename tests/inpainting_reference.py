@@ -1,6 +1,6 @@
 """Inpainting error maximisation as its equations say, in float64 by automatic differentiation: slow, and plain.
 
-What `unsegcli.core.contour` computes by hand is held against this. Nothing is shared with it but the `Problem`.
+What `core/saliency/contour.py` computes by hand is held against this. Nothing is shared with it but the `Problem`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skimage import data
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate
 
-from unsegcli.core.inpainting import Inpainter, Problem, problem_of
+from unsegcli.core.saliency.iem import Inpainter, Problem, problem_of
 
 EPSILON = 1e-8
 PHOTOGRAPHS = (

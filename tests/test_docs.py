@@ -22,7 +22,7 @@ from PIL import Image
 
 from unsegcli import params
 from unsegcli.cli import app
-from unsegcli.images.reading import Reading
+from unsegcli.images.working import Reading
 from unsegcli.stages.superpixels import ALGORITHMS
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, KINDS, ROLES, Field
 

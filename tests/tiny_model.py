@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from unsegcli import store
-from unsegcli.images.reading import Reading
-from unsegcli.training.loading import find_method
-from unsegcli.training.weights import state_to_arrays
+from unsegcli.images.working import Reading
+from unsegcli.methods._load import find_method
+from unsegcli.segmenters.weights import state_to_arrays
 
 SOURCE = '''
 """One convolution: each pixel goes to the colour that it is nearest to."""

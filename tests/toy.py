@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import Window, supply_from_pictures
+from unsegcli.dataflow.runner import Result, sweep
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import Loaded, config_from, find_method
 from unsegcli.params import Pictures
-from unsegcli.supply import Window, supply_from_pictures
-from unsegcli.sweep import Result, sweep
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.loading import Loaded, config_from, find_method
-from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.data import Picture, Pool, fill
 
 # Of whatever fields a method has. Such pictures cannot be made smaller; weights do not fall by themselves.
 TINY = {
@@ -38,7 +38,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from unsegcli.core.information import conditional_and_marginal_entropy
+from unsegcli.core.nn.information import conditional_and_marginal_entropy
 
 
 @dataclass(frozen=True)

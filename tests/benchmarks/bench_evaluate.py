@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
-from unsegcli.core.confusion import confusion
+from unsegcli.core.scoring.confusion import confusion
 
 CLASSES = 27
 SIDE = 2048

@@ -15,8 +15,8 @@ from bench_common import UNSEG, Line, cost_of, listed, median, peaks_of, photogr
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli.core.contour import Ascent, ascend, prepare
-from unsegcli.core.inpainting import Inpainter, centred_square, judge, problem_of
+from unsegcli.core.saliency.contour import Ascent, ascend, prepare
+from unsegcli.core.saliency.iem import Inpainter, centred_square, judge, problem_of
 
 SIDE, COUNT, THREADS, WORKERS = 128, 16, 2, 2
 ITERATIONS, SQUARE, DIVERSITY = 150, 78 / 128, 1e-3  # of the published program

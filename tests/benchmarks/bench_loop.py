@@ -24,7 +24,7 @@ Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 def main(folder: str, segments: int, first: int, step: int) -> None:
     """Decode and cut every `step`th picture, one after another."""
     from unsegcli.images.find import DigestedFile, find_pictures
-    from unsegcli.images.reading import read_working, survey
+    from unsegcli.images.working import read_working, survey
     from unsegcli.params import Pictures
 
     # A plain loop digests no files: what stands in place of the digests is never looked at.
@@ -53,7 +53,7 @@ def _skimage(pixels: NDArray[np.uint8], segments: int) -> NDArray[Any]:
 
 
 def _own(pixels: NDArray[np.uint8], segments: int) -> NDArray[Any]:
-    from unsegcli.core.slic import slic
+    from unsegcli.core.superpixels.slic import slic
 
     return slic(pixels, None, segments, 10.0)
 

@@ -30,7 +30,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     what = f"{count} pictures of {SIDE} x {SIDE}, {SEGMENTS} segments, {rounds} rounds, CPU s with all children"
     return [
         Line(f"loop of scikit-image's slic; {what}", listed(user, ".1f")),
-        Line("loop of unsegcli.core.slic; the same", listed(own, ".1f")),
+        Line("loop of unsegcli.core.superpixels.slic; the same", listed(own, ".1f")),
         Line("unseg superpixels --workers 2; the same", listed(unseg, ".1f")),
         Line(
             "last round, CPU s of the loops: start of one process, decoding, scikit-image's slic, our slic",

@@ -17,16 +17,16 @@ from bench_common import Line, listed, median, photographs
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.slic import slic
+from unsegcli.core.superpixels.slic import slic
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import find_method, method_names
 from unsegcli.params import Train
+from unsegcli.segmenters.network import device_of
 from unsegcli.stages import train as stage
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.beginning import fresh
-from unsegcli.training.loading import find_method, method_names
-from unsegcli.training.order import Order
-from unsegcli.training.pool import Picture, Pool, fill
-from unsegcli.training.trained import device_of
+from unsegcli.training.data import Picture, Pool, fill
+from unsegcli.training.job import Order
+from unsegcli.training.setup import fresh
 
 PICTURES, SIDE, SEGMENTS = 64, 160, 128
 OVERHEAD, WAITING = 1.05, 0.03  # targets

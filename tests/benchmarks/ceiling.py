@@ -18,15 +18,15 @@ import torch
 from torch.nn import functional
 
 from unsegcli.core.geometry import sample_nearest
-from unsegcli.core.networks import grow
-from unsegcli.core.shrinking import shrunk
+from unsegcli.core.nn.networks import grow
+from unsegcli.core.nn.shrinking import shrunk
+from unsegcli.dataflow.dataset import supply_from_pictures
 from unsegcli.labels import find_labels, match_labels, read_labels
 from unsegcli.legend import find_legend, read_legend
 from unsegcli.methods._contract import Batch
 from unsegcli.methods.inmars import Config, Network
 from unsegcli.params import Pictures
-from unsegcli.supply import supply_from_pictures
-from unsegcli.training.pace import make_optimizer, rate_at, steps_of
+from unsegcli.training.optim import make_optimizer, rate_at, steps_of
 
 
 def main() -> None:

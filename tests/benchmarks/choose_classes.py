@@ -24,15 +24,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import baselines
-from unsegcli.core import cluster_number
-from unsegcli.core.features import feature_weights, region_features, standardise
 from unsegcli.core.kmeans import assign, kmeans
 from unsegcli.core.mosaic import mosaic
-from unsegcli.core.slic import slic
+from unsegcli.core.scoring import cluster_number
+from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
+from unsegcli.core.superpixels.slic import slic
+from unsegcli.dataflow.dataset import supply_from_artifact
 from unsegcli.params import Cluster
+from unsegcli.segmenters import baselines
 from unsegcli.stages.demo import TEXTURES
-from unsegcli.supply import supply_from_artifact
 
 Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli.core.contour import ascend
-from unsegcli.core.inpainting import Inpainter, centred_square, judge, problem_of
+from unsegcli.core.saliency.contour import ascend
+from unsegcli.core.saliency.iem import Inpainter, centred_square, judge, problem_of
 
 SIDE, ITERATIONS, DIVERSITY, IGNORED = 128, 150, 1e-3, 255
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unsegcli.core.information import displaced_information, displacement_joints
+from unsegcli.core.nn.information import displaced_information, displacement_joints
 
 TOLERANCE = 1e-9
 

@@ -21,11 +21,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from unsegcli.params import Evaluate, Learned
+from unsegcli.segmenters.model_inputs import Given, read_model_file, supply_for
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
 from unsegcli.training import restarts
-from unsegcli.training.judging import SIGNS, Signals, judge
-from unsegcli.training.model_inputs import Given, read_model_file, supply_for
+from unsegcli.training.signs import SIGNS, Signals, judge
 
 SCORES = ("accuracy", "miou")
 

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Settings
+from unsegcli.methods._load import Loaded, find_method, method_names
 from unsegcli.params import Pictures, Train
 from unsegcli.recipe import recipe_digest
-from unsegcli.supply import Supply
-from unsegcli.training import order as orders
+from unsegcli.segmenters.weights import arrays_to_state, state_to_arrays
+from unsegcli.training import job as orders
 from unsegcli.training.batches import on_device
-from unsegcli.training.loading import Loaded, find_method, method_names
-from unsegcli.training.pace import check_settings, make_optimizer
-from unsegcli.training.weights import arrays_to_state, state_to_arrays
+from unsegcli.training.optim import check_settings, make_optimizer
 
 METHODS = method_names()
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unsegcli.core.information import displaced_information, displacement_joints
+from unsegcli.core.nn.information import displaced_information, displacement_joints
 from unsegcli.errors import ConfigError
 from unsegcli.methods import iic
 from unsegcli.methods._contract import Batch

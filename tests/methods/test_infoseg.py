@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from toy import make_network, tiny, toy_batch, two_colours
 
-from unsegcli.core.networks import BatchNorm
+from unsegcli.core.nn.networks import BatchNorm
 from unsegcli.errors import ConfigError
 from unsegcli.methods import infoseg
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import config_from, find_method
 from unsegcli.methods.infoseg import Assigned, Config, Network
 from unsegcli.presets import preset_names, read_preset
-from unsegcli.training.loading import config_from, find_method
-from unsegcli.training.trained import Trained, reach_of, scores_of
+from unsegcli.segmenters.network import Trained, reach_of, scores_of
 
 LOADED = find_method("infoseg")
 LN2, LN3 = math.log(2), math.log(3)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
-from unsegcli.core.grouping import FirstGrouping, superpixel_features
-from unsegcli.core.shrinking import shrunk
+from unsegcli.core.nn.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.nn.shrinking import shrunk
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import find_method
 from unsegcli.methods.inmars import Config, Superpixels, divergence
 from unsegcli.training.batches import on_device
-from unsegcli.training.loading import find_method
-from unsegcli.training.pace import make_optimizer
+from unsegcli.training.optim import make_optimizer
 
 LOADED = find_method("inmars")
 LN2, LN3 = math.log(2), math.log(3)

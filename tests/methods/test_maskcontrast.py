@@ -15,9 +15,9 @@ from unsegcli.core.draws import Draws
 from unsegcli.errors import ConfigError
 from unsegcli.methods import maskcontrast
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import find_method
 from unsegcli.methods.maskcontrast import Config, Encoder, Network, after_step, loss, two_views
 from unsegcli.presets import read_preset
-from unsegcli.training.loading import find_method
 
 METHOD = find_method("maskcontrast")
 PLAIN = {"jittered": 0.0, "grey": 0.0, "flip": False}  # views are parts of the picture, and nothing else

@@ -14,9 +14,9 @@ from toy import toy_batch
 from unsegcli.errors import ConfigError
 from unsegcli.methods import segnet
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import config_from, find_method, settings_of
 from unsegcli.presets import read_preset
-from unsegcli.training.loading import config_from, find_method, settings_of
-from unsegcli.training.pace import check_settings
+from unsegcli.training.optim import check_settings
 
 STILL = segnet.Config(zoom=0, flip=False, brightness=0, contrast=0, saturation=0, hue=0)
 LOADED = find_method("segnet")

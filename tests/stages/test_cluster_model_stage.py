@@ -17,12 +17,12 @@ from reading_back import fingerprint, maps_of
 from tiny_model import PLAIN, write_method, write_model
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import supply_from_pictures
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Learned, Pictures, Superpixels
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
 from unsegcli.stages.superpixels import superpixels
-from unsegcli.supply import supply_from_pictures
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
 

@@ -57,7 +57,7 @@ def test_stored_pixels_and_picture_files_give_the_same(sp: Path, tmp_path: Path)
 def test_result_is_the_same_for_any_number_of_workers(
     make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
     folder = make_pictures(count=6)
     sp = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1).path
     for params, source in ((FOUR, sp), (RGB, folder)):
@@ -70,8 +70,8 @@ def test_result_is_the_same_for_any_number_of_workers(
 
 def test_sample_of_a_picture_does_not_depend_on_the_others(make_pictures: MakePictures, tmp_path: Path) -> None:
     """Adding a picture must not change which pixels are drawn from the rest."""
-    from unsegcli.baselines import _draw
-    from unsegcli.supply import supply_from_pictures
+    from unsegcli.dataflow.dataset import supply_from_pictures
+    from unsegcli.segmenters.baselines import _draw
 
     folder = make_pictures(count=3)
     alone = supply_from_pictures([folder / "p1.png"], Pictures()).opened(1).units[0].windows()[0]

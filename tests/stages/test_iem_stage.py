@@ -357,7 +357,7 @@ def test_five_bands_of_which_one_is_not_finite_in_places(tmp_path: Path) -> None
 def test_result_is_the_same_for_any_number_of_workers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
     settings = replace(QUICK, confidence=True)
     one, two = (run(photos, tmp_path / f"{workers}.h5", settings, workers=workers) for workers in (1, 2))
     assert fingerprint(one) == fingerprint(two)

@@ -16,7 +16,7 @@ from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
 from unsegcli.core.geometry import sample_nearest
-from unsegcli.core.masks import agreement, majority, tidied
+from unsegcli.core.saliency.masks import agreement, majority, tidied
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Evaluate, Iem, Pictures, Proposals, Superpixels
 from unsegcli.stages.evaluate import evaluate
@@ -337,7 +337,7 @@ def test_pictures_have_their_size_from_proposals_itself(photos: Path, tmp_path: 
 def test_result_is_the_same_for_any_number_of_workers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
     settings = replace(QUICK, method="consensus", confidence=True)
     one, two = (run(photos, tmp_path / f"{workers}.h5", settings, workers=workers) for workers in (1, 2))
     assert fingerprint(one) == fingerprint(two)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from unsegcli import store
 from unsegcli.cli import app
-from unsegcli.commands import run_command
+from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import UnsegError
 from unsegcli.params import Refine
 from unsegcli.stages import refine as stage
@@ -167,7 +167,7 @@ def test_the_whole_way_and_again(here: Path) -> None:
 SLOW_COMMAND = """
 import sys
 from pathlib import Path
-import unsegcli.commands as commands
+import unsegcli.dataflow.commands as commands
 from unsegcli.cli._guard import guarded
 commands.sys.executable = {script!r}
 import typer

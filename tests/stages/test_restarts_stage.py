@@ -14,17 +14,18 @@ from reading_back import history_of, weights_of
 from toy import tiny_sets, users_method, write_pictures
 
 from unsegcli import store
-from unsegcli.core import cluster_number
+from unsegcli.core.scoring import cluster_number
+from unsegcli.dataflow.dataset import supply_from_artifact
+from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import AUTO, Cluster, Superpixels, Train
 from unsegcli.stages import train as stage
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.train import train
-from unsegcli.supply import supply_from_artifact
-from unsegcli.sweep import Outcome
-from unsegcli.training import judging, restarts
-from unsegcli.training.judging import SIGNS
+from unsegcli.training import restarts
+from unsegcli.training import signs as judging
+from unsegcli.training.signs import SIGNS
 
 SHORT = Train(precision="float32", steps=4)
 THREE = replace(SHORT, restarts=3, seed=5)

@@ -13,7 +13,7 @@ from reading_back import fingerprint
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint
-from unsegcli.core.regions import is_connected
+from unsegcli.core.superpixels.regions import is_connected
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Pictures, Superpixels
 from unsegcli.stages.superpixels import ALGORITHMS, superpixels, with_void
@@ -43,7 +43,7 @@ def test_superpixels_follow_the_four_quadrants(algorithm: str, make_pictures: Ma
 def test_result_is_the_same_for_any_number_of_workers(
     make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsegcli.sweep.PIXELS_WORTH_A_PROCESS", 1)  # else these would be too few for a process
+    monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)  # else one process would do
     folder = make_pictures(count=6)
     made = [superpixels([folder], tmp_path / f"{n}.h5", SMALL, workers=n).path for n in (1, 3)]
     assert fingerprint(made[0]) == fingerprint(made[1])

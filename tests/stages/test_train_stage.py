@@ -24,18 +24,18 @@ from reading_back import history_of, parameters_of, rewrite_recipe, weights_of
 from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.methods import maskcontrast
+from unsegcli.methods._load import find_method
 from unsegcli.params import Pictures, Superpixels, Train
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.train import CHECKED_EVERY, train
-from unsegcli.supply import Window
-from unsegcli.sweep import Outcome
-from unsegcli.training import beginning
-from unsegcli.training.loading import find_method
+from unsegcli.training import setup as beginning
+from unsegcli.training.checkpoint import Training
 from unsegcli.training.losses import Losses
-from unsegcli.training.state import Training
 
 PLAIN = Train()
 SHORT = replace(PLAIN, steps=6)
@@ -357,7 +357,7 @@ def test_length(length: dict[str, Any], steps: int, folder: Path, mine: str, tmp
 def test_minutes_fix_the_number_of_steps(
     folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unsegcli.training.beginning.seconds_a_step", lambda order, pool: 0.5)
+    monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", lambda order, pool: 0.5)
     path = train([folder], tmp_path / "m.h5", replace(PLAIN, minutes=0.1), method=mine, workers=1)[0].path
     assert len(history_of(path)["loss"]) == 12
     assert "a step takes 0.5 s: 12 steps in 0.1 minutes" in said.text
@@ -371,7 +371,7 @@ def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, mon
         return 60 * 0.05 / 6.5
 
     original = beginning.seconds_a_step
-    monkeypatch.setattr("unsegcli.training.beginning.seconds_a_step", measured)
+    monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", measured)
     timed = train([folder], tmp_path / "a.h5", replace(PLAIN, minutes=0.05), method=mine, workers=1)[0].path
     plain = train([folder], tmp_path / "b.h5", SHORT, method=mine, workers=1)[0].path
     assert same_weights(timed, plain)
@@ -742,7 +742,9 @@ def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> N
     method = users_method(tmp_path)
     broken = "    if rank() == 1 and batch.step == 2:\n        raise ZeroDivisionError\n    scores ="
     text = method.read_text().replace("    scores =", broken, 1)
-    method.write_text(text.replace("import torch\n", "import torch\nfrom unsegcli.core.ranks import rank\n", 1))
+    method.write_text(
+        text.replace("import torch\n", "import torch\nfrom unsegcli.core.nn.distributed_sums import rank\n", 1)
+    )
     started = time.monotonic()
     arguments = [str(undisturbed / "data"), "--method", str(method), "--steps", "9", "-o", str(tmp_path / "m.h5")]
     done = torchrun(*arguments, "--workers", "1", expect=1)

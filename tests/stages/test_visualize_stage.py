@@ -26,12 +26,12 @@ from PIL import Image
 from unsegcli import store
 from unsegcli.core.geometry import boxes, working_grid
 from unsegcli.core.palette import palette
+from unsegcli.dataflow.label_maps import open_predictions
+from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.folders import LONGEST_PART, safe_names
 from unsegcli.images.decode import read_index
-from unsegcli.images.reading import Reading
+from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Evaluate, Pictures, Superpixels, Visualize
-from unsegcli.predictions import open_predictions
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
 from unsegcli.stages.relabel import relabel

@@ -14,7 +14,7 @@ from toy import squares, toy_pool, two_colours
 
 from unsegcli.methods._contract import Batch
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.pool import Picture, Pool, fill
+from unsegcli.training.data import Picture, Pool, fill
 
 CPU = torch.device("cpu")
 

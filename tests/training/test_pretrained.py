@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toy import users_method
 
 from unsegcli.errors import ConfigError
-from unsegcli.training.loading import find_method
+from unsegcli.methods._load import find_method
 from unsegcli.training.pretrained import Pretrained, find_weights, read_state, read_weights
 
 METHOD = find_method("maskcontrast")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unsegcli.training.judging import SIGNS, Signals
 from unsegcli.training.restarts import NOTED, as_history, best_run, clear, folder_of, table
+from unsegcli.training.signs import SIGNS, Signals
 
 
 def signals(**given: float) -> Signals:

@@ -12,11 +12,11 @@ import torch
 from torch import distributed, nn
 from toy import make_network, tiny, toy_batches, toy_pool
 
-from unsegcli.core.networks import BatchNorm
-from unsegcli.core.ranks import rank, ranks, summed
+from unsegcli.core.nn.distributed_sums import rank, ranks, summed
+from unsegcli.core.nn.networks import BatchNorm
+from unsegcli.methods._load import find_method, method_names
 from unsegcli.training.batches import on_device
-from unsegcli.training.loading import find_method, method_names
-from unsegcli.training.processes import is_first, mean_gradients, mean_of
+from unsegcli.training.distributed import is_first, mean_gradients, mean_of
 
 VARIANTS: dict[str, dict[str, Any]] = {  # what else sums over processes
     "infoseg": {"negatives": "roll", "mix": 0.3, "memory": 0.5, "prototype": 1.0, "consistency": 1.0, "guide": 1.0,

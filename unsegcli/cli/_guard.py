@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from unsegcli import talk
+from unsegcli import console
 from unsegcli.errors import UnsegError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from unsegcli.sweep import Outcome
+    from unsegcli.dataflow.runner import Outcome
 
 Parameters = ParamSpec("Parameters")
 
@@ -81,7 +81,7 @@ def finish(outcome: Outcome, *, skip_bad: bool, dry_run: bool = False) -> None:
         print(outcome.path, flush=True)
     if outcome.skipped and not skip_bad:
         raise UnsegError(
-            f"{talk.pictures(outcome.skipped)} could not be read: left out (listed above); "
+            f"{console.pictures(outcome.skipped)} could not be read: left out (listed above); "
             "mend or remove what is broken, or accept that with --skip-bad"
         )
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsegcli import talk
+from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
 
 PICTURE_FOLDERS = ("data", "images")
@@ -59,11 +59,11 @@ def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> 
                 f"several files of kind {kind} are here ({listed}): say which, as in `{command} {paths[0]}`"
             )
         if paths:
-            talk.note(f"taking {paths[0]} ({kind})")
+            console.note(f"taking {paths[0]} ({kind})")
             return [str(paths[0])]
     for folder in PICTURE_FOLDERS if pictures else ():
         if Path(folder).is_dir():
-            talk.note(f"taking the pictures in {folder}/")
+            console.note(f"taking the pictures in {folder}/")
             return [folder]
     wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in PICTURE_FOLDERS if pictures]
     raise DataError(

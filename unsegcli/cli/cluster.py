@@ -152,11 +152,11 @@ def cluster(
     Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
     """
-    from unsegcli import talk
+    from unsegcli import console
+    from unsegcli.segmenters.model_inputs import is_model, read_model_file
     from unsegcli.stages.cluster import cluster as run
-    from unsegcli.training.model_inputs import is_model, read_model_file
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     number = options.classes_from(classes)
     k_means = Cluster(
         classes=Cluster.classes if number is None else number,
@@ -174,7 +174,7 @@ def cluster(
     if classes is None and by_model:
         k_means = replace(k_means, classes=read_model_file(found[0]).classes)
     elif classes is None:
-        talk.note(f"{Cluster.classes} clusters; say --classes N for another number")
+        console.note(f"{Cluster.classes} clusters; say --classes N for another number")
     outcome = run(
         found,
         output,

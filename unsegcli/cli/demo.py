@@ -29,15 +29,15 @@ def demo(
     """
     import json
 
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.cli.evaluate import show_scores
     from unsegcli.stages import demo as stage
     from unsegcli.store import open_artifact
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     folder = stage.demo(output, Demo(pictures=pictures))
     for name in stage.SCORED:
         with open_artifact(folder / name) as artifact:
             show_scores(json.loads(bytes(artifact.table("scores"))))
-    talk.note("pictures of the result, and a report as index.html, are in:")
+    console.note("pictures of the result, and a report as index.html, are in:")
     print(folder / stage.PICTURES)

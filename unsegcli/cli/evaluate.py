@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from unsegcli import talk
+from unsegcli import console
 from unsegcli.cli import _options as options
 from unsegcli.cli._guard import guarded
 from unsegcli.cli._inputs import resolve_inputs
@@ -149,7 +149,7 @@ def evaluate(
     """
     from unsegcli.stages.evaluate import evaluate as run
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     found = run(
         resolve_inputs(inputs, "unseg evaluate", kinds=("segmentation", "superpixels")),
         output,
@@ -178,7 +178,7 @@ def evaluate(
         print(json_format.dumps(found.scores, indent=2, ensure_ascii=False))
     else:
         show_scores(found.scores)
-    talk.note(f"kept in {found.path}")
+    console.note(f"kept in {found.path}")
 
 
 def show_scores(result: dict[str, Any]) -> None:
@@ -186,34 +186,34 @@ def show_scores(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    out = Console(highlight=False, markup=False, emoji=False)
     runs = result.get("runs", [result])
     for run in runs:
-        _show_run(run, console, Table)
+        _show_run(run, out, Table)
     if len(runs) > 1:
         table = Table("score", "mean", "standard deviation", title=f"{len(runs)} runs", title_justify="left")
         for name, value in result["mean"].items():
             table.add_row(name.replace("_", " "), _number(value), _number(result["standard_deviation"][name]))
-        console.print(table)
+        out.print(table)
 
 
-def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
+def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     protocol = run["protocol"]
-    console.print(f"{run['input']}: {talk.pictures(run['images'])}; labels used for scoring only", style="bold")
+    out.print(f"{run['input']}: {console.pictures(run['images'])}; labels used for scoring only", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
-    console.print(f"protocol {protocol['name']}: {', '.join(said)}")
+    out.print(f"protocol {protocol['name']}: {', '.join(said)}")
     if protocol["not_reproduced"]:
-        console.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
+        out.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
     if run.get("oracle_polarity"):
-        console.print("polarity chosen by the labels in each picture: an oracle, no result")
+        out.print("polarity chosen by the labels in each picture: an oracle, no result")
     table = table_type("score", "value", "95 % interval")
     for name, value in run["scores"].items():
         low, high = run["interval"].get(name, (None, None))
         table.add_row(name.replace("_", " "), _number(value), "" if low is None else f"{low:.3f} to {high:.3f}")
     for name, value in run["chance"].items():
         table.add_row(f"chance: {name.replace('_', ' ')}", _number(value), "")
-    console.print(table)
+    out.print(table)
     if run["per_class"]:
         classes = table_type("class", "IoU", "precision", "recall", "share of pixels", "clusters")
         total = sum(row["pixels"] for row in run["per_class"]) or 1
@@ -221,20 +221,20 @@ def _show_run(run: dict[str, Any], console: Any, table_type: Any) -> None:
             matched = ", ".join(str(cluster) for cluster, given in enumerate(run["assignment"]) if given == number)
             scores = [_number(row[name]) for name in ("iou", "precision", "recall")]
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
-        console.print(classes)
+        out.print(classes)
     if run.get("miou_over"):
-        console.print(f"miou is over {len(run['miou_over'])} {protocol['miou_over']}")
+        out.print(f"miou is over {len(run['miou_over'])} {protocol['miou_over']}")
     pixels = run["pixels"]
-    console.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
+    out.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
     if "oracle_per_image" in run:
         oracle = run["oracle_per_image"]
-        console.print(f"oracle, each picture matched by itself: accuracy {_number(oracle['accuracy'])}")
+        out.print(f"oracle, each picture matched by itself: accuracy {_number(oracle['accuracy'])}")
     if "oracle_ceiling" in run:
         for sort, what in CEILINGS.items():
             best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())
-            console.print(f"oracle, {what} with its best class: {best}")
+            out.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
-        console.print(f"{talk.pictures(len(run['missing']))} without a label, not scored")
+        out.print(f"{console.pictures(len(run['missing']))} without a label, not scored")
 
 
 def _number(value: float | None) -> str:

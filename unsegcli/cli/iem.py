@@ -200,14 +200,14 @@ def iem(
     Examples:  unseg iem photos/ -o masks.h5   |   unseg iem photos/ --square 0.35 --trace ways/   |
     unseg iem photos/ --refine -o refined.h5
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.errors import ConfigError
     from unsegcli.presets import read_preset
     from unsegcli.stages.iem import iem as run
     from unsegcli.stages.refine import Typed
     from unsegcli.stages.refine import refine as refined
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     pictures = options.pictures_from(
         axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels
     )

@@ -24,10 +24,10 @@ def inspect(
 
     Kind, sizes, recipe, and the chain of files and pictures that it came from.
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.stages.inspect import inspect as run
 
-    talk.to_stderr()
+    console.to_stderr()
     described = run(file, verify=verify)
     if json:
         import json as json_format

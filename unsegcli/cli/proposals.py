@@ -89,11 +89,11 @@ def proposals(
 
     Examples:  unseg proposals photos/ -o proposals.h5   |   unseg proposals photos/ --masks other-tool/
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.errors import ConfigError
     from unsegcli.stages.proposals import proposals as run
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     pictures = options.pictures_from(
         axes, bands, alpha, nodata, percentiles, scaling, size, scale, patch, stride, max_pixels
     )

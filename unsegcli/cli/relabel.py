@@ -45,11 +45,11 @@ def relabel(
 
     Examples:  unseg relabel segmentation.h5 3=water 1+4=roof   |   unseg relabel --metrics metrics.h5
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.errors import ConfigError
     from unsegcli.stages.relabel import relabel as run
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     rules = [text for text in inputs or [] if "=" in text]
     files = resolve_inputs([text for text in inputs or [] if "=" not in text], "unseg relabel", kinds=("segmentation",))
     if len(files) > 1:

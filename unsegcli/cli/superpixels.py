@@ -94,11 +94,11 @@ def superpixels(
 
     Example:  unseg superpixels photos/ -o sp.h5 --segments 300
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.errors import ConfigError
     from unsegcli.stages.superpixels import superpixels as run
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     if segments is not None and pixels_per_segment is not None:
         raise ConfigError("--segments and --pixels-per-segment say the same thing: give one of them")
     outcome = run(

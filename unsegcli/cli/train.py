@@ -189,13 +189,13 @@ def train(
 
     Examples:  unseg train sp.h5 --classes 5   |   unseg train photos/ --method iic --classes 5 --minutes 10
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.stages.train import train as run
-    from unsegcli.training.processes import is_first
+    from unsegcli.training.distributed import is_first
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     if not is_first():
-        talk.errors_only()
+        console.errors_only()
     found = resolve_inputs(inputs, "unseg train", kinds=("superpixels",), pictures=True)
     outcomes = run(
         found,

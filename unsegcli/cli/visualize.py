@@ -69,11 +69,11 @@ def visualize(
 
     Examples:  unseg visualize segmentation.h5 --metrics metrics.h5   |   unseg visualize --export labels -o masks
     """
-    from unsegcli import talk
+    from unsegcli import console
     from unsegcli.errors import ConfigError
     from unsegcli.stages.visualize import visualize as run
 
-    talk.to_stderr(quiet=quiet, verbose=verbose)
+    console.to_stderr(quiet=quiet, verbose=verbose)
     inputs = resolve_inputs([given] if given else None, "unseg visualize", kinds=("segmentation", "superpixels"))
     if len(inputs) > 1:
         raise ConfigError(f"visualize takes one input at a time, {len(inputs)} are given")

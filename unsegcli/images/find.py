@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from unsegcli import talk
+from unsegcli import console
 from unsegcli.errors import DataError
 
 SUFFIXES = (
@@ -131,7 +131,7 @@ def _in_folder(folder: Path) -> list[PictureFile]:
         aside = f" (left out: {', '.join(f'{name}/' for name in left_out)})" if left_out else ""
         raise DataError(f"{top}: no picture in this folder{aside}: looked for {' '.join(SUFFIXES)}")
     if left_out:
-        talk.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} left out: not pictures")
+        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} left out: not pictures")
     return [PictureFile(name, top / name) for name in names]
 
 

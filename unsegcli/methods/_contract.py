@@ -103,7 +103,8 @@ class Method(Protocol):
         """The objective under "loss", to be made small, and its parts under names of their own, for people.
 
         Under several processes each holds a part of the batch: the mean of the losses of all must be the loss of
-        the whole batch, so that what is not a mean over samples is summed over processes (`core/ranks.py`).
+        the whole batch, so that what is not a mean over samples is summed over
+        processes (`core/nn/distributed_sums.py`).
         """
 
     @staticmethod

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.information import displaced_information, displacement_joints
-from unsegcli.core.jitter import jitter
-from unsegcli.core.networks import BatchNorm, grow, small_trunk
-from unsegcli.core.sobel import with_edges
+from unsegcli.core.nn.information import displaced_information, displacement_joints
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
+from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 

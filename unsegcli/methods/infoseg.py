@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.grouping import FirstGrouping, fading, guidance
-from unsegcli.core.information import conditional_and_marginal_entropy
-from unsegcli.core.jitter import jitter
-from unsegcli.core.networks import Residual, convolution, grow, still_statistics
-from unsegcli.core.pooling import levelled, pool
-from unsegcli.core.ranks import gathered_with_gradient, rank, ranks, share_of_mean, summed
-from unsegcli.core.shrinking import at_middles, shrunk
-from unsegcli.core.sobel import with_edges
-from unsegcli.core.warp import drawn_affine, inverse, there_and_back, warp
+from unsegcli.core.nn.distributed_sums import gathered_with_gradient, rank, ranks, share_of_mean, summed
+from unsegcli.core.nn.grouping import FirstGrouping, fading, guidance
+from unsegcli.core.nn.information import conditional_and_marginal_entropy
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
+from unsegcli.core.nn.pooling import levelled, pool
+from unsegcli.core.nn.shrinking import at_middles, shrunk
+from unsegcli.core.nn.sobel import with_edges
+from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 

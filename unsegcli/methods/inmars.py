@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.grouping import FirstGrouping, fading, guidance
-from unsegcli.core.information import conditional_and_marginal_entropy
-from unsegcli.core.jitter import jitter
-from unsegcli.core.networks import grow, small_trunk, still_statistics
-from unsegcli.core.pooling import levelled, pool
-from unsegcli.core.ranks import ranks, summed
-from unsegcli.core.shrinking import at_middles, shrunk
-from unsegcli.core.warp import drawn_affine, inverse, there_and_back, warp
+from unsegcli.core.nn.distributed_sums import ranks, summed
+from unsegcli.core.nn.grouping import FirstGrouping, fading, guidance
+from unsegcli.core.nn.information import conditional_and_marginal_entropy
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
+from unsegcli.core.nn.pooling import levelled, pool
+from unsegcli.core.nn.shrinking import at_middles, shrunk
+from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 
 NEEDS = ("superpixels",)

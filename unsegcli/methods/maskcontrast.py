@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unsegcli.core.backbones import EARLY, Backbone, ResNet, make_backbone
-from unsegcli.core.contrast import balanced_entropy, object_means, pixel_contrast
-from unsegcli.core.crops import random_boxes, resized, resized_masks, shares
-from unsegcli.core.deeplab import DeepLabHead
 from unsegcli.core.draws import Draws
-from unsegcli.core.jitter import jitter, lightness
-from unsegcli.core.networks import grow
-from unsegcli.core.ranks import gathered
-from unsegcli.core.shrinking import at_middles
+from unsegcli.core.nn.backbones import EARLY, Backbone, ResNet, make_backbone
+from unsegcli.core.nn.contrast import balanced_entropy, object_means, pixel_contrast
+from unsegcli.core.nn.crops import random_boxes, resized, resized_masks, shares
+from unsegcli.core.nn.deeplab import DeepLabHead
+from unsegcli.core.nn.distributed_sums import gathered
+from unsegcli.core.nn.jitter import jitter, lightness
+from unsegcli.core.nn.networks import grow
+from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.jitter import jitter
-from unsegcli.core.masknets import FineNetwork, PyramidNetwork
-from unsegcli.core.warp import SEEN, affine, warp
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
+from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unsegcli import baselines, store, talk
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import Supply, find_supply, is_artifact
+from unsegcli.dataflow.runner import Outcome, Work, estimate, sweep, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, Cluster, Learned, Objects, Pictures
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import Supply, find_supply, is_artifact
-from unsegcli.sweep import Outcome, Work, estimate, sweep, unchanged
-from unsegcli.training.model_inputs import Given, ModelFile, is_model, read_model_file, supply_for
+from unsegcli.segmenters import baselines
+from unsegcli.segmenters.model_inputs import Given, ModelFile, is_model, read_model_file, supply_for
 
 REVISION = 2
 LEVELS = ("", "pixel", "superpixel")
@@ -138,21 +139,20 @@ def _by_model(
     if earlier:
         return earlier
     # torch is loaded here, and not for k-means nor where nothing is to be done.
-    from unsegcli.training.applying import apply_window
-    from unsegcli.training.objects import fit_objects, paint_window
-    from unsegcli.training.trained import open_trained
+    from unsegcli.segmenters.network import apply_window, open_trained
+    from unsegcli.segmenters.objects import fit_objects, paint_window
 
     trained = open_trained(model.path, method, device)
     supply = supply.opened(run.workers)
     in_this_process = 1  # torch has its own threads
     if grouping is None:
-        talk.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
+        console.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
         work: Work = partial(apply_window, trained=trained, params=learned)
         if run.dry_run:
             return _tried(target, supply, work, in_this_process)
         attributes = {"role": trained.method.role, "clusters": trained.classes}
         return sweep(target, supply, work, "clusters", attributes, in_this_process)
-    talk.note(
+    console.note(
         f"{grouping.classes} clusters of objects, 1 to {grouping.classes}, and background as cluster 0, by "
         f"{trained.method.name}, on {trained.device}"
     )
@@ -170,7 +170,7 @@ def _grouping(model: ModelFile, params: Cluster | None, objects: Objects | None)
         grouping = params or Cluster(classes=model.classes)
         _refuse_k_means(replace(grouping, starts=Cluster.starts, seed=Cluster.seed))
         if params is None:
-            talk.note(f"{model.classes} clusters of objects; say --classes N for another number")
+            console.note(f"{model.classes} clusters of objects; say --classes N for another number")
         if grouping.classes == AUTO:
             raise ConfigError("--classes auto: objects have no number that is found by itself; say --classes N")
         baselines.check_settings(grouping)
@@ -198,7 +198,7 @@ def _check_objects(objects: Objects) -> None:
 
 
 def _tried(target: store.Target, supply: Supply, work: Work, workers: int) -> Outcome:
-    talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+    console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
     return Outcome(target.path, len(supply.bad))
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli import talk
-from unsegcli.commands import run_command
+from unsegcli import console
 from unsegcli.core.mosaic import mosaic
 from unsegcli.core.palette import palette
+from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
 from unsegcli.params import Demo
 
@@ -61,7 +61,7 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
     """Pictures, labels and legend; files that are there already must be these."""
     textures = [make() for make in TEXTURES.values()]
     files = {"classes.toml": _legend()}
-    with talk.progress(params.pictures, "mosaics") as bar:
+    with console.progress(params.pictures, "mosaics") as bar:
         for number in range(params.pictures):
             picture, labels = mosaic(textures, params.side, np.random.default_rng([params.seed, number]))
             files[f"images/mosaic{number:03d}.png"] = _png(picture)
@@ -76,7 +76,7 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
             continue  # its time of change stands, so that nothing after it is made again
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    talk.note(f"{params.pictures} labelled mosaics are in {folder}")
+    console.note(f"{params.pictures} labelled mosaics are in {folder}")
 
 
 def _photograph(name: str) -> NDArray[np.uint8]:

@@ -15,24 +15,31 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store, talk
-from unsegcli.core.ceiling import SEGMENTS, Segments, best_labelling, segments_of
-from unsegcli.core.confusion import CountMatrix, confusion
+from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
-from unsegcli.core.matching import By
-from unsegcli.core.objects import ObjectScores, best_of_two, object_scores
-from unsegcli.core.protocols import PROTOCOLS, Protocol
-from unsegcli.core.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
-from unsegcli.core.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
+from unsegcli.core.scoring.ceiling import SEGMENTS, Segments, best_labelling, segments_of
+from unsegcli.core.scoring.confusion import CountMatrix, confusion
+from unsegcli.core.scoring.matching import By
+from unsegcli.core.scoring.object_scores import ObjectScores, best_of_two, object_scores
+from unsegcli.core.scoring.protocols import PROTOCOLS, Protocol
+from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
+from unsegcli.core.scoring.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
+from unsegcli.dataflow.dataset import relative_hints, release_artifacts
+from unsegcli.dataflow.label_maps import (
+    PictureMap,
+    Predictions,
+    StoredMap,
+    check_same_classes,
+    open_predictions,
+    turned_like,
+)
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
 from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, check_same_classes, open_predictions, turned_like
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
-from unsegcli.supply import relative_hints, release_artifacts
 
 REVISION = 1
 VERSION = 1  # of the scores as JSON
@@ -141,7 +148,7 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
         if run.pictures is not None and not run.pictures.exists():
             beside = f": the pictures are no longer where {run.name} says ({run.pictures})"
         raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
-    talk.note(f"labels are read from {found}, to score with them only")
+    console.note(f"labels are read from {found}, to score with them only")
     return found
 
 
@@ -153,7 +160,7 @@ def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Pa
         found = labels.parent / LEGEND_NAME
     if found is None:
         return None
-    talk.note(f"label values mean what {found} says")
+    console.note(f"label values mean what {found} says")
     return found
 
 
@@ -213,9 +220,9 @@ def _score_run(
 def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
     if match.missing:
         shown = ", ".join(match.missing[:SHOWN])
-        talk.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
+        console.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
     if match.extra:
-        talk.note(f"{len(match.extra)} label files fit no picture: {', '.join(match.extra[:SHOWN])}")
+        console.note(f"{len(match.extra)} label files fit no picture: {', '.join(match.extra[:SHOWN])}")
 
 
 def _protocol(params: Evaluate, run: Predictions) -> Protocol:
@@ -307,7 +314,7 @@ def _score_superpixels(tasks: Sequence[Task], params: Evaluate, workers: int) ->
 
 def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
     try:
-        with talk.progress(len(tasks), what) as bar:
+        with console.progress(len(tasks), what) as bar:
             quick = len(tasks) // PICTURES_WORTH_A_TASK
             for result in ordered_map(work, tasks, workers, expected=quick, batch=BATCH):
                 bar.update()

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from unsegcli import store, talk
-from unsegcli.core.contour import prepare
+from unsegcli import console, store
 from unsegcli.core.geometry import working_grid
-from unsegcli.core.parts import part
+from unsegcli.core.saliency.contour import prepare
+from unsegcli.core.saliency.parts import part
+from unsegcli.dataflow.dataset import Supply, Window, find_supply, is_artifact
+from unsegcli.dataflow.label_maps import PictureMap, StoredMap, open_predictions
+from unsegcli.dataflow.output_folder import OutputFolder, safe_names
+from unsegcli.dataflow.runner import Outcome, Result, estimate, gather, sweep, unchanged
 from unsegcli.errors import ConfigError
-from unsegcli.folders import OutputFolder, safe_names
 from unsegcli.params import Iem, Pictures
-from unsegcli.parting import Starts, ascending, bare, parted_window, scene_of
-from unsegcli.predictions import PictureMap, StoredMap, open_predictions
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import Supply, Window, find_supply, is_artifact
-from unsegcli.sweep import Outcome, Result, estimate, gather, sweep, unchanged
+from unsegcli.segmenters.inpainting import Starts, ascending, bare, parted_window, scene_of
 from unsegcli.views.strip import FRAMES, strip
 
 REVISION = 1
@@ -73,7 +73,7 @@ def iem(
         supply = supply.opened(workers)
         if dry_run:
             prepare()
-            talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+            console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
             return Outcome(target.path, len(supply.bad))
         prepare()
         outcome = sweep(target, supply, work, "parting", _attributes(params), workers)
@@ -148,7 +148,7 @@ def _draw_traces(
         names, pages = zip(*gather(supply, work, "tracing", workers), strict=True)
         for name, page in zip(safe_names(names, ".png"), pages, strict=True):
             writer.add(name, page)
-    talk.note(f"traces are in {folder.path}")
+    console.note(f"traces are in {folder.path}")
 
 
 def _attributes(params: Iem) -> dict[str, Any]:

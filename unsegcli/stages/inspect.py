@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unsegcli import store, talk
-from unsegcli.provenance import provenance
+from unsegcli import console, store
+from unsegcli.dataflow.provenance import provenance
 from unsegcli.recipe import recipe_digest
 
 
@@ -65,5 +65,5 @@ def _skipped(artifact: store.Artifact) -> list[dict[str, str]]:
 
 def _verify(artifact: store.Artifact) -> list[str]:
     total = sum(artifact.sizes(name)[0] for name in artifact.field_names())
-    with talk.progress(total, "verifying", unit="dataset") as bar:
+    with console.progress(total, "verifying", unit="dataset") as bar:
         return store.problems_of(artifact, lambda: bar.update())

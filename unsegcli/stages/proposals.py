@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store, talk
+from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest, working_grid
-from unsegcli.core.graph import Graph
-from unsegcli.core.masks import Mask, agreement, majority, tidied
-from unsegcli.core.regions import RegionMap, paint
-from unsegcli.core.threshold import otsu
+from unsegcli.core.saliency.masks import Mask, agreement, majority, tidied
+from unsegcli.core.saliency.otsu import otsu
+from unsegcli.core.superpixels.graph import Graph
+from unsegcli.core.superpixels.regions import RegionMap, paint
+from unsegcli.dataflow.dataset import Supply, Window, find_supply, is_artifact
+from unsegcli.dataflow.runner import Outcome, Result, estimate, sweep, unchanged
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import digest_files, find_pictures
-from unsegcli.images.masks import MaskFile, check_size, match_masks, read_object
+from unsegcli.images.mask_files import MaskFile, check_size, match_masks, read_object
 from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Pictures, Proposals, Superpixels
 from unsegcli.recipe import listing_digest, make_recipe
-from unsegcli.supply import Supply, Window, find_supply, is_artifact
-from unsegcli.sweep import Outcome, Result, estimate, sweep, unchanged
 
 REVISION = 1
 CUES = ("rbd", "mr")  # values of superpixels, from one graph
@@ -88,7 +88,7 @@ def proposals(
     elif "iem" in _voters(settings):
         _prepare_iem()
     if dry_run:
-        talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+        console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
         return Outcome(target.path, len(supply.bad))
     return sweep(target, supply, work, "proposing", {"role": "proposal", "clusters": 2}, workers)
 
@@ -167,8 +167,8 @@ def _candidates(window: Window, params: Proposals) -> list[Candidate]:
 
 def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap, Graph]:
     """Superpixels of the window as it is worked on (those that it has, on its own grid), and their graph."""
-    from unsegcli.core.graph import graph_of
-    from unsegcli.core.slic import slic
+    from unsegcli.core.superpixels.graph import graph_of
+    from unsegcli.core.superpixels.slic import slic
 
     given = window.superpixels
     if given is not None:
@@ -182,8 +182,8 @@ def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap
 
 def _by_cue(method: str, regions: RegionMap, graph: Graph) -> Candidate:
     """What stands out of the superpixels, cut in two by Otsu's threshold over pixels."""
-    from unsegcli.core.boundary import boundary_saliency
-    from unsegcli.core.ranking import ranking_saliency
+    from unsegcli.core.saliency.mr import ranking_saliency
+    from unsegcli.core.saliency.rbd import boundary_saliency
 
     if graph.count == 0:  # resizing has left no valid pixel
         return Candidate(regions >= 0, np.zeros(regions.shape), 0.0)
@@ -198,14 +198,14 @@ def _on_window(found: Candidate, window: Window) -> Candidate:
 
 
 def _by_iem(window: Window, params: Iem) -> Candidate:
-    from unsegcli.parting import parted_window
+    from unsegcli.segmenters.inpainting import parted_window
 
     parted = parted_window(window, params)
     return Candidate(parted.parts == 1, parted.objectness, parted.confidence)
 
 
 def _prepare_iem() -> None:
-    from unsegcli.core.contour import prepare
+    from unsegcli.core.saliency.contour import prepare
 
     prepare()
 

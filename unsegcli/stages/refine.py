@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unsegcli import store, talk
-from unsegcli.commands import run_command
+from unsegcli import console, store
+from unsegcli.dataflow.commands import run_command
+from unsegcli.dataflow.dataset import is_artifact
+from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
 from unsegcli.params import Iem, Pictures, Refine
-from unsegcli.supply import is_artifact
-from unsegcli.sweep import Outcome
 
 MASKS, MODEL = "masks.h5", "model.h5"
 DRAWING = ("--per", "pixel", "--flips", "--refine")  # the network is right about objects, and coarse about outlines
@@ -62,7 +62,7 @@ def refine(
         _say(commands, output)
         return Outcome(output)
     _between(output).mkdir(parents=True, exist_ok=True)
-    talk.note(f"the masks of IEM, and the network that learns from them, go into {_between(output)}")
+    console.note(f"the masks of IEM, and the network that learns from them, go into {_between(output)}")
     for command in commands:
         run_command([*command, "--skip-bad"])  # the last one's are told below
     return _outcome(output)
@@ -88,7 +88,7 @@ def _say(commands: Sequence[Sequence[str]], output: Path) -> None:
         if file is None or file.exists():
             run_command([*command, "--skip-bad", "--dry-run"])
         else:
-            talk.note(f"would then run: {shlex.join(['unseg', *command])}")
+            console.note(f"would then run: {shlex.join(['unseg', *command])}")
 
 
 def _between(output: Path) -> Path:

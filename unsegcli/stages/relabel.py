@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store, talk
-from unsegcli.core.confusion import confusion
-from unsegcli.core.matching import one_to_one
+from unsegcli import console, store
 from unsegcli.core.palette import palette
+from unsegcli.core.scoring.confusion import confusion
+from unsegcli.core.scoring.matching import one_to_one
+from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
+from unsegcli.dataflow.label_maps import Predictions, open_predictions
+from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
-from unsegcli.predictions import Predictions, open_predictions
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import held_open, relative_hints, release_artifacts, source_tables
-from unsegcli.sweep import Outcome, unchanged
 
 REVISION = 1
 RULE = re.compile(r"\s*(\d+(?:\s*\+\s*\d+)*)\s*=\s*(\S.*?)\s*")
@@ -76,7 +76,7 @@ def relabel(
     if metrics is not None:
         naming, fingerprint = _by_metrics(run, Path(metrics), meaning)
         extra["labels_used"] = "naming"
-        talk.note("names come from a matching with labels; the recipe says so")
+        console.note("names come from a matching with labels; the recipe says so")
         inputs["metrics"], hints["metrics"] = fingerprint, {"path": str(metrics), "fingerprint": fingerprint}
     elif like is not None:
         old = open_predictions(like)
@@ -160,7 +160,7 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     total = np.zeros((run.clusters, old.clusters), np.int64)
     shared = 0
     try:
-        with talk.progress(len(run.maps), "comparing") as bar:
+        with console.progress(len(run.maps), "comparing") as bar:
             for item in run.maps:
                 before = olds.get((item.source.digest, item.source.page)) if hasattr(item, "source") else None
                 bar.update()
@@ -192,7 +192,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
     try:
         artifact = held_open(run.name, fingerprint)
         table = _table(naming)
-        with target.writing() as writer, talk.progress(artifact.window_count, "relabelling", "window") as bar:
+        with target.writing() as writer, console.progress(artifact.window_count, "relabelling", "window") as bar:
             for row in range(len(writer.notes), artifact.window_count):
                 writer.append([_window(artifact, row, table)], None)
                 bar.update()

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store, talk
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import Window, find_supply
+from unsegcli.dataflow.runner import Outcome, Result, estimate, sweep, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.params import Pictures, Superpixels
 from unsegcli.recipe import make_recipe
-from unsegcli.supply import Window, find_supply
-from unsegcli.sweep import Outcome, Result, estimate, sweep, unchanged
 
 REVISION = 1
 FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
@@ -26,7 +26,7 @@ Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpix
 
 
 def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
-    from unsegcli.core.slic import slic
+    from unsegcli.core.superpixels.slic import slic
 
     return slic(pixels, valid, aim, params.compactness)
 
@@ -34,7 +34,7 @@ def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, 
 def _felzenszwalb(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
 ) -> NDArray[Any]:
-    from unsegcli.core.felzenszwalb import felzenszwalb
+    from unsegcli.core.superpixels.felzenszwalb import felzenszwalb
 
     return felzenszwalb(pixels, valid, aim)
 
@@ -83,7 +83,7 @@ def superpixels(
     supply = supply.opened(workers)
     work = partial(cut_into_superpixels, params=params)
     if dry_run:
-        talk.note(f"would write {target.path}: {estimate(supply, work, workers)}")
+        console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
         return Outcome(target.path, len(supply.bad))
     return sweep(target, supply, work, "superpixels", {}, workers)
 

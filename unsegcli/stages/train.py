@@ -11,31 +11,32 @@ from pathlib import Path
 
 import torch
 
-from unsegcli import baselines, store, talk
-from unsegcli.core.ranks import ranks
+from unsegcli import console, store
+from unsegcli.core.nn.distributed_sums import ranks
+from unsegcli.core.nn.precision import own_arithmetic, resolved_precision
+from unsegcli.dataflow.dataset import Supply, find_supply
+from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import find_method, settings_of
 from unsegcli.params import AUTO, Cluster, Pictures, Train
-from unsegcli.supply import Supply, find_supply
-from unsegcli.sweep import Outcome, report_skipped, unchanged
-from unsegcli.training.arithmetic import own_arithmetic, resolved_precision
+from unsegcli.segmenters import baselines
+from unsegcli.segmenters.network import device_of
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.beginning import batches_of, begun, estimate_training
+from unsegcli.training.checkpoint import Training
 from unsegcli.training.checks import check_needs, check_role, check_wishes
+from unsegcli.training.data import Pool
+from unsegcli.training.distributed import is_first, joined, together
 from unsegcli.training.filling import Bad, Reader, pool_of, remove_spilled
 from unsegcli.training.interrupts import Stopping, asked_to_stop
-from unsegcli.training.loading import find_method, settings_of
+from unsegcli.training.job import Order, recipe_of, upgraded_recipe
 from unsegcli.training.losses import Losses
+from unsegcli.training.mask_proposals import proposals_for
 from unsegcli.training.model_file import content_of, keep
-from unsegcli.training.order import Order, recipe_of, upgraded_recipe
-from unsegcli.training.pool import Pool
+from unsegcli.training.monitor import ObjectSight, Sight, look
 from unsegcli.training.pretrained import NONE, find_weights, read_weights
-from unsegcli.training.processes import is_first, joined, together
-from unsegcli.training.proposals import proposals_for
 from unsegcli.training.restarts import best_of
-from unsegcli.training.state import Training
+from unsegcli.training.setup import batches_of, begun, estimate_training
 from unsegcli.training.step import take_step
-from unsegcli.training.trained import device_of
-from unsegcli.training.watch import ObjectSight, Sight, look
 
 REVISION = 1
 LOOKS = 20  # times that the clusters are looked at in a training
@@ -96,7 +97,7 @@ def train(
     given = None if params.classes == AUTO else params.classes
     settings = settings_of(loaded, preset, config, sets, classes=given)
     if params.classes is None and loaded.role == "clusters" and not loaded.embeds:
-        talk.note(f"{settings.classes} clusters; say --classes N for another number")
+        console.note(f"{settings.classes} clusters; say --classes N for another number")
     if params.classes != AUTO:
         params = replace(params, classes=settings.classes)
     check_wishes(params, settings, seeds)
@@ -141,7 +142,7 @@ def train(
     reader = Reader(workers, masks, params.min_confidence)
     if dry_run:
         with own_arithmetic():
-            talk.note(estimate_training(left[0][0], supply, reader))
+            console.note(estimate_training(left[0][0], supply, reader))
         return outcomes
     bad = _train_all(left, supply, memory, reader)
     report_skipped(bad)
@@ -172,7 +173,7 @@ def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Train
     watched = _watched(batches, order.device)
     losses = Losses(training, target)
     saved = time.monotonic()
-    with talk.progress(training.steps * config.batch, "training") as bar, _interruptible() as stopping:
+    with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stopping:
         bar.update(training.step * config.batch)
         for batch in batches.ahead(training.step, order.device):
             terms = take_step(order, training, batch)
@@ -204,15 +205,15 @@ def _watched(batches: Batches, device: torch.device) -> Batch:
 
 def _watch(order: Order, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
     training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
-    (talk.note if last else talk.detail)(f"step {training.step}: {sight.text(order.config.classes)}")
+    (console.note if last else console.detail)(f"step {training.step}: {sight.text(order.config.classes)}")
     if last and sight.warning(order.config.classes):
-        talk.warn(sight.warning(order.config.classes))
+        console.warn(sight.warning(order.config.classes))
 
 
 def _save(target: store.Target, training: Training) -> None:
     if is_first():
         store.save_checkpoint(target, *training.pack())
-        talk.detail(f"step {training.step} can be gone on from")
+        console.detail(f"step {training.step} can be gone on from")
 
 
 def _interruptible() -> AbstractContextManager[Stopping]:

@@ -18,19 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli import store, talk
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import is_artifact, release_artifacts
+from unsegcli.dataflow.label_maps import (
+    PictureMap,
+    Predictions,
+    StoredMap,
+    check_same_classes,
+    open_predictions,
+    turned_like,
+)
+from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
+from unsegcli.dataflow.provenance import provenance
+from unsegcli.dataflow.runner import Outcome, report_skipped
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.folders import FolderWriter, OutputFolder, safe_names
 from unsegcli.images.find import PictureFile, digest_files, file_digest
 from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
 from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Visualize
-from unsegcli.predictions import PictureMap, Predictions, StoredMap, check_same_classes, open_predictions, turned_like
-from unsegcli.provenance import provenance
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
-from unsegcli.supply import is_artifact, release_artifacts
-from unsegcli.sweep import Outcome, report_skipped
 from unsegcli.views import drawing, report
 from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
 from unsegcli.views.categories import Categories, Matching, name_categories, read_matching
@@ -153,7 +160,7 @@ def visualize(
     done = folder.finished()
     if done is not None:
         if done.get("labels_used"):
-            talk.note(f"labels were used in it for {done['labels_used']}")
+            console.note(f"labels were used in it for {done['labels_used']}")
         return Outcome(path, int(done.get("skipped", 0)))
     make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
     try:
@@ -216,9 +223,9 @@ def _scene(
         inputs["legend"] = file_digest(legend_path)
     if label_folder is not None and match is not None:
         inputs["labels"] = _labels_digest(match, label_folder)
-        talk.note(f"labels are read from {label_folder}, to show them only")
+        console.note(f"labels are read from {label_folder}, to show them only")
         if match.missing:
-            talk.note(match.describe())
+            console.note(match.describe())
     if regions:
         inputs["superpixels"] = next(iter(regions.values())).fingerprint
     ignore = _ignored(matching, meaning)
@@ -243,7 +250,7 @@ def _match(run: Predictions, folder: Path, asked: bool) -> LabelMatch | None:
     except DataError as error:
         if asked:
             raise
-        talk.warn(f"labels are not shown: {error}")
+        console.warn(f"labels are not shown: {error}")
         return None
 
 
@@ -314,7 +321,7 @@ def _export_maps(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool
     dtype = exported_type(_largest_count(scene, workers), scene.params.format)
     tasks = [MapTask(item, scene.params.format, dtype) for item in scene.run.maps]
     void = np.iinfo(dtype).max
-    talk.note(f"label maps as {dtype} on the grid of each picture as shown; {void} = void")
+    console.note(f"label maps as {dtype} on the grid of each picture as shown; {void} = void")
     if dry_run:
         return _estimated(folder, tasks, export_map, lambda made: len(made.content), workers)
     names = safe_names([file_name(item) for item in scene.run.maps], SUFFIXES[scene.params.format])
@@ -366,7 +373,7 @@ def _finish(folder: OutputFolder, writer: FolderWriter, skipped: Sequence[tuple[
 
 
 def _each(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int) -> Iterator[Any]:
-    with talk.progress(len(tasks), "drawing" if work is draw_panel else "exporting") as bar:
+    with console.progress(len(tasks), "drawing" if work is draw_panel else "exporting") as bar:
         for made in ordered_map(work, tasks, workers, expected=len(tasks) // PICTURES_WORTH_A_TASK):
             bar.update()
             yield made
@@ -387,9 +394,9 @@ def _estimated(
     share = len(tasks) / len(tried)
     processes = min(workers or available_cores(), max(1, len(tasks) // 16))
     seconds = (time.monotonic() - started) * share / processes
-    talk.note(
-        f"would write {talk.pictures(len(tasks))} into {folder.path}: about {seconds:,.0f} s on {processes} processes, "
-        f"{size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
+    console.note(
+        f"would write {console.pictures(len(tasks))} into {folder.path}: about {seconds:,.0f} s "
+        f"on {processes} processes, {size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
     )
     return Outcome(folder.path)
 
@@ -422,19 +429,21 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
     warnings = [(item.name, line) for item, _, drawn in shown for line in drawn.warnings]
     bare = sum(not drawn.pictured for _, _, drawn in shown)
     if bare:
-        talk.warn(f"{bare} of {len(shown)} panels lack the picture: say with --images where the pictures are")
+        console.warn(f"{bare} of {len(shown)} panels lack the picture: say with --images where the pictures are")
     for name, line in warnings[:SHOWN]:
-        talk.warn(f"{name}: {line}")
+        console.warn(f"{name}: {line}")
     if len(warnings) > SHOWN:
-        talk.warn(f"and {len(warnings) - SHOWN} more; index.html lists them")
+        console.warn(f"and {len(warnings) - SHOWN} more; index.html lists them")
     return outcome
 
 
 def _say_about_errors(scene: Scene, categories: Categories) -> None:
     if scene.label_folder is not None and categories.class_of is None:
-        talk.note("clusters have no names yet, so no errors are shown: give --metrics, as `unseg evaluate` writes it")
+        console.note(
+            "clusters have no names yet, so no errors are shown: give --metrics, as `unseg evaluate` writes it"
+        )
     if scene.matching is not None and scene.matching.assignment:
-        talk.note(f"names of clusters come from {scene.matching.path}, which matched them with labels")
+        console.note(f"names of clusters come from {scene.matching.path}, which matched them with labels")
 
 
 def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
@@ -567,7 +576,7 @@ def _short(name: str) -> str:
 
 
 def _summary(shown: Sequence[tuple[PictureMap, str, Drawn]], categories: Categories | None) -> str:
-    pictures = talk.pictures(len(shown))
+    pictures = console.pictures(len(shown))
     if categories is not None:
         return f"{pictures}, {len(categories.names)} categories. Each has the same colour in every picture."
     total = sum(drawn.panel.regions for _, _, drawn in shown)

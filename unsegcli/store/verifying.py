@@ -107,7 +107,7 @@ def _value_problems(artifact: Artifact) -> Iterator[str]:
 
 
 def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
-    from unsegcli.core.regions import is_connected
+    from unsegcli.core.superpixels.regions import is_connected
 
     regions = artifact.read("superpixels", index)
     void = np.iinfo(regions.dtype).max

@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import talk
+from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
@@ -106,7 +106,7 @@ class Target:
             with open_artifact(self.path) as old:
                 before = self._upgraded(old)
                 if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
-                    talk.note(f"{self.path} is up to date: nothing to do")
+                    console.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differing_keys(before, self.recipe)
         except ArtifactError as error:
@@ -116,7 +116,7 @@ class Target:
             self._refuse_unless_forced(f"is of kind {kind}, and {self.kind} is to be written")
         elif kind in ("model", "checkpoint"):
             self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
-        talk.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
+        console.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
         return None
 
     def _upgraded(self, old: Artifact) -> Recipe:
@@ -125,7 +125,7 @@ class Target:
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
             raise ArtifactError(f"{self.path}: {why}; take another name with -o, or replace it with --force")
-        talk.note(f"{self.path} {why}; it will be replaced, as --force says")
+        console.note(f"{self.path} {why}; it will be replaced, as --force says")
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -159,7 +159,7 @@ class Target:
                     f"{self.partial}: holds an unfinished training of another recipe ({keys}); go on with that one, "
                     "take another name with -o, or throw its work away with --force"
                 )
-            talk.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
+            console.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
         old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
         for old_file in old_files:
             if not OURS.fullmatch(old_file.name):
@@ -196,12 +196,12 @@ class Writer:
                 with h5py.File(path, "r") as shard:
                     self.notes += json.loads(bytes(shard["notes"][...]))
             except (OSError, KeyError, ValueError, RuntimeError):
-                talk.warn(f"{path}: is damaged; what it held is computed again")
+                console.warn(f"{path}: is damaged; what it held is computed again")
                 path.unlink()
                 continue
             self._shards.append(path)
         if self.notes:
-            talk.note(f"going on after {talk.pictures(len(self.notes))} that an interrupted run finished")
+            console.note(f"going on after {console.pictures(len(self.notes))} that an interrupted run finished")
 
     def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
         """Add one unit: the encoded datasets of each of its windows, and a JSON value to find in `notes`."""
@@ -236,7 +236,7 @@ class Writer:
         _rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
-        talk.detail(f"{path.name}: {talk.pictures(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
+        console.detail(f"{path.name}: {console.pictures(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     def pending_notes(self) -> list[Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unsegcli.methods._contract import Batch
-from unsegcli.training.pool import Picture, Pool
+from unsegcli.training.data import Picture, Pool
 
 AHEAD = 3  # batches that wait for the network
 CROP, ORDER = 1, 2  # purposes of chance

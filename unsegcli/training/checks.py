@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from unsegcli.core.cluster_number import FEWEST
+from unsegcli.core.nn.precision import PRECISIONS
+from unsegcli.core.scoring.cluster_number import FEWEST
+from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
+from unsegcli.methods._load import Loaded
 from unsegcli.params import AUTO, Train
-from unsegcli.supply import Supply
-from unsegcli.training.arithmetic import PRECISIONS
-from unsegcli.training.loading import Loaded
-from unsegcli.training.pace import check_settings
+from unsegcli.training.optim import check_settings
 
 MASK_CLUSTERS = 2  # background and object
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from unsegcli import talk
-from unsegcli.core.ranks import rank
+from unsegcli import console
+from unsegcli.core.nn.distributed_sums import rank
+from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.runner import gather
 from unsegcli.errors import DataError
-from unsegcli.supply import Supply, Window
-from unsegcli.sweep import gather
-from unsegcli.training.pool import Picture, Pool, fill
-from unsegcli.training.proposals import Proposals, report_left_out, usable, with_proposal
+from unsegcli.training.data import Picture, Pool, fill
+from unsegcli.training.mask_proposals import Proposals, report_left_out, usable, with_proposal
 
 Bad = list[tuple[str, str]]  # name and reason of pictures that cannot be read
 
@@ -43,7 +43,7 @@ def pool_of(supply: Supply, folder: Path, memory: float, reader: Reader, bad: Ba
     if not pool.pictures:
         raise DataError("not one picture could be read")
     if pool.spilled_bytes:
-        talk.note(f"{pool.spilled_bytes / 1e9:.1f} GB of pictures lie in a file; more --memory would be quicker")
+        console.note(f"{pool.spilled_bytes / 1e9:.1f} GB of pictures lie in a file; more --memory would be quicker")
     return pool
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unsegcli import store
 from unsegcli.errors import UnsegError
-from unsegcli.training.processes import mean_of
-from unsegcli.training.state import Training
+from unsegcli.training.checkpoint import Training
+from unsegcli.training.distributed import mean_of
 
 
 @dataclass

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from unsegcli import store, talk
-from unsegcli.core.cluster_number import Curve
+from unsegcli import console, store
+from unsegcli.core.scoring.cluster_number import Curve
+from unsegcli.dataflow.dataset import Supply, relative_hints
 from unsegcli.errors import ArtifactError
-from unsegcli.supply import Supply, relative_hints
-from unsegcli.training.order import Order
-from unsegcli.training.processes import is_first
-from unsegcli.training.state import Training
-from unsegcli.training.weights import state_to_arrays
+from unsegcli.segmenters.weights import state_to_arrays
+from unsegcli.training.checkpoint import Training
+from unsegcli.training.distributed import is_first
+from unsegcli.training.job import Order
 
 
 def content_of(training: Training, order: Order, supply: Supply, target: store.Target) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def keep(order: Order, supply: Supply, target: store.Target, training: Training)
     try:
         if kept.finished() is None:
             store.write_whole(kept, **content_of(training, order, supply, kept))
-            talk.note(f"step {training.step} is kept in {path}")
+            console.note(f"step {training.step} is kept in {path}")
     except ArtifactError as error:
-        talk.warn(f"step {training.step} is not kept: {error}")
+        console.warn(f"step {training.step} is not kept: {error}")
 
 
 def _noted(curve: Curve | None) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unsegcli.errors import ConfigError
-from unsegcli.training.loading import Loaded
+from unsegcli.methods._load import Loaded
 
 NONE, IMAGENET = "none", "imagenet"
 VERSION = "IMAGENET1K_V1"  # of torchvision's weights

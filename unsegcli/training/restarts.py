@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from unsegcli import store, talk
-from unsegcli.supply import Supply, relative_hints
-from unsegcli.sweep import Outcome, unchanged
-from unsegcli.training.arithmetic import own_arithmetic
-from unsegcli.training.judging import SIGNS, Signals, judge
-from unsegcli.training.order import Order
-from unsegcli.training.processes import is_first
+from unsegcli import console, store
+from unsegcli.core.nn.precision import own_arithmetic
+from unsegcli.dataflow.dataset import Supply, relative_hints
+from unsegcli.dataflow.runner import Outcome, unchanged
+from unsegcli.training.distributed import is_first
+from unsegcli.training.job import Order
+from unsegcli.training.signs import SIGNS, Signals, judge
 
 SCORE = ("beyond-chance", "silhouette")  # what decides, and what decides where that is equal; docs/methods.md says why
 NOTED = "restart-"  # begins the names of what a kept model's history says of all runs
@@ -39,7 +39,7 @@ def best_of(
     count = order.params.restarts
     made = runs(output=folder_of(target.path) / "run.h5")
     if dry_run:
-        talk.note(f"and that {count} times")
+        console.note(f"and that {count} times")
         return [Outcome(target.path)]
     if not is_first():
         return []
@@ -49,8 +49,8 @@ def best_of(
         found = judge(paths, supply.opened(workers), method=method, device=order.device.type, workers=workers)
     kept, sign = best_run(found)
     for line in table(found, seeds, kept):
-        talk.note(line)
-    talk.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
+        console.note(line)
+    console.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
     content = content_with(paths[kept], as_history(found, seeds, kept))
     store.write_whole(target, **content, inputs=relative_hints(supply.hints, target.path))
     clear(paths)

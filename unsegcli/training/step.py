@@ -7,12 +7,12 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.methods._contract import Batch
-from unsegcli.training.arithmetic import PRECISIONS
-from unsegcli.training.order import Order
-from unsegcli.training.pace import rate_at
-from unsegcli.training.processes import mean_gradients
-from unsegcli.training.state import Training
+from unsegcli.training.checkpoint import Training
+from unsegcli.training.distributed import mean_gradients
+from unsegcli.training.job import Order
+from unsegcli.training.optim import rate_at
 
 
 def take_step(order: Order, training: Training, batch: Batch) -> dict[str, Tensor]:

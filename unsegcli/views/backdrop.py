@@ -13,15 +13,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store, talk
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import is_artifact, supply_from_pictures
+from unsegcli.dataflow.label_maps import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
+from unsegcli.dataflow.provenance import UNCHANGED, provenance
 from unsegcli.errors import DataError
 from unsegcli.images.find import digest_files, file_digest, find_pictures
-from unsegcli.images.reading import Reading, Source, read_working
+from unsegcli.images.working import Reading, Source, read_working
 from unsegcli.params import Pictures
-from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
-from unsegcli.provenance import UNCHANGED, provenance
 from unsegcli.recipe import listing_digest
-from unsegcli.supply import is_artifact, supply_from_pictures
 from unsegcli.views.export import file_name
 
 Place: TypeAlias = tuple[Source, Reading]  # where a picture is, and how it is read
@@ -93,7 +93,7 @@ def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str]
                 break
     lost = [item.name for item in run.maps if item.name not in found]
     if lost:
-        talk.warn(f"{len(lost)} of {len(run.maps)} maps have no picture in {images}: {', '.join(lost[:SHOWN])}")
+        console.warn(f"{len(lost)} of {len(run.maps)} maps have no picture in {images}: {', '.join(lost[:SHOWN])}")
     return found
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.palette import MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
-from unsegcli.predictions import Predictions
 
 Colors = NDArray[np.uint8]
 

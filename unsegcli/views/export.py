@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli.core.geometry import nearest_rows
+from unsegcli.dataflow.label_maps import PictureMap, StoredMap
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.predictions import PictureMap, StoredMap
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins so
 SUFFIXES = {"png": ".png", "tiff": ".tif"}

@@ -1,0 +1,155 @@
+"""SLIC: what every superpixel map must be, and pictures whose superpixels are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unsegcli.core.superpixels.regions import areas, contiguous, is_connected, paint, pool
+from unsegcli.core.superpixels.slic import slic
+from unsegcli.errors import ConfigError, DataError
+
+
+def random_picture(seed: int, height: int, width: int, bands: int) -> np.ndarray:
+    """Coloured blocks with noise."""
+    generator = np.random.default_rng(seed)
+    blocks = generator.integers(0, 200, (height // 7 + 1, width // 7 + 1, bands))
+    enlarged = blocks.repeat(7, axis=0).repeat(7, axis=1)[:height, :width]
+    return (enlarged + generator.integers(0, 56, (height, width, bands))).astype(np.uint8)
+
+
+def four_quadrants(bands: int, side: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of four colours and the map of its quadrants."""
+    quadrants = np.repeat(np.repeat([[0, 1], [2, 3]], side // 2, 0), side // 2, 1)
+    colours = np.random.default_rng(bands).permutation(np.arange(4 * bands) * 255 // (4 * bands))
+    return colours.reshape(4, bands)[quadrants].astype(np.uint8), quadrants
+
+
+def check_map(found: np.ndarray, valid: np.ndarray) -> None:
+    """Whatever a superpixel map must fulfil."""
+    assert found.dtype == np.int32
+    assert found.shape == valid.shape
+    np.testing.assert_array_equal(found >= 0, valid)
+    np.testing.assert_array_equal(contiguous(found), found)
+    assert is_connected(found)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(1, 150),
+    st.floats(-3, 3),
+    st.sampled_from([None, 0.0, 0.3, 0.9, 1.0]),
+)
+def test_every_map_is_numbered_connected_and_void_where_invalid(
+    seed: int, height: int, width: int, bands: int, segments: int, exponent: float, share: float | None
+) -> None:
+    pixels = random_picture(seed, height, width, bands)
+    valid = None if share is None else np.random.default_rng(seed).random((height, width)) < share
+    found = slic(pixels, valid, segments, 10**exponent)
+    check_map(found, np.ones((height, width), bool) if valid is None else valid)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bytes_and_floats_give_the_same_superpixels(bands: int, masked: bool) -> None:
+    pixels = random_picture(3, 60, 50, bands)
+    valid = np.hypot(*np.mgrid[-30:30, -25:25]) < 22 if masked else None
+    expected = slic(pixels, valid, 40, 10.0)
+    for dtype in (np.float64, np.float32):
+        np.testing.assert_array_equal(slic((pixels / 255).astype(dtype), valid, 40, 10.0), expected)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+def test_superpixels_keep_to_the_quadrants(bands: int) -> None:
+    pixels, quadrants = four_quadrants(bands)
+    found = slic(pixels, None, 16, 10.0)
+    assert 8 <= found.max() + 1 <= 32
+    for superpixel in range(found.max() + 1):
+        assert len(np.unique(quadrants[found == superpixel])) == 1
+
+
+def border_length(found: np.ndarray) -> int:
+    return int((found[1:] != found[:-1]).sum() + (found[:, 1:] != found[:, :-1]).sum())
+
+
+@pytest.mark.parametrize("compactness", [5.0, 20.0, 100.0])
+def test_compactness_means_the_same_for_any_number_of_bands(compactness: float) -> None:
+    """Grey is grey, however many bands repeat it; Lab differs a little, for its lightness is not linear."""
+    smooth = np.linspace(0, 200, 64)[:, None] * np.linspace(0.2, 1, 64)
+    grey = (smooth + np.random.default_rng(0).integers(0, 20, (64, 64))).astype(np.uint8)[:, :, None]
+    expected = slic(grey, None, 64, compactness)
+    for bands in (2, 4, 9):
+        found = slic(np.repeat(grey, bands, axis=2), None, 64, compactness)
+        assert (found == expected).mean() > 0.98
+    in_lab = border_length(slic(np.repeat(grey, 3, axis=2), None, 64, compactness))
+    assert in_lab == pytest.approx(border_length(expected), rel=0.1)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_a_high_compactness_makes_squares_and_a_lower_one_follows_colour(bands: int) -> None:
+    pixels = random_picture(5, 64, 64, bands)
+
+    def unexplained(found: np.ndarray) -> float:
+        means = pool(pixels, found, found.max() + 1)
+        return float(((pixels - paint(means, found, 0.0)) ** 2).mean())
+
+    squares = slic(pixels, None, 64, 1000.0)
+    assert border_length(squares) < 1.15 * (2 * 64 * 7)  # that of 8 x 8 squares
+    assert unexplained(slic(pixels, None, 64, 20.0)) < 0.75 * unexplained(squares)
+
+
+def test_what_stands_in_invalid_pixels_has_no_influence() -> None:
+    pixels = random_picture(8, 48, 64, 3)
+    valid = np.zeros((48, 64), bool)
+    valid[5:40, 10:50] = True
+    valid[20:24, 10:40] = False
+    other = np.where(valid[:, :, None], pixels, 255).astype(np.uint8)
+    np.testing.assert_array_equal(slic(pixels, valid, 30, 10.0), slic(other, valid, 30, 10.0))
+
+
+def test_a_mask_gives_about_the_number_asked_for_and_no_slivers() -> None:
+    pixels = random_picture(9, 120, 120, 3)
+    valid = np.hypot(*np.mgrid[-60:60, -60:60]) < 45
+    found = slic(pixels, valid, 60, 30.0)
+    assert 45 <= found.max() + 1 <= 80
+    assert areas(found, found.max() + 1).min() >= valid.sum() // 60 // 4
+
+
+def test_a_mask_that_is_all_true_changes_nothing() -> None:
+    pixels = random_picture(2, 30, 30, 3)
+    np.testing.assert_array_equal(slic(pixels, np.ones((30, 30), bool), 9, 10.0), slic(pixels, None, 9, 10.0))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 2), (3, 50)])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("segments", [1, 5, 1000])
+def test_tiny_and_constant_pictures(shape: tuple[int, int], bands: int, segments: int) -> None:
+    for pixels in (np.full((*shape, bands), 9, np.uint8), random_picture(1, *shape, bands)):
+        check_map(slic(pixels, None, segments, 10.0), np.ones(shape, bool))
+
+
+def test_no_valid_pixel_gives_no_superpixel() -> None:
+    found = slic(random_picture(1, 9, 9, 3), np.zeros((9, 9), bool), 5, 10.0)
+    assert (found == -1).all()
+
+
+def test_nonsense_is_refused() -> None:
+    pixels = random_picture(1, 9, 9, 3)
+    with pytest.raises(ConfigError, match="--segments 0"):
+        slic(pixels, None, 0, 10.0)
+    with pytest.raises(ConfigError, match="--compactness"):
+        slic(pixels, None, 5, 0.0)
+    with pytest.raises(DataError, match="height, width, bands"):
+        slic(pixels[:, :, 0], None, 5, 10.0)
+    with pytest.raises(DataError, match="uint16"):
+        slic(pixels.astype(np.uint16), None, 5, 10.0)
+    with pytest.raises(DataError, match="finite"):
+        slic(np.full((9, 9, 3), np.nan), None, 5, 10.0)
+    with pytest.raises(DataError, match="differ"):
+        slic(pixels, np.zeros((8, 9), bool), 5, 10.0)

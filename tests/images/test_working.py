@@ -1,0 +1,446 @@
+"""What is decided for a folder of pictures, and the working pixels that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.images.decode import read_header
+from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.images.working import Reading, Survey, check_fits, read_working, survey
+from unsegcli.params import Pictures
+
+
+def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(seed).integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+
+
+def save(folder: Path, name: str, pixels: np.ndarray, **options: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if name.endswith(".png"):
+        (folder / name).write_bytes(imagecodecs.png_encode(pixels))
+    elif name.endswith(".npy"):
+        np.save(folder / name, pixels)
+    else:
+        tifffile.imwrite(folder / name, pixels, **options)
+
+
+def look(folder: Path, masks: Path | None = None, **settings: object) -> Survey:
+    files = digest_files(find_pictures([folder]), {})
+    return survey(files, Pictures(**settings), masks, workers=1)
+
+
+def working(found: Survey, index: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+    return read_working(found.sources[index], found.reading)
+
+
+# bands and alpha
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5, 9])
+def test_any_number_of_bands_is_read_as_it_is(tmp_path: Path, bands: int) -> None:
+    pixels = noise((8, 9, bands))
+    save(tmp_path, "a.npy", pixels)
+    found = look(tmp_path, axes="yxc")
+    assert found.reading.channels == bands
+    read, valid = working(found)
+    np.testing.assert_array_equal(read, pixels)
+    assert valid is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("bands", [2, 4])
+@pytest.mark.parametrize("kind", ["drop", "mask", "band"])
+def test_last_band_is_decided_once_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str, bands: int, kind: str
+) -> None:
+    full = np.iinfo(dtype).max
+    last = {"drop": [full, full], "mask": [full, 0], "band": [full, 7]}[kind]
+    for index in range(2):
+        pixels = noise((6, 5, bands), dtype, seed=index)
+        pixels[:, :, -1] = full
+        pixels[2:, :, -1] = last[index]
+        save(tmp_path, f"{index}.png", pixels)
+    with caplog.at_level("INFO", "unseg"):
+        found = look(tmp_path)
+    assert found.reading.alpha == kind
+    assert found.reading.channels == (bands if kind == "band" else bands - 1)
+    valid = [working(found, index)[1] for index in range(2)]
+    assert valid[0] is None
+    if kind == "mask":
+        assert valid[1] is not None
+        np.testing.assert_array_equal(valid[1], np.arange(6)[:, None].repeat(5, axis=1) < 2)
+        assert not working(found, 1)[0][2:].any()
+    else:
+        assert valid[1] is None
+    said = {"drop": "dropped", "mask": "mask of valid pixels", "band": "taken as a band"}[kind]
+    assert sum(said in record.message for record in caplog.records) == 1
+
+
+def test_last_band_of_zeros_is_dropped_but_is_a_mask_beside_opaque_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = noise((6, 5, 4))
+    pixels[:, :, 3] = 0
+    save(tmp_path, "a.png", pixels)
+    with caplog.at_level("INFO", "unseg"):
+        assert look(tmp_path).reading.alpha == "drop"
+    assert "the fourth band is 0 everywhere: dropped" in caplog.text
+    pixels[:, :, 3] = 255
+    save(tmp_path, "b.png", pixels)
+    found = look(tmp_path)
+    assert found.reading.alpha == "mask"
+    valid = working(found)[1]
+    assert valid is not None
+    assert not valid.any()
+
+
+@pytest.mark.parametrize(("alpha", "channels"), [("drop", 3), ("mask", 3), ("band", 4)])
+def test_alpha_option_overrides_what_is_found(tmp_path: Path, alpha: str, channels: int) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 4)))
+    assert look(tmp_path).reading.alpha == "band"
+    found = look(tmp_path, alpha=alpha)
+    assert (found.reading.alpha, found.reading.channels) == (alpha, channels)
+
+
+def test_bands_are_chosen_by_number_and_are_no_alpha(tmp_path: Path) -> None:
+    pixels = noise((6, 5, 4))
+    pixels[:, :, 3] = 255
+    save(tmp_path, "a.png", pixels)
+    found = look(tmp_path, bands=(4, 1, 1))
+    np.testing.assert_array_equal(working(found)[0], pixels[:, :, [3, 0, 0]])
+    assert found.reading.alpha == "band"
+    with pytest.raises(DataError, match="band 5, but 1 pictures have fewer"):
+        look(tmp_path, bands=(5,))
+    with pytest.raises(ConfigError, match="counted from 1"):
+        look(tmp_path, bands=(0,))
+
+
+def test_bands_make_one_folder_of_pictures_of_different_bands(tmp_path: Path) -> None:
+    save(tmp_path, "a.tif", noise((6, 5, 6)), planarconfig="contig", photometric="minisblack")
+    save(tmp_path, "b.png", noise((6, 5, 3)))
+    with pytest.raises(DataError, match=r"1 of 3 bands \(b\.png\), 1 of 6 bands \(a\.tif\).*--bands"):
+        look(tmp_path)
+    assert look(tmp_path, bands=(3, 2, 1)).reading.channels == 3
+
+
+def test_grey_is_repeated_among_colours_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    grey = noise((6, 5))
+    save(tmp_path, "a.png", grey)
+    save(tmp_path, "b.png", noise((6, 5, 3)))
+    rgba = noise((6, 5, 4))
+    rgba[:, :, 3] = np.where(rgba[:, :, 3] > 99, 255, 0)
+    save(tmp_path, "c.png", rgba)
+    with caplog.at_level("INFO", "unseg"):
+        found = look(tmp_path)
+    assert (found.reading.channels, found.reading.alpha) == (3, "mask")
+    np.testing.assert_array_equal(working(found, 0)[0], np.stack([grey] * 3, axis=2))
+    np.testing.assert_array_equal(working(found, 2)[1], rgba[:, :, 3] == 255)
+    assert "grey pictures repeated to three bands: 1 of 3" in caplog.text
+
+
+def test_soft_alpha_among_colours_is_dropped(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    save(tmp_path, "b.png", noise((6, 5, 4)))
+    found = look(tmp_path)
+    assert (found.reading.alpha, found.reading.channels) == ("drop", 3)
+    np.testing.assert_array_equal(working(found, 1)[0], noise((6, 5, 4))[:, :, :3])
+    with pytest.raises(DataError, match="different numbers of bands"):
+        look(tmp_path, alpha="band")
+
+
+def test_four_bands_of_floats_are_bands(tmp_path: Path) -> None:
+    save(tmp_path, "a.npy", np.ones((6, 5, 4), dtype=np.float32))
+    assert look(tmp_path).reading.channels == 4
+
+
+# scaling
+
+
+def test_percentiles_over_the_folder_by_hand(tmp_path: Path) -> None:
+    save(tmp_path, "a.tif", np.arange(0, 500, dtype=np.uint16).reshape(20, 25))
+    save(tmp_path, "b.tif", np.arange(500, 1001, dtype=np.uint16)[:500].reshape(20, 25))
+    found = look(tmp_path, percentiles=(10.0, 90.0))
+    low, high = found.sources[0].scaling[0]
+    assert (low, high) == pytest.approx((99.9, 899.1))
+    assert found.sources[1].scaling == found.sources[0].scaling
+    expected = np.clip(np.floor((np.arange(500) - low) / (high - low) * 255 + 0.5), 0, 255)
+    np.testing.assert_array_equal(working(found)[0].ravel(), expected)
+    alone = look(tmp_path, percentiles=(0.0, 100.0), scaling="picture")
+    assert [source.scaling for source in alone.sources] == [((0.0, 499.0),), ((500.0, 999.0),)]
+
+
+def test_bands_are_scaled_alone_and_invalid_pixels_do_not_count(tmp_path: Path) -> None:
+    pixels = np.stack([np.linspace(0, 1, 100), np.linspace(-50, 50, 100)], axis=1).reshape(10, 10, 2)
+    pixels[3, 3] = (np.nan, 1e9)
+    pixels[4, 4] = (7.0, np.inf)
+    pixels[5, 5] = (-9999.0, -9999.0)
+    save(tmp_path, "a.npy", pixels.astype(np.float32))
+    found = look(tmp_path, percentiles=(0.0, 100.0), nodata=-9999.0)
+    assert found.sources[0].scaling == ((0.0, 1.0), (-50.0, 50.0))
+    read, valid = working(found)
+    assert valid is not None
+    assert np.argwhere(~valid).tolist() == [[3, 3], [4, 4], [5, 5]]
+    assert not read[~valid].any()
+    assert (read[0, 0].tolist(), read[9, 9].tolist()) == ([0, 0], [255, 255])
+
+
+def test_flat_pictures_become_zeros(tmp_path: Path) -> None:
+    save(tmp_path, "a.tif", np.full((5, 6), 4000, dtype=np.uint16))
+    assert not working(look(tmp_path))[0].any()
+
+
+def test_stored_scaling_is_used_again(tmp_path: Path) -> None:
+    save(tmp_path / "old", "a.tif", noise((20, 20), "uint16"))
+    save(tmp_path / "new", "b.tif", noise((20, 20), "uint16", seed=1) // 2)
+    old = look(tmp_path / "old")
+    files = digest_files(find_pictures([tmp_path / "new"]), {})
+    scaling = old.sources[0].scaling
+    new = survey(files, Pictures(size=(3,)), None, 1, known=old.reading, known_scaling=scaling)
+    assert new.sources[0].scaling == scaling
+    assert new.reading == old.reading
+    with pytest.raises(DataError, match="for 2 bands, but 1"):
+        survey(files, Pictures(), None, 1, known=old.reading, known_scaling=scaling * 2)
+
+
+def test_bytes_and_deep_pictures_share_no_scaling(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((9, 8)))
+    save(tmp_path, "b.png", noise((9, 8), "uint16"))
+    with pytest.raises(DataError, match=r"8-bit values \(a\.png\).*b\.png.*--scaling picture"):
+        look(tmp_path)
+    found = look(tmp_path, scaling="picture")
+    assert found.reading.values == "mixed"
+    assert found.sources[0].scaling == ((0.0, 255.0),)
+    np.testing.assert_array_equal(working(found)[0][:, :, 0], noise((9, 8)))
+    assert found.sources[1].scaling[0][1] > 255
+
+
+def test_new_pictures_must_fit(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    save(tmp_path / "b", "four.npy", noise((6, 5, 4)))
+    save(tmp_path / "b", "deep.png", noise((6, 5, 3), "uint16"))
+    save(tmp_path / "b", "grey.png", noise((6, 5)))
+    reading = look(tmp_path / "a.png").reading
+    with pytest.raises(DataError, match=r"x: 4 bands, which do not make the 3 bands"):
+        check_fits("x", read_header(tmp_path / "b/four.npy"), reading)
+    with pytest.raises(DataError, match="x: values of type uint16, but the earlier pictures held 8-bit values"):
+        check_fits("x", read_header(tmp_path / "b/deep.png"), reading)
+    check_fits("x", read_header(tmp_path / "b/grey.png"), reading)
+    chosen = dataclasses.replace(reading, bands=(1, 2, 4))
+    with pytest.raises(DataError, match="band 4 is asked for, but there are 3"):
+        check_fits("x", read_header(tmp_path / "a.png"), chosen)
+
+
+# valid pixels
+
+
+def test_nodata_of_the_file_and_of_the_user(tmp_path: Path) -> None:
+    pixels = noise((6, 5, 3)) // 2 + 1
+    pixels[0, 0] = 0
+    pixels[1, 1] = (0, 0, 9)
+    save(tmp_path, "a.tif", pixels, photometric="rgb", extratags=[(42113, "s", 0, "0", True)])
+    valid = working(look(tmp_path))[1]
+    assert valid is not None
+    assert np.argwhere(~valid).tolist() == [[0, 0]]
+    for nodata in (300.0, -1.0, 0.5):
+        assert working(look(tmp_path, nodata=nodata))[1] is None
+
+
+def test_mask_folder(tmp_path: Path) -> None:
+    pixels = noise((6, 5, 3))
+    mask = noise((6, 5)) % 3
+    save(tmp_path / "pictures/x", "a.png", pixels)
+    save(tmp_path / "pictures", "b.png", pixels)
+    save(tmp_path / "valid/x", "a.tif", mask)
+    save(tmp_path / "valid/deeper", "b.png", np.dstack([mask, mask * 0, mask, mask * 0 + 255]))
+    found = look(tmp_path / "pictures", tmp_path / "valid")
+    for index in range(2):
+        read, valid = working(found, index)
+        assert valid is not None
+        np.testing.assert_array_equal(valid, mask != 0)
+        np.testing.assert_array_equal(read, np.where(valid[:, :, None], pixels, 0))
+        assert found.sources[index].mask_digest
+
+
+def test_pictures_without_a_mask_are_listed(tmp_path: Path) -> None:
+    for index in range(7):
+        save(tmp_path / "pictures", f"{index}.png", noise((6, 5)))
+    save(tmp_path / "valid", "3.png", noise((6, 5)))
+    with pytest.raises(DataError, match=r"no mask for 6 pictures: 0\.png, 1\.png, 2\.png, 4\.png, 5\.png, \.\.\."):
+        look(tmp_path / "pictures", tmp_path / "valid")
+    with pytest.raises(DataError, match="--mask names a folder"):
+        look(tmp_path / "pictures", tmp_path / "nothing")
+
+
+def test_masks_that_do_not_fit(tmp_path: Path) -> None:
+    save(tmp_path / "pictures", "a.png", noise((6, 5)))
+    save(tmp_path / "valid", "a.png", noise((5, 6)))
+    with pytest.raises(DataError, match=r"the mask is 5 x 6, but a\.png is 6 x 5: give a mask of the same size"):
+        look(tmp_path / "pictures", tmp_path / "valid")
+    save(tmp_path / "valid/more", "a.png", noise((6, 5)))
+    (tmp_path / "valid/a.png").unlink()
+    save(tmp_path / "valid/other", "a.png", noise((6, 5)))
+    with pytest.raises(DataError, match="several masks for a"):
+        look(tmp_path / "pictures", tmp_path / "valid")
+
+
+def test_mask_of_a_turned_picture_has_its_upright_size(tmp_path: Path) -> None:
+    save(tmp_path / "pictures", "a.tif", noise((6, 5)), extratags=[(274, 3, 1, 6, True)])
+    save(tmp_path / "valid", "a.png", noise((6, 5)))
+    with pytest.raises(DataError, match="after its EXIF orientation 6 turned it: turn the mask likewise"):
+        look(tmp_path / "pictures", tmp_path / "valid")
+    mask = noise((5, 6)) % 2
+    save(tmp_path / "valid", "a.png", mask)
+    found = look(tmp_path / "pictures", tmp_path / "valid")
+    assert (found.sources[0].height, found.sources[0].width, found.sources[0].orientation) == (5, 6, 6)
+    np.testing.assert_array_equal(working(found)[1], mask != 0)
+
+
+def test_a_picture_without_a_valid_pixel_is_fine(tmp_path: Path) -> None:
+    save(tmp_path, "a.tif", np.full((6, 5), 3, dtype=np.uint16))
+    read, valid = working(look(tmp_path, nodata=3.0, size=(3,)))
+    assert valid is not None
+    assert not valid.any()
+    assert not read.any()
+
+
+# sizes, pages, bad files
+
+
+@pytest.mark.parametrize(
+    ("settings", "grid"), [({"size": (10,)}, (10, 15)), ({"size": (7, 5)}, (7, 5)), ({"scale": 0.5}, (10, 15))]
+)
+def test_working_size(tmp_path: Path, settings: dict[str, object], grid: tuple[int, int]) -> None:
+    save(tmp_path, "a.png", noise((20, 30, 3)))
+    found = look(tmp_path, **settings)
+    read, _ = working(found)
+    assert read.shape == (*grid, 3)
+    assert (found.sources[0].height, found.sources[0].width) == (20, 30)
+
+
+def test_working_size_is_limited_too(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((20, 30)))
+    with pytest.raises(DataError, match="working picture of 2000 x 3000 = 6 million pixels is over the limit"):
+        look(tmp_path, scale=100.0, max_pixels=5_000_000)
+
+
+def test_pages_are_sources(tmp_path: Path) -> None:
+    stack = noise((3, 6, 5))
+    save(tmp_path, "stack.tif", stack, photometric="minisblack")
+    save(tmp_path, "z.png", noise((7, 7)))
+    found = look(tmp_path)
+    assert [source.name for source in found.sources] == ["stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png"]
+    for page in range(3):
+        np.testing.assert_array_equal(working(found, page)[0][:, :, 0], stack[page])
+    save(tmp_path / "valid", "stack.tif", stack % 2, photometric="minisblack")
+    found = look(tmp_path / "stack.tif", tmp_path / "valid")
+    np.testing.assert_array_equal(working(found, 2)[1], stack[2] % 2 == 1)
+
+
+def test_unreadable_files_are_left_out_and_listed(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "c.jpg").write_text("hello")
+    save(tmp_path, "d.png", noise((66, 50, 4)))
+    (tmp_path / "d.png").write_bytes((tmp_path / "d.png").read_bytes()[:900])
+    found = look(tmp_path, max_pixels=9000)
+    assert [source.name for source in found.sources] == ["a.png"]
+    skipped = dict(found.skipped)
+    assert skipped["b.png"] == "the file is empty"
+    assert skipped["c.jpg"].startswith("not PNG, JPEG")
+    assert "truncated" in skipped["d.png"]
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(
+        DataError, match=r"none of the pictures can be read: a\.png: not PNG.*; b\.png.*; c\.jpg.*; \.\.\."
+    ):
+        look(tmp_path)
+
+
+def test_a_picture_that_fails_when_sampled_is_left_out(tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path, f"{name}.png", noise((60, 50, 3), "uint16"))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:3000])
+    for scaling in ("folder", "picture"):
+        found = look(tmp_path, scaling=scaling)
+        assert [source.name for source in found.sources] == ["b.png"]
+        assert [name for name, _ in found.skipped] == ["a.png"]
+
+
+def test_a_picture_that_changed_since_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    found = look(tmp_path)
+    save(tmp_path, "a.png", noise((6, 6, 3)))
+    with pytest.raises(DataError, match="is 6 x 6 now, but was 6 x 5"):
+        working(found)
+    save(tmp_path, "a.npy", noise((6, 5, 7)))
+    changed = dataclasses.replace(found.sources[0], path=str(tmp_path / "a.npy"))
+    with pytest.raises(DataError, match="7 bands"):
+        read_working(changed, dataclasses.replace(found.reading, axes="yxc"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"alpha": "maybe"},
+        {"scaling": "band"},
+        {"percentiles": (50.0, 50.0)},
+        {"percentiles": (-1.0, 50.0)},
+        {"max_pixels": 0},
+        {"axes": "xx"},
+        {"size": (3,), "scale": 0.5},
+    ],
+)
+def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object]) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 4)))
+    with pytest.raises(ConfigError):
+        look(tmp_path, **settings)
+
+
+def test_no_files_at_all() -> None:
+    with pytest.raises(DataError, match="no picture to read"):
+        survey([], Pictures(), None, 1)
+
+
+def test_workers_do_not_change_what_is_found(tmp_path: Path) -> None:
+    for index in range(16):
+        save(tmp_path, f"{index}.png", noise((12, 10, 4), "uint16", seed=index))
+    files = digest_files(find_pictures([tmp_path]), {})
+    assert survey(files, Pictures(), None, 1) == survey(files, Pictures(), None, 2)
+
+
+# storing
+
+
+def test_reading_survives_json_and_pickle(tmp_path: Path) -> None:
+    reading = Reading("cyx", (4, 1), "band", 2, "real", 0.1 + 0.2, (0.1, 99.9), "folder", (7, 8), 1 / 3, 10**9)
+    assert Reading.from_json(reading.to_json()) == reading
+    assert type(Reading.from_json(reading.to_json()).bands) is tuple
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    found = look(tmp_path)
+    assert Reading.from_json(found.reading.to_json()) == found.reading
+    assert pickle.loads(pickle.dumps(found.sources[0])) == found.sources[0]
+    for text in ("", "[]", "{}", '{"bands": [1], "percentiles": [1, 2], "size": [], "colour": 1}'):
+        with pytest.raises(ArtifactError, match="stored in a way not understood"):
+            Reading.from_json(text)
+
+
+def test_jpeg_with_orientation_is_upright_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exif = Image.Exif()
+    exif[274] = 8
+    rows, columns = np.mgrid[:16, :32]
+    stored = np.dstack([rows * 9, columns * 5, rows * 0]).astype(np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
+    with caplog.at_level("INFO", "unseg"):
+        found = look(tmp_path)
+    read, _ = working(found)
+    np.testing.assert_allclose(read.astype(int), np.rot90(stored).astype(int), atol=6)
+    assert "turned upright by their EXIF orientation: 1 of 1" in caplog.text

@@ -1,0 +1,1 @@
+"""Parts of networks, of losses and of views; the only part of `core/` that loads torch."""

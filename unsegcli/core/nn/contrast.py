@@ -1,0 +1,74 @@
+"""Pixels pulled to the mean of their own object and pushed from those of others, and what an object is at all.
+
+Sums are taken over all processes, so that the mean of their losses is the loss of the whole batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unsegcli.core.nn.distributed_sums import rank, ranks, summed
+
+EVEN = 1.02  # in the weight of a picture, 1 / ln(1.02 + its share of the foreground)
+
+
+def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
+    """The mean direction of each picture's object: (batch, dimensions) of length 1; 0 without a pixel.
+
+    Args:
+        vectors: (batch, dimensions, rows, columns), of any length.
+        masks: (batch, rows, columns), bool.
+    """
+    directions = functional.normalize(vectors, dim=1)
+    sums = torch.einsum("bdrc,brc->bd", directions, masks.to(directions.dtype))
+    return functional.normalize(sums, dim=1)
+
+
+def pixel_contrast(
+    vectors: Tensor, masks: Tensor, means: Tensor, usable: Tensor, others: Tensor, temperature: float
+) -> Tensor:
+    """Cross entropy of telling to which picture each foreground pixel belongs, weighted by picture.
+
+    Args:
+        vectors: (batch, dimensions, rows, columns) of this process, of any length.
+        masks: (batch, rows, columns), bool; pixels outside contribute nothing.
+        means: (all, dimensions) of length 1, of the other view's objects, over all processes; without gradient.
+        usable: (all,) which pictures have an object in both views; only these count.
+        others: (count, dimensions) of length 1: objects of earlier steps.
+        temperature: by which the cosines are divided.
+    """
+    mine = slice(rank() * len(vectors), (rank() + 1) * len(vectors))
+    masks = masks & usable[mine, None, None]
+    weights = picture_weights(masks.sum((1, 2)))
+    picture, row, column = masks.nonzero(as_tuple=True)
+    directions = functional.normalize(vectors, dim=1)[picture, :, row, column]
+    logits = torch.cat(
+        [(directions @ means.T).masked_fill(~usable, -torch.inf), directions @ others.T], 1
+    )  # (pixels, all + count)
+    surprise = functional.cross_entropy(logits / temperature, picture + mine.start, reduction="none")
+    weight = weights[picture].to(surprise.dtype)
+    total = summed(weight.sum()).clamp_min(torch.finfo(surprise.dtype).tiny)
+    return ranks() * (weight * surprise).sum() / total
+
+
+def picture_weights(areas: Tensor) -> Tensor:
+    """1 / ln(1.02 + p) of each picture (batch,), where p is its share of the foreground pixels of all processes."""
+    total = summed(areas.sum().double()).clamp_min(1)
+    return 1 / torch.log(EVEN + areas / total)
+
+
+def balanced_entropy(logits: Tensor, masks: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Binary cross entropy in which an object's pixel counts by the share of background, and the other way round.
+
+    Args:
+        logits: (batch, rows, columns), above 0 = object.
+        masks: (batch, rows, columns), bool: what is object.
+        valid: (batch, rows, columns), bool; None = all.
+    """
+    valid = torch.ones_like(masks) if valid is None else valid
+    counts = summed(torch.stack([(valid & ~masks).sum(), valid.sum()]).to(logits.dtype))
+    share = counts[0] / counts[1].clamp_min(1)
+    each = torch.where(masks, share * functional.softplus(-logits), (1 - share) * functional.softplus(logits))
+    return ranks() * (each * valid).sum() / counts[1].clamp_min(1)

@@ -1,0 +1,23 @@
+"""Edges as extra bands: what a network sees of a picture beside its colours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unsegcli.core.nn.jitter import lightness
+
+SIDEWAYS = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
+DOWNWARD = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
+
+
+def with_edges(images: Tensor) -> Tensor:
+    """The pictures (batch, channels, height, width), and Sobel's two derivatives of their lightness as two more bands.
+
+    With three or four bands lightness is that of the first three, red, green and blue; else the mean of all bands.
+    Zeros lie beyond the border; derivatives are from -4 to 4.
+    """
+    grey = lightness(images[:, :3]) if images.shape[1] in (3, 4) else images.mean(1, keepdim=True)
+    kernels = images.new_tensor([SIDEWAYS, DOWNWARD])[:, None]
+    return torch.cat([images, functional.conv2d(grey, kernels, padding=1)], 1)

@@ -1,0 +1,169 @@
+"""What can be said of label maps and scores without a label: each function one sign, for one picture or for a run.
+
+Label maps are (height, width), -1 = void. Counts and sums are given where pictures are put together by adding them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.scoring.confusion import CountMatrix, confusion
+from unsegcli.core.scoring.scores import adjusted_rand_index
+
+Floats = NDArray[np.float64]
+LabelMap = NDArray[np.integer[Any]]
+
+
+class Entropies(NamedTuple):
+    """Of soft assignments, as shares of the largest possible entropy."""
+
+    evenness: float  # of the mean assignment: 1 = all clusters are used alike
+    confidence: float  # 1 - the mean of the pixels' own: 1 = each pixel is sure
+
+    @property
+    def information(self) -> float:
+        """Mutual information of pixel and cluster: 1 = sure and even, 0 = one of the two is missing."""
+        return max(0.0, self.evenness + self.confidence - 1)
+
+
+class EdgeSteps(NamedTuple):
+    """Steps between neighbouring pixels, at borders of clusters and everywhere: sums that can be added."""
+
+    at_borders: float
+    borders: int
+    everywhere: float
+    pairs: int
+
+
+def entropies(mean_share: Floats, mean_entropy: float) -> Entropies:
+    """Both entropies from the clusters' mean scores (clusters,) and the mean entropy of the pixels, in nats."""
+    clusters = len(mean_share)
+    if clusters < 2:
+        return Entropies(1.0, 1.0)
+    return Entropies(float(entropy(mean_share)) / float(np.log(clusters)), 1 - mean_entropy / float(np.log(clusters)))
+
+
+def entropy(shares: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    """Entropy in nats along an axis, which disappears."""
+    clipped = np.maximum(shares, np.finfo(np.float32).tiny)
+    result: NDArray[Any] = np.maximum(-(shares * np.log(clipped)).sum(axis=axis), 0)
+    return result
+
+
+def pairs_of(labels: LabelMap, other: LabelMap, clusters: int) -> CountMatrix:
+    """Pixels of each cluster in both maps (clusters, clusters); void in either counts nowhere."""
+    return confusion(labels, np.where(labels < 0, -1, other), clusters, clusters, void=-1)[:-1]
+
+
+def agreement(pairs: CountMatrix) -> float:
+    """Share of pixels that have the same cluster in both maps."""
+    return float(np.trace(pairs)) / max(1, int(pairs.sum()))
+
+
+def agreement_beyond_chance(pairs: CountMatrix) -> float:
+    """Cohen's kappa: 1 = all pixels agree, 0 = as many as by chance, also where there is one cluster only."""
+    total = max(1, int(pairs.sum()))
+    expected = float((pairs.sum(axis=0) / total) @ (pairs.sum(axis=1) / total))
+    return (agreement(pairs) - expected) / (1 - expected) if expected < 1 else 0.0
+
+
+def pure_pixels(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: int) -> tuple[int, int]:
+    """Pixels that have the most frequent cluster of their region, and pixels that have both; region -1 = none."""
+    both = (labels >= 0) & (regions >= 0)
+    codes = regions[both].astype(np.int64) * clusters + labels[both]
+    count = int(regions.max(initial=-1)) + 1
+    counts = np.bincount(codes, minlength=count * clusters).reshape(count, clusters)
+    return int(counts.max(axis=1).sum()) if count else 0, int(counts.sum())
+
+
+def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
+    """Steps of a picture (height, width, bands), summed over bands, right and down."""
+    at_borders, borders, everywhere, pairs = 0.0, 0, 0.0, 0
+    values = pixels.astype(np.float32)
+    for axis in (0, 1):
+        steps = np.abs(np.diff(values, axis=axis)).sum(axis=2)
+        before, after = _neighbours(labels, axis)
+        known = (before >= 0) & (after >= 0)
+        border = known & (before != after)
+        at_borders += float(steps[border].sum(dtype=np.float64))
+        borders += int(border.sum())
+        everywhere += float(steps[known].sum(dtype=np.float64))
+        pairs += int(known.sum())
+    return EdgeSteps(at_borders, borders, everywhere, pairs)
+
+
+def edge_ratio(found: EdgeSteps) -> float:
+    """How many times as large steps are at borders as everywhere; 1 = borders know nothing of the picture."""
+    if not found.borders or not found.everywhere:
+        return 1.0
+    return (found.at_borders / found.borders) / (found.everywhere / found.pairs)
+
+
+def explained(points: NDArray[Any], labels: NDArray[np.integer[Any]], weights: NDArray[Any]) -> float:
+    """Share of the points' variance that lies between clusters.
+
+    Args:
+        points: (points, dimensions), such as features of superpixels.
+        labels: (points,), each at least 0.
+        weights: (points,), not negative.
+    """
+    mass = weights / weights.sum()
+    middle = mass @ points
+    sizes = np.bincount(labels, mass)
+    within = total = 0.0
+    for values, mean in zip(points.T, middle, strict=True):
+        centred = values - mean
+        sums = np.bincount(labels, mass * centred)
+        whole = float(mass @ centred**2)
+        total += whole
+        within += whole - float((sums**2 / np.where(sizes > 0, sizes, 1)).sum())
+    return 1 - within / total if total > 0 else 0.0
+
+
+def silhouette(points: NDArray[Any], labels: NDArray[np.integer[Any]]) -> float:
+    """Mean silhouette: near 1 = each point is far nearer to its own cluster than to the next; 0 for one cluster.
+
+    A point that is alone in its cluster counts 0. Memory grows with the square of the points: give a sample.
+    """
+    present, own = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        return 0.0
+    norms = (points**2).sum(axis=1)
+    distances = np.sqrt(np.maximum(norms[:, None] + norms - 2 * points @ points.T, 0))
+    members = np.eye(len(present))[own]
+    sums, sizes = distances @ members, members.sum(axis=0)
+    rows = np.arange(len(points))
+    inside = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
+    sums[rows, own] = np.inf
+    outside = (sums / sizes).min(axis=1)
+    larger = np.maximum(inside, outside)
+    values = np.divide(outside - inside, larger, out=np.zeros_like(larger), where=larger > 0)
+    return float(np.where(sizes[own] > 1, values, 0).mean())
+
+
+def stability(runs: Sequence[Sequence[LabelMap]], clusters: int) -> list[float]:
+    """Of each run, the mean adjusted Rand index of its label maps with those of every other run; NaN for a single run.
+
+    Args:
+        runs: label maps of the same pictures, in the same order.
+        clusters: the most that any run has.
+    """
+    found = np.full((len(runs), len(runs)), np.nan)
+    for one in range(len(runs)):
+        for other in range(one):
+            matrix = sum(
+                (pairs_of(a, b, clusters) for a, b in zip(runs[one], runs[other], strict=True)),
+                np.zeros((clusters, clusters), np.int64),
+            )
+            found[one, other] = found[other, one] = adjusted_rand_index(matrix)
+    return [float(np.mean(np.delete(row, number))) if len(runs) > 1 else np.nan for number, row in enumerate(found)]
+
+
+def _neighbours(labels: LabelMap, axis: int) -> tuple[LabelMap, LabelMap]:
+    if axis == 0:
+        return labels[:-1], labels[1:]
+    return labels[:, :-1], labels[:, 1:]

@@ -1,0 +1,106 @@
+"""How published codes match clusters to classes and average scores, as data, beside the way of this project.
+
+Each says what it does not reproduce: steps outside of scoring, such as crops, mirrored copies and CRF.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.scoring.confusion import CountMatrix
+from unsegcli.core.scoring.matching import By, many_to_one, one_to_one
+from unsegcli.core.scoring.scores import Over
+from unsegcli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way from a matrix of counts to scores."""
+
+    name: str
+    matching: str = "one-to-one"  # one-to-one, many-to-one, none (clusters are classes), or as-numbers-allow
+    by: By = "count"  # what a matching makes as large as it can
+    over: Over = "truth"  # the classes that the mean IoU is over
+    drops_extra: bool = False  # pixels of clusters numbered beyond the classes leave the score
+    needs_equal: bool = False  # as many clusters as classes
+    polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)
+    ignore: tuple[int, ...] = ()
+    not_reproduced: tuple[str, ...] = ()
+
+
+PROTOCOLS = {
+    "iic": Protocol(
+        "iic",
+        matching="as-numbers-allow",
+        not_reproduced=(
+            "the checkpoint was chosen by labelled accuracy",
+            "only accuracy was published, on the labelled training pictures",
+        ),
+    ),
+    "picie": Protocol(
+        "picie",
+        over="either",
+        needs_equal=True,
+        not_reproduced=("pictures scaled and centre-cropped to 320 x 320", "the curated picture list"),
+    ),
+    "stego": Protocol(
+        "stego",
+        over="either",
+        drops_extra=True,
+        not_reproduced=(
+            "centre crop to 320 x 320",
+            "mean over the picture and its mirror image",
+            "CRF",
+            "the checkpoint was chosen by labelled mIoU",
+        ),
+    ),
+    "maskcontrast": Protocol(
+        "maskcontrast",
+        matching="as-numbers-allow",
+        by="iou",
+        over="all",
+        ignore=(255,),
+        not_reproduced=("k-means fitted on the validation set", "background from thresholded saliency", "five seeds"),
+    ),
+    "iem": Protocol(
+        "iem",
+        polarity="best-of-two",
+        not_reproduced=("scaling and centre crop to 128 x 128",),
+    ),
+}
+
+
+def assignment_of(matrix: CountMatrix, protocol: Protocol) -> NDArray[np.intp]:
+    """The class of each cluster, -1 = none: (clusters,).
+
+    Args:
+        matrix: (clusters + 1, classes), the last row = pixels in no cluster.
+        protocol: how to match.
+    """
+    inner, outside = matrix[:-1], matrix[-1]
+    clusters, classes = inner.shape
+    if protocol.needs_equal and clusters != classes:
+        raise ConfigError(
+            f"--protocol {protocol.name} needs as many clusters as classes, but there are {clusters} and {classes}"
+        )
+    if protocol.matching == "none":
+        return np.where(np.arange(clusters) < classes, np.arange(clusters), -1)
+    if protocol.drops_extra:
+        kept = one_to_one(inner[:classes], protocol.by, outside)
+        return np.concatenate([kept, np.full(max(0, clusters - classes), -1, np.intp)])
+    equal = clusters == classes
+    one = protocol.matching == "one-to-one" or (protocol.matching == "as-numbers-allow" and equal)
+    return one_to_one(inner, protocol.by, outside) if one else many_to_one(inner, protocol.by, outside)
+
+
+def scored_part(matrix: CountMatrix, protocol: Protocol) -> CountMatrix:
+    """The matrix without what the protocol drops from the score."""
+    classes = matrix.shape[1]
+    if not protocol.drops_extra or matrix.shape[0] - 1 <= classes:
+        return matrix
+    kept = np.zeros_like(matrix)
+    kept[:classes] = matrix[:classes]
+    return kept

@@ -1,0 +1,267 @@
+"""Scores of a whole run from those of its pictures, gathered while the pictures stream by.
+
+One tally for each sort of result: clusters, object masks, superpixels. Memory does not grow with the pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.scoring import matching, scores
+from unsegcli.core.scoring.ceiling import SEGMENTS, Segments
+from unsegcli.core.scoring.confusion import CountMatrix
+from unsegcli.core.scoring.object_scores import FMeasureCurve, ObjectScores
+from unsegcli.core.scoring.protocols import Protocol, assignment_of, scored_part
+from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores
+
+LEVEL = 0.95  # of the intervals
+
+
+class ClusterTally:
+    """Clusters against classes: one matrix for the data set, from which everything follows."""
+
+    def __init__(
+        self, clusters: int, classes: int, protocol: Protocol, replicates: int, seed: int, per_image: bool
+    ) -> None:
+        """Matrices of (clusters + 1, classes); `replicates` of the bootstrap, 0 = no interval."""
+        self.protocol = protocol
+        self.matrix: CountMatrix = np.zeros((clusters + 1, classes), np.int64)
+        self._bootstrap = scores.Bootstrap(clusters + 1, classes, replicates, seed) if replicates else None
+        self._per_image = [0, 0] if per_image else None  # right pixels, scored pixels
+
+    def add(self, index: int, matrix: CountMatrix) -> None:
+        """Take in the matrix of one picture."""
+        self.matrix += matrix
+        if self._bootstrap is not None:
+            self._bootstrap.add(index, matrix)
+        if self._per_image is not None:
+            best = matching.assigned(matrix, matching.one_to_one(matrix[:-1], self.protocol.by, matrix[-1]))
+            self._per_image[0] += int(np.trace(best))
+            self._per_image[1] += int(best.sum())
+
+    def assignment(self) -> NDArray[np.intp]:
+        """The class of each cluster, -1 = none."""
+        return assignment_of(self.matrix, self.protocol)
+
+    def result(self, names: Sequence[str], ignored: int) -> dict[str, Any]:
+        """Everything that goes into the output."""
+        assignment = self.assignment()
+        kept = scored_part(self.matrix, self.protocol)
+        assigned = matching.assigned(kept, assignment)
+        chance = scores.chance(assigned, self.protocol.over)
+        over = scores.scored_classes(assigned, self.protocol.over)
+        by_class = scores.class_scores(assigned)
+        found: dict[str, Any] = {
+            "scores": {
+                **self._main(kept),
+                "live_clusters": scores.live_clusters(self.matrix[:-1]),
+                "largest_cluster": scores.largest_cluster(self.matrix[:-1]),
+            },
+            "miou_over": [name for name, scored in zip(names, over, strict=True) if scored],
+            "interval": self._interval(),
+            "chance": chance._asdict(),
+            "pixels": {
+                "scored": int(kept.sum()),
+                "ignored": ignored,
+                "unmatched": int(assigned[-1].sum()),
+                "dropped": int(self.matrix.sum() - kept.sum()),
+            },
+            "per_class": [
+                {
+                    "class": name,
+                    "iou": by_class.iou[number],
+                    "precision": by_class.precision[number],
+                    "recall": by_class.recall[number],
+                    "pixels": int(by_class.true[number]),
+                    "predicted": int(by_class.predicted[number]),
+                }
+                for number, name in enumerate(names)
+            ],
+            "assignment": [int(number) for number in assignment],
+        }
+        if self._per_image is not None:
+            right, pixels = self._per_image
+            found["oracle_per_image"] = {
+                "accuracy": right / pixels if pixels else math.nan,
+                "what": "each picture matched to its own labels: an oracle, no result",
+            }
+        return found
+
+    def _main(self, matrix: CountMatrix) -> dict[str, float]:
+        kept = scored_part(matrix, self.protocol)
+        assigned = matching.assigned(kept, assignment_of(matrix, self.protocol))
+        return {
+            "accuracy": scores.accuracy(assigned),
+            "miou": scores.mean_iou(assigned, self.protocol.over),
+            "nmi": scores.normalised_mutual_information(kept),
+            "ari": scores.adjusted_rand_index(kept),
+        }
+
+    def _interval(self) -> dict[str, list[float]]:
+        """Percentile intervals over pictures drawn anew, each matched anew."""
+        if self._bootstrap is None or self._bootstrap.replicates == 0:
+            return {}
+        drawn = (matrix for matrix in self._bootstrap.matrices if matrix.any())
+        return {name: list(pair) for name, pair in scores.intervals(drawn, self._main, LEVEL).items()}
+
+
+class CeilingTally:
+    """The best labelling of the segments of all pictures, for each sort of segment."""
+
+    def __init__(self, classes: int, background: int | None) -> None:
+        """Matrices of (classes + 1, classes); `background` is the cluster that keeps its class, if there is one."""
+        self._background = background
+        self._matrices = {sort: np.zeros((classes + 1, classes), np.int64) for sort in SEGMENTS}
+
+    def add(self, found: Mapping[Segments, CountMatrix]) -> None:
+        """Take in the best labellings of one picture."""
+        for sort, matrix in found.items():
+            self._matrices[sort] += matrix
+
+    def result(self, tally: ClusterTally) -> dict[str, Any]:
+        """What goes into the output, beside the scores of the clusters themselves."""
+        return {
+            "what": "each segment given the class that it has most of, by the labels: an oracle, no result",
+            "background": self._background,
+            **{sort: self._scores(matrix, tally) for sort, matrix in self._matrices.items()},
+        }
+
+    def _scores(self, matrix: CountMatrix, tally: ClusterTally) -> dict[str, float]:
+        if self._background is not None:
+            given = int(tally.assignment()[self._background])
+            shown = tally.matrix[self._background]
+            matrix = matrix.copy()
+            matrix[-1] -= shown
+            matrix[given if given >= 0 else -1] += shown
+        return {"accuracy": scores.accuracy(matrix), "miou": scores.mean_iou(matrix, tally.protocol.over)}
+
+
+class ObjectTally:
+    """Object masks: scores of each picture, then their mean."""
+
+    def __init__(self, replicates: int, seed: int) -> None:
+        """`replicates` of the bootstrap, 0 = no interval."""
+        self._replicates, self._seed = replicates, seed
+        self._pictures = 0
+        self._sums = np.zeros(len(ObjectScores._fields))
+        self._drawn = np.zeros((replicates, len(ObjectScores._fields)))
+        self._weights = np.zeros(replicates)
+        self.pixels = [0, 0]  # scored, ignored
+        self.curve = FMeasureCurve()
+        self._whole = np.zeros(2)  # object pixels, scored pixels
+
+    def add(self, index: int, found: ObjectScores, truth: NDArray[Any]) -> None:
+        """Take in one picture; one without a scored pixel is left out of the mean."""
+        known = int((truth >= 0).sum())
+        self.pixels[0] += known
+        self.pixels[1] += truth.size - known
+        if math.isnan(found.iou):
+            return
+        values = np.array(found)
+        self._pictures += 1
+        self._sums += values
+        self._whole += (int((truth == 1).sum()), known)
+        if self._replicates:
+            weights = np.random.default_rng([self._seed, index]).poisson(1, self._replicates)
+            self._weights += weights
+            self._drawn += weights[:, None] * values
+
+    def result(self, polarity: str) -> dict[str, Any]:
+        """Everything that goes into the output."""
+        means = self._sums / self._pictures if self._pictures else np.full(len(self._sums), math.nan)
+        named = dict(zip(ObjectScores._fields, means.tolist(), strict=True))
+        named["miou"] = (named["iou"] + named["background_iou"]) / 2
+        if self.curve.pictures:
+            named["max_f"] = self.curve.largest()
+        objects, known = self._whole
+        return {
+            "scores": named,
+            "oracle_polarity": polarity == "best-of-two",
+            "interval": self._interval(),
+            "chance": {"object_share": float(objects / known) if known else math.nan},
+            "pixels": {"scored": self.pixels[0], "ignored": self.pixels[1], "unmatched": 0, "dropped": 0},
+            "per_class": [],
+            "assignment": [],
+            "pictures_scored": self._pictures,
+        }
+
+    def _interval(self) -> dict[str, list[float]]:
+        drawn = self._drawn[self._weights > 0] / self._weights[self._weights > 0, None]
+        if not len(drawn):
+            return {}
+        edges = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
+        return {name: pair.tolist() for name, pair in zip(ObjectScores._fields, edges, strict=True)}
+
+
+class SuperpixelTally:
+    """Superpixels: the mean over annotators of each picture, then over pictures."""
+
+    def __init__(self, replicates: int, seed: int) -> None:
+        """`replicates` of the bootstrap, 0 = no interval."""
+        self._replicates, self._seed = replicates, seed
+        # Of each score: sum and number over the pictures, in column 0 as they are and in the others drawn anew.
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        self.pixels = 0
+
+    def add(self, index: int, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
+        """Take in one picture."""
+        drawn = np.random.default_rng([self._seed, index]).poisson(1, self._replicates)
+        weights = np.concatenate([[1], drawn])
+        found = {name: _mean(float(getattr(border, name)) for border in borders) for name in asdict(borders[0])}
+        found |= {name: float(value) for name, value in asdict(shape).items()}
+        for name, value in found.items():
+            total = self._sums.setdefault(name, np.zeros((2, len(weights))))
+            if not math.isnan(value):
+                total += weights * np.array([[value], [1.0]])
+        self.pixels += max((border.pixels for border in borders), default=0)
+
+    def result(self) -> dict[str, Any]:
+        """Everything that goes into the output."""
+        scores: dict[str, float] = {}
+        interval: dict[str, list[float]] = {}
+        for name, shown in SUPERPIXEL_NAMES.items():
+            sums, counts = self._sums.get(name, np.zeros((2, 1)))
+            scores[shown] = float(sums[0] / counts[0]) if counts[0] else math.nan
+            drawn = sums[1:][counts[1:] > 0] / counts[1:][counts[1:] > 0]
+            if len(drawn):
+                interval[shown] = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+        return {
+            "scores": scores,
+            "interval": interval,
+            "chance": {},
+            "pixels": {"scored": self.pixels, "ignored": 0, "unmatched": 0, "dropped": 0},
+            "per_class": [],
+            "assignment": [],
+        }
+
+
+SUPERPIXEL_NAMES = {
+    "boundary_recall": "boundary_recall",
+    "undersegmentation": "undersegmentation_error",
+    "undersegmentation_levinshtein": "undersegmentation_error_levinshtein",
+    "achievable_accuracy": "achievable_segmentation_accuracy",
+    "explained_variation": "explained_variation",
+    "compactness": "compactness",
+    "count": "superpixels",
+    "mean_area": "mean_area",
+    "covered": "covered",
+}
+
+
+def mean_and_deviation(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation (of a sample) of each score over several runs, such as the seeds of one method."""
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    means = {name: _mean([run[name] for run in runs]) for name in names}
+    deviations = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in names}
+    return means, deviations
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

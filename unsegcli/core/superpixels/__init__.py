@@ -1,0 +1,1 @@
+"""Superpixels and regions: making them, numbering them, their features and their graph."""

@@ -1,0 +1,197 @@
+"""What is known of a pixel or a region before anything is learnt: colour, texture, position.
+
+Any number of bands; no labels, no files; nothing here decides how features are clustered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.superpixels.regions import RegionMap, centroids, paint, pool
+from unsegcli.core.superpixels.valid import check_valid, unit_pixels
+from unsegcli.errors import DataError
+
+TRUNCATE = 3.0  # a Gaussian is cut at this many standard deviations
+TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
+GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, once each of its dimensions has variance one
+# Row and column each count by the part of colour and texture that they explain: much in photographs with the sky
+# above and the ground below, nothing in pictures from the air or through a microscope.
+PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.5, 0.65
+STRIPS = 8  # that the picture is cut into, to see what a place explains
+NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding, not information
+
+
+def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
+    """Name and dimensions of each group of `region_features` for pictures of so many bands."""
+    names_and_lengths = (("colour", 2 * bands), ("texture", len(TEXTURE_SIGMAS)), ("position", 2))
+    groups, start = [], 0
+    for name, length in names_and_lengths:
+        groups.append((name, slice(start, start + length)))
+        start += length
+    return tuple(groups)
+
+
+def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> NDArray[np.float32]:
+    """Factor for each standardised dimension (dimensions,), so that a group counts the same however many it has.
+
+    Args:
+        features: (regions, dimensions) of `region_features`.
+        areas: (regions,) how much each region counts.
+        bands: of the pictures.
+    """
+    groups = dict(feature_groups(bands))
+    weights = np.empty(features.shape[1], np.float32)
+    for name, weight in GROUP_WEIGHTS.items():
+        part = groups[name]
+        weights[part] = weight / math.sqrt(part.stop - part.start)
+    place = groups["position"]
+    seen = features[:, : place.start]
+    weights[place] = [
+        min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * math.sqrt(explained_by_place(seen, where, areas)))
+        for where in features[:, place].T
+    ]
+    return weights
+
+
+def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any]) -> float:
+    """Share of the variance of what is seen that lies between strips of the picture, 0 to 1; mean over dimensions.
+
+    What as many strips would explain by chance is taken off.
+
+    Args:
+        seen: (regions, dimensions).
+        where: (regions,) row or column, 0 to 1.
+        areas: (regions,) how much each region counts.
+    """
+    counted = int(np.count_nonzero(areas))
+    if counted <= STRIPS:
+        return 0.0
+    share = np.asarray(areas, np.float64) / np.sum(areas)
+    mean = share @ seen
+    variance = share @ (seen - mean) ** 2
+    strips = np.minimum((np.asarray(where, np.float64) * STRIPS).astype(np.int64), STRIPS - 1)
+    inside = np.bincount(strips, weights=share, minlength=STRIPS)
+    sums = np.stack([np.bincount(strips, weights=share * values, minlength=STRIPS) for values in (seen - mean).T], 1)
+    between = (sums**2 / np.maximum(inside, 1e-300)[:, None]).sum(axis=0)
+    known = np.sqrt(variance) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
+    if not known.any():
+        return 0.0
+    explained = float((between[known] / variance[known]).mean())
+    return max(0.0, 1 - (1 - explained) * (counted - 1) / (counted - STRIPS))
+
+
+def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.float32]:
+    """Describe each region: (regions, dimensions), in the groups of `feature_groups`.
+
+    Colour is the mean and the standard deviation of each Lab coordinate for three bands, of each band (from 0
+    to 1) otherwise. Texture is the mean of the gradient and of the differences of Gaussians at two scales, of
+    the mean over the bands. Position is the centroid, (row, column) from 0 to 1.
+
+    Args:
+        pixels: (height, width, bands), uint8 or floats from 0 to 1.
+        regions: (height, width), 0 to n - 1; -1 is no region, and its pixels have no influence.
+    """
+    if pixels.shape[:2] != regions.shape:
+        raise DataError(f"pixels {pixels.shape[:2]} and region map {regions.shape} differ in shape")
+    count = int(regions.max(initial=-1)) + 1
+    unit = unit_pixels(pixels)
+    colours = lab(unit) if unit.shape[2] == 3 else unit
+    mean = pool(colours, regions, count)
+    # Twice over the pixels: a region of one colour has deviation 0, which the short formula would miss.
+    deviation = np.sqrt(pool((colours - paint(mean, regions, 0.0)) ** 2, regions, count))
+    texture = pool(_texture(unit.mean(axis=2), regions >= 0), regions, count)
+    features = np.concatenate([mean, deviation, texture, centroids(regions, count)], axis=1)
+    rounded: NDArray[np.float32] = features.astype(np.float32)
+    return rounded
+
+
+def standardise(
+    features: NDArray[Any], mean: NDArray[Any], deviation: NDArray[Any], weights: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Bring features (points, dimensions) to mean 0 and variance 1 in each dimension, times its weight.
+
+    A dimension without any deviation becomes 0: it tells nothing.
+
+    Args:
+        features: (points, dimensions).
+        mean: (dimensions,) over all points that the clusters are fitted on.
+        deviation: (dimensions,) standard deviation over the same points.
+        weights: (dimensions,), such as `feature_weights`.
+    """
+    known = np.asarray(deviation, np.float64) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
+    factor = np.divide(weights, deviation, out=np.zeros(known.shape), where=known)
+    result: NDArray[np.float32] = ((features - np.asarray(mean, np.float64)) * factor).astype(np.float32)
+    return result
+
+
+def blurred_pixels(pixels: NDArray[Any], sigma: float, valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Bands from 0 to 1, each blurred by a Gaussian: (height, width, bands).
+
+    Args:
+        pixels: (height, width, bands), uint8 or floats from 0 to 1.
+        sigma: standard deviation in pixels; 0 = not blurred.
+        valid: (height, width); the others have no influence and become 0. None = all valid.
+    """
+    check_valid(pixels, valid)
+    unit = unit_pixels(pixels)
+    blurred = np.empty_like(unit)
+    for band in range(unit.shape[2]):
+        blurred[:, :, band] = _blurred(unit[:, :, band], sigma, valid)
+    if valid is not None:
+        blurred[~valid] = 0.0
+    return blurred
+
+
+def _blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """One band (height, width) blurred; near pixels that are not valid, by the weight of those that are."""
+    if sigma <= 0:
+        return plane
+    if valid is None:
+        return _gaussian(plane, sigma)
+    share = _gaussian(valid.astype(np.float32), sigma)
+    known = share > 1e-4  # less is rounding; there is no valid pixel within reach
+    sums = _gaussian(np.where(valid, plane, np.float32(0)), sigma)
+    return np.divide(sums, share, out=np.zeros_like(plane), where=known)
+
+
+def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    from scipy.ndimage import gaussian_filter
+
+    # The border is mirrored, so that a constant picture stays constant.
+    result: NDArray[np.float32] = gaussian_filter(
+        plane, sigma=sigma, order=0, mode="reflect", truncate=TRUNCATE, output=np.float32
+    )
+    return result
+
+
+def _texture(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Gradient magnitude and absolute band-passes, fine and coarse: (height, width, 3)."""
+    valid = None if bool(inside.all()) else inside
+    smooth = [_blurred(grey, sigma, valid) for sigma in TEXTURE_SIGMAS]
+    texture = np.empty((*grey.shape, len(TEXTURE_SIGMAS)), np.float32)
+    texture[:, :, 0] = np.hypot(_slope(smooth[0], inside), _slope(smooth[0].T, inside.T).T)
+    for scale, (finer, coarser) in enumerate(itertools.pairwise(smooth), start=1):
+        texture[:, :, scale] = np.abs(finer - coarser)
+    return texture
+
+
+def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Change from one row to the next, the mean of both sides; a side out of the picture counts as level."""
+    steps = np.where(inside[1:] & inside[:-1], plane[1:] - plane[:-1], np.float32(0))
+    slope = np.zeros_like(plane)
+    slope[1:] += steps
+    slope[:-1] += steps
+    return slope / np.float32(2)
+
+
+def lab(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Red, green and blue (height, width, 3), 0 to 1, as L, a and b, of which L runs from 0 to 100."""
+    from skimage.color import rgb2lab
+
+    result: NDArray[np.float32] = rgb2lab(unit, illuminant="D65", observer="2", channel_axis=-1)
+    return result

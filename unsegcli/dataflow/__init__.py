@@ -1,0 +1,1 @@
+"""How data moves between files and stages: working pixels in, results out, each file whole or not at all."""

@@ -1,0 +1,403 @@
+"""Working pixels, one source picture after another, from picture files or from an artifact that holds them.
+
+What comes out of here is the same in both cases, so that no stage needs to know where its pixels came from.
+Nothing is computed on the pixels here, and labels are never read.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store
+from unsegcli.core.geometry import Box, boxes, working_grid
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
+from unsegcli.images.scaling import Limits
+from unsegcli.images.working import Reading, Source, read_working, survey
+from unsegcli.params import Pictures
+from unsegcli.recipe import listing_digest
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a working picture, in memory."""
+
+    box: Box
+    grid: tuple[int, int]  # height and width of the whole working picture
+    pixels: NDArray[np.uint8]  # (height, width, bands); no bands where features take their place
+    valid: NDArray[np.bool_] | None  # (height, width); None = all
+    key: str  # says which window of which picture this is, whatever else is in the run: seeds are drawn from it
+    name: str = ""  # of the source picture
+    regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
+    features: NDArray[np.float32] | None = None  # (superpixel, dimension)
+
+    @property
+    def superpixels(self) -> NDArray[np.int32] | None:
+        """The superpixels (height, width), -1 = void; None if there are none."""
+        if self.regions is None:
+            return None
+        void: Any = np.iinfo(self.regions.dtype).max
+        return np.where(self.regions == void, -1, self.regions.astype(np.int64)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class PictureUnit:
+    """A source picture that is read from its file."""
+
+    source: Source
+    reading: Reading
+    patch: int
+    stride: int
+
+    @property
+    def window_count(self) -> int:
+        """How many windows there are, found without decoding."""
+        grid = working_grid(self.source.height, self.source.width, self.reading.size, self.reading.scale)
+        return len(boxes(*grid, self.patch, self.stride))
+
+    def windows(self) -> list[Window]:
+        """Decode the picture and cut it into windows."""
+        pixels, valid = read_working(self.source, self.reading)
+        grid = (pixels.shape[0], pixels.shape[1])
+        return [
+            Window(
+                box,
+                grid,
+                _cut(pixels, box),
+                None if valid is None else _cut(valid, box),
+                _key(self.source, box),
+                self.source.name,
+            )
+            for box in boxes(grid[0], grid[1], self.patch, self.stride)
+        ]
+
+
+@dataclass(frozen=True)
+class StoredUnit:
+    """A source picture whose windows lie in an artifact; its pixels too, or else in the picture file."""
+
+    path: str
+    fingerprint: str
+    source: Source
+    rows: tuple[int, ...]  # the windows of this source
+    reading: Reading
+
+    @property
+    def window_count(self) -> int:
+        """How many windows there are."""
+        return len(self.rows)
+
+    def windows(self) -> list[Window]:
+        """Read the windows from the artifact."""
+        artifact = held_open(self.path, self.fingerprint)
+        stored = artifact.has("images") or artifact.has("features")
+        whole = None if stored else self._reread()
+        return [self._window(artifact, row, whole) for row in self.rows]
+
+    def _window(self, artifact: store.Artifact, row: int, whole: NDArray[np.uint8] | None) -> Window:
+        box = Box(*(int(side) for side in artifact.table("windows/box")[row]))
+        grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
+        regions = artifact.read("superpixels", row)
+        valid = regions != np.iinfo(regions.dtype).max
+        if artifact.has("images"):
+            pixels = artifact.read("images", row)
+        elif whole is not None:
+            pixels = _cut(whole, box)
+        else:
+            pixels = np.zeros((box.height, box.width, 0), np.uint8)
+        return Window(
+            box,
+            (grid_height, grid_width),
+            pixels,
+            None if bool(valid.all()) else valid,
+            _key(self.source, box),
+            self.source.name,
+            regions,
+            artifact.read("features", row) if artifact.has("features") else None,
+        )
+
+    def _reread(self) -> NDArray[np.uint8]:
+        path = Path(self.source.path)
+        if not path.exists():
+            raise DataError(
+                f"{self.path}: holds no pixels, and {path} is gone; say where the pictures are with --images"
+            )
+        if file_digest(path) != self.source.digest:
+            raise DataError(f"{path}: has changed since {self.path} was made; make it again")
+        return read_working(self.source, self.reading)[0]
+
+
+Unit = PictureUnit | StoredUnit
+
+
+@dataclass(frozen=True)
+class Supply:
+    """All source pictures of a run, and what the output must say about where they came from."""
+
+    inputs: dict[str, str]  # name -> digest or fingerprint, for the recipe
+    hints: dict[str, dict[str, str]]  # name -> where it lay, for people
+    bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of pictures that earlier stages could not read
+    units: tuple[Unit, ...] = ()
+    reading: Reading | None = None
+    kind: str = "pictures"  # or the kind of the artifact
+    pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # pictures not looked into yet
+    pictures: Pictures | None = None
+    mask: Path | None = None
+    known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
+    known_scaling: Limits | None = None  # of those earlier pictures
+
+    def opened(self, workers: int) -> Supply:
+        """Look into the picture files and decide how they are read; nothing to do for an artifact."""
+        if self.pictures is None:
+            return self
+        found = survey(list(self.pending), self.pictures, self.mask, workers, self.known, self.known_scaling)
+        units = tuple(
+            PictureUnit(source, found.reading, self.pictures.patch, self.pictures.stride) for source in found.sources
+        )
+        return replace(self, units=units, bad=tuple(found.skipped), reading=found.reading, pending=(), pictures=None)
+
+
+def is_artifact(path: str | Path) -> bool:
+    """Whether a path is meant as an artifact, by its suffix."""
+    return Path(path).suffix.lower() in HDF5_SUFFIXES
+
+
+def find_supply(
+    inputs: Sequence[str | Path],
+    pictures: Pictures,
+    *,
+    kinds: tuple[str, ...],
+    mask: str | Path | None = None,
+    images: str | Path | None = None,
+    limit: int | None = None,
+    known_from: Path | None = None,
+) -> tuple[Supply, list[Pictures]]:
+    """Take one artifact, or pictures, whichever the inputs are.
+
+    Args:
+        inputs: one artifact; or folders, files, globs or lists of pictures.
+        pictures: how pictures are read; an artifact has its pixels already.
+        kinds: of artifact that will do.
+        mask: folder of masks of valid pixels; for pictures only.
+        images: where the pictures of an artifact without pixels lie now.
+        limit: the first so many only.
+        known_from: an earlier output, whose digests are believed where size and time stand.
+
+    Returns:
+        the supply, and the settings on reading pictures that belong into the recipe.
+    """
+    artifacts = [path for path in inputs if is_artifact(path)]
+    if not artifacts:
+        return supply_from_pictures(inputs, pictures, mask, limit, known_from), [pictures]
+    if len(inputs) > 1:
+        raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs)} inputs are given")
+    if mask is not None or pictures != Pictures():
+        raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how pictures are read do not apply")
+    return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images), kinds), []
+
+
+def supply_from_pictures(
+    inputs: Sequence[str | Path],
+    pictures: Pictures,
+    mask: str | Path | None = None,
+    limit: int | None = None,
+    known_from: Path | None = None,
+) -> Supply:
+    """Find and digest picture files; `Supply.opened` looks into them.
+
+    Args:
+        inputs: folders, files, globs or lists.
+        pictures: how they are read.
+        mask: folder of masks of valid pixels.
+        limit: the first so many files only.
+        known_from: an earlier output, whose digests are believed where size and time stand.
+    """
+    if pictures.size and pictures.scale != 1.0:
+        raise ConfigError("--size and --scale both say how large the working picture is: give one of them")
+    files = find_pictures(inputs)[:limit]
+    known = known_digests(known_from)
+    digested = digest_files(files, known)
+    folders = {"pictures": _common_folder(file.path for file in digested)}
+    recipe_inputs = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
+    if mask is not None:
+        masks = digest_files(find_pictures([mask]), known)
+        recipe_inputs["masks"] = listing_digest((file.name, file.digest) for file in masks)
+        folders["masks"] = str(mask)
+    return Supply(
+        inputs=recipe_inputs,
+        hints={name: {"path": path, "fingerprint": recipe_inputs[name]} for name, path in folders.items()},
+        pending=tuple(digested),
+        pictures=pictures,
+        mask=None if mask is None else Path(mask),
+    )
+
+
+def supply_from_artifact(
+    path: str | Path,
+    limit: int | None = None,
+    images: Path | None = None,
+    kinds: tuple[str, ...] = ("superpixels", "features"),
+) -> Supply:
+    """Take the pictures of an artifact that has superpixels.
+
+    Args:
+        path: an artifact.
+        limit: the first so many sources only.
+        images: where to look for pictures, by digest, that are no longer where the artifact says.
+        kinds: kinds that will do.
+    """
+    path = Path(path)
+    with store.open_artifact(path, *kinds) as artifact:
+        reading = Reading.from_json(artifact.attributes["reading"])
+        sources = stored_sources(artifact)[:limit]
+        if images is not None:
+            sources = _moved(sources, images)
+        rows: dict[int, list[int]] = {}
+        for row, source in enumerate(artifact.table("windows/source")):
+            rows.setdefault(int(source), []).append(row)
+        units = tuple(
+            StoredUnit(str(path), artifact.fingerprint, source, tuple(rows.get(number, ())), reading)
+            for number, source in enumerate(sources)
+        )
+        bad = zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True)
+        name = artifact.kind
+        inputs = {name: artifact.fingerprint}
+        if limit is not None and limit < len(artifact.table("sources/name")):
+            inputs["limit"] = str(limit)
+        return Supply(
+            inputs=inputs,
+            hints={name: {"path": str(path), "fingerprint": artifact.fingerprint}},
+            bad=tuple(bad),
+            units=units,
+            reading=reading,
+            kind=artifact.kind,
+        )
+
+
+def stored_sources(artifact: store.Artifact) -> list[Source]:
+    """The sources of an artifact, with paths that are valid from here."""
+    folder = artifact.path.resolve().parent
+    columns = {name: artifact.table(f"sources/{name}") for name in SOURCE_COLUMNS}
+    return [
+        Source(
+            name=columns["name"][row],
+            path=os.path.normpath(folder / columns["path"][row]),
+            page=int(columns["page"][row]),
+            digest=columns["digest"][row],
+            bytes=int(columns["bytes"][row]),
+            modified=int(columns["modified"][row]),
+            height=int(columns["size"][row][0]),
+            width=int(columns["size"][row][1]),
+            orientation=int(columns["orientation"][row]),
+            bands=int(columns["bands"][row]),
+            scaling=tuple((float(low), float(high)) for low, high in columns["scaling"][row]),
+        )
+        for row in range(len(columns["name"]))
+    ]
+
+
+SOURCE_COLUMNS = (
+    "name",
+    "path",
+    "page",
+    "digest",
+    "bytes",
+    "modified",
+    "size",
+    "orientation",
+    "bands",
+    "scaling",
+)
+
+
+def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
+    """The datasets below `sources/`, with paths relative to the output."""
+    folder = output.resolve().parent
+    channels = max((len(source.scaling) for source in sources), default=1)
+    return {
+        "sources/name": [source.name for source in sources],
+        "sources/path": [os.path.relpath(source.path, folder) for source in sources],
+        "sources/page": np.array([source.page for source in sources], np.int32),
+        "sources/digest": [source.digest for source in sources],
+        "sources/bytes": np.array([source.bytes for source in sources], np.int64),
+        "sources/modified": np.array([source.modified for source in sources], np.int64),
+        "sources/size": np.array([(s.height, s.width) for s in sources], np.int32).reshape(-1, 2),
+        "sources/orientation": np.array([source.orientation for source in sources], np.uint8),
+        "sources/bands": np.array([source.bands for source in sources], np.int32),
+        "sources/scaling": np.array([_widened(source.scaling, channels) for source in sources], np.float64).reshape(
+            -1, channels, 2
+        ),
+    }
+
+
+def known_digests(path: Path | None) -> dict[tuple[str, int, int], str]:
+    """Digests that an earlier output recorded: (absolute path, bytes, time of change) -> digest."""
+    if path is None or store.kind_of(path) not in ("superpixels", "features", "segmentation"):
+        return {}
+    try:
+        with store.open_artifact(path) as artifact:
+            return {(s.path, s.bytes, s.modified): s.digest for s in stored_sources(artifact)}
+    except ArtifactError:
+        return {}  # the stage itself will say what is wrong with it
+
+
+def relative_hints(hints: Mapping[str, Mapping[str, str]], output: Path) -> dict[str, dict[str, str]]:
+    """Hints with paths relative to the output, so that a folder of artifacts can be moved as a whole."""
+    folder = output.resolve().parent
+    return {
+        name: {**hint, "path": os.path.relpath(Path(hint["path"]).resolve(), folder)} for name, hint in hints.items()
+    }
+
+
+_open_artifacts = ExitStack()
+
+
+@functools.lru_cache(maxsize=2)
+def held_open(path: str, fingerprint: str) -> store.Artifact:
+    """An artifact that stays open in this process until `release_artifacts`."""
+    artifact = _open_artifacts.enter_context(store.open_artifact(path))
+    if artifact.fingerprint != fingerprint:
+        raise ArtifactError(f"{path}: was replaced while it was being read; run the command again")
+    return artifact
+
+
+def release_artifacts() -> None:
+    """Close what `StoredUnit` opened in this process; workers close theirs by ending."""
+    held_open.cache_clear()
+    _open_artifacts.close()
+
+
+def _moved(sources: list[Source], folder: Path) -> list[Source]:
+    here = {file.digest: file for file in digest_files(find_pictures([folder]), {})}
+    lost = [source.name for source in sources if source.digest not in here]
+    if lost:
+        raise DataError(f"{folder}: holds no file with the content of {lost[0]} ({len(lost)} are not found)")
+    return [replace(source, path=str(here[source.digest].path.resolve())) for source in sources]
+
+
+def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[tuple[float, float], ...]:
+    """A grey picture among colour pictures has one pair for all of its channels."""
+    return scaling * channels if len(scaling) == 1 else scaling
+
+
+def _common_folder(paths: Iterable[Path]) -> str:
+    return os.path.commonpath([Path(path).resolve().parent for path in paths])
+
+
+def _key(source: Source, box: Box) -> str:
+    return f"{source.digest} {source.page} {box.top} {box.left}"
+
+
+def _cut(array: NDArray[Any], box: Box) -> NDArray[Any]:
+    return np.ascontiguousarray(array[box.top : box.top + box.height, box.left : box.left + box.width])

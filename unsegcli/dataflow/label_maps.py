@@ -1,0 +1,262 @@
+"""Label maps to be scored or shown, one for each picture: of an artifact, or of any tool as a folder of files.
+
+Knows nothing of ground truth; where a map comes from makes no difference to what is done with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store
+from unsegcli.core.geometry import Box, paint, sample_nearest
+from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
+from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.decode import orient, read_header, read_index
+from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.images.working import Source
+from unsegcli.legend import Legend
+from unsegcli.recipe import listing_digest
+
+ROLES = ("clusters", "classes", "mask", "superpixels")
+SAME_ASPECT = 0.02
+LARGEST_NUMBER = 65_535  # of a category in a file of another tool
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """The map of one source picture in an artifact, in one or several windows."""
+
+    name: str
+    source: Source
+    path: str  # of the artifact
+    fingerprint: str
+    field: str
+    rows: tuple[int, ...]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the working picture."""
+        height, width = held_open(self.path, self.fingerprint).table("windows/grid")[self.rows[0]]
+        return int(height), int(width)
+
+    @property
+    def source_grid(self) -> tuple[int, int]:
+        """Height and width of the source picture as shown."""
+        return self.source.height, self.source.width
+
+    def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
+        """The map on a grid (height, width) over the whole picture; -1 = void."""
+        painted = self._painted(self.field, grid)
+        void = np.iinfo(painted.dtype).max
+        return np.where(painted == void, -1, painted.astype(np.int32))
+
+    def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
+        """The confidence of each pixel, if the artifact has it."""
+        artifact = held_open(self.path, self.fingerprint)
+        return self._painted("confidence", grid) if artifact.has("confidence") else None
+
+    def certainty(self, box: Box, grid: tuple[int, int]) -> float:
+        """Mean confidence of the windows that a box of a grid over the whole picture lies in; 1 if none is stored."""
+        artifact = held_open(self.path, self.fingerprint)
+        if not artifact.has("windows/confidence"):
+            return 1.0
+        sure = [float(artifact.table("windows/confidence")[row]) for row in self.rows]
+        if len(sure) == 1:
+            return sure[0]
+        boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
+        plain = [np.full((one.height, one.width), value) for one, value in zip(boxes, sure, strict=True)]
+        return float(paint(plain, boxes, self.grid, grid)[box.slices].mean())
+
+    def pixels(self) -> NDArray[np.uint8] | None:
+        """The working pixels (height, width, bands), if the artifact has them."""
+        artifact = held_open(self.path, self.fingerprint)
+        return self._painted("images", self.grid) if artifact.has("images") else None
+
+    def _painted(self, field: str, grid: tuple[int, int]) -> NDArray[Any]:
+        artifact = held_open(self.path, self.fingerprint)
+        boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
+        maps = [artifact.read(field, row) for row in self.rows]
+        if field == "superpixels" and len(maps) > 1:
+            maps = _numbered_through(maps, [int(artifact.table("windows/superpixels")[row]) for row in self.rows])
+        return paint(maps, boxes, self.grid, grid)
+
+
+def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:
+    """Superpixels of several windows, each of which counts from 0, with numbers of their own; void stays void."""
+    firsts = [sum(counts[:number]) for number in range(len(counts))]
+    void = np.uint32(np.iinfo(np.uint32).max)
+    return [
+        np.where(values == np.iinfo(values.dtype).max, void, values.astype(np.uint32) + np.uint32(first))
+        for values, first in zip(maps, firsts, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class FileMap:
+    """The map of one picture in a file of its own, such as another tool writes."""
+
+    name: str
+    path: str
+    page: int
+    source_grid: tuple[int, int]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the map."""
+        return self.source_grid
+
+    def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
+        """The map on a grid (height, width) over the whole picture; negative = void."""
+        values = read_index(Path(self.path), self.page)
+        if values.ndim == 3 and (values == values[:, :, :1]).all():
+            values = values[:, :, 0]
+        if values.ndim != 2:
+            raise DataError(
+                f"{self.path}: a label map has one band, this has {values.shape[2]}: save numbers, not colours"
+            )
+        if values.dtype.kind == "f" and not (values == np.floor(values)).all():
+            raise DataError(f"{self.path}: a label map holds whole numbers, this has fractions")
+        if values.max() > LARGEST_NUMBER:
+            raise DataError(f"{self.path}: holds the number {values.max()}, above {LARGEST_NUMBER}: number from 0")
+        return sample_nearest(values.astype(np.int32), grid)
+
+    def confidence(self, grid: tuple[int, int]) -> None:
+        """A map of another tool has none."""
+
+    def pixels(self) -> None:
+        """A map of another tool has none."""
+
+
+PictureMap = StoredMap | FileMap
+
+
+def check_same_classes(run: Predictions, legend: Legend | None) -> None:
+    """Classes with names must be those of the legend, in its order: numbers alone would match anything."""
+    if run.role != "classes" or not run.categories or legend is None:
+        return
+    if run.categories[: len(legend.names)] != legend.names:
+        raise DataError(
+            f"{run.name}: holds the classes {', '.join(run.categories)}, but the legend says "
+            f"{', '.join(legend.names)}; give the legend that it was named by with --legend"
+        )
+
+
+def turned_like(item: PictureMap, values: NDArray[Any], what: str) -> NDArray[Any]:
+    """A map (height, width) that was drawn on the picture as stored, turned as the picture is shown.
+
+    Args:
+        item: the picture that it belongs to.
+        values: the map; in the shape of the picture, as shown or as stored, or a scaled copy of it.
+        what: named in the error when it is of another shape.
+    """
+    height, width = item.source_grid
+    orientation = item.source.orientation if isinstance(item, StoredMap) else 1
+    if orientation >= 5 and height != width and values.shape == (width, height):
+        return orient(values[:, :, None], orientation)[:, :, 0]
+    check_aspect(values.shape, item, what)
+    return values
+
+
+def check_aspect(shape: Sequence[int], item: PictureMap, what: str) -> None:
+    """Refuse what has another shape than the picture, and so must belong to another one."""
+    height, width = item.source_grid
+    if not math.isclose(shape[0] * width, shape[1] * height, rel_tol=SAME_ASPECT):
+        raise DataError(
+            f"{what} is {shape[0]} x {shape[1]}, but {item.name} is {height} x {width}: "
+            "they do not show the same picture"
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All label maps of one run."""
+
+    name: str  # as the user named it
+    role: str  # clusters classes mask superpixels
+    clusters: int | None  # how many there are, empty ones included; None = not known
+    maps: tuple[PictureMap, ...]
+    inputs: dict[str, str]
+    hints: dict[str, dict[str, str]]
+    pictures: Path | None = None  # the folder of the source pictures
+    categories: tuple[str, ...] = ()  # names, where the artifact has them
+    colors: tuple[str, ...] = ()
+    labels_used: str = ""  # what labels were used for before, if they were
+
+
+def open_predictions(given: str | Path, role: str | None = None) -> Predictions:
+    """Take an artifact of kind segmentation or superpixels, or a folder of label maps.
+
+    Args:
+        given: the file or folder.
+        role: what the maps of a folder mean, one of ROLES; an artifact says so itself.
+    """
+    if role is not None and role not in ROLES:
+        raise ConfigError(f"--role {role}: is not one of {', '.join(ROLES)}")
+    return _of_artifact(Path(given), role) if is_artifact(given) else _of_folder(given, role or "clusters")
+
+
+def _of_artifact(path: Path, role: str | None) -> Predictions:
+    with store.open_artifact(path, "segmentation", "superpixels") as artifact:
+        field = artifact.kind
+        sources = stored_sources(artifact)
+        rows: dict[int, list[int]] = {}
+        for row, source in enumerate(artifact.table("windows/source")):
+            rows.setdefault(int(source), []).append(row)
+        maps = tuple(
+            StoredMap(source.name, source, str(path), artifact.fingerprint, field, tuple(rows[number]))
+            for number, source in enumerate(sources)
+        )
+        own = "superpixels" if field == "superpixels" else str(artifact.attributes["role"])
+        own = "mask" if own == "proposal" else own
+        if role is not None and role != own:
+            raise ConfigError(f"--role {role}: {path} says itself that it holds {own}; --role is for folders of maps")
+        names = artifact.table("categories/name") if artifact.has("categories/name") else []
+        colors = artifact.table("categories/color") if artifact.has("categories/color") else []
+        return Predictions(
+            name=str(path),
+            role=own,
+            clusters=None if field == "superpixels" else int(artifact.attributes["clusters"]),
+            maps=maps,
+            inputs={field: artifact.fingerprint},
+            hints={field: {"path": str(path), "fingerprint": artifact.fingerprint}},
+            pictures=_picture_folder(sources),
+            categories=tuple(names),
+            colors=tuple(colors),
+            labels_used=str(artifact.recipe.get("labels_used", "")),
+        )
+
+
+def _of_folder(given: str | Path, role: str) -> Predictions:
+    files = digest_files(find_pictures([given]), {})
+    maps: list[PictureMap] = []
+    for file in files:
+        header = read_header(file.path)
+        for page in range(header.pages):
+            name = file.name if header.pages == 1 else f"{file.name}#{page}"
+            maps.append(FileMap(name, str(file.path), page, (header.height, header.width)))
+    digest = listing_digest((file.name, file.digest) for file in files)
+    return Predictions(
+        name=str(given),
+        role=role,
+        clusters=None,
+        maps=tuple(maps),
+        inputs={"maps": digest},
+        hints={"maps": {"path": str(given), "fingerprint": digest}},
+    )
+
+
+def _picture_folder(sources: Sequence[Source]) -> Path | None:
+    """The folder that the names of the pictures are relative to."""
+    if not sources:
+        return None
+    first = sources[0]
+    name = first.name.rpartition("#")[0] if first.name.endswith(f"#{first.page}") else first.name
+    parts = len(PurePosixPath(name).parts)
+    return Path(first.path).parents[parts - 1]

@@ -1,0 +1,274 @@
+"""Output folders that are written whole, recognised again by their `unseg.json`, and names that stay inside them.
+
+Never removes or overwrites a file that unseg did not write, unless `force` says so for that very name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unsegcli import console
+from unsegcli._version import __version__
+from unsegcli.errors import ArtifactError
+from unsegcli.recipe import Recipe, canonical, differing_keys
+
+MARKER = "unseg.json"
+FORMAT = "unseg-folder"
+VERSION = 1
+LONGEST_PART = 200  # bytes of one part of a name; file systems allow 255
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\\ud800-\udc7f\udd00-\udfff]')  # other surrogates stand for odd bytes
+
+
+class OutputFolder:
+    """The folder that a stage is about to make."""
+
+    def __init__(self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False) -> None:
+        """Decide on nothing yet.
+
+        Args:
+            path: the folder to make.
+            kind: what it will hold.
+            recipe: what makes it; the same recipe means the same content.
+            force: write into a folder that unseg did not make; its other files stay.
+        """
+        self.path = Path(path)
+        self.kind, self.recipe, self.force = kind, recipe, force
+        self._place = Path(os.path.realpath(path))
+        self._check_place()
+        self.partial = self._place.with_name(self._place.name + ".partial")
+
+    def _check_place(self) -> None:
+        if not self._place.name:
+            raise ArtifactError(f"{self.path}: is the root of the file system; name a folder in it with -o")
+        folder = self._place
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder}: is no folder, so none can be made there; take another name with -o")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ArtifactError(f"{self.path}: nothing can be written in {folder}; take another place with -o")
+
+    def finished(self) -> dict[str, Any] | None:
+        """What the folder says of itself, if its recipe is this one and all its files are there; else None.
+
+        Refuses a folder that must not be written into.
+        """
+        if not self._place.is_dir() or not any(self._place.iterdir()):
+            return None
+        old = _described(self._place)
+        if old is None:
+            if not self.force:
+                raise ArtifactError(
+                    f"{self.path}: holds files that unseg did not make; take another name with -o, or write beside "
+                    "them with --force"
+                )
+            console.note(f"{self.path} holds files that unseg did not make; they stay, as --force writes beside them")
+            return None
+        if old["kind"] != self.kind:
+            console.note(f"{self.path} holds {old['kind']} and will be replaced by {self.kind}")
+        elif canonical(old["recipe"]) != canonical(self.recipe):
+            changed = ", ".join(differing_keys(old["recipe"], self.recipe))
+            console.note(f"{self.path} will be replaced, its recipe differs in: {changed}")
+        elif old["complete"] and all((self._place / name).is_file() for name in old["files"]):
+            console.note(f"{self.path} is up to date: nothing to do")
+            return old
+        else:
+            console.note(f"{self.path} lacks some of its files and is made again")
+        return None
+
+    @contextmanager
+    def writing(self) -> Iterator[FolderWriter]:
+        """Write into a folder beside the target; it takes the target's place when the block ends well."""
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(self.partial, self.path):
+            writer = FolderWriter(self.partial)
+            try:
+                yield writer
+                self._put_in_place(writer)
+            finally:
+                shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _check_free(self, name: str, mine: set[str]) -> None:
+        target = self._place / name
+        if not Path(os.path.realpath(target.parent)).is_relative_to(self._place) or target.is_dir():
+            raise ArtifactError(f"{target}: is in the way, as a folder or a link; move it away")
+        if any(os.path.lexists(above) and not above.is_dir() for above in self._between(target)):
+            raise ArtifactError(f"{target.parent}: is in the way, as a file; move it away")
+        if name not in mine and os.path.lexists(target) and not self.force:
+            raise ArtifactError(f"{target}: was not made by unseg; move it away, or replace it with --force")
+
+    def _between(self, target: Path) -> list[Path]:
+        return [above for above in target.parents if above != self._place and above.is_relative_to(self._place)]
+
+    def _put_in_place(self, writer: FolderWriter) -> None:
+        """Rename file by file: others' files stay, and an interrupted change is still known as ours."""
+        old = _described(self._place) if self._place.is_dir() else None
+        mine = set(old["files"]) if old else set()
+        for name in writer.files:
+            self._check_free(name, mine)
+        self._place.mkdir(exist_ok=True)
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": self.kind,
+            "made_by": f"unseg {__version__}",
+            **writer.about,
+            "recipe": self.recipe,
+        }
+        _write_marker(self._place, {**about, "complete": False, "files": sorted(mine | set(writer.files))})
+        for name in sorted(mine - set(writer.files)):
+            _remove(self._place, name)
+        for name in writer.files:
+            target = self._place / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self.partial / name).replace(target)
+        _write_marker(self._place, {**about, "complete": True, "files": writer.files})
+
+
+class FolderWriter:
+    """Takes the files of an output folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: list[str] = []
+        self.about: dict[str, Any] = {}  # further facts for unseg.json
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write a file of a name that `safe_names` gave, or of a fixed one."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        self.files.append(name)
+
+
+def safe_names(names: Sequence[str], suffix: str) -> list[str]:
+    """File names for pictures: below the folder, valid on every system, no two alike even if case is ignored.
+
+    The suffix is replaced and subfolders are kept. Where that makes two names alike, both keep their old suffix
+    too: `x.jpg` and `x.png` become `x.jpg.png` and `x.png.png`.
+
+    Args:
+        names: with / between the parts; anything may be in them.
+        suffix: of the files, with its dot.
+    """
+    parts = [_safe_parts(name) for name in names]
+    short = ["/".join([*folders, _limited(_stem(last), suffix)]) for *folders, last in parts]
+    long = ["/".join([*folders, _limited(last, suffix)]) for *folders, last in parts]
+    times: dict[str, int] = {}
+    for name in short:
+        times[_key(name)] = times.get(_key(name), 0) + 1
+    folders = {_key("/".join(one[:end])) for one in parts for end in range(1, len(one))}
+    taken: set[str] = set()
+    found = []
+    for number, name in enumerate(short):
+        wanted = name if times[_key(name)] == 1 else long[number]
+        found.append(_free(wanted, suffix, taken | folders if _key(wanted) in folders else taken))
+        taken.add(_key(found[-1]))
+    return found
+
+
+def _free(wanted: str, suffix: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while _key(name) in taken:
+        name = f"{wanted.removesuffix(suffix)}_{number}{suffix}"
+        number += 1
+    return name
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _safe_parts(name: str) -> list[str]:
+    """The parts of a name without those that lead up or nowhere, each of them valid everywhere."""
+    kept = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return [_safe(part) for part in kept] or ["_"]
+
+
+def _safe(part: str) -> str:
+    part = UNSAFE.sub("_", part).rstrip(". ") or "_"
+    part = f"_{part}" if RESERVED.fullmatch(part) else part
+    return _limited(part, "")
+
+
+def _stem(last: str) -> str:
+    stem = PurePosixPath(last).stem
+    return f"_{stem}" if RESERVED.fullmatch(stem) else stem.rstrip(". ") or "_"
+
+
+def _limited(part: str, suffix: str) -> str:
+    """A part that is too long keeps its beginning and a digest of the whole."""
+    raw = os.fsencode(part)
+    if len(raw) + len(suffix) > LONGEST_PART:
+        digest = hashlib.sha256(raw).hexdigest()[:12]
+        part = f"{raw[: LONGEST_PART - 20].decode(errors='ignore')}-{digest}"
+    return part + suffix
+
+
+def _described(folder: Path) -> dict[str, Any] | None:
+    """The content of `unseg.json`, if it is one of ours that can be believed."""
+    try:
+        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = {"kind": str, "recipe": dict, "files": list, "complete": bool}
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return None
+    if not all(isinstance(found.get(name), type_) for name, type_ in wanted.items()):
+        return None
+    # A file that somebody else wrote must not make us remove anything outside of the folder.
+    if not all(isinstance(name, str) and _is_inside(name) for name in found["files"]):
+        return None
+    return found
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _write_marker(folder: Path, about: Mapping[str, Any]) -> None:
+    temporary = folder / f"{MARKER}.tmp"
+    temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")  # ASCII, whatever is in the names
+    temporary.replace(folder / MARKER)
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a file, and the folders above it that are empty then."""
+    path = folder / name
+    if path.resolve().is_relative_to(folder.resolve()):
+        path.unlink(missing_ok=True)
+        for parent in PurePosixPath(name).parents[:-1]:
+            with contextlib.suppress(OSError):
+                (folder / parent).rmdir()
+
+
+@contextmanager
+def _lock(partial: Path, output: Path) -> Iterator[None]:
+    """Make the partial folder anew and hold it; what a killed run left there is removed."""
+    if partial.is_dir() and not partial.is_symlink() and any(partial.iterdir()) and not (partial / "lock").exists():
+        raise ArtifactError(f"{partial}: holds files that unseg did not make; move them away")
+    partial.mkdir(exist_ok=True)
+    with (partial / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+            ) from None
+        for left in partial.iterdir():
+            if left.name != "lock":
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        yield

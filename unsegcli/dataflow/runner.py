@@ -1,0 +1,234 @@
+"""One pass over all source pictures that writes one artifact: resumable, in parallel, bad pictures skipped.
+
+What is computed for each picture is the stage's; this only schedules, collects and stores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import Supply, Unit, Window, relative_hints, release_artifacts, source_tables
+from unsegcli.errors import DataError
+from unsegcli.images.working import Source
+from unsegcli.parallel import available_cores, ordered_map
+
+PICTURES_FOR_ESTIMATE = 3
+MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before a picture is read
+BYTES_A_PIXEL_IN_LAB = 80
+BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11
+PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
+
+
+class Outcome(NamedTuple):
+    """What a stage did: where the result lies, and how many pictures it had to leave out."""
+
+    path: Path
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the work on one window gives: its datasets, and its entries in tables such as windows/superpixels."""
+
+    datasets: dict[str, store.Encoded]
+    row: dict[str, float]
+    warning: str = ""  # said once at the end, with the number of windows that it holds for
+
+
+Work = Callable[[Window], Result]
+
+
+def sweep(
+    target: store.Target,
+    supply: Supply,
+    work: Work,
+    what: str,
+    attributes: Mapping[str, Any],
+    workers: int = 0,
+    tables: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Run `work` on every window and write the artifact.
+
+    Args:
+        target: what to write.
+        supply: opened pictures.
+        work: picklable; one window to its datasets.
+        what: shown on the progress bar.
+        attributes: the kind's own attributes, without `reading`.
+        workers: processes; 0 = one for each processor.
+        tables: further datasets that the file has once.
+    """
+    if supply.reading is None:
+        raise ValueError("open the supply first")
+    with target.writing() as writer:
+        remaining = supply.units[len(writer.notes) :]
+        with _releasing(), console.progress(len(supply.units), what) as bar:
+            bar.update(len(writer.notes))
+            for windows, note in ordered_map(partial(_do, work), remaining, _processes(remaining, workers)):
+                writer.append(windows, note)
+                bar.update()
+        notes = [*writer.notes, *writer.pending_notes()]
+        done = [(unit.source, note) for unit, note in zip(supply.units, notes, strict=True)]
+        bad = [*supply.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
+        good = [(source, note) for source, note in done if "failed" not in note]
+        if not good:
+            raise DataError(f"not one picture could be read; the first: {bad[0][0]}: {bad[0][1]}")
+        writer.finish(
+            {
+                **source_tables([source for source, _ in good], target.path),
+                **_window_tables(good),
+                "skipped/name": [name for name, _ in bad],
+                "skipped/reason": [reason for _, reason in bad],
+                **(tables or {}),
+            },
+            {**attributes, "reading": supply.reading.to_json()},
+            relative_hints(supply.hints, target.path),
+        )
+    report_skipped(bad)
+    _report_warnings(notes)
+    return Outcome(target.path, len(bad) - len(supply.bad if supply.kind != "pictures" else ()))
+
+
+def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
+    counts = Counter(row["warning"] for note in notes for row in note.get("rows", ()) if row.get("warning"))
+    total = sum(len(note.get("rows", ())) for note in notes)
+    for text, count in counts.items():
+        console.warn(f"{count} of {total} pictures: {text}")
+
+
+def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
+    """List at the end what was left out, and why."""
+    for name, reason in bad[:shown]:
+        console.warn(f"skipped {name}: {reason}")
+    if len(bad) > shown:
+        console.warn(f"and {len(bad) - shown} more; `unseg inspect` lists them all")
+
+
+def unchanged(target: store.Target) -> Outcome | None:
+    """The outcome of the earlier run, if the output is up to date; its skipped pictures are told again."""
+    if target.finished() is None:
+        return None
+    with store.open_artifact(target.path) as artifact:
+        if not artifact.has("skipped/name"):
+            return Outcome(target.path)
+        bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
+    report_skipped(bad)
+    read_here = "pictures" in target.recipe["inputs"]  # else they were left out, and told, before
+    return Outcome(target.path, len(bad) if read_here else 0)
+
+
+def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
+    """Try a few pictures, and say what all of them would take."""
+    units = list(supply.units)
+    tried = units[:: max(1, len(units) // PICTURES_FOR_ESTIMATE)][:PICTURES_FOR_ESTIMATE]
+    _do(work, tried[0])  # imports what the work needs, so that the clock does not see it
+    started, stored = time.monotonic(), 0
+    for windows, _ in map(partial(_do, work), tried):
+        stored += sum(part.stored_bytes for window in windows for part in window.values())
+    seconds = time.monotonic() - started
+    pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
+    share = sum(unit.source.height * unit.source.width for unit in units) / pixels
+    processes = _processes(units, workers)
+    largest = max((_peak_bytes(unit) for unit in units), default=0)
+    on = f"{processes} processes" if processes > 1 else "one process"
+    return (
+        f"{console.pictures(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
+        f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory a process, "
+        f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
+        f"measured on {len(tried)} of them"
+    )
+
+
+@contextmanager
+def _releasing() -> Iterator[None]:
+    """Leave no artifact open in this process, whatever happens."""
+    try:
+        yield
+    finally:
+        release_artifacts()
+
+
+def _processes(units: Sequence[Unit], workers: int) -> int:
+    """As many as asked for, but none that would cost more to start than it saves."""
+    pixels = sum(unit.source.height * unit.source.width for unit in units)
+    processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
+    console.detail(f"{console.pictures(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
+    return processes
+
+
+def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
+    """All windows of one picture; a picture that cannot be read is noted instead of ending the run."""
+    try:
+        windows = unit.windows()
+        results = [work(window) for window in windows]
+    except DataError as error:
+        return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
+    rows = [
+        {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
+        for window, result in zip(windows, results, strict=True)
+    ]
+    return [result.datasets for result in results], {"rows": rows}
+
+
+def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:
+    rows = [(number, row) for number, (_, note) in enumerate(good) for row in note["rows"]]
+    types = {"superpixels": np.int64, "confidence": np.float32}
+    extra = [name for name in types if rows and name in rows[0][1]]
+    return {
+        "windows/source": np.array([number for number, _ in rows], np.int32),
+        "windows/box": np.array([row["box"] for _, row in rows], np.int32).reshape(-1, 4),
+        "windows/grid": np.array([row["grid"] for _, row in rows], np.int32).reshape(-1, 2),
+        **{f"windows/{name}": np.array([row[name] for _, row in rows], types[name]) for name in extra},
+    }
+
+
+def _peak_bytes(unit: Unit) -> int:
+    """Memory that SLIC takes for a picture, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
+    channels = unit.reading.channels
+    a_pixel = BYTES_A_PIXEL_IN_LAB if channels == 3 else BYTES_A_PIXEL + BYTES_A_PIXEL_AND_BAND * channels
+    return unit.source.height * unit.source.width * a_pixel
+
+
+def gather(
+    supply: Supply,
+    work: Callable[[Window], Any],
+    what: str,
+    workers: int,
+    bad: list[tuple[str, str]] | None = None,
+) -> Iterator[Any]:
+    """Run `work` on every window of every readable picture, in order, and store nothing.
+
+    A picture that cannot be read is left to the sweep that follows, which lists it; where none follows, its name and
+    the reason are added to `bad`. Only if none can be read is that an error.
+    """
+    units = supply.units
+    failures: list[str] = []
+    with _releasing(), console.progress(len(units), what) as bar:
+        found = ordered_map(partial(_gather, work), units, _processes(units, workers))
+        for unit, results in zip(units, found, strict=True):
+            bar.update()
+            if isinstance(results, str):
+                failures.append(results)
+                if bad is not None:
+                    bad.append((unit.source.name, results.removeprefix(f"{unit.source.path}: ")))
+            else:
+                yield from results
+    if failures and len(failures) == len(units):
+        raise DataError(failures[0])
+
+
+def _gather(work: Callable[[Window], Any], unit: Unit) -> list[Any] | str:
+    try:
+        return [work(window) for window in unit.windows()]
+    except DataError as error:
+        return str(error)

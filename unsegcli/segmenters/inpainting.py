@@ -1,0 +1,126 @@
+"""Windows parted by inpainting error maximisation: what of a window is worked on, from which first mask, and back.
+
+Shared by the stages that part pictures; what is done with the parts is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.geometry import Box, sample_nearest, working_grid
+from unsegcli.core.saliency.iem import Inpainter, centred_square
+from unsegcli.core.saliency.parts import Ascending, Parted, part
+from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.label_maps import PictureMap, check_aspect
+from unsegcli.errors import DataError
+from unsegcli.images.scaling import resized
+from unsegcli.params import Iem, Superpixels
+
+LONGEST = 4096  # side of a picture that is worked on; the filter along it is a square matrix
+MASK_ENDINGS = ("", "_mask", "_proposal")
+
+
+@dataclass(frozen=True)
+class Starts:
+    """First masks that were made elsewhere, by picture."""
+
+    name: str  # as the user named it
+    by_digest: dict[str, PictureMap]
+    by_name: dict[str, PictureMap]
+
+    def on(self, window: Window) -> NDArray[np.bool_]:
+        """The first mask (height, width) of a window."""
+        digest, name = window.key.split(" ")[0], window.name
+        found = self.by_digest.get(digest) or next(
+            (self.by_name[key] for key in (bare(name) + ending for ending in MASK_ENDINGS) if key in self.by_name),
+            None,
+        )
+        if found is None:
+            raise DataError(f"{self.name}: has no first mask for {name}")
+        check_aspect(window.grid, found, f"{self.name}: the first mask is for another picture: {name}")
+        first: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0
+        return first
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What of a window is worked on, and the way back."""
+
+    pixels: NDArray[np.uint8]  # (height, width, bands)
+    valid: NDArray[np.bool_] | None
+    start: NDArray[np.bool_]  # (height, width)
+    inner: Box  # of the window
+    shape: tuple[int, int]  # of the window
+
+    def back(self, values: NDArray[Any], outside: Any) -> NDArray[Any]:
+        """A map of what is worked on (height, width) as a map of the window."""
+        result = np.full(self.shape, outside, values.dtype)
+        result[self.inner.slices] = sample_nearest(values, (self.inner.height, self.inner.width))
+        return result
+
+
+def parted_window(window: Window, params: Iem, starts: Starts | None = None) -> Parted:
+    """The parts of a window, on its own grid; -1 and an objectness of 0 where void, or cropped."""
+    scene = scene_of(window, params, starts)
+    parted = part(scene.pixels, scene.valid, scene.start, ascending(params), params.parts)
+    objectness = np.where(parted.parts < 0, 0.0, parted.objectness)
+    return replace(parted, parts=scene.back(parted.parts, -1), objectness=scene.back(objectness, 0.0))
+
+
+def scene_of(window: Window, params: Iem, starts: Starts | None = None) -> Scene:
+    """What of a window is parted."""
+    height, width = window.box.height, window.box.width
+    side = min(height, width)
+    inner = Box((height - side) // 2, (width - side) // 2, side, side) if params.crop else Box(0, 0, height, width)
+    grid = working_grid(inner.height, inner.width, params.size)
+    if max(grid) > LONGEST:
+        raise DataError(f"{grid[0]} x {grid[1]} pixels are too long to be parted; cut it with --patch")
+    pixels, valid = window.pixels[inner.slices], None if window.valid is None else window.valid[inner.slices]
+    pixels, valid = resized(pixels, valid, grid)
+    start = centred_square(*grid, params.square)
+    if params.init == "superpixels":
+        regions = None if window.regions is None else sample_nearest(window.regions[inner.slices], grid)
+        start = _snapped(start, regions, pixels, valid)
+    elif starts is not None:
+        start = sample_nearest(starts.on(window)[inner.slices], grid)
+    return Scene(pixels, valid, start, inner, (height, width))
+
+
+def ascending(params: Iem) -> Ascending:
+    """The settings of the ascent."""
+    return Ascending(
+        Inpainter(params.sigma, params.kernel, params.repeats, params.scale_factor),
+        params.diversity,
+        params.iterations,
+        params.smooth,
+        params.update == "all",
+    )
+
+
+def _snapped(
+    start: NDArray[np.bool_],
+    regions: NDArray[Any] | None,
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_]:
+    """All superpixels of which at least half is in the first mask; they are made here if there are none."""
+    if regions is None:
+        from unsegcli.core.superpixels.slic import slic
+
+        aim = max(1, round(start.size / Superpixels.pixels_per_segment))
+        regions = slic(pixels, valid, aim, Superpixels.compactness) + 1  # 0 = void
+    _, numbers = np.unique(regions, return_inverse=True)
+    numbers = numbers.reshape(start.shape)
+    share = np.bincount(numbers.ravel(), start.ravel()) / np.bincount(numbers.ravel())
+    snapped: NDArray[np.bool_] = share[numbers] >= 0.5
+    return snapped
+
+
+def bare(name: str) -> str:
+    """A name without its suffix."""
+    return str(PurePosixPath(name).with_suffix(""))

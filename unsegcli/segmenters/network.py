@@ -1,0 +1,377 @@
+"""A model, ready for use: its network and method, what it says of pictures, and the scores that it gives them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unsegcli import console, store
+from unsegcli.core.guided import refined
+from unsegcli.core.nn.precision import full_float32
+from unsegcli.core.superpixels.regions import contiguous, paint, pool
+from unsegcli.core.tiles import rounded_up, spans
+from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.runner import Result
+from unsegcli.errors import ArtifactError, ConfigError, UnsegError
+from unsegcli.images.scaling import Limits
+from unsegcli.images.working import Reading
+from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.methods._load import Loaded, config_from, find_method, method_names
+from unsegcli.params import Learned
+from unsegcli.segmenters.model_inputs import scaling_of
+from unsegcli.segmenters.weights import arrays_to_state
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+MULTIPLE = 32  # sides of the pictures that a network takes are multiples of this, unless its method says otherwise
+SEEN = 1e-4  # a change of scores that is smaller is none
+BLOCK = 8  # side of the squares of the picture by which is measured how far a network sees
+
+Scores = NDArray[np.float32]  # (clusters, height, width); each pixel's sum to one
+Pixels = NDArray[np.uint8]  # (height, width, bands)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and all that is needed to use it."""
+
+    network: nn.Module  # in eval mode, without gradients
+    method: Loaded
+    config: Any
+    reading: Reading  # how the pictures that it learned from were read
+    scaling: Limits | None  # of each band of them; None where it was not the same for all
+    device: torch.device
+    reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # what `reach_of` has measured
+
+    @property
+    def channels(self) -> int:
+        """Number of bands."""
+        return self.reading.channels
+
+    @property
+    def classes(self) -> int:
+        """Number of clusters."""
+        return int(self.config.classes)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """The device of a name; auto takes what is there, the quickest first."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
+    if name not in there:
+        raise ConfigError(f"--device {name}: is not one of {', '.join(DEVICES)}")
+    if not there[name]:
+        raise ConfigError(f"--device {name}: torch finds none here; take --device auto")
+    return torch.device(name)
+
+
+def open_trained(path: str | Path, method_file: str | Path | None = None, device: str = "auto") -> Trained:
+    """Open a model.
+
+    Args:
+        path: an artifact of kind model.
+        method_file: the file of the method, if it is a user's own: a model never says what is to be run.
+        device: one of `DEVICES`.
+    """
+    place = device_of(device)
+    with store.open_artifact(path, "model") as artifact:
+        method = _method_of(artifact, None if method_file is None else str(method_file))
+        reading = Reading.from_json(artifact.attributes["reading"])
+        config = _config_of(artifact, method)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, only to be replaced
+            network = method.module.Network(config, reading.channels)
+        _load(network, arrays_to_state(artifact), artifact.path)
+        return Trained(
+            network.to(place).eval().requires_grad_(False), method, config, reading, scaling_of(artifact), place
+        )
+
+
+def scores_of(
+    trained: Trained,
+    pixels: Pixels,
+    valid: NDArray[np.bool_] | None = None,
+    regions: NDArray[np.int32] | None = None,
+    *,
+    tile: int = 512,
+    flips: bool = False,
+) -> Scores:
+    """How much each pixel belongs to each cluster: (clusters, height, width).
+
+    For a method whose clusters are found afterwards: how much it looks like an object (a logit), then the values of
+    its vector: (1 + dimensions, height, width).
+
+    Args:
+        trained: the model.
+        pixels: (height, width, bands).
+        valid: (height, width); None = all. The others are 0 for the network.
+        regions: (height, width) superpixels for a method that uses them, -1 = void; None = each pixel by itself.
+        tile: larger pictures are taken in tiles of this side, which overlap.
+        flips: take the mean over the picture and its mirror image.
+    """
+    if pixels.shape[2] != trained.channels:
+        raise ConfigError(f"the picture has {pixels.shape[2]} bands, but the model was made for {trained.channels}")
+    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
+    scores = _tiled(trained, _Scene(seen, valid, regions), tile)
+    if flips:
+        mirrored = _tiled(trained, _Scene(seen, valid, regions).mirrored(), tile)[:, :, ::-1]
+        scores = (scores + mirrored) / np.float32(2)
+    return scores
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A picture or a part of it, and what belongs to it."""
+
+    pixels: Pixels
+    valid: NDArray[np.bool_] | None
+    regions: NDArray[np.int32] | None
+
+    def mirrored(self) -> _Scene:
+        """Left to right."""
+        return _Scene(*(None if part is None else part[:, ::-1] for part in vars(self).values()))  # type: ignore[arg-type]
+
+    def cut(self, rows: slice, columns: slice) -> _Scene:
+        """A part of it."""
+        return _Scene(*(None if part is None else part[rows, columns] for part in vars(self).values()))  # type: ignore[arg-type]
+
+    def padded(self, multiple: int) -> _Scene:
+        """Reflected at the lower and right border, up to a multiple; no superpixel there."""
+        height, width = self.pixels.shape[:2]
+        wider = ((0, rounded_up(height, multiple) - height), (0, rounded_up(width, multiple) - width))
+        if not any(wider[0] + wider[1]):
+            return self
+        return _Scene(
+            np.pad(self.pixels, (*wider, (0, 0)), "reflect"),
+            None if self.valid is None else np.pad(self.valid, wider, "reflect"),
+            None if self.regions is None else np.pad(self.regions, wider, constant_values=-1),
+        )
+
+
+def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
+    height, width = scene.pixels.shape[:2]
+    padded = scene.padded(trained.multiple)
+    tile = max(rounded_up(tile, trained.multiple), 2 * trained.multiple)
+    if max(padded.pixels.shape[:2]) <= tile:
+        return _whole(trained, padded)[:, :height, :width]
+    margin = reach_of(trained, tile, superpixels=scene.regions is not None)
+    known = _picture_features(trained, padded, tile)
+    rows, columns = (spans(side, tile, margin, trained.multiple) for side in padded.pixels.shape[:2])
+    total = np.zeros((0, *padded.pixels.shape[:2]), np.float32)
+    for row in rows:
+        for column in columns:
+            down = slice(row.start, row.start + len(row.weights))
+            across = slice(column.start, column.start + len(column.weights))
+            found = _whole(trained, padded.cut(down, across), known)
+            part = row.weights[:, None] * column.weights * found
+            total = total if len(total) else np.zeros((len(part), *total.shape[1:]), np.float32)
+            total[:, down, across] += part
+    # Along each axis the weights of a pixel have one sum, wherever it lies on the other.
+    total /= _sum_of(rows, total.shape[1])[:, None]
+    total /= _sum_of(columns, total.shape[2])
+    return total[:, :height, :width]
+
+
+def _picture_features(trained: Trained, scene: _Scene, tile: int) -> Tensor | None:
+    """What a method that looks at pictures as a whole has of this one (1, features): the mean over tiles, side by side.
+
+    Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small picture are.
+    """
+    features = getattr(trained.method.module, "picture_features", None)
+    if features is None:
+        return None
+    height, width = scene.pixels.shape[:2]
+    sums: list[Tensor] = []
+    pixels = 0
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part = scene.cut(slice(top, top + tile), slice(left, left + tile))
+            count = int(np.prod(part.pixels.shape[:2]) if part.valid is None else part.valid.sum())
+            if count:
+                with torch.inference_mode():
+                    found = features(trained.network, _batch(part, trained.device), trained.config)
+                sums.append(count * found)
+                pixels += count
+    return torch.stack(sums).sum(0) / pixels if sums else None
+
+
+def _sum_of(along: list[Any], length: int) -> NDArray[np.float32]:
+    total = np.zeros(length, np.float32)
+    for start, weights in along:
+        total[start : start + len(weights)] += weights
+    return total
+
+
+def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
+    """How far the network sees, in pixels: measured once, at most half of the tile.
+
+    One half of a picture of chance colours is replaced; the scores that change on the other half tell.
+    """
+    key = (tile, superpixels)
+    if key not in trained.reaches:
+        half, shape = tile // 2, (2 * trained.multiple, tile)
+        before, after = _chance_picture(*shape, trained.channels, 0), _chance_picture(*shape, trained.channels, 1)
+        after[:, half:] = before[:, half:]
+        regions = _squares(*shape) if superpixels else None
+        known = _picture_features(trained, _Scene(before, None, regions), tile)  # what is the same in all tiles
+        scores = [_whole(trained, _Scene(picture, None, regions), known) for picture in (before, after)]
+        change = np.abs(scores[0] - scores[1])[:, :, half:].max(axis=(0, 1))
+        changed = np.flatnonzero(change > SEEN)
+        reach = 0 if not len(changed) else int(changed[-1]) + 1
+        console.detail(f"the network sees {reach} pixels around")
+        if reach >= tile - half:
+            console.warn(
+                f"the network sees further than half a tile: a larger --tile than {tile} may give other clusters"
+            )
+        trained.reaches[key] = min(half, reach)
+    return trained.reaches[key]
+
+
+def _chance_picture(height: int, width: int, bands: int, seed: int) -> Pixels:
+    """Squares of chance colours, with a little noise: it has something for coarse and for fine filters."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 224, (-(-height // BLOCK), -(-width // BLOCK), bands), np.uint8)
+    squares = coarse.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
+    picture: Pixels = squares + random.integers(0, 32, squares.shape, np.uint8)
+    return picture
+
+
+def _squares(height: int, width: int) -> NDArray[np.int32]:
+    rows, columns = np.arange(height) // (2 * BLOCK), np.arange(width) // (2 * BLOCK)
+    return (rows[:, None] * width + columns).astype(np.int32)
+
+
+def _whole(trained: Trained, scene: _Scene, picture_features: Tensor | None = None) -> Scores:
+    """The scores of what goes through the network at once."""
+    with torch.inference_mode(), full_float32():
+        batch = replace(_batch(scene, trained.device), picture_features=picture_features)
+        found = _embedded(trained, batch) if trained.method.embeds else _scored(trained, batch)
+        result: Scores = found[0].float().cpu().numpy()
+    if not np.isfinite(result).all():
+        raise ArtifactError(f"{trained.method.name}: gives scores that are not finite; train the model again")
+    return result
+
+
+def _scored(trained: Trained, batch: Batch) -> Tensor:
+    scores = trained.method.module.cluster_scores(trained.network, batch, trained.config)
+    wanted = (1, trained.classes, *batch.images.shape[2:])
+    if tuple(scores.shape) != wanted:
+        raise ConfigError(
+            f"{trained.method.name}: cluster_scores gave {tuple(scores.shape)}, but (batch, clusters, height, "
+            f"width) = {wanted} was wanted"
+        )
+    return scores
+
+
+def _embedded(trained: Trained, batch: Batch) -> Tensor:
+    module: Any = trained.method.module
+    found: Embedded = module.embeddings(trained.network, batch, trained.config)
+    size = batch.images.shape[2:]
+    if found.vectors.shape != (1, found.vectors.shape[1], *size) or found.objectness.shape != (1, *size):
+        raise ConfigError(
+            f"{trained.method.name}: embeddings gave {tuple(found.vectors.shape)} and {tuple(found.objectness.shape)}, "
+            f"but (batch, dimensions, height, width) and (batch, height, width) of {tuple(size)} were wanted"
+        )
+    return torch.cat([found.objectness[:, None], found.vectors], 1)
+
+
+def _batch(scene: _Scene, device: torch.device) -> Batch:
+    images = torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1)))[None]
+    regions = None if scene.regions is None else contiguous(scene.regions).astype(np.int64)
+    return Batch(
+        images=images.to(device).float() / 255,
+        index=torch.zeros(1, dtype=torch.int64, device=device),
+        mask=None if scene.valid is None else torch.from_numpy(np.array(scene.valid))[None].to(device),
+        superpixels=None if regions is None else torch.from_numpy(regions)[None].to(device),
+        superpixel_count=0 if regions is None else int(regions.max(initial=-1)) + 1,
+    )
+
+
+def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:
+    """The method that made a model. A name in a model is looked up, and never taken for a file."""
+    name, _, digest = artifact.attributes["method"].partition(" ")
+    if digest:
+        return _users_method(artifact.path, name, digest, given)
+    if name not in method_names():
+        raise ArtifactError(f"{artifact.path}: was made by the method {name}, which is not there: upgrade unseg")
+    if given not in (None, name):
+        raise ConfigError(f"--method {given}: {artifact.path} was made by the method {name}; leave --method out")
+    return find_method(name)
+
+
+def _users_method(path: Path, name: str, digest: str, given: str | None) -> Loaded:
+    if given is None:
+        raise ConfigError(
+            f"{path}: was made by a method file of your own, {name}.py; give it again with --method {name}.py"
+        )
+    found = find_method(given)
+    if found.digest != digest:
+        raise ConfigError(
+            f"--method {given}: is not the file that made {path} (digest {found.digest or 'of none'}, not {digest}): "
+            "give that one, or train again"
+        )
+    return found
+
+
+def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
+    try:
+        values = json.loads(artifact.attributes["config"])
+        if not isinstance(values, dict):
+            raise ArtifactError("it is no table")
+        return config_from(method, values)
+    except (ValueError, UnsegError) as error:
+        raise ArtifactError(
+            f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"
+        ) from error
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    wanted = network.state_dict()
+    for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ArtifactError(f"{path}: its weights do not fit the network: it {what} {min(names)}{more}")
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)}, not {tuple(value.shape)}"
+            raise ArtifactError(f"{path}: its weights do not fit the network: {name} is {shapes}")
+    network.load_state_dict(state)
+
+
+def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
+    """The clusters of one window, encoded."""
+    regions = window.superpixels if params.per == "superpixel" else None
+    used = regions if "superpixels" in trained.method.needs else None
+    scores = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
+    if params.refine:
+        scores = refined(scores, window.pixels, window.valid)
+    if params.per == "superpixel":
+        if regions is None:
+            raise ValueError("the window has no superpixels")
+        scores = painted(scores, regions)
+    valid = np.ones(scores.shape[1:], bool) if window.valid is None else window.valid
+    sure = np.where(valid, scores.max(axis=0), 0).astype(np.float32)
+    dtype = np.uint8 if trained.classes <= np.iinfo(np.uint8).max else np.uint16
+    labels = np.where(valid, scores.argmax(axis=0), np.iinfo(dtype).max).astype(dtype)
+    datasets = {"segmentation": store.encode(labels)}
+    if params.confidence:
+        datasets["confidence"] = store.encode(sure.astype(np.float16))
+    return Result(datasets, {"confidence": float(sure[valid].mean()) if valid.any() else 0.0})
+
+
+def painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Each pixel the mean scores of its superpixel: (clusters, height, width)."""
+    count = int(regions.max(initial=-1)) + 1
+    means = pool(np.moveaxis(scores, 0, 2), regions, count).astype(np.float32)
+    return np.moveaxis(paint(means, regions, 0), 2, 0)

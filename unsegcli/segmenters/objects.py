@@ -1,0 +1,115 @@
+"""A model that gives embeddings on windows of pictures: objects found, grouped by k-means, and painted as clusters.
+
+Cluster 0 is background. Pictures without an object have no part in the grouping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import console, store
+from unsegcli.core.guided import refined
+from unsegcli.core.kmeans import assign, kmeans
+from unsegcli.core.prototypes import Whitening, prototypes, whitening
+from unsegcli.core.superpixels.regions import components
+from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.runner import Result, gather
+from unsegcli.errors import DataError
+from unsegcli.params import Cluster, Learned, Objects
+from unsegcli.segmenters.network import Trained, painted, scores_of
+
+LEAST = 0.01  # share of a window that a component must have for a part in the grouping; smaller ones only follow it
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects of one window."""
+
+    vectors: NDArray[np.float64]  # (objects, dimensions), of length 1
+    areas: NDArray[np.float64]  # (objects,) as shares of the window
+    objects: NDArray[np.int32]  # (height, width), -1 = background
+    probability: NDArray[np.float32]  # (height, width) of being object
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What was fitted on the objects of all pictures."""
+
+    space: Whitening
+    centres: NDArray[np.float64]  # (clusters, directions)
+
+    def clusters_of(self, vectors: NDArray[np.float64]) -> NDArray[np.int32]:
+        """The cluster of each object, from 1."""
+        return assign(self.space(vectors), self.centres) + np.int32(1)
+
+
+def find_objects(window: Window, trained: Trained, learned: Learned, params: Objects) -> Found:
+    """The objects of one window and a vector for each."""
+    regions = window.superpixels if learned.per == "superpixel" else None
+    used = regions if "superpixels" in trained.method.needs else None
+    maps = scores_of(trained, window.pixels, window.valid, used, tile=learned.tile, flips=learned.flips)
+    logits, vectors = maps[0].astype(np.float64), maps[1:]
+    probability = (1 / (1 + np.exp(-np.clip(logits, -50, 50)))).astype(np.float32)
+    sides = np.stack([1 - probability, probability])
+    if learned.refine:
+        sides = refined(sides, window.pixels, window.valid)
+    if regions is not None:
+        sides = painted(sides, regions)
+    valid = np.ones(logits.shape, bool) if window.valid is None else window.valid
+    mask = (sides[1] > params.threshold) & valid
+    objects = np.where(mask, np.int32(0), np.int32(-1))
+    if params.objects == "component":
+        objects = components(objects)
+    weights = np.maximum(logits, 0) if params.pooling == "logit" else None
+    areas = np.bincount(objects[mask], minlength=int(objects.max(initial=-1)) + 1) / max(1, int(valid.sum()))
+    return Found(prototypes(vectors, objects, weights), areas, objects, sides[1])
+
+
+def fit_objects(
+    supply: Supply, trained: Trained, learned: Learned, params: Objects, grouping: Cluster, workers: int
+) -> Grouping:
+    """Group the objects of all pictures."""
+
+    def vectors_of(window: Window) -> NDArray[np.float64]:
+        found = find_objects(window, trained, learned, params)
+        return found.vectors if params.objects == "picture" else found.vectors[found.areas >= LEAST]
+
+    found = list(gather(supply, vectors_of, "finding objects", workers))
+    points = np.concatenate(found)
+    if not len(points):
+        raise DataError(
+            f"no object was found in {console.pictures(len(found))}; lower --threshold from {params.threshold:g}, "
+            "train longer, or look at the masks that it learned from"
+        )
+    empty, classes = sum(not len(vectors) for vectors in found), int(grouping.classes)
+    space = whitening(points)
+    best = kmeans(space(points), classes, seed=grouping.seed, starts=grouping.starts, iterations=grouping.iterations)
+    console.note(
+        f"{len(points)} objects in {console.pictures(len(found) - empty)} ({empty} without one), "
+        f"{best.centres.shape[1]} directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
+    )
+    if len(points) < classes:
+        console.warn(f"{len(points)} objects are fewer than {classes} clusters: some stay empty")
+    return Grouping(space, best.centres)
+
+
+def paint_window(
+    window: Window, trained: Trained, learned: Learned, params: Objects, grouping: Grouping | None
+) -> Result:
+    """The clusters of one window, encoded; without a grouping all objects are in the first one."""
+    found = find_objects(window, trained, learned, params)
+    clusters = np.ones(len(found.vectors), np.int32) if grouping is None else grouping.clusters_of(found.vectors)
+    valid = np.ones(found.objects.shape, bool) if window.valid is None else window.valid
+    most = int(clusters.max(initial=0)) if grouping is None else len(grouping.centres)
+    dtype = np.uint8 if most < np.iinfo(np.uint8).max else np.uint16
+    labels = np.append(clusters, 0)[found.objects]  # -1 takes the last one
+    labels = np.where(valid, labels, np.iinfo(dtype).max).astype(dtype)
+    inside = found.objects >= 0
+    sure = np.where(valid, np.where(inside, found.probability, 1 - found.probability), 0).astype(np.float32)
+    datasets = {"segmentation": store.encode(labels)}
+    if learned.confidence:
+        datasets["confidence"] = store.encode(sure.astype(np.float16))
+    return Result(datasets, {"confidence": float(sure[valid].mean()) if valid.any() else 0.0})

@@ -1,0 +1,94 @@
+"""What a training consists of between two steps, as arrays, so that it can go on to the bit where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
+
+NO_TERM = "watch-"  # begins the names of what is noted down at intervals
+
+
+@dataclass
+class Training:
+    """A network on its way."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    steps: int  # in all
+    step: int = 0  # done
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """The type of device that the network is on: cpu cuda mps."""
+        return next(self.network.parameters()).device.type
+
+    def record(self, quantities: Mapping[str, float]) -> None:
+        """Note down one value of each quantity."""
+        for name, value in quantities.items():
+            self.history.setdefault(name, []).append(value)
+
+    def record_terms(self, step: int, terms: Mapping[str, float]) -> None:
+        """Note down the terms of a step, with NaN for those that only other steps have: all become as long."""
+        known = {name: math.nan for name in self.history if not name.startswith(NO_TERM)}
+        for name, value in {**known, **terms}.items():
+            self.history.setdefault(name, [math.nan] * (step - 1)).append(value)
+
+    def pack(self) -> tuple[Arrays, str]:
+        """Everything as arrays by name, and the rest as JSON."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items() if value is not None}
+        arrays, halves = state_to_arrays(tensors)
+        arrays |= {f"history.{name}": np.asarray(values, np.float64) for name, values in self.history.items()}
+        rest = {
+            "step": self.step,
+            "steps": self.steps,
+            "threads": torch.get_num_threads(),
+            "device": self.device,
+            "scaler": self.scaler.state_dict(),
+            "bfloat16": halves,
+        }
+        return arrays, json.dumps(rest)
+
+    def unpack(self, arrays: Arrays, rest: str) -> None:
+        """Become what `pack` gave; as many threads compute as did then, since their number changes the bits."""
+        told = json.loads(rest)
+        self.step, self.steps = told["step"], told["steps"]
+        torch.set_num_threads(told["threads"])
+        self.scaler.load_state_dict(told["scaler"])
+        numbers = {name: array for name, array in arrays.items() if not name.startswith("history.")}
+        tensors = tensors_of(numbers, told["bfloat16"])
+        self.network.load_state_dict(_below(tensors, "network."))
+        self._unpack_optimizer(_below(tensors, "optimizer."))
+        self.history = {
+            name.removeprefix("history."): [float(value) for value in values]
+            for name, values in arrays.items()
+            if name.startswith("history.")
+        }
+
+    def _unpack_optimizer(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Each tensor is laid out in memory as its weight is: the order of sums, and so the bits, may depend on it."""
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            number, key = name.split(".", 1)
+            like = weights[int(number)]
+            if value.shape == like.shape:
+                value = torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value)
+            state.setdefault(int(number), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,69 @@
+"""Joining the processes that torchrun started, and the means of their gradients; alone, nothing happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor, nn
+
+from unsegcli.core.nn.distributed_sums import ranks
+
+
+def asked_ranks() -> int:
+    """How many processes torchrun has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes, if there are any, and give the device of this one."""
+    if asked_ranks() == 1:
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def together() -> None:
+    """Wait until all processes are here."""
+    if ranks() > 1:
+        distributed.barrier()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and speaks; known before the others are joined, and afterwards."""
+    return asked_ranks() == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+def mean_gradients(network: nn.Module) -> None:
+    """Give every process the mean of the gradients of all."""
+    if ranks() == 1:
+        return
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    flat = torch.cat([weight.grad.reshape(-1) for weight in weights if weight.grad is not None])
+    distributed.all_reduce(flat)
+    flat /= ranks()
+    for weight, part in zip(weights, flat.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = part.view_as(weight)
+
+
+def mean_of(value: Tensor) -> Tensor:
+    """The mean of a number over all processes, for people."""
+    if ranks() == 1:
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / ranks()

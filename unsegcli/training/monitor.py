@@ -1,0 +1,130 @@
+"""What can be said of a training without labels: whether clusters live, how even they are, whether they hold still."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unsegcli.core.draws import Draws
+from unsegcli.core.nn.contrast import object_means
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.methods._contract import Batch, Embedded, Method
+
+LIVE = 0.1  # of an even share: a cluster with less is dead
+COLLAPSED = 0.25  # entropy, as a share of the largest, below which a training is said to have collapsed
+RARE = 0.01  # share of the pixels below which there are no objects, or no background
+ALIKE = 0.98  # mean cosine of different pictures' objects from which on they cannot be told apart
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The state of a training at one step."""
+
+    live: int  # clusters with at least a tenth of an even share of the pixels
+    evenness: float  # entropy of the clusters' shares over the largest possible; 1 = all alike
+    largest: float  # share of the largest cluster
+    agreement: float  # pixels that keep their cluster when the picture is mirrored and lit otherwise
+
+    def text(self, classes: int) -> str:
+        """All of it, for people."""
+        return (
+            f"{self.live} of {classes} clusters live, evenness {self.evenness:.2f}, "
+            f"largest {self.largest:.0%}, agreement {self.agreement:.0%}"
+        )
+
+    def warning(self, classes: int) -> str:
+        """What to say if all pixels go the same way; empty if not."""
+        if classes > 1 and self.evenness < COLLAPSED:
+            return (
+                f"the clusters have collapsed: {self.live} of {classes} live, the largest has {self.largest:.0%}. "
+                "Try another --seeds, a lower rate (--set rate=...), more pictures a step (--set batch=...), or more "
+                "weight on even clusters where the method has it"
+            )
+        return ""
+
+
+@dataclass(frozen=True)
+class ObjectSight:
+    """The same for a method whose clusters are found afterwards, among the vectors of objects."""
+
+    foreground: float  # share of the pixels that are taken for objects
+    agreement: float  # pixels that stay object or background when the picture is mirrored and lit otherwise
+    likeness: float  # mean cosine of the objects of different pictures; 1 = all the same, 0 = spread evenly
+
+    def text(self, classes: int) -> str:
+        """All of it, for people."""
+        return f"{self.foreground:.0%} foreground, agreement {self.agreement:.0%}, likeness {self.likeness:.2f}"
+
+    def warning(self, classes: int) -> str:
+        """What to say if there is nothing to be grouped; empty if there is."""
+        if not RARE <= self.foreground <= 1 - RARE:
+            return (
+                f"the network takes {self.foreground:.0%} of all pixels for objects: look at the masks that it learns "
+                "from, train longer, or try a lower rate (--set rate=...)"
+            )
+        if classes > 1 and self.likeness > ALIKE:
+            return (
+                f"the objects of different pictures have become alike (cosine {self.likeness:.2f}): they cannot be "
+                "grouped. Try a lower rate (--set rate=...), more pictures a step (--set batch=...), or train longer"
+            )
+        return ""
+
+
+def look(method: Method, network: nn.Module, batch: Batch, config: Any) -> Sight | ObjectSight:
+    """Let the network label a batch and its changed copy; its state stays as it is."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            draws = Draws(batch.seed, 0, batch.index)
+            images = jitter(batch.images, draws, "watch", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
+            changed = Batch(**{**vars(batch), **_mirrored(batch), "images": images.flip(3)})
+            inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
+            if hasattr(method, "embeddings"):
+                first, second = (method.embeddings(network, one, config) for one in (batch, changed))
+                return object_sight_of(first, second.objectness.flip(2), inside)
+            labels = _labels(method, network, batch, config)
+            again = _labels(method, network, changed, config).flip(2)
+    finally:
+        network.train(was_training)
+    return sight_of(labels[inside], again[inside], config.classes)
+
+
+def object_sight_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectSight:
+    """The sight of vectors and objectness, of the objectness of the changed pictures, and of the valid pixels."""
+    objects, others = ((logits > 0) & inside for logits in (found.objectness, again))
+    pixels = inside.sum().clamp_min(1)
+    means = object_means(found.vectors, objects)[objects.any((1, 2))]
+    pairs = len(means) * (len(means) - 1)
+    likeness = float((means @ means.T).sum() - (means * means).sum()) / pairs if pairs else 0.0
+    return ObjectSight(
+        foreground=float(objects.sum() / pixels),
+        agreement=float(((objects == others) & inside).sum() / pixels),
+        likeness=likeness,
+    )
+
+
+def sight_of(labels: Tensor, again: Tensor, classes: int) -> Sight:
+    """The sight of labels (pixels,) and of those of the changed picture (pixels,)."""
+    shares = torch.bincount(labels, minlength=classes).double() / max(1, len(labels))
+    entropy = float(-(shares * shares.clamp_min(1e-12).log()).sum())
+    return Sight(
+        live=int((shares >= LIVE / classes).sum()),
+        evenness=max(0.0, entropy) / math.log(classes) if classes > 1 else 1.0,
+        largest=float(shares.max()),
+        agreement=float((labels == again).double().mean()),
+    )
+
+
+def _labels(method: Method, network: nn.Module, batch: Batch, config: Any) -> Tensor:
+    return method.cluster_scores(network, batch, config).argmax(1)
+
+
+def _mirrored(batch: Batch) -> dict[str, Tensor]:
+    names = ("mask", "superpixels", "proposals")
+    parts = {name: getattr(batch, name) for name in names}
+    return {name: part.flip(2) for name, part in parts.items() if part is not None}

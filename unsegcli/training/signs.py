@@ -1,0 +1,187 @@
+"""Trained models on the same pictures: what can be said of each without a label, and how far they agree.
+
+What a sign means for a person who has labels is not known here; `tests/benchmarks/judge_runs.py` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unsegcli import store
+from unsegcli.core.draws import Draws
+from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.scoring import label_free as signs
+from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
+from unsegcli.core.superpixels.regions import contiguous, pool
+from unsegcli.core.superpixels.slic import slic
+from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.runner import gather
+from unsegcli.params import Superpixels
+from unsegcli.segmenters.network import Trained, open_trained, scores_of
+
+PICTURES = 48  # that are looked at, evenly over all
+SIDE = 512  # of larger pictures the middle is looked at
+POINTS = 1000  # superpixels that the silhouette is taken of
+LAST = 0.1  # share of the steps at the end whose loss counts
+LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # how the changed picture is lit
+SIGNS = {
+    "evenness": "entropy of the mean assignment over the largest possible",
+    "confidence": "1 - mean entropy of a pixel's assignment over the largest possible",
+    "information": "mutual information of pixel and cluster: evenness + confidence - 1",
+    "agreement": "pixels that keep their cluster in the mirrored picture in another light",
+    "beyond-chance": "the same, corrected for chance (Cohen's kappa)",
+    "purity": "pixels that have the most frequent cluster of their superpixel",
+    "edges": "steps of the picture at borders of clusters over those everywhere",
+    "explained": "variance of the superpixels' features that lies between clusters",
+    "silhouette": "mean silhouette of the superpixels' features",
+    "stability": "mean adjusted Rand index with the maps of the other runs",
+    "bound": "minus the mean loss of the last tenth of the steps",
+}
+
+Signals = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture to be looked at, and what is known of its superpixels."""
+
+    pixels: NDArray[np.uint8]  # (height, width, bands)
+    valid: NDArray[np.bool_] | None  # (height, width); None = all
+    regions: NDArray[np.int32]  # (height, width), -1 = void
+    points: NDArray[np.float32]  # (superpixels, dimensions), scaled over all scenes
+    areas: NDArray[np.float64]  # (superpixels,)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one model does on all scenes."""
+
+    signals: Signals
+    maps: list[NDArray[np.int32]]  # clusters of the pixels of each scene, -1 = void
+
+
+def judge(
+    models: Sequence[str | Path], supply: Supply, *, method: str | None = None, device: str = "auto", workers: int = 1
+) -> list[Signals]:
+    """The signs of each model, all on the same pictures.
+
+    Args:
+        models: artifacts of kind model.
+        supply: opened; pictures, or superpixels with their pixels.
+        method: the file of the method, if it is a user's own.
+        device: where the networks run.
+        workers: processes that read pictures.
+    """
+    scenes = scenes_of(supply, workers)
+    looks, most = [], 1
+    for path in models:
+        trained = open_trained(path, method, device)
+        most = max(most, trained.classes)
+        looks.append(look_at(trained, scenes))
+    stable = signs.stability([look.maps for look in looks], most)
+    return [
+        {**look.signals, "stability": together, "bound": bound_of(path)}
+        for look, together, path in zip(looks, stable, models, strict=True)
+    ]
+
+
+def scenes_of(supply: Supply, workers: int = 1) -> list[Scene]:
+    """Some pictures, evenly over all."""
+    taken = np.linspace(0, len(supply.units) - 1, min(PICTURES, len(supply.units))).round().astype(int)
+    few = replace(supply, units=tuple(supply.units[at] for at in taken))
+    described = list(gather(few, _described, "looking", workers))
+    areas = np.concatenate([scene.areas for scene in described])
+    points = np.concatenate([scene.points for scene in described])
+    mean = np.average(points, axis=0, weights=areas)
+    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
+    weights = feature_weights(points, areas, described[0].pixels.shape[2])
+    return [
+        replace(scene, points=standardise(scene.points, mean, deviation, weights).astype(np.float32))
+        for scene in described
+    ]
+
+
+def _described(window: Window) -> Scene:
+    """A window, or the middle of it, with the features of its superpixels; they are made if it has none."""
+    height, width = window.pixels.shape[:2]
+    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
+    box = (slice(top, top + SIDE), slice(left, left + SIDE))
+    pixels = window.pixels[box]
+    valid = None if window.valid is None else window.valid[box]
+    superpixels = window.superpixels
+    if superpixels is None:
+        aimed = max(1, pixels.shape[0] * pixels.shape[1] // Superpixels.pixels_per_segment)
+        regions = slic(pixels, valid, aimed, Superpixels.compactness)
+    else:
+        regions = contiguous(superpixels[box])
+    points = region_features(pixels, regions)
+    areas = np.bincount(regions[regions >= 0], minlength=len(points)).astype(np.float64)
+    return Scene(pixels, valid, regions, points, areas)
+
+
+def look_at(trained: Trained, scenes: Sequence[Scene]) -> Look:
+    """All signs of a model but those that need other runs or its history."""
+    clusters = trained.classes
+    share, doubt, pixels = np.zeros(clusters), 0.0, 0
+    pairs = np.zeros((clusters, clusters), np.int64)
+    pure = np.zeros(2)
+    steps = np.zeros(4)
+    maps, members = [], []
+    for number, scene in enumerate(scenes):
+        valid = np.ones(scene.pixels.shape[:2], np.bool_) if scene.valid is None else scene.valid
+        # Of each pixel by itself: what a method gives to superpixels as a whole would be pure and follow edges anyway.
+        scores = scores_of(trained, scene.pixels, scene.valid)
+        labels = np.where(valid, scores.argmax(axis=0), -1).astype(np.int32)
+        again = np.where(valid, _changed_scores(trained, scene, number).argmax(axis=0), -1).astype(np.int32)
+        share += scores[:, valid].sum(axis=1, dtype=np.float64)
+        doubt += float(signs.entropy(scores[:, valid]).sum(dtype=np.float64))
+        pixels += int(valid.sum())
+        pairs += signs.pairs_of(labels, again, clusters)
+        pure += signs.pure_pixels(labels, scene.regions, clusters)
+        steps += signs.edge_steps(scene.pixels, labels)
+        maps.append(labels)
+        members.append(pool(np.moveaxis(scores, 0, 2), scene.regions, len(scene.points)).argmax(axis=1))
+    found = signs.entropies(share / max(1, pixels), doubt / max(1, pixels))
+    points = np.concatenate([scene.points for scene in scenes])
+    areas = np.concatenate([scene.areas for scene in scenes])
+    member = np.concatenate(members)
+    some = np.linspace(0, len(points) - 1, min(POINTS, len(points))).round().astype(int)
+    return Look(
+        {
+            "evenness": found.evenness,
+            "confidence": found.confidence,
+            "information": found.information,
+            "agreement": signs.agreement(pairs),
+            "beyond-chance": signs.agreement_beyond_chance(pairs),
+            "purity": float(pure[0] / max(1, pure[1])),
+            "edges": signs.edge_ratio(signs.EdgeSteps(steps[0], int(steps[1]), steps[2], int(steps[3]))),
+            "explained": signs.explained(points, member, areas),
+            "silhouette": signs.silhouette(points[some], member[some]),
+        },
+        maps,
+    )
+
+
+def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
+    """Scores of the scene in another light and mirrored, brought back: (clusters, height, width)."""
+    image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
+    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT)
+    pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    mirrored = np.ascontiguousarray(pixels[:, ::-1])
+    valid = None if scene.valid is None else np.ascontiguousarray(scene.valid[:, ::-1])
+    return scores_of(trained, mirrored, valid)[:, :, ::-1]
+
+
+def bound_of(path: str | Path) -> float:
+    """Minus the mean loss of a model's last steps; NaN where it was not noted down."""
+    with store.open_artifact(path, "model") as artifact:
+        if "loss" not in artifact.entries("history"):
+            return float("nan")
+        losses = artifact.entry("history", "loss")
+    return -float(np.nanmean(losses[-max(1, round(LAST * len(losses))) :]))
