@@ -21,7 +21,7 @@ from unsegcli.core.superpixels.slic import slic
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, method_names
 from unsegcli.params import Train
-from unsegcli.segmenters.network import device_of
+from unsegcli.segmenters.trained import device_of
 from unsegcli.stages import train as stage
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.data import Picture, Pool, fill

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from unsegcli.params import Evaluate, Learned
-from unsegcli.segmenters.model_inputs import Given, read_model_file, supply_for
+from unsegcli.segmenters.model_file import read_model_file
+from unsegcli.segmenters.model_inputs import Given, supply_for
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
 from unsegcli.training import restarts

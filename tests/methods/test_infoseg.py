@@ -22,7 +22,8 @@ from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import config_from, find_method
 from unsegcli.methods.infoseg import Assigned, Config, Network
 from unsegcli.presets import preset_names, read_preset
-from unsegcli.segmenters.network import Trained, reach_of, scores_of
+from unsegcli.segmenters.network import reach_of, scores_of
+from unsegcli.segmenters.trained import Trained
 
 LOADED = find_method("infoseg")
 LN2, LN3 = math.log(2), math.log(3)

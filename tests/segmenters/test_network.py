@@ -14,7 +14,8 @@ from tiny_model import PLAIN, write_method, write_model
 from unsegcli import store
 from unsegcli.core.tiles import spans
 from unsegcli.errors import ArtifactError, ConfigError
-from unsegcli.segmenters.network import Trained, device_of, open_trained, reach_of, scores_of
+from unsegcli.segmenters.network import reach_of, scores_of
+from unsegcli.segmenters.trained import Trained, device_of, open_trained
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
 

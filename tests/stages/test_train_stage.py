@@ -35,7 +35,7 @@ from unsegcli.stages.superpixels import superpixels
 from unsegcli.stages.train import CHECKED_EVERY, train
 from unsegcli.training import setup as beginning
 from unsegcli.training.checkpoint import Training
-from unsegcli.training.losses import Losses
+from unsegcli.training.monitor import Losses
 
 PLAIN = Train()
 SHORT = replace(PLAIN, steps=6)
@@ -357,7 +357,7 @@ def test_length(length: dict[str, Any], steps: int, folder: Path, mine: str, tmp
 def test_minutes_fix_the_number_of_steps(
     folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", lambda order, pool: 0.5)
+    monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", lambda order, pool, step: 0.5)
     path = train([folder], tmp_path / "m.h5", replace(PLAIN, minutes=0.1), method=mine, workers=1)[0].path
     assert len(history_of(path)["loss"]) == 12
     assert "a step takes 0.5 s: 12 steps in 0.1 minutes" in said.text

@@ -153,7 +153,7 @@ def cluster(
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features rgb --classes 5
     """
     from unsegcli import console
-    from unsegcli.segmenters.model_inputs import is_model, read_model_file
+    from unsegcli.segmenters.model_file import is_model, read_model_file
     from unsegcli.stages.cluster import cluster as run
 
     console.to_stderr(quiet=quiet, verbose=verbose)

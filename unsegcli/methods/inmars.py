@@ -93,8 +93,8 @@ Posteriors = list[Tensor]  # of each head: log probabilities (superpixels, clust
 
 
 @dataclass(frozen=True)
-class Superpixels:
-    """Superpixels of a batch on the grid of the logits, and how much each counts."""
+class Regions:
+    """Regions of a batch on the grid of the logits, and how much each counts."""
 
     numbers: Tensor  # (batch, rows, columns)
     count: int
@@ -155,7 +155,7 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 
 
 def adversarial_noise(
-    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels
+    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions
 ) -> Tensor:
     """The noise of a given length, for each crop, that changes its superpixels most (virtual adversarial training)."""
     images = batch.images
@@ -187,7 +187,7 @@ def _divergences(target: Posteriors, other: Posteriors) -> Tensor:
     return torch.stack([(one.exp() * (one - two)).sum(1) for one, two in zip(target, other, strict=True)]).sum(0)
 
 
-def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels) -> Tensor:
+def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions) -> Tensor:
     """The divergence under the worst, for each crop, of some random spatial changes."""
     tried = [_matrices(batch, config, attempt) for attempt in range(config.tries)]
     matrices = tried[0]
@@ -201,7 +201,12 @@ def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posterior
 
 @torch.no_grad()
 def _change(
-    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Superpixels, matrices: Tensor
+    network: nn.Module,
+    batch: Batch,
+    config: Config,
+    target: Posteriors,
+    superpixels: Regions,
+    matrices: Tensor,
 ) -> Tensor:
     """How much each crop (batch,) loses under a spatial change, as a mean over what can still be seen of it."""
     with still_statistics(network):
@@ -214,7 +219,7 @@ def _change(
 
 
 def _after(
-    network: nn.Module, batch: Batch, config: Config, superpixels: Superpixels, matrices: Tensor
+    network: nn.Module, batch: Batch, config: Config, superpixels: Regions, matrices: Tensor
 ) -> tuple[Posteriors, Tensor]:
     """Posteriors of the changed crops on the superpixels of the crops themselves, and positions still seen of each."""
     images = batch.images
@@ -228,7 +233,7 @@ def _after(
     return superpixels.posteriors(logits, config, there_and_back(logits, matrices))
 
 
-def _still_seen(superpixels: Superpixels, areas: Tensor) -> Tensor:
+def _still_seen(superpixels: Regions, areas: Tensor) -> Tensor:
     """Weights of the superpixels of which at least half can be seen; they sum to one again."""
     weights = superpixels.weights * (2 * areas >= superpixels.areas)
     weights_in_all: Tensor = summed(weights.sum())
@@ -242,7 +247,7 @@ def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
     )  # fmt: skip
 
 
-def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Superpixels:
+def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Regions:
     """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
@@ -250,7 +255,7 @@ def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Superpi
     areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
     weights = areas if config.by_area else (areas > 0).to(areas.dtype)
     total: Tensor = summed(weights.sum())
-    return Superpixels(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
+    return Regions(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
 
 
 def _guidance(first: FirstGrouping, batch: Batch, posteriors: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Starts:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Worked:
     """What of a window is worked on, and the way back."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
@@ -72,7 +72,7 @@ def parted_window(window: Window, params: Iem, starts: Starts | None = None) -> 
     return replace(parted, parts=scene.back(parted.parts, -1), objectness=scene.back(objectness, 0.0))
 
 
-def scene_of(window: Window, params: Iem, starts: Starts | None = None) -> Scene:
+def scene_of(window: Window, params: Iem, starts: Starts | None = None) -> Worked:
     """What of a window is parted."""
     height, width = window.box.height, window.box.width
     side = min(height, width)
@@ -88,7 +88,7 @@ def scene_of(window: Window, params: Iem, starts: Starts | None = None) -> Scene
         start = _snapped(start, regions, pixels, valid)
     elif starts is not None:
         start = sample_nearest(starts.on(window)[inner.slices], grid)
-    return Scene(pixels, valid, start, inner, (height, width))
+    return Worked(pixels, valid, start, inner, (height, width))
 
 
 def ascending(params: Iem) -> Ascending:

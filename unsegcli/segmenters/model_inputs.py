@@ -5,40 +5,19 @@ Only what the model says of itself is read here, not its weights.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unsegcli import console, store
-from unsegcli.dataflow.dataset import Supply, find_supply, is_artifact
-from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images.scaling import Limits
-from unsegcli.images.working import Reading
+from unsegcli import console
+from unsegcli.dataflow.dataset import Supply, find_supply
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Pictures
+from unsegcli.segmenters.model_file import ModelFile, is_model
 
 STILL_CHOSEN = ("patch", "stride", "max_pixels")  # all else about reading pictures is as it was when they were learned
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """What a model says of itself."""
-
-    path: Path
-    fingerprint: str
-    method: str
-    classes: int
-    reading: Reading
-    scaling: Limits | None
-    embeds: bool  # whether its clusters are found afterwards, among embeddings
-    learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> path (made absolute) and fingerprint
-
-    @property
-    def hint(self) -> dict[str, str]:
-        """Where it lies, for those who look at the result."""
-        return {"path": str(self.path), "fingerprint": self.fingerprint}
 
 
 @dataclass(frozen=True)
@@ -51,30 +30,6 @@ class Given:
     images: str | Path | None = None
     limit: int | None = None
     known_from: Path | None = None  # an earlier output, whose digests are believed where size and time stand
-
-
-def is_model(path: str | Path) -> bool:
-    """Whether a path is that of a model."""
-    return is_artifact(path) and store.kind_of(path) == "model"
-
-
-def read_model_file(path: str | Path) -> ModelFile:
-    """Read what a model says of itself."""
-    with store.open_artifact(path, "model") as artifact:
-        folder = artifact.path.resolve().parent
-        hints = {
-            name: {**hint, "path": os.path.normpath(folder / hint["path"])} for name, hint in artifact.inputs.items()
-        }
-        return ModelFile(
-            path=Path(path),
-            fingerprint=artifact.fingerprint,
-            method=artifact.attributes["method"],
-            classes=_classes(artifact),
-            reading=Reading.from_json(artifact.attributes["reading"]),
-            scaling=scaling_of(artifact),
-            embeds=artifact.recipe.get("gives") == "embeddings",
-            learned_from=hints,
-        )
 
 
 def supply_for(model: ModelFile, given: Given) -> tuple[Supply, list[dict[str, Any]]]:
@@ -159,17 +114,3 @@ def _check_stored(model: ModelFile, supply: Supply) -> None:
         )
     if (reading.size, reading.scale) != (model.reading.size, model.reading.scale):
         console.warn(f"{path}: has pictures of another --size or --scale than those that {model.path} learned from")
-
-
-def scaling_of(artifact: store.Artifact) -> Limits | None:
-    """What became 0 and 255 in each band of the pictures that a model learned from, if it was the same for all."""
-    if not artifact.has("scaling"):
-        return None
-    return tuple((float(low), float(high)) for low, high in artifact.table("scaling"))
-
-
-def _classes(artifact: store.Artifact) -> int:
-    try:
-        return int(json.loads(artifact.attributes["config"])["classes"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{artifact.path}: its settings do not say how many clusters there are") from error

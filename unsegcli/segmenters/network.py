@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from unsegcli import console, store
 from unsegcli.core.guided import refined
@@ -19,83 +17,16 @@ from unsegcli.core.superpixels.regions import contiguous, paint, pool
 from unsegcli.core.tiles import rounded_up, spans
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Result
-from unsegcli.errors import ArtifactError, ConfigError, UnsegError
-from unsegcli.images.scaling import Limits
-from unsegcli.images.working import Reading
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch, Embedded
-from unsegcli.methods._load import Loaded, config_from, find_method, method_names
 from unsegcli.params import Learned
-from unsegcli.segmenters.model_inputs import scaling_of
-from unsegcli.segmenters.weights import arrays_to_state
+from unsegcli.segmenters.trained import Trained
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-MULTIPLE = 32  # sides of the pictures that a network takes are multiples of this, unless its method says otherwise
 SEEN = 1e-4  # a change of scores that is smaller is none
 BLOCK = 8  # side of the squares of the picture by which is measured how far a network sees
 
 Scores = NDArray[np.float32]  # (clusters, height, width); each pixel's sum to one
 Pixels = NDArray[np.uint8]  # (height, width, bands)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network and all that is needed to use it."""
-
-    network: nn.Module  # in eval mode, without gradients
-    method: Loaded
-    config: Any
-    reading: Reading  # how the pictures that it learned from were read
-    scaling: Limits | None  # of each band of them; None where it was not the same for all
-    device: torch.device
-    reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # what `reach_of` has measured
-
-    @property
-    def channels(self) -> int:
-        """Number of bands."""
-        return self.reading.channels
-
-    @property
-    def classes(self) -> int:
-        """Number of clusters."""
-        return int(self.config.classes)
-
-    @property
-    def multiple(self) -> int:
-        """What the sides of pictures must be multiples of."""
-        return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))
-
-
-def device_of(name: str = "auto") -> torch.device:
-    """The device of a name; auto takes what is there, the quickest first."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
-    if name not in there:
-        raise ConfigError(f"--device {name}: is not one of {', '.join(DEVICES)}")
-    if not there[name]:
-        raise ConfigError(f"--device {name}: torch finds none here; take --device auto")
-    return torch.device(name)
-
-
-def open_trained(path: str | Path, method_file: str | Path | None = None, device: str = "auto") -> Trained:
-    """Open a model.
-
-    Args:
-        path: an artifact of kind model.
-        method_file: the file of the method, if it is a user's own: a model never says what is to be run.
-        device: one of `DEVICES`.
-    """
-    place = device_of(device)
-    with store.open_artifact(path, "model") as artifact:
-        method = _method_of(artifact, None if method_file is None else str(method_file))
-        reading = Reading.from_json(artifact.attributes["reading"])
-        config = _config_of(artifact, method)
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, only to be replaced
-            network = method.module.Network(config, reading.channels)
-        _load(network, arrays_to_state(artifact), artifact.path)
-        return Trained(
-            network.to(place).eval().requires_grad_(False), method, config, reading, scaling_of(artifact), place
-        )
 
 
 def scores_of(
@@ -123,43 +54,43 @@ def scores_of(
     if pixels.shape[2] != trained.channels:
         raise ConfigError(f"the picture has {pixels.shape[2]} bands, but the model was made for {trained.channels}")
     seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
-    scores = _tiled(trained, _Scene(seen, valid, regions), tile)
+    scores = _tiled(trained, _Part(seen, valid, regions), tile)
     if flips:
-        mirrored = _tiled(trained, _Scene(seen, valid, regions).mirrored(), tile)[:, :, ::-1]
+        mirrored = _tiled(trained, _Part(seen, valid, regions).mirrored(), tile)[:, :, ::-1]
         scores = (scores + mirrored) / np.float32(2)
     return scores
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _Part:
     """A picture or a part of it, and what belongs to it."""
 
     pixels: Pixels
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
 
-    def mirrored(self) -> _Scene:
+    def mirrored(self) -> _Part:
         """Left to right."""
-        return _Scene(*(None if part is None else part[:, ::-1] for part in vars(self).values()))  # type: ignore[arg-type]
+        return _Part(*(None if part is None else part[:, ::-1] for part in vars(self).values()))  # type: ignore[arg-type]
 
-    def cut(self, rows: slice, columns: slice) -> _Scene:
+    def cut(self, rows: slice, columns: slice) -> _Part:
         """A part of it."""
-        return _Scene(*(None if part is None else part[rows, columns] for part in vars(self).values()))  # type: ignore[arg-type]
+        return _Part(*(None if part is None else part[rows, columns] for part in vars(self).values()))  # type: ignore[arg-type]
 
-    def padded(self, multiple: int) -> _Scene:
+    def padded(self, multiple: int) -> _Part:
         """Reflected at the lower and right border, up to a multiple; no superpixel there."""
         height, width = self.pixels.shape[:2]
         wider = ((0, rounded_up(height, multiple) - height), (0, rounded_up(width, multiple) - width))
         if not any(wider[0] + wider[1]):
             return self
-        return _Scene(
+        return _Part(
             np.pad(self.pixels, (*wider, (0, 0)), "reflect"),
             None if self.valid is None else np.pad(self.valid, wider, "reflect"),
             None if self.regions is None else np.pad(self.regions, wider, constant_values=-1),
         )
 
 
-def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
+def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
     height, width = scene.pixels.shape[:2]
     padded = scene.padded(trained.multiple)
     tile = max(rounded_up(tile, trained.multiple), 2 * trained.multiple)
@@ -183,7 +114,7 @@ def _tiled(trained: Trained, scene: _Scene, tile: int) -> Scores:
     return total[:, :height, :width]
 
 
-def _picture_features(trained: Trained, scene: _Scene, tile: int) -> Tensor | None:
+def _picture_features(trained: Trained, scene: _Part, tile: int) -> Tensor | None:
     """What a method that looks at pictures as a whole has of this one (1, features): the mean over tiles, side by side.
 
     Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small picture are.
@@ -224,8 +155,8 @@ def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
         before, after = _chance_picture(*shape, trained.channels, 0), _chance_picture(*shape, trained.channels, 1)
         after[:, half:] = before[:, half:]
         regions = _squares(*shape) if superpixels else None
-        known = _picture_features(trained, _Scene(before, None, regions), tile)  # what is the same in all tiles
-        scores = [_whole(trained, _Scene(picture, None, regions), known) for picture in (before, after)]
+        known = _picture_features(trained, _Part(before, None, regions), tile)  # what is the same in all tiles
+        scores = [_whole(trained, _Part(picture, None, regions), known) for picture in (before, after)]
         change = np.abs(scores[0] - scores[1])[:, :, half:].max(axis=(0, 1))
         changed = np.flatnonzero(change > SEEN)
         reach = 0 if not len(changed) else int(changed[-1]) + 1
@@ -252,7 +183,7 @@ def _squares(height: int, width: int) -> NDArray[np.int32]:
     return (rows[:, None] * width + columns).astype(np.int32)
 
 
-def _whole(trained: Trained, scene: _Scene, picture_features: Tensor | None = None) -> Scores:
+def _whole(trained: Trained, scene: _Part, picture_features: Tensor | None = None) -> Scores:
     """The scores of what goes through the network at once."""
     with torch.inference_mode(), full_float32():
         batch = replace(_batch(scene, trained.device), picture_features=picture_features)
@@ -286,7 +217,7 @@ def _embedded(trained: Trained, batch: Batch) -> Tensor:
     return torch.cat([found.objectness[:, None], found.vectors], 1)
 
 
-def _batch(scene: _Scene, device: torch.device) -> Batch:
+def _batch(scene: _Part, device: torch.device) -> Batch:
     images = torch.from_numpy(np.ascontiguousarray(scene.pixels.transpose(2, 0, 1)))[None]
     regions = None if scene.regions is None else contiguous(scene.regions).astype(np.int64)
     return Batch(
@@ -296,57 +227,6 @@ def _batch(scene: _Scene, device: torch.device) -> Batch:
         superpixels=None if regions is None else torch.from_numpy(regions)[None].to(device),
         superpixel_count=0 if regions is None else int(regions.max(initial=-1)) + 1,
     )
-
-
-def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:
-    """The method that made a model. A name in a model is looked up, and never taken for a file."""
-    name, _, digest = artifact.attributes["method"].partition(" ")
-    if digest:
-        return _users_method(artifact.path, name, digest, given)
-    if name not in method_names():
-        raise ArtifactError(f"{artifact.path}: was made by the method {name}, which is not there: upgrade unseg")
-    if given not in (None, name):
-        raise ConfigError(f"--method {given}: {artifact.path} was made by the method {name}; leave --method out")
-    return find_method(name)
-
-
-def _users_method(path: Path, name: str, digest: str, given: str | None) -> Loaded:
-    if given is None:
-        raise ConfigError(
-            f"{path}: was made by a method file of your own, {name}.py; give it again with --method {name}.py"
-        )
-    found = find_method(given)
-    if found.digest != digest:
-        raise ConfigError(
-            f"--method {given}: is not the file that made {path} (digest {found.digest or 'of none'}, not {digest}): "
-            "give that one, or train again"
-        )
-    return found
-
-
-def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
-    try:
-        values = json.loads(artifact.attributes["config"])
-        if not isinstance(values, dict):
-            raise ArtifactError("it is no table")
-        return config_from(method, values)
-    except (ValueError, UnsegError) as error:
-        raise ArtifactError(
-            f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"
-        ) from error
-
-
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    wanted = network.state_dict()
-    for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ArtifactError(f"{path}: its weights do not fit the network: it {what} {min(names)}{more}")
-    for name, value in wanted.items():
-        if value.shape != state[name].shape:
-            shapes = f"{tuple(state[name].shape)}, not {tuple(value.shape)}"
-            raise ArtifactError(f"{path}: its weights do not fit the network: {name} is {shapes}")
-    network.load_state_dict(state)
 
 
 def apply_window(window: Window, trained: Trained, params: Learned) -> Result:

@@ -19,7 +19,8 @@ from unsegcli.dataflow.dataset import Supply, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import DataError
 from unsegcli.params import Cluster, Learned, Objects
-from unsegcli.segmenters.network import Trained, painted, scores_of
+from unsegcli.segmenters.network import painted, scores_of
+from unsegcli.segmenters.trained import Trained
 
 LEAST = 0.01  # share of a window that a component must have for a part in the grouping; smaller ones only follow it
 

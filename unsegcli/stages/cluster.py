@@ -15,7 +15,8 @@ from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, Cluster, Learned, Objects, Pictures
 from unsegcli.recipe import make_recipe
 from unsegcli.segmenters import baselines
-from unsegcli.segmenters.model_inputs import Given, ModelFile, is_model, read_model_file, supply_for
+from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
+from unsegcli.segmenters.model_inputs import Given, supply_for
 
 REVISION = 2
 LEVELS = ("", "pixel", "superpixel")
@@ -139,8 +140,9 @@ def _by_model(
     if earlier:
         return earlier
     # torch is loaded here, and not for k-means nor where nothing is to be done.
-    from unsegcli.segmenters.network import apply_window, open_trained
+    from unsegcli.segmenters.network import apply_window
     from unsegcli.segmenters.objects import fit_objects, paint_window
+    from unsegcli.segmenters.trained import open_trained
 
     trained = open_trained(model.path, method, device)
     supply = supply.opened(run.workers)

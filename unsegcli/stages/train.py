@@ -10,33 +10,29 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import ranks
-from unsegcli.core.nn.precision import own_arithmetic, resolved_precision
+from unsegcli.core.nn.precision import PRECISIONS, own_arithmetic, resolved_precision
 from unsegcli.dataflow.dataset import Supply, find_supply
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, settings_of
 from unsegcli.params import AUTO, Cluster, Pictures, Train
 from unsegcli.segmenters import baselines
-from unsegcli.segmenters.network import device_of
+from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.checkpoint import Training
-from unsegcli.training.checks import check_needs, check_role, check_wishes
-from unsegcli.training.data import Pool
-from unsegcli.training.distributed import is_first, joined, together
-from unsegcli.training.filling import Bad, Reader, pool_of, remove_spilled
+from unsegcli.training.checkpoint import Training, content_of, keep
+from unsegcli.training.data import Bad, Pool, Reader, pool_of, proposals_for, remove_spilled
+from unsegcli.training.distributed import is_first, joined, mean_gradients, together
 from unsegcli.training.interrupts import Stopping, asked_to_stop
-from unsegcli.training.job import Order, recipe_of, upgraded_recipe
-from unsegcli.training.losses import Losses
-from unsegcli.training.mask_proposals import proposals_for
-from unsegcli.training.model_file import content_of, keep
-from unsegcli.training.monitor import ObjectSight, Sight, look
+from unsegcli.training.job import Order, check_needs, check_role, check_wishes, recipe_of, upgraded_recipe
+from unsegcli.training.monitor import Losses, ObjectSight, Sight, look
+from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import NONE, find_weights, read_weights
 from unsegcli.training.restarts import best_of
 from unsegcli.training.setup import batches_of, begun, estimate_training
-from unsegcli.training.step import take_step
 
 REVISION = 1
 LOOKS = 20  # times that the clusters are looked at in a training
@@ -142,7 +138,7 @@ def train(
     reader = Reader(workers, masks, params.min_confidence)
     if dry_run:
         with own_arithmetic():
-            console.note(estimate_training(left[0][0], supply, reader))
+            console.note(estimate_training(left[0][0], supply, reader, take_step))
         return outcomes
     bad = _train_all(left, supply, memory, reader)
     report_skipped(bad)
@@ -168,7 +164,7 @@ def _train_all(left: Sequence[tuple[Order, store.Target]], supply: Supply, memor
 def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
     """The loop."""
     method, config = order.method.module, order.config
-    training = begun(order, pool, target)
+    training = begun(order, pool, target, take_step)
     batches = batches_of(order, pool, training.steps)
     watched = _watched(batches, order.device)
     losses = Losses(training, target)
@@ -195,6 +191,28 @@ def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Train
             if stop and not last:
                 stopping.now()
     return training
+
+
+def take_step(order: Order, training: Training, batch: Batch) -> dict[str, Tensor]:
+    """Change the weights by one batch, and give the terms of its loss."""
+    method, config, network = order.method.module, order.config, training.network
+    rate = rate_at(config, training.step, training.steps)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    training.optimizer.zero_grad(set_to_none=True)
+    half = PRECISIONS[order.precision]
+    with torch.autocast(order.device.type, half) if half else nullcontext():
+        terms = method.loss(network, batch, config)
+    training.scaler.scale(terms["loss"]).backward()
+    mean_gradients(network)  # first, so that all processes see the same overflow of short numbers
+    training.scaler.unscale_(training.optimizer)
+    if config.clip:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
+    if hasattr(method, "after_step"):
+        method.after_step(network, batch, config)
+    return {name: term.detach() for name, term in terms.items()}
 
 
 def _watched(batches: Batches, device: torch.device) -> Batch:

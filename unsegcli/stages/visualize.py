@@ -551,7 +551,8 @@ def _page(
 ) -> str:
     run = scene.run
     panels = [
-        report.Panel(item.name, name, *drawn.size, drawn.panel.caption, drawn.panel.text) for item, name, drawn in shown
+        report.Figure(item.name, name, *drawn.size, drawn.panel.caption, drawn.panel.text)
+        for item, name, drawn in shown
     ]
     return report.page(
         report.Report(
@@ -562,7 +563,7 @@ def _page(
             provenance=_chain(run),
             scores=None if scene.matching is None else scene.matching.scores,
             areas=_areas(categories, shown),
-            sheet=report.Panel(
+            sheet=report.Figure(
                 "contact sheet", "contact-sheet.png", sheet[0], sheet[1], "", "Many of the pictures, small."
             ),
             panels=panels,

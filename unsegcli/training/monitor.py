@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unsegcli import store
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.contrast import object_means
 from unsegcli.core.nn.jitter import jitter
+from unsegcli.errors import UnsegError
 from unsegcli.methods._contract import Batch, Embedded, Method
+from unsegcli.training.checkpoint import Training
+from unsegcli.training.distributed import mean_of
 
 LIVE = 0.1  # of an even share: a cluster with less is dead
 COLLAPSED = 0.25  # entropy, as a share of the largest, below which a training is said to have collapsed
@@ -128,3 +134,41 @@ def _mirrored(batch: Batch) -> dict[str, Tensor]:
     names = ("mask", "superpixels", "proposals")
     parts = {name: getattr(batch, name) for name in names}
     return {name: part.flip(2) for name, part in parts.items() if part is not None}
+
+
+@dataclass
+class Losses:
+    """The terms of the last steps, which a GPU may still be working on."""
+
+    training: Training
+    target: store.Target
+    unread: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Take the terms of a step, without waiting for them."""
+        self.unread.append({name: mean_of(term) for name, term in terms.items()})
+
+    def read(self) -> dict[str, str]:
+        """Wait for all terms, note them down, and give the last ones as text; stop if one is no number."""
+        first = self.training.step - len(self.unread)
+        for number, terms in enumerate(self.unread):
+            values = {name: float(term) for name, term in terms.items()}
+            if not all(map(math.isfinite, values.values())):
+                raise UnsegError(self._broken(first + number + 1, values))
+            self.training.record_terms(first + number + 1, values)
+        last = {name: float(term) for name, term in self.unread[-1].items()} if self.unread else {}
+        self.unread = []
+        return {name: f"{value:.3f}" for name, value in last.items()}
+
+    def _broken(self, step: int, values: Mapping[str, float]) -> str:
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        found = store.load_checkpoint(self.target)
+        kept = (
+            f"the state of step {json.loads(found[1])['step']} is kept in {self.target.partial}"
+            if found
+            else ("no earlier state was kept")
+        )
+        return (
+            f"the loss is no number at step {step} ({terms}); {kept}. Try a lower rate (--set rate=...), --set clip=1, "
+            "or --precision float32"
+        )

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import rank, ranks
 from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ArtifactError, ConfigError
+from unsegcli.methods._contract import Batch
 from unsegcli.segmenters.weights import Arrays
 from unsegcli.training.batches import Batches
 from unsegcli.training.checkpoint import Training
-from unsegcli.training.data import Pool
+from unsegcli.training.data import Pool, Reader
 from unsegcli.training.distributed import mean_of, together
-from unsegcli.training.filling import Reader
 from unsegcli.training.job import Order
 from unsegcli.training.optim import make_optimizer, steps_of
-from unsegcli.training.step import take_step
 
 TIMED = 8  # steps that say how long one takes, where the length is given in minutes
 FEW = 32  # pictures that an estimate is made with
 
+Step = Callable[[Order, Training, Batch], dict[str, Tensor]]  # changes the weights, and gives the terms of the loss
 
-def begun(order: Order, pool: Pool, target: store.Target) -> Training:
+
+def begun(order: Order, pool: Pool, target: store.Target, step: Step) -> Training:
     """A training at its start, or where an interrupted one stopped."""
-    training = fresh(order, pool, steps_planned(order, pool))
+    training = fresh(order, pool, steps_planned(order, pool, step))
     found = _checkpoint_of(training, target)
     if found is not None:
         training.unpack(*found)
@@ -84,34 +87,34 @@ def fresh(order: Order, pool: Pool, steps: int) -> Training:
     return Training(network, make_optimizer(network, order.config), scaler, steps)
 
 
-def steps_planned(order: Order, pool: Pool) -> int:
+def steps_planned(order: Order, pool: Pool, step: Step) -> int:
     """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
     params, pictures = order.params, len(pool.pictures)
     if params.minutes is None:
         return steps_of(order.config, pictures, params.steps, params.epochs)
-    seconds = seconds_a_step(order, pool)
+    seconds = seconds_a_step(order, pool, step)
     steps = max(1, int(60 * params.minutes / seconds))
     console.note(f"a step takes {seconds:.3g} s: {steps} steps in {params.minutes:g} minutes")
     return steps
 
 
-def seconds_a_step(order: Order, pool: Pool) -> float:
+def seconds_a_step(order: Order, pool: Pool, step: Step) -> float:
     """How long a step takes, by some that are thrown away."""
     training = fresh(order, pool, TIMED)
     started = 0.0
     for batch in batches_of(order, pool, TIMED).ahead(0, order.device):
         started = started or time.monotonic()
-        float(take_step(order, training, batch)["loss"])
+        float(step(order, training, batch)["loss"])
         training.step += 1
         if training.step == 2:
             started = time.monotonic()  # the first ones also prepare
     return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=order.device)))
 
 
-def estimate_training(order: Order, supply: Supply, reader: Reader) -> str:
+def estimate_training(order: Order, supply: Supply, reader: Reader, step: Step) -> str:
     """Time some steps on a few pictures, and say what the whole training would take."""
     pool = reader.fill(replace(supply, units=supply.units[:FEW]))
-    seconds = seconds_a_step(order, pool)
+    seconds = seconds_a_step(order, pool, step)
     pictures = sum(unit.window_count for unit in supply.units)
     params = order.params
     steps = steps_of(order.config, pictures, params.steps, params.epochs)

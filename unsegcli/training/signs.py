@@ -23,7 +23,8 @@ from unsegcli.core.superpixels.slic import slic
 from unsegcli.dataflow.dataset import Supply, Window
 from unsegcli.dataflow.runner import gather
 from unsegcli.params import Superpixels
-from unsegcli.segmenters.network import Trained, open_trained, scores_of
+from unsegcli.segmenters.network import scores_of
+from unsegcli.segmenters.trained import Trained, open_trained
 
 PICTURES = 48  # that are looked at, evenly over all
 SIDE = 512  # of larger pictures the middle is looked at
@@ -48,7 +49,7 @@ Signals = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Described:
     """A picture to be looked at, and what is known of its superpixels."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
@@ -91,7 +92,7 @@ def judge(
     ]
 
 
-def scenes_of(supply: Supply, workers: int = 1) -> list[Scene]:
+def scenes_of(supply: Supply, workers: int = 1) -> list[Described]:
     """Some pictures, evenly over all."""
     taken = np.linspace(0, len(supply.units) - 1, min(PICTURES, len(supply.units))).round().astype(int)
     few = replace(supply, units=tuple(supply.units[at] for at in taken))
@@ -107,7 +108,7 @@ def scenes_of(supply: Supply, workers: int = 1) -> list[Scene]:
     ]
 
 
-def _described(window: Window) -> Scene:
+def _described(window: Window) -> Described:
     """A window, or the middle of it, with the features of its superpixels; they are made if it has none."""
     height, width = window.pixels.shape[:2]
     top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
@@ -122,10 +123,10 @@ def _described(window: Window) -> Scene:
         regions = contiguous(superpixels[box])
     points = region_features(pixels, regions)
     areas = np.bincount(regions[regions >= 0], minlength=len(points)).astype(np.float64)
-    return Scene(pixels, valid, regions, points, areas)
+    return Described(pixels, valid, regions, points, areas)
 
 
-def look_at(trained: Trained, scenes: Sequence[Scene]) -> Look:
+def look_at(trained: Trained, scenes: Sequence[Described]) -> Look:
     """All signs of a model but those that need other runs or its history."""
     clusters = trained.classes
     share, doubt, pixels = np.zeros(clusters), 0.0, 0
@@ -168,7 +169,7 @@ def look_at(trained: Trained, scenes: Sequence[Scene]) -> Look:
     )
 
 
-def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
+def _changed_scores(trained: Trained, scene: Described, number: int) -> NDArray[np.float32]:
     """Scores of the scene in another light and mirrored, brought back: (clusters, height, width)."""
     image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
     lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT)

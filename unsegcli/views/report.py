@@ -53,7 +53,7 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Figure:
     """One picture of the report."""
 
     name: str
@@ -75,8 +75,8 @@ class Report:
     provenance: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Any] | None = None  # as JSON of `evaluate`
     areas: Sequence[Area] = ()
-    sheet: Panel | None = None
-    panels: Sequence[Panel] = ()
+    sheet: Figure | None = None
+    panels: Sequence[Figure] = ()
     warnings: Sequence[str] = ()
     notes: Sequence[str] = field(default=())
 
@@ -211,7 +211,7 @@ def _number(value: Any) -> str:
     return _text(f"{value:,}" if isinstance(value, int) else value)
 
 
-def _figure(panel: Panel | None, eager: bool) -> str:
+def _figure(panel: Figure | None, eager: bool) -> str:
     if panel is None:
         return ""
     address = quote(os.fsencode(panel.file))

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 LabelMap = NDArray[np.integer[Any]]
 
 
-class Entropies(NamedTuple):
+class Balance(NamedTuple):
     """Of soft assignments, as shares of the largest possible entropy."""
 
     evenness: float  # of the mean assignment: 1 = all clusters are used alike
@@ -39,12 +39,12 @@ class EdgeSteps(NamedTuple):
     pairs: int
 
 
-def entropies(mean_share: Floats, mean_entropy: float) -> Entropies:
+def entropies(mean_share: Floats, mean_entropy: float) -> Balance:
     """Both entropies from the clusters' mean scores (clusters,) and the mean entropy of the pixels, in nats."""
     clusters = len(mean_share)
     if clusters < 2:
-        return Entropies(1.0, 1.0)
-    return Entropies(float(entropy(mean_share)) / float(np.log(clusters)), 1 - mean_entropy / float(np.log(clusters)))
+        return Balance(1.0, 1.0)
+    return Balance(float(entropy(mean_share)) / float(np.log(clusters)), 1 - mean_entropy / float(np.log(clusters)))
 
 
 def entropy(shares: NDArray[Any], axis: int = 0) -> NDArray[Any]:

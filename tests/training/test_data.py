@@ -16,9 +16,8 @@ from unsegcli.dataflow.dataset import Supply, Window, supply_from_pictures
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Iem, Pictures
 from unsegcli.stages.iem import iem
-from unsegcli.training.data import Picture
-from unsegcli.training.mask_proposals import NO_MASK, NO_OBJECT, NOT_SURE, open_proposals, report_left_out, usable
-from unsegcli.training.mask_proposals import with_proposal as add
+from unsegcli.training.data import NO_MASK, NO_OBJECT, NOT_SURE, Picture, open_proposals, report_left_out, usable
+from unsegcli.training.data import with_proposal as add
 
 
 @pytest.fixture

@@ -1,0 +1,134 @@
+"""A trained model, opened: its network, its method, and how the images that it learned from were read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unsegcli import store
+from unsegcli.errors import ArtifactError, ConfigError, UnsegError
+from unsegcli.images.scaling import Limits
+from unsegcli.images.working import Reading
+from unsegcli.methods._load import Loaded, config_from, find_method, method_names
+from unsegcli.segmenters.model_file import scaling_of
+from unsegcli.segmenters.weights import arrays_to_state
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+MULTIPLE = 32  # sides of the pictures that a network takes are multiples of this, unless its method says otherwise
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and all that is needed to use it."""
+
+    network: nn.Module  # in eval mode, without gradients
+    method: Loaded
+    config: Any
+    reading: Reading  # how the pictures that it learned from were read
+    scaling: Limits | None  # of each band of them; None where it was not the same for all
+    device: torch.device
+    reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # what `reach_of` has measured
+
+    @property
+    def channels(self) -> int:
+        """Number of bands."""
+        return self.reading.channels
+
+    @property
+    def classes(self) -> int:
+        """Number of clusters."""
+        return int(self.config.classes)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """The device of a name; auto takes what is there, the quickest first."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
+    if name not in there:
+        raise ConfigError(f"--device {name}: is not one of {', '.join(DEVICES)}")
+    if not there[name]:
+        raise ConfigError(f"--device {name}: torch finds none here; take --device auto")
+    return torch.device(name)
+
+
+def open_trained(path: str | Path, method_file: str | Path | None = None, device: str = "auto") -> Trained:
+    """Open a model.
+
+    Args:
+        path: an artifact of kind model.
+        method_file: the file of the method, if it is a user's own: a model never says what is to be run.
+        device: one of `DEVICES`.
+    """
+    place = device_of(device)
+    with store.open_artifact(path, "model") as artifact:
+        method = _method_of(artifact, None if method_file is None else str(method_file))
+        reading = Reading.from_json(artifact.attributes["reading"])
+        config = _config_of(artifact, method)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, only to be replaced
+            network = method.module.Network(config, reading.channels)
+        _load(network, arrays_to_state(artifact), artifact.path)
+        return Trained(
+            network.to(place).eval().requires_grad_(False), method, config, reading, scaling_of(artifact), place
+        )
+
+
+def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:
+    """The method that made a model. A name in a model is looked up, and never taken for a file."""
+    name, _, digest = artifact.attributes["method"].partition(" ")
+    if digest:
+        return _users_method(artifact.path, name, digest, given)
+    if name not in method_names():
+        raise ArtifactError(f"{artifact.path}: was made by the method {name}, which is not there: upgrade unseg")
+    if given not in (None, name):
+        raise ConfigError(f"--method {given}: {artifact.path} was made by the method {name}; leave --method out")
+    return find_method(name)
+
+
+def _users_method(path: Path, name: str, digest: str, given: str | None) -> Loaded:
+    if given is None:
+        raise ConfigError(
+            f"{path}: was made by a method file of your own, {name}.py; give it again with --method {name}.py"
+        )
+    found = find_method(given)
+    if found.digest != digest:
+        raise ConfigError(
+            f"--method {given}: is not the file that made {path} (digest {found.digest or 'of none'}, not {digest}): "
+            "give that one, or train again"
+        )
+    return found
+
+
+def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
+    try:
+        values = json.loads(artifact.attributes["config"])
+        if not isinstance(values, dict):
+            raise ArtifactError("it is no table")
+        return config_from(method, values)
+    except (ValueError, UnsegError) as error:
+        raise ArtifactError(
+            f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"
+        ) from error
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    wanted = network.state_dict()
+    for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ArtifactError(f"{path}: its weights do not fit the network: it {what} {min(names)}{more}")
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)}, not {tuple(value.shape)}"
+            raise ArtifactError(f"{path}: its weights do not fit the network: {name} is {shapes}")
+    network.load_state_dict(state)
