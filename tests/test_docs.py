@@ -184,9 +184,9 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
         "--parts": params.Iem.parts,
         "--smallest": f"{params.Proposals.smallest:g}",
         "--area": "`" + ",".join(f"{value:g}" for value in params.Proposals.area) + "`",
-        "--percentiles": "`" + ",".join(f"{value:g}" for value in params.Pictures.percentiles) + "`",
-        "--scale": f"{params.Pictures.scale:g}",
-        "--max-pixels": f"{params.Pictures.max_pixels // 1_000_000} million",
+        "--percentiles": "`" + ",".join(f"{value:g}" for value in params.Images.percentiles) + "`",
+        "--scale": f"{params.Images.scale:g}",
+        "--max-pixels": f"{params.Images.max_pixels // 1_000_000} million",
     }
     for option, default in stated.items():
         row = re.search(rf"^\| `{option}` \|.*$", text, re.MULTILINE)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsegcli.params import Cluster, Pictures, Superpixels
+from unsegcli.params import Cluster, Images, Superpixels
 from unsegcli.recipe import canonical, differing_keys, listing_digest, make_recipe, recipe_digest
 
 JSON = st.recursive(
@@ -63,7 +63,7 @@ def test_golden_recipe() -> None:
 
 def test_a_recipe_equals_itself_as_read_back() -> None:
     """Tuples become lists at once, else every output would look changed."""
-    recipe = make_recipe("superpixels", 1, [Superpixels(), Pictures(size=(4, 6), bands=(3, 2, 1))], {})
+    recipe = make_recipe("superpixels", 1, [Superpixels(), Images(size=(4, 6), bands=(3, 2, 1))], {})
     assert recipe["parameters"]["size"] == [4, 6]
     assert recipe["parameters"]["percentiles"] == [1.0, 99.0]
     as_lists = make_recipe("superpixels", 1, [{**recipe["parameters"], "bands": [3, 2, 1]}], {})
@@ -72,14 +72,14 @@ def test_a_recipe_equals_itself_as_read_back() -> None:
 
 
 def test_order_of_parameters_is_irrelevant_while_names_differ() -> None:
-    first = make_recipe("cluster", 1, [Cluster(), Pictures()], {"a": "1", "b": "2"})
-    second = make_recipe("cluster", 1, [Pictures(), Cluster()], {"b": "2", "a": "1"})
+    first = make_recipe("cluster", 1, [Cluster(), Images()], {"a": "1", "b": "2"})
+    second = make_recipe("cluster", 1, [Images(), Cluster()], {"b": "2", "a": "1"})
     assert recipe_digest(first) == recipe_digest(second)
 
 
 def test_every_parameter_counts() -> None:
     plain = make_recipe("cluster", 1, [Cluster()], {})
-    others = [Cluster(classes=9), Cluster(blur=2.5), Cluster(seed=1), Cluster(features="rgb")]
+    others = [Cluster(classes=9), Cluster(blur=2.5), Cluster(seed=1), Cluster(features="bands")]
     digests = {recipe_digest(make_recipe("cluster", 1, [other], {})) for other in others}
     assert len(digests | {recipe_digest(plain)}) == 5
     assert recipe_digest(make_recipe("cluster", 2, [Cluster()], {})) != recipe_digest(plain)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import Window, supply_from_pictures
+from unsegcli.dataflow.dataset import Window, supply_from_files
 from unsegcli.dataflow.runner import Result, sweep
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import Loaded, config_from, find_method
-from unsegcli.params import Pictures
+from unsegcli.params import Images, Inputs
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.data import Picture, Pool, fill
 
@@ -160,7 +160,7 @@ def write_masks(
     **reading: Any,
 ) -> Path:
     """Masks of the pictures of a folder, as a command would write them."""
-    supply = supply_from_pictures([folder], Pictures(**reading)).opened(1)
+    supply = supply_from_files(Inputs(folder, Images(**reading))).opened(1)
     inputs = {**supply.inputs, "test": path.name}
     target = store.Target(path, "segmentation", {"stage": "test", "inputs": inputs}, force=True)
 

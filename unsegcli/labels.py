@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
-from unsegcli.images.find import data_folder, natural_order
+from unsegcli.images.find import PictureFile, data_folder, digest_files, natural_order
 from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value
+from unsegcli.recipe import listing_digest
 
 LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
@@ -36,6 +37,13 @@ def find_labels(pictures_folder: Path) -> Path | None:
     """`labels/` in the folder that holds `images/`, given that folder or `images/` itself."""
     path = data_folder(pictures_folder) / "labels"
     return path if path.is_dir() else None
+
+
+def given_labels(folder: str | Path) -> Path:
+    """The folder of labels that the user named, if it is there."""
+    if not Path(folder).is_dir():
+        raise DataError(f"--labels {folder}: no such folder")
+    return Path(folder)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -298,6 +306,13 @@ def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
 
 
 # ------------------------------------------------------------------------------------------------ matching
+
+
+def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
+    """One digest of all label files that belong to some image, for a recipe."""
+    files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
+    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
+    return listing_digest((file.name, file.digest) for file in digested)
 
 
 @dataclass(frozen=True)

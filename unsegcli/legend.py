@@ -64,6 +64,14 @@ def find_legend(pictures_folder: Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def legend_beside(images: Path | None, labels: Path | None) -> Path | None:
+    """The legend beside the images, else that beside the folder of labels; None if there is none."""
+    found = None if images is None else find_legend(images)
+    if found is None and labels is not None and (labels.parent / LEGEND_NAME).is_file():
+        return labels.parent / LEGEND_NAME
+    return found
+
+
 def given_legend(path: str | Path) -> Path:
     """The legend that the user named, if it is there."""
     if not Path(path).is_file():

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.params import Images
+
 Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 
 
@@ -25,11 +27,10 @@ def main(folder: str, segments: int, first: int, step: int) -> None:
     """Decode and cut every `step`th picture, one after another."""
     from unsegcli.images.find import DigestedFile, find_pictures
     from unsegcli.images.working import read_working, survey
-    from unsegcli.params import Pictures
 
     # A plain loop digests no files: what stands in place of the digests is never looked at.
     files = [DigestedFile(file.name, file.path, "none", 0, 0) for file in find_pictures([Path(folder)])]
-    found = survey(files, Pictures(), None, 1)
+    found = survey(files, Images(), None, 1)
     cuts: dict[str, Cut] = {"skimage": _skimage, "own": _own}
     for cut in cuts.values():
         cut(np.zeros((8, 8, 3), np.uint8), 4)  # imports what it needs

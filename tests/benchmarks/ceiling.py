@@ -20,12 +20,12 @@ from torch.nn import functional
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.nn.networks import grow
 from unsegcli.core.nn.shrinking import shrunk
-from unsegcli.dataflow.dataset import supply_from_pictures
+from unsegcli.dataflow.dataset import supply_from_files
 from unsegcli.labels import find_labels, match_labels, read_labels
 from unsegcli.legend import find_legend, read_legend
 from unsegcli.methods._contract import Batch
 from unsegcli.methods.inmars import Config, Network
-from unsegcli.params import Pictures
+from unsegcli.params import Images
 from unsegcli.training.optim import make_optimizer, rate_at, steps_of
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _pictures_and_labels(data: Path, legend_file: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
-    supply = supply_from_pictures([data], Pictures()).opened(1)
+    supply = supply_from_files([data], Images()).opened(1)
     folder = find_labels(data)
     path = legend_file or find_legend(data)
     legend = read_legend(path) if path else None

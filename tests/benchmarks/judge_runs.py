@@ -18,13 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from called import cluster, evaluate
 from scipy.stats import spearmanr
 
-from unsegcli.params import Evaluate, Learned
+from unsegcli.params import Evaluate
 from unsegcli.segmenters.model_file import read_model_file
 from unsegcli.segmenters.model_inputs import Given, supply_for
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
 from unsegcli.training import restarts
 from unsegcli.training.signs import SIGNS, Signals, judge
 
@@ -58,7 +57,7 @@ def _scores(model: Path, level: str, asked: argparse.Namespace) -> dict[str, flo
         made = cluster(
             [model, asked.data],
             Path(folder) / "segmentation.h5",
-            learned=Learned(per=level),
+            per=level,
             method=asked.method,
             device=asked.device,
             workers=1,

@@ -114,28 +114,23 @@ def test_dry_run_prints_no_path(here: Path) -> None:
     [
         (["superpixels", "nowhere"], ["nowhere", "spelling"]),
         (["superpixels", "empty"], ["empty"]),
-        (["superpixels", "data", "--size", "0"], ["--size 0", "256"]),
-        (["superpixels", "data", "--size", "3x4x5"], ["--size", "240x320"]),
-        (["superpixels", "data", "--size", "32", "--scale", "0.5"], ["--size", "--scale"]),
-        (["superpixels", "data", "--bands", "a,b"], ["--bands", "4,1,2"]),
         (["superpixels", "data", "--bands", "4"], ["band 4", "has 3"]),
-        (["superpixels", "data", "--percentiles", "99,1"], ["--percentiles", "1,99"]),
         (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
         (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
         (["superpixels", "data", "--scale", "0"], ["--scale"]),
-        (["superpixels", "data", "--scale", "nan"], ["--scale"]),
         (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
         (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
-        (["superpixels", "data", "--segments", "5", "--pixels-per-segment", "5"], ["one of them"]),
         (["superpixels", "data", "--max-pixels", "100"], ["--max-pixels", "48 x 64"]),
         (["superpixels", "data", "--mask", "nowhere"], ["nowhere"]),
         (["superpixels", "data", "-o", "data"], ["data", "folder", "-o"]),
         (["superpixels", "data", "-o", "data/p0.png"], ["p0.png", "--force"]),
         (["cluster"], ["superpixels", "unseg cluster"]),
-        (["cluster", "data"], ["unseg superpixels", "--features rgb"]),
+        (["cluster", "data"], ["unseg superpixels", "--features bands"]),
         (["cluster", "nowhere.h5"], ["nowhere.h5", "no such file"]),
         (["cluster", "junk.h5"], ["junk.h5", "not an HDF5 file"]),
         (["inspect", "data"], ["folder"]),
+        (["inspect"], ["name a file", "unseg inspect"]),
+        (["superpixels", ""], ["empty", "variable"]),
         (["inspect", "data/p0.png"], ["p0.png", "HDF5"]),
     ],
     ids=" ".join,
@@ -151,17 +146,44 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        ["superpixels", "--no-such-option"],
-        ["superpixels", "data", "--algorithm", "quickshift"],
-        ["no-such-command"],
-        ["inspect"],
+        (["superpixels", "--no-such-option"], ["--no-such-option", "unseg superpixels --help"]),
+        (["superpixels", "--compactnes", "3"], ["did you mean --compactness?"]),
+        (["superpixels", "data", "--algorithm", "quickshift"], ["slic, felzenszwalb"]),
+        (["superpixels", "data", "--algorithm", "slick"], ["did you mean slic?"]),
+        (["no-such-command"], ["no-such-command", "superpixels, train, cluster"]),
+        (["superpixel"], ["did you mean superpixels?"]),
+        (["superpixels", "data", "--segments"], ["--segments", "needs a value"]),
+        (["superpixels", "data", "--segments", "0"], ["--segments 0", "a whole number from 1"]),
+        (["superpixels", "data", "--segments", "few"], ["--segments few", "a whole number from 1"]),
+        (["superpixels", "data", "--size", "0"], ["--size 0", "256"]),
+        (["superpixels", "data", "--size", "3x4x5"], ["--size", "240x320"]),
+        (["superpixels", "data", "--size", "32", "--scale", "0.5"], ["--size", "--scale"]),
+        (["superpixels", "data", "--bands", "a,b"], ["--bands", "4,1,2"]),
+        (["superpixels", "data", "--percentiles", "99,1"], ["--percentiles", "1,99"]),
+        (["superpixels", "data", "--scale", "nan"], ["--scale"]),
+        (["superpixels", "data", "--segments", "5", "--pixels-per-segment", "5"], ["one of them"]),
+        (["cluster", "data", "--features", "rgb"], ["is now called bands"]),
+        (["iem", "data", "--refine"], ["was removed", "--method segnet", "examples/refine_masks.sh"]),
+        (["proposals", "data", "--method", "mr"], ["is now called --cue"]),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value),
 )
-def test_misuse_exits_with_2(arguments: Sequence[str], here: Path) -> None:
-    unseg(*arguments, expect=2)
+def test_misuse_is_one_line_and_exits_with_2(arguments: Sequence[str], words: Sequence[str], here: Path) -> None:
+    message = one_line(unseg(*arguments, expect=2))
+    assert all(word in message for word in words), message
+    assert not list(here.glob("*.h5*"))
+
+
+@pytest.mark.parametrize("method", ["MR", "Mr"])
+def test_names_may_be_typed_in_any_case(method: str, here: Path) -> None:
+    unseg("proposals", "data", "--cue", method, "--size", "32", "--workers", "1")
+
+
+def test_images_in_the_working_folder_itself_are_pointed_at(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here / "data")
+    assert "say `unseg superpixels .`" in one_line(unseg("superpixels", expect=1))
 
 
 def test_a_path_may_hold_any_character(make_pictures: MakePictures, here: Path) -> None:

@@ -83,7 +83,6 @@ def test_scale_takes_the_place_of_the_default_size(here: Path) -> None:
     ("arguments", "message"),
     [
         (["--preset", "nonsense"], "cars, cub, flowers"),
-        (["--size", "64", "--scale", "0.5"], "give one of them"),
         (["--kernel", "4"], "odd"),
         (["--init", "sqare"], "--init sqare"),
         (["--parts", "3", "--confidence"], "--parts above 2"),
@@ -96,9 +95,12 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, here: Path) -
     assert not list(here.glob("*.h5*"))
 
 
-@pytest.mark.parametrize("arguments", [["--sqare", "0.5"], ["--update", "some"], ["--sigma", "wide"]])
-def test_typing_errors_show_the_usage(arguments: list[str], here: Path) -> None:
-    assert arguments[0] in unseg("iem", "data", *arguments, expect=2).stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sqare", "0.5"], ["--update", "some"], ["--sigma", "wide"], ["--size", "64", "--scale", "0.5"], ["--refine"]],
+)
+def test_typing_errors_are_one_line(arguments: list[str], here: Path) -> None:
+    assert arguments[0] in one_line(unseg("iem", "data", *arguments, expect=2))
 
 
 def test_artifacts_have_their_pixels_already(here: Path) -> None:

@@ -29,7 +29,7 @@ def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.Monkey
     for number in range(3):
         Image.fromarray(QUADRANTS).save(tmp_path / "data" / "labels" / f"p{number}.png")
     monkeypatch.chdir(tmp_path)
-    unseg("cluster", "data", "--features", "rgb", "--blur", "1", "--classes", "4", "--workers", "1")
+    unseg("cluster", "data", "--features", "bands", "--blur", "1", "--classes", "4", "--workers", "1")
     return tmp_path
 
 

@@ -65,12 +65,12 @@ def test_number_of_clusters_as_typed(here: Path) -> None:
     done = unseg("train", "data", "--method", "mine.py", *words, *QUICK)
     assert "  2 clusters: stability" in done.stderr
     assert config()["classes"] == 2
-    done = unseg("cluster", "data", "--features", "rgb", *words, "--workers", "1")
+    done = unseg("cluster", "data", "--features", "bands", *words, "--workers", "1")
     assert "  <- taken" in done.stderr
     for wrong in ("many", "0", "2.5"):
         for command in ("train", "cluster"):
             refused = unseg(command, "data", "--classes", wrong, expect=2).stderr
-            assert f"{wrong} must be a whole number from 1, or auto" in refused
+            assert f"--classes {wrong}: must be a whole number from 1, or auto" in refused
     assert "trained for 2; leave it out" in one_line("cluster", "model.h5", "--method", "mine.py", "--classes", "auto")
 
 

@@ -16,7 +16,7 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.working import Reading, Survey, check_fits, read_working, survey
-from unsegcli.params import Pictures
+from unsegcli.params import Images
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.ndarray:
@@ -36,7 +36,7 @@ def save(folder: Path, name: str, pixels: np.ndarray, **options: object) -> None
 
 def look(folder: Path, masks: Path | None = None, **settings: object) -> Survey:
     files = digest_files(find_pictures([folder]), {})
-    return survey(files, Pictures(**settings), masks, workers=1)
+    return survey(files, Images(**settings), masks, workers=1)
 
 
 def working(found: Survey, index: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
@@ -205,11 +205,11 @@ def test_stored_scaling_is_used_again(tmp_path: Path) -> None:
     old = look(tmp_path / "old")
     files = digest_files(find_pictures([tmp_path / "new"]), {})
     scaling = old.sources[0].scaling
-    new = survey(files, Pictures(size=(3,)), None, 1, known=old.reading, known_scaling=scaling)
+    new = survey(files, Images(size=(3,)), None, 1, known=old.reading, known_scaling=scaling)
     assert new.sources[0].scaling == scaling
     assert new.reading == old.reading
     with pytest.raises(DataError, match="for 2 bands, but 1"):
-        survey(files, Pictures(), None, 1, known=old.reading, known_scaling=scaling * 2)
+        survey(files, Images(), None, 1, known=old.reading, known_scaling=scaling * 2)
 
 
 def test_bytes_and_deep_pictures_share_no_scaling(tmp_path: Path) -> None:
@@ -407,14 +407,14 @@ def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object]
 
 def test_no_files_at_all() -> None:
     with pytest.raises(DataError, match="no picture to read"):
-        survey([], Pictures(), None, 1)
+        survey([], Images(), None, 1)
 
 
 def test_workers_do_not_change_what_is_found(tmp_path: Path) -> None:
     for index in range(16):
         save(tmp_path, f"{index}.png", noise((12, 10, 4), "uint16", seed=index))
     files = digest_files(find_pictures([tmp_path]), {})
-    assert survey(files, Pictures(), None, 1) == survey(files, Pictures(), None, 2)
+    assert survey(files, Images(), None, 1) == survey(files, Images(), None, 2)
 
 
 # storing

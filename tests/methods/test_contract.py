@@ -20,7 +20,7 @@ from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Settings
 from unsegcli.methods._load import Loaded, find_method, method_names
-from unsegcli.params import Pictures, Train
+from unsegcli.params import Images, Train
 from unsegcli.recipe import recipe_digest
 from unsegcli.segmenters.weights import arrays_to_state, state_to_arrays
 from unsegcli.training import job as orders
@@ -59,7 +59,7 @@ def test_every_setting_has_a_comment(loaded: Loaded) -> None:
 
 def recipe_of(loaded: Loaded, config: Any) -> str:
     order = orders.Order(loaded, config, Train(classes=config.classes), CPU, "float32", False, 3.0)
-    return recipe_digest(orders.recipe_of(order, 1, [Pictures()], Supply({"pictures": "ab"}, {})))
+    return recipe_digest(orders.recipe_of(order, 1, [Images()], Supply({"pictures": "ab"}, {})))
 
 
 def other(value: Any) -> Any:

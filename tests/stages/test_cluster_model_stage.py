@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from called import cluster, evaluate, superpixels
 from conftest import MakePictures, four_quadrants
 from PIL import Image
 from reading_back import fingerprint, maps_of
 from tiny_model import PLAIN, write_method, write_model
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import supply_from_pictures
+from unsegcli.dataflow.dataset import supply_from_files
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.params import Cluster, Learned, Pictures, Superpixels
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.superpixels import superpixels
+from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
 
@@ -49,7 +47,7 @@ def sp(data: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path, method: Path, data: Path) -> Path:
     """A model that learned from the pictures in data/."""
-    digest = supply_from_pictures([data], Pictures()).inputs["pictures"]
+    digest = supply_from_files(Inputs(data)).inputs["pictures"]
     return write_model(tmp_path / "model.h5", method, inputs={"pictures": hint(data, digest)})
 
 
@@ -98,8 +96,7 @@ def test_evaluate_reads_the_result(model: Path, method: Path, data: Path, tmp_pa
 
 
 def test_superpixels_are_painted_as_a_whole(model: Path, method: Path, sp: Path, tmp_path: Path) -> None:
-    learned = Learned(confidence=True)
-    made = cluster([model, sp], tmp_path / "seg.h5", learned=learned, method=method).path
+    made = cluster([model, sp], tmp_path / "seg.h5", confidence=True, method=method).path
     with store.open_artifact(sp) as artifact, store.open_artifact(made) as result:
         assert result.recipe["parameters"]["per"] == "superpixel"
         for index, found in enumerate(maps_of(made)):
@@ -110,10 +107,10 @@ def test_superpixels_are_painted_as_a_whole(model: Path, method: Path, sp: Path,
                 assert len(np.unique(found[regions == region])) == 1
                 assert len(np.unique(sure[regions == region])) == 1
             assert (found == QUADRANTS).mean() > 0.97
-    single = cluster([model, sp], tmp_path / "pixels.h5", learned=Learned(per="pixel"), method=method).path
+    single = cluster([model, sp], tmp_path / "pixels.h5", per="pixel", method=method).path
     np.testing.assert_array_equal(maps_of(single), [QUADRANTS] * 3)
     with pytest.raises(ConfigError, match="make superpixels"):
-        cluster([model], tmp_path / "no.h5", learned=Learned(per="superpixel"), method=method)
+        cluster([model], tmp_path / "no.h5", per="superpixel", method=method)
 
 
 def test_superpixels_it_learned_from_are_found(method: Path, sp: Path, tmp_path: Path) -> None:
@@ -203,12 +200,12 @@ def test_tiles_and_patches(wide: tuple[Path, Path], make_pictures: MakePictures,
     model, method = wide
     folder = make_pictures("large", count=1, height=90, width=150)
     maps = [
-        maps_of(cluster([model, folder], tmp_path / f"{tile}.h5", learned=Learned(tile=tile), method=method).path)[0]
+        maps_of(cluster([model, folder], tmp_path / f"{tile}.h5", tile=tile, method=method).path)[0]
         for tile in (64, 512)
     ]
     assert (maps[0] == maps[1]).mean() > 0.999
     assert len(np.unique(maps[1])) > 1
-    patches = cluster([model, folder], tmp_path / "p.h5", pictures=Pictures(patch=48), method=method).path
+    patches = cluster([model, folder], tmp_path / "p.h5", pictures=Images(patch=48), method=method).path
     assert len(maps_of(patches)) == 8
 
 
@@ -218,7 +215,7 @@ def test_flips_of_a_mirrored_picture_are_mirrored(wide: tuple[Path, Path], tmp_p
     picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "both" / "a.png")
     Image.fromarray(picture[:, ::-1]).save(tmp_path / "both" / "b.png")
-    made = cluster([model, tmp_path / "both"], tmp_path / "seg.h5", learned=Learned(flips=True), method=method).path
+    made = cluster([model, tmp_path / "both"], tmp_path / "seg.h5", flips=True, method=method).path
     one, other = maps_of(made)
     np.testing.assert_array_equal(one, other[:, ::-1])
 
@@ -227,7 +224,7 @@ def test_refining_follows_the_picture(wide: tuple[Path, Path], make_pictures: Ma
     model, method = wide
     folder = make_pictures("plain", count=1)
     plain, refined = (
-        maps_of(cluster([model, folder], tmp_path / f"{on}.h5", learned=Learned(refine=on), method=method).path)[0]
+        maps_of(cluster([model, folder], tmp_path / f"{on}.h5", refine=on, method=method).path)[0]
         for on in (False, True)
     )
     assert refined.shape == plain.shape
@@ -243,8 +240,8 @@ def test_void_stays_void(model: Path, method: Path, data: Path, tmp_path: Path) 
         Image.fromarray(valid).save(masks / f"p{number}.png")
     sp = superpixels([data], tmp_path / "masked.h5", mask=masks, workers=1).path
     for number, (source, mask) in enumerate(((data, masks), (sp, None))):
-        learned = Learned(confidence=True, refine=True)
-        made = cluster([model, source], tmp_path / f"{number}.h5", learned=learned, method=method, mask=mask).path
+        asked = Cluster(confidence=True, refine=True)
+        made = cluster([model, source], tmp_path / f"{number}.h5", asked, method=method, mask=mask).path
         for found, sure in zip(maps_of(made), maps_of(made, "confidence"), strict=True):
             np.testing.assert_array_equal(found == 255, valid == 0)
             assert (sure[valid == 0] == 0).all()
@@ -254,33 +251,33 @@ def test_void_stays_void(model: Path, method: Path, data: Path, tmp_path: Path) 
 def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "seg.h5"
     for params, words in (
-        (Cluster(features="rgb"), "--features is for k-means"),
+        (Cluster(features="bands"), "--features is for k-means"),
         (Cluster(starts=5, blur=1.0), "--blur, --starts is for k-means"),
         (Cluster(classes=5), "trained for 4"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([model], out, params, method=method)
     assert cluster([model], out, Cluster(classes=4), method=method).path == out
-    for learned, more, words in (
-        (Learned(flips=True, tile=64), {}, "--flips, --tile goes with one"),
-        (None, {"method": method}, "--method goes with one"),
-        (None, {"device": "cpu"}, "--device goes with one"),
+    for wrong, words in (
+        ({"flips": True, "tile": 64}, "--flips, --tile goes with one"),
+        ({"method": method}, "--method goes with one"),
+        ({"device": "cpu"}, "--device goes with one"),
     ):
         with pytest.raises(ConfigError, match=words):
-            cluster([sp], out, learned=learned, **more)
+            cluster([sp], out, **wrong)
     with pytest.raises(ConfigError, match="one model is taken"):
         cluster([model, model], out, method=method)
     for inputs in ([sp, model], [data, model]):
         with pytest.raises(ConfigError, match="name a model first"):
             cluster(inputs, out, method=method)
         with pytest.raises(ConfigError, match="one HDF5 file"):
-            cluster(inputs, out, Cluster(features="rgb"))
-    with pytest.raises(ConfigError, match="says itself how pictures are read"):
-        cluster([model, data], out, pictures=Pictures(scale=0.5), method=method)
+            cluster(inputs, out, Cluster(features="bands"))
+    with pytest.raises(ConfigError, match="says itself how images are read"):
+        cluster([model, data], out, pictures=Images(scale=0.5), method=method)
     with pytest.raises(ConfigError, match="--tile 8"):
-        cluster([model], out, learned=Learned(tile=8), method=method)
+        cluster([model], out, tile=8, method=method)
     with pytest.raises(ConfigError, match="--per region"):
-        cluster([model], out, learned=Learned(per="region"), method=method)
+        cluster([model], out, per="region", method=method)
     with pytest.raises(ConfigError, match="--method mine"):
         cluster([model], tmp_path / "other.h5")
     with pytest.raises(ArtifactError, match="what this command reads"):

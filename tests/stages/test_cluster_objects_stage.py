@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import cluster, evaluate, superpixels, train
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import maps_of
@@ -15,11 +16,7 @@ from toy import USERS_METHOD, write_masks
 
 from unsegcli import store
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Cluster, Learned, Objects, Superpixels, Train
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.train import train
+from unsegcli.params import Cluster, Superpixels, Train
 
 # What is lighter than the ground is object; the vector of a pixel is its colour.
 EMBEDDING = """
@@ -117,7 +114,7 @@ def test_pictures_without_an_object_are_all_background(model: Path, method: str,
     assert not after[-1].any()
     assert all(np.array_equal(one, other) for one, other in zip(before, after[:-1], strict=True))
     with pytest.raises(DataError, match=r"no object was found in 31 pictures; lower --threshold from 0\.999"):
-        cluster([model, folder], tmp_path / "c.h5", GROUPS, objects=Objects(threshold=0.999), method=method, workers=1)
+        cluster([model, folder], tmp_path / "c.h5", GROUPS, threshold=0.999, method=method, workers=1)
 
 
 def test_each_component_may_have_its_own_cluster(model: Path, method: str, tmp_path: Path) -> None:
@@ -131,8 +128,7 @@ def test_each_component_may_have_its_own_cluster(model: Path, method: str, tmp_p
     given = [model, tmp_path / "pairs"]
     whole = maps_of(cluster(given, tmp_path / "a.h5", GROUPS, method=method, workers=1).path)
     assert all(found[5, 5] == found[20, 20] for found in whole)
-    parts = Objects(objects="component")
-    apart = maps_of(cluster(given, tmp_path / "b.h5", GROUPS, objects=parts, method=method, workers=1).path)
+    apart = maps_of(cluster(given, tmp_path / "b.h5", GROUPS, objects="component", method=method, workers=1).path)
     for number, found in enumerate(apart):
         assert found[5, 5] != found[20, 20] == found[2, 28]
         assert found[5, 5] == apart[(number + 2) % 3][20, 20], "the same colour is the same cluster"
@@ -140,8 +136,8 @@ def test_each_component_may_have_its_own_cluster(model: Path, method: str, tmp_p
 
 def test_superpixels_flips_and_refining(model: Path, method: str, folder: Path, tmp_path: Path) -> None:
     sp = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=16), workers=1).path
-    learned = Learned(flips=True, refine=True, confidence=True)
-    made = cluster([model, sp], tmp_path / "a.h5", GROUPS, learned=learned, method=method, workers=1).path
+    asked = replace(GROUPS, flips=True, refine=True, confidence=True)
+    made = cluster([model, sp], tmp_path / "a.h5", asked, method=method, workers=1).path
     with store.open_artifact(sp) as given, store.open_artifact(made) as result:
         assert result.recipe["parameters"]["per"] == "superpixel"
         sure = result.read("confidence", 0)
@@ -172,22 +168,22 @@ def test_dry_run_writes_nothing(model: Path, method: str, tmp_path: Path, caplog
 def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"method": method, "workers": 1}
     out = tmp_path / "seg.h5"
-    for objects, words in (
-        (Objects(threshold=1.5), "--threshold 1.5: is a probability, between 0 and 1"),
-        (Objects(objects="thing"), "--objects thing: is not one of picture, component"),
-        (Objects(pooling="max"), "--pooling max: is not one of mean, logit"),
+    for wrong, words in (
+        ({"threshold": 1.5}, "--threshold 1.5: is a probability, between 0 and 1"),
+        ({"objects": "thing"}, "--objects thing: is not one of picture, component"),
+        ({"pooling": "max"}, "--pooling max: is not one of mean, logit"),
     ):
         with pytest.raises(ConfigError, match=words):
-            cluster([model], out, GROUPS, objects=objects, **given)
+            cluster([model], out, replace(GROUPS, **wrong), **given)
     with pytest.raises(ConfigError, match="--blur is for k-means; with a model, leave it out"):
         cluster([model], out, replace(GROUPS, blur=5.0), **given)
-    with pytest.raises(ConfigError, match="is no model, and --threshold goes with one"):
-        cluster([folder], out, Cluster(features="rgb"), objects=Objects(threshold=0.4), workers=1)
+    with pytest.raises(ConfigError, match="is not a model, and --threshold goes with one"):
+        cluster([folder], out, Cluster(features="bands"), threshold=0.4, workers=1)
     scores = tmp_path / "scores.py"
     scores.write_text(USERS_METHOD)
     plain = train([folder], tmp_path / "p.h5", Train(steps=1), method=str(scores), workers=1)[0].path
     with pytest.raises(ConfigError, match=r"--objects: .*p\.h5 has its own clusters, and finds no objects"):
-        cluster([plain], out, objects=Objects(objects="component"), method=scores, workers=1)
+        cluster([plain], out, objects="component", method=scores, workers=1)
     with pytest.raises(ConfigError, match="--seed is for k-means"):
         cluster([plain], out, Cluster(classes=3, seed=4), method=scores, workers=1)
     method_file = Path(method)

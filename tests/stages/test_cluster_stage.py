@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from called import cluster, superpixels
 from conftest import MakePictures
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,12 +15,10 @@ from reading_back import fingerprint, maps_of
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.params import Cluster, Pictures, Superpixels
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.superpixels import superpixels
+from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
 FOUR = Cluster(classes=4)
-RGB = Cluster(classes=4, features="rgb", blur=1.0, samples=100)
+RGB = Cluster(classes=4, features="bands", blur=1.0, samples=100)
 SMALL = Superpixels(pixels_per_segment=100)
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 24, axis=0), 32, axis=1)
 
@@ -70,12 +69,12 @@ def test_result_is_the_same_for_any_number_of_workers(
 
 def test_sample_of_a_picture_does_not_depend_on_the_others(make_pictures: MakePictures, tmp_path: Path) -> None:
     """Adding a picture must not change which pixels are drawn from the rest."""
-    from unsegcli.dataflow.dataset import supply_from_pictures
+    from unsegcli.dataflow.dataset import supply_from_files
     from unsegcli.segmenters.baselines import _draw
 
     folder = make_pictures(count=3)
-    alone = supply_from_pictures([folder / "p1.png"], Pictures()).opened(1).units[0].windows()[0]
-    among = supply_from_pictures([folder], Pictures()).opened(1).units[1].windows()[0]
+    alone = supply_from_files(Inputs(folder / "p1.png")).opened(1).units[0].windows()[0]
+    among = supply_from_files(Inputs(folder)).opened(1).units[1].windows()[0]
     np.testing.assert_array_equal(_draw(alone, RGB, 9)[0], _draw(among, RGB, 9)[0])
     other_seed = _draw(alone, replace(RGB, seed=1), 9)[0]
     assert not np.array_equal(_draw(alone, RGB, 9)[0], other_seed)
@@ -178,8 +177,8 @@ def test_clustering_needs_superpixels_or_rgb(make_pictures: MakePictures, tmp_pa
     with pytest.raises(ConfigError, match="one HDF5 file"):
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
-        cluster([sp], tmp_path / "seg.h5", FOUR, Pictures(scale=0.5))
-    with pytest.raises(ConfigError, match="--blur is for --features rgb"):
+        cluster([sp], tmp_path / "seg.h5", FOUR, Images(scale=0.5))
+    with pytest.raises(ConfigError, match="--blur is for --features bands"):
         cluster([sp], tmp_path / "seg.h5", replace(FOUR, blur=5.0))
     segmented = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
     with pytest.raises(ArtifactError, match="is of kind segmentation"):

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import cluster, evaluate, superpixels
 from conftest import MakePictures, four_quadrants
 from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.params import Cluster, Evaluate, Pictures, Superpixels
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.superpixels import superpixels
+from unsegcli.params import Cluster, Evaluate, Images, Superpixels
 
 PLAIN = Evaluate(replicates=0)
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
@@ -179,7 +177,7 @@ def test_labels_and_legend_are_found_beside_the_pictures(
     labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "unseg")
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb", blur=1), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands", blur=1), workers=1).path
     found = evaluate([seg], tmp_path / "m.h5", PLAIN, workers=1).scores
     assert found["scores"]["accuracy"] > 0.9
     assert [row["class"] for row in found["per_class"]] == list("abcd")
@@ -188,8 +186,8 @@ def test_labels_and_legend_are_found_beside_the_pictures(
 
 
 def test_working_grid_and_source_grid(labelled: Path, tmp_path: Path) -> None:
-    params = Cluster(classes=4, features="rgb", blur=1)
-    small = cluster([labelled], tmp_path / "s.h5", params, Pictures(scale=0.5), workers=1).path
+    params = Cluster(classes=4, features="bands", blur=1)
+    small = cluster([labelled], tmp_path / "s.h5", params, Images(scale=0.5), workers=1).path
     on_source = evaluate([small], tmp_path / "a.h5", PLAIN, workers=1).scores
     on_working = evaluate([small], tmp_path / "b.h5", Evaluate(grid="working", replicates=0), workers=1).scores
     assert on_source["pixels"]["scored"] == 3 * 48 * 64
@@ -198,8 +196,8 @@ def test_working_grid_and_source_grid(labelled: Path, tmp_path: Path) -> None:
 
 
 def test_patches_are_scored_once_each_pixel(labelled: Path, tmp_path: Path) -> None:
-    params = Cluster(classes=4, features="rgb", blur=1)
-    seg = cluster([labelled], tmp_path / "s.h5", params, Pictures(patch=30, stride=17), workers=1).path
+    params = Cluster(classes=4, features="bands", blur=1)
+    seg = cluster([labelled], tmp_path / "s.h5", params, Images(patch=30, stride=17), workers=1).path
     assert evaluate([seg], tmp_path / "a.h5", PLAIN, workers=1).scores["pixels"]["scored"] == 3 * 48 * 64
 
 
@@ -209,7 +207,7 @@ def test_turned_pictures_and_labels_as_stored(tmp_path: Path) -> None:
     exif[0x0112] = 6
     (tmp_path / "data" / "images").mkdir(parents=True)
     Image.fromarray(four_quadrants()).save(tmp_path / "data" / "images" / "p.png", exif=exif)
-    params = Cluster(classes=4, features="rgb", blur=1)
+    params = Cluster(classes=4, features="bands", blur=1)
     seg = cluster([tmp_path / "data"], tmp_path / "seg.h5", params, workers=1).path
     for labels in (QUADRANTS, np.rot90(QUADRANTS, -1)):
         save(tmp_path / "data" / "labels" / "p.png", np.ascontiguousarray(labels))
@@ -221,7 +219,7 @@ def test_missing_label_is_warned_about_and_counted(
     labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (labelled / "labels" / "p1.png").unlink()
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
     found = evaluate([seg], tmp_path / "m.h5", PLAIN, workers=1).scores
     assert found["missing"] == ["p1.png"]
     assert found["images"] == 2
@@ -231,7 +229,7 @@ def test_missing_label_is_warned_about_and_counted(
 def test_several_runs_have_a_mean_and_a_deviation(labelled: Path, tmp_path: Path) -> None:
     runs = [
         cluster(
-            [labelled], tmp_path / f"{seed}.h5", Cluster(classes=4, features="rgb", seed=seed, starts=1), workers=1
+            [labelled], tmp_path / f"{seed}.h5", Cluster(classes=4, features="bands", seed=seed, starts=1), workers=1
         ).path
         for seed in range(3)
     ]
@@ -242,7 +240,7 @@ def test_several_runs_have_a_mean_and_a_deviation(labelled: Path, tmp_path: Path
 
 
 def test_interval_holds_the_score_and_is_seeded(labelled: Path, tmp_path: Path) -> None:
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
     first = evaluate([seg], tmp_path / "a.h5", Evaluate(replicates=100), workers=1).scores
     again = evaluate([seg], tmp_path / "b.h5", Evaluate(replicates=100), workers=2).scores
     assert first == again
@@ -251,7 +249,7 @@ def test_interval_holds_the_score_and_is_seeded(labelled: Path, tmp_path: Path) 
 
 
 def test_kept_in_an_artifact_and_told_again(labelled: Path, tmp_path: Path) -> None:
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
     first = evaluate([seg], tmp_path / "m.h5", PLAIN, workers=1)
     before = first.path.stat().st_mtime_ns
     assert evaluate([seg], tmp_path / "m.h5", PLAIN, workers=1) == first
@@ -332,13 +330,13 @@ def test_maps_that_do_not_fit(predicted: NDArray[Any], labels: NDArray[Any], com
 
 def test_legend_that_misses_a_value(labelled: Path, tmp_path: Path) -> None:
     (labelled / "classes.toml").write_text('[[class]]\nname = "a"\nfrom = [0, 1]\n')
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
     with pytest.raises(DataError, match=r"2, 3"):
         evaluate([seg], tmp_path / "m.h5", PLAIN, workers=1)
 
 
 def test_wishes_that_cannot_be_met(labelled: Path, tmp_path: Path) -> None:
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=5, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=5, features="bands"), workers=1).path
     with pytest.raises(ConfigError, match="as many clusters as classes"):
         evaluate([seg], tmp_path / "m.h5", Evaluate(protocol="picie", replicates=0), workers=1)
     with pytest.raises(ConfigError, match="object masks"):
@@ -356,11 +354,11 @@ def test_wishes_that_cannot_be_met(labelled: Path, tmp_path: Path) -> None:
 
 def test_classes_are_scored_by_the_legend_that_named_them_only(labelled: Path, tmp_path: Path) -> None:
     """Numbers alone would match anything: names must agree with the legend."""
-    from unsegcli.stages.relabel import relabel
+    from called import relabel
 
     merged = tmp_path / "merged.toml"
     merged.write_text('[[class]]\nname = "left"\nfrom = [0, 2]\n[[class]]\nname = "right"\nfrom = [1, 3]\n')
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb", blur=1), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands", blur=1), workers=1).path
     metrics = evaluate(
         [seg], tmp_path / "m.h5", Evaluate(matching="many-to-one", replicates=0), legend=merged, workers=1
     )
@@ -387,7 +385,7 @@ def test_ignored_labels_do_not_count_for_superpixels(labelled: Path, tmp_path: P
 
 
 def test_wishes_that_contradict_a_protocol(labelled: Path, tmp_path: Path) -> None:
-    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="rgb"), workers=1).path
+    seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
     with pytest.raises(ConfigError, match="fixes matching"):
         evaluate([seg], tmp_path / "m.h5", Evaluate(protocol="stego", match_by="iou"), workers=1)
     with pytest.raises(ConfigError, match="object masks"):

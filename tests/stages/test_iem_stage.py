@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from called import cluster, evaluate, iem, superpixels
 from conftest import MakePictures
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,11 +19,7 @@ from reading_back import fingerprint, maps_of, table_of
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Cluster, Evaluate, Iem, Pictures, Superpixels
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.iem import iem
-from unsegcli.stages.superpixels import superpixels
+from unsegcli.params import Cluster, Evaluate, Iem, Images, Superpixels
 
 QUICK = Iem(size=(64,), sigma=2.5, kernel=7)
 VOID = 255
@@ -50,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "data")
 
 
-def run(inputs: Any, output: Path, params: Iem = QUICK, pictures: Pictures | None = None, **more: Any) -> Path:
+def run(inputs: Any, output: Path, params: Iem = QUICK, pictures: Images | None = None, **more: Any) -> Path:
     """Part the pictures, and check whatever must hold of every output."""
     outcome = iem([inputs], output, params, pictures, **{"workers": 1, **more})
     with store.open_artifact(outcome.path, "segmentation") as artifact:
@@ -125,7 +122,7 @@ def test_each_window_is_parted_by_itself_and_keeps_its_pixels(tmp_path: Path) ->
     folder = tmp_path / "wide"
     folder.mkdir()
     Image.fromarray(np.vstack([np.hstack([pixels for pixels, _ in row]) for row in tiles])).save(folder / "a.png")
-    path = run(folder, tmp_path / "masks.h5", QUICK, Pictures(patch=100))
+    path = run(folder, tmp_path / "masks.h5", QUICK, Images(patch=100))
     assert [found.shape for found in maps_of(path)] == [(100, 100)] * 4
     truth = np.vstack([np.hstack([disc for _, disc in row]) for row in tiles])
     assert iou(on_source(path, 0), truth) > 0.9
@@ -136,7 +133,7 @@ def test_superpixels_as_first_mask(photos: Path, tmp_path: Path) -> None:
     made_here = run(photos, tmp_path / "a.h5", first)
     squares = run(photos, tmp_path / "b.h5", replace(first, init="square"))
     assert all((one != other).any() for one, other in zip(maps_of(made_here), maps_of(squares), strict=True))
-    segments = superpixels([photos], tmp_path / "sp.h5", Superpixels(segments=40), Pictures(size=(64,)), workers=1).path
+    segments = superpixels([photos], tmp_path / "sp.h5", Superpixels(segments=40), Images(size=(64,)), workers=1).path
     given = run(segments, tmp_path / "c.h5", first)
     for found, regions in zip(maps_of(given), maps_of(segments, "superpixels"), strict=True):
         assert all(len(np.unique(found[regions == number])) == 1 for number in range(regions.max() + 1))
@@ -221,7 +218,7 @@ def test_first_masks_are_cut_like_the_windows(photos: Path, tmp_path: Path) -> N
     for number in range(3):
         Image.fromarray(first).save(masks / f"p{number}.png")
     settings = replace(QUICK, size=(), init=str(masks), iterations=0)
-    path = run(photos, tmp_path / "m.h5", settings, Pictures(patch=50, stride=30))
+    path = run(photos, tmp_path / "m.h5", settings, Images(patch=50, stride=30))
     np.testing.assert_array_equal(on_source(path, 1), first > 0)
 
 
@@ -257,7 +254,7 @@ def test_recipe_holds_what_first_masks_are_and_not_where(photos: Path, tmp_path:
 
 
 def test_first_masks_of_another_kind_are_refused(photos: Path, tmp_path: Path) -> None:
-    clusters = cluster([photos], tmp_path / "seg.h5", Cluster(classes=3, features="rgb"), workers=1).path
+    clusters = cluster([photos], tmp_path / "seg.h5", Cluster(classes=3, features="bands"), workers=1).path
     segments = superpixels([photos], tmp_path / "sp.h5", workers=1).path
     for init, message in (
         (str(clusters), "holds clusters"),
@@ -344,7 +341,7 @@ def test_five_bands_of_which_one_is_not_finite_in_places(tmp_path: Path) -> None
     (tmp_path / "data").mkdir()
     tifffile.imwrite(tmp_path / "data" / "a.tif", values, photometric="minisblack", planarconfig="contig")
     settings = replace(QUICK, size=(), confidence=True)
-    path = run(tmp_path / "data", tmp_path / "m.h5", settings, Pictures(axes="yxc"))
+    path = run(tmp_path / "data", tmp_path / "m.h5", settings, Images(axes="yxc"))
     found, confidence = maps_of(path)[0], maps_of(path, "confidence")[0]
     np.testing.assert_array_equal(found == VOID, ~np.isfinite(values).all(axis=2))
     assert iou(found, disc) > 0.9
@@ -380,7 +377,7 @@ def test_unchanged_run_writes_nothing_and_draws_traces_all_the_same(photos: Path
 
 def test_traces_of_windows_have_names_of_their_own(photos: Path, tmp_path: Path) -> None:
     settings = replace(QUICK, size=(), iterations=3)
-    run(photos, tmp_path / "m.h5", settings, Pictures(patch=80), trace=tmp_path / "ways", limit=1)
+    run(photos, tmp_path / "m.h5", settings, Images(patch=80), trace=tmp_path / "ways", limit=1)
     assert sorted(page.name for page in (tmp_path / "ways").glob("*.png")) == ["p0.png_0_0.png", "p0.png_0_20.png"]
 
 
@@ -409,5 +406,5 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path, caplog: pytest.Log
 
 
 def test_pictures_have_their_size_from_iem_itself(make_pictures: MakePictures, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Iem"):
-        iem([make_pictures()], tmp_path / "m.h5", QUICK, Pictures(size=(64,)))
+    with pytest.raises(ConfigError, match="setting of the stage itself"):
+        iem([make_pictures()], tmp_path / "m.h5", QUICK, Images(size=(64,)))

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import h5py
 import pytest
+from called import cluster, inspect, superpixels
 from conftest import MakePictures
 
 from unsegcli.params import Cluster, Superpixels
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.inspect import inspect
-from unsegcli.stages.superpixels import superpixels
 
 
 @pytest.fixture

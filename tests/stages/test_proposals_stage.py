@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from called import evaluate, iem, proposals, superpixels, visualize
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import fingerprint, maps_of, table_of
@@ -18,16 +19,12 @@ from unsegcli import store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.saliency.masks import agreement, majority, tidied
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Evaluate, Iem, Pictures, Proposals, Superpixels
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.iem import iem
-from unsegcli.stages.proposals import METHODS, SENSELESS, proposals
-from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.visualize import visualize
+from unsegcli.params import Evaluate, Iem, Images, Proposals, Superpixels
+from unsegcli.stages.proposals import ALL_CUES, SENSELESS
 
 VOID = 255
 SHAPE = (80, 100)
-QUICK = Proposals(method="rbd", size=(80,))
+QUICK = Proposals(cue="rbd", size=(80,))
 
 
 def scene(seed: int = 0, bands: int = 3, shape: tuple[int, int] = SHAPE) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -50,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(inputs: Any, output: Path, params: Proposals = QUICK, pictures: Pictures | None = None, **more: Any) -> Path:
+def run(inputs: Any, output: Path, params: Proposals = QUICK, pictures: Images | None = None, **more: Any) -> Path:
     """Propose masks, and check whatever must hold of every output."""
     outcome = proposals([inputs], output, params, pictures, **{"workers": 1, **more})
     with store.open_artifact(outcome.path, "segmentation") as artifact:
@@ -73,9 +70,9 @@ def iou(found: NDArray[Any], truth: NDArray[np.bool_]) -> float:
 # ---------------------------------------------------------------------------------------- what is stored
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL_CUES)
 def test_object_is_found_in_every_picture(method: str, photos: Path, tmp_path: Path) -> None:
-    path = run(photos, tmp_path / "m.h5", replace(QUICK, method=method, confidence=True))
+    path = run(photos, tmp_path / "m.h5", replace(QUICK, cue=method, confidence=True))
     assert (table_of(path, "windows/confidence") > 0.6).all()
     for number, (found, objectness) in enumerate(zip(maps_of(path), maps_of(path, "confidence"), strict=True)):
         assert iou(found, scene(number)[1]) > 0.85
@@ -85,16 +82,16 @@ def test_object_is_found_in_every_picture(method: str, photos: Path, tmp_path: P
 
 def test_pictures_are_worked_on_in_the_size_that_the_method_is_meant_for(photos: Path, tmp_path: Path) -> None:
     for method, shape in (("mr", (300, 375)), ("iem", (128, 160))):
-        found = maps_of(run(photos, tmp_path / f"{method}.h5", Proposals(method=method), limit=1))[0]
+        found = maps_of(run(photos, tmp_path / f"{method}.h5", Proposals(cue=method), limit=1))[0]
         assert found.shape == shape
         assert iou(sample_nearest(found, SHAPE), scene(0)[1]) > 0.9
-    as_they_are = run(photos, tmp_path / "own.h5", Proposals(method="mr", size=()), limit=1)
+    as_they_are = run(photos, tmp_path / "own.h5", Proposals(cue="mr", size=()), limit=1)
     assert maps_of(as_they_are)[0].shape == SHAPE
 
 
 def test_iem_is_that_of_its_own_command(photos: Path, tmp_path: Path) -> None:
     own = iem([photos], tmp_path / "iem.h5", Iem(size=(64,), confidence=True), workers=1).path
-    params = Proposals(method="iem", size=(64,), clean=False, confidence=True)
+    params = Proposals(cue="iem", size=(64,), clean=False, confidence=True)
     path = run(photos, tmp_path / "p.h5", params)
     for field in ("segmentation", "confidence"):
         np.testing.assert_array_equal(np.stack(maps_of(path, field)), np.stack(maps_of(own, field)))
@@ -104,8 +101,8 @@ def test_iem_is_that_of_its_own_command(photos: Path, tmp_path: Path) -> None:
 def test_consensus_is_the_vote_of_the_three(photos: Path, tmp_path: Path) -> None:
     segments = superpixels([photos], tmp_path / "sp.h5", Superpixels(segments=80), workers=1).path
     plain = Proposals(clean=False, confidence=True)
-    single = [run(segments, tmp_path / f"{name}.h5", replace(plain, method=name)) for name in METHODS[:3]]
-    path = run(segments, tmp_path / "all.h5", replace(plain, method="consensus"))
+    single = [run(segments, tmp_path / f"{name}.h5", replace(plain, cue=name)) for name in ALL_CUES[:3]]
+    path = run(segments, tmp_path / "all.h5", replace(plain, cue="consensus"))
     for index, confidence in enumerate(table_of(path, "windows/confidence")):
         masks = [maps_of(one)[index] == 1 for one in single]
         np.testing.assert_array_equal(maps_of(path)[index] == 1, majority(masks))
@@ -116,7 +113,7 @@ def test_consensus_is_the_vote_of_the_three(photos: Path, tmp_path: Path) -> Non
 
 def test_superpixels_are_taken_as_they_are(photos: Path, tmp_path: Path) -> None:
     segments = superpixels([photos], tmp_path / "sp.h5", Superpixels(segments=60), workers=1).path
-    path = run(segments, tmp_path / "m.h5", Proposals(method="rbd", clean=False))
+    path = run(segments, tmp_path / "m.h5", Proposals(cue="rbd", clean=False))
     for number, (found, regions) in enumerate(zip(maps_of(path), maps_of(segments, "superpixels"), strict=True)):
         assert all(len(np.unique(found[regions == region])) == 1 for region in range(regions.max() + 1))
         assert iou(found, scene(number)[1]) > 0.85
@@ -125,7 +122,7 @@ def test_superpixels_are_taken_as_they_are(photos: Path, tmp_path: Path) -> None
 
 
 def test_windows_have_a_mask_each_on_their_own_grid(photos: Path, tmp_path: Path) -> None:
-    path = run(photos, tmp_path / "m.h5", replace(QUICK, size=(60,)), Pictures(patch=80), limit=1)
+    path = run(photos, tmp_path / "m.h5", replace(QUICK, size=(60,)), Images(patch=80), limit=1)
     assert [found.shape for found in maps_of(path)] == [(80, 80), (80, 80)]
     assert iou(maps_of(path)[0], scene(0)[1][:, :80]) > 0.8
 
@@ -137,8 +134,8 @@ def test_void_is_in_no_mask(photos: Path, tmp_path: Path) -> None:
     valid[:, :12] = 0
     for number in range(3):
         Image.fromarray(valid if number else np.zeros_like(valid)).save(masks / f"p{number}.png")
-    for method in METHODS:
-        path = run(photos, tmp_path / f"{method}.h5", replace(QUICK, method=method, confidence=True), mask=masks)
+    for method in ALL_CUES:
+        path = run(photos, tmp_path / f"{method}.h5", replace(QUICK, cue=method, confidence=True), mask=masks)
         found, objectness = maps_of(path), maps_of(path, "confidence")
         assert (found[0] == VOID).all()
         for number in (1, 2):
@@ -152,9 +149,9 @@ def test_no_picture_costs_another_its_mask(photos: Path, tmp_path: Path, caplog:
     Image.fromarray(scene(0)[0][:2, :3]).save(photos / "r_tiny.png")
     Image.fromarray(scene(0)[0][:1, :1]).save(photos / "s_pixel.png")
     (photos / "t_broken.png").write_bytes((photos / "p0.png").read_bytes()[:2000])
-    for method in METHODS:
+    for method in ALL_CUES:
         caplog.clear()
-        settings = Proposals(method=method, size=(), confidence=True)
+        settings = Proposals(cue=method, size=(), confidence=True)
         outcome = proposals([photos], tmp_path / f"{method}.h5", settings, workers=1)
         assert outcome.skipped == 1
         assert "no object: nothing stands out" in caplog.text
@@ -172,9 +169,9 @@ def test_five_bands_of_real_numbers(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "data" / "a.tif", pixels.astype(np.float32) * 7, photometric="minisblack", planarconfig="contig"
     )
-    for method in METHODS:
-        settings = replace(QUICK, method=method)
-        path = run(tmp_path / "data", tmp_path / f"{method}.h5", settings, Pictures(axes="yxc"))
+    for method in ALL_CUES:
+        settings = replace(QUICK, cue=method)
+        path = run(tmp_path / "data", tmp_path / f"{method}.h5", settings, Images(axes="yxc"))
         assert iou(maps_of(path)[0], disc) > 0.85
 
 
@@ -222,7 +219,7 @@ def test_masks_of_another_tool_follow_windows_size_and_void(photos: Path, given:
     halved = run(photos, tmp_path / "half.h5", Proposals(size=(40,)), masks=given)
     for number, found in enumerate(maps_of(halved)):
         np.testing.assert_array_equal(found == 1, sample_nearest(scene(number)[1], (40, 50)))
-    cut = maps_of(run(photos, tmp_path / "cut.h5", Proposals(), Pictures(patch=60), masks=given, limit=1))
+    cut = maps_of(run(photos, tmp_path / "cut.h5", Proposals(), Images(patch=60), masks=given, limit=1))
     np.testing.assert_array_equal(cut[0] == 1, scene(0)[1][:60, :60])
     segments = superpixels([photos], tmp_path / "sp.h5", Superpixels(segments=60), workers=1).path
     stored = run(segments, tmp_path / "stored.h5", Proposals(), masks=given)
@@ -308,7 +305,7 @@ def test_recipe_holds_what_masks_are_and_not_where(photos: Path, given: Path, tm
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "mbd"}, "rbd, mr, iem, consensus"),
+        ({"cue": "mbd"}, "rbd, mr, iem, consensus"),
         ({"smallest": -0.1}, "--smallest"),
         ({"smallest": 1.0}, "--smallest"),
         ({"smallest": float("nan")}, "--smallest"),
@@ -327,8 +324,8 @@ def test_senseless_settings_are_refused(change: dict[str, Any], message: str, ph
 
 
 def test_pictures_have_their_size_from_proposals_itself(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Proposals"):
-        proposals([photos], tmp_path / "m.h5", QUICK, Pictures(size=(64,)))
+    with pytest.raises(ConfigError, match="setting of the stage itself"):
+        proposals([photos], tmp_path / "m.h5", QUICK, Images(size=(64,)))
 
 
 # ---------------------------------------------------------------------------------------- runs
@@ -338,7 +335,7 @@ def test_result_is_the_same_for_any_number_of_workers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
-    settings = replace(QUICK, method="consensus", confidence=True)
+    settings = replace(QUICK, cue="consensus", confidence=True)
     one, two = (run(photos, tmp_path / f"{workers}.h5", settings, workers=workers) for workers in (1, 2))
     assert fingerprint(one) == fingerprint(two)
 
@@ -348,13 +345,13 @@ def test_unchanged_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     run(photos, path, workers=2)
     assert path.stat().st_mtime_ns == before
-    run(photos, path, replace(QUICK, method="mr"))
+    run(photos, path, replace(QUICK, cue="mr"))
     assert path.stat().st_mtime_ns != before
 
 
 def test_every_setting_changes_the_recipe(photos: Path, tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [
-        *({}, {"method": "mr"}, {"size": (40,)}, {"clean": False}, {"smallest": 0.02}, {"area": (0.02, 0.9)}),
+        *({}, {"cue": "mr"}, {"size": (40,)}, {"clean": False}, {"smallest": 0.02}, {"area": (0.02, 0.9)}),
         {"confidence": True},
     ]
     recipes = set()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import cluster, evaluate, relabel
 from conftest import MakePictures
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,11 +15,8 @@ from PIL import Image
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import Cluster, Evaluate
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.relabel import relabel
 
-PARAMS = Cluster(classes=4, features="rgb", blur=1)
+PARAMS = Cluster(classes=4, features="bands", blur=1)
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def test_metrics_name_the_clusters_and_the_recipe_says_that_labels_did(seg: Path
     again = evaluate([path], tmp_path / "m2.h5", Evaluate(replicates=0), workers=1).scores
     assert again["scores"]["accuracy"] == metrics.scores["scores"]["accuracy"]
     assert again["labels_used"] == "naming and scoring"
-    other = cluster([tmp_path / "data"], tmp_path / "other.h5", Cluster(classes=3, features="rgb"), workers=1).path
+    other = cluster([tmp_path / "data"], tmp_path / "other.h5", Cluster(classes=3, features="bands"), workers=1).path
     with pytest.raises(ConfigError, match="another segmentation"):
         relabel(other, [], tmp_path / "out3.h5", metrics=metrics.path)
 
@@ -87,7 +85,7 @@ def test_like_keeps_the_numbers_of_an_older_run(seg: Path, tmp_path: Path) -> No
     assert names == old_names
     np.testing.assert_array_equal(found, old)
     more = cluster(
-        [tmp_path / "data"], tmp_path / "more.h5", Cluster(classes=6, features="rgb", blur=1), workers=1
+        [tmp_path / "data"], tmp_path / "more.h5", Cluster(classes=6, features="bands", blur=1), workers=1
     ).path
     found, names, _ = content(relabel(more, [], tmp_path / "more-like.h5", like=named).path)
     assert names == [*old_names, "cluster 4", "cluster 5"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import cluster, superpixels, train
 from PIL import Image
 from reading_back import history_of, weights_of
 from toy import tiny_sets, users_method, write_pictures
@@ -20,9 +21,6 @@ from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import AUTO, Cluster, Superpixels, Train
 from unsegcli.stages import train as stage
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.train import train
 from unsegcli.training import restarts
 from unsegcli.training import signs as judging
 from unsegcli.training.signs import SIGNS
@@ -229,7 +227,7 @@ def test_number_is_chosen_before_the_training(
 def test_number_is_chosen_for_k_means(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
     asked = Cluster(classes=AUTO, most_classes=4)
-    for source, params, name in ((made, asked, "a.h5"), (folder, replace(asked, features="rgb"), "b.h5")):
+    for source, params, name in ((made, asked, "a.h5"), (folder, replace(asked, features="bands"), "b.h5")):
         path = cluster([source], tmp_path / name, params, workers=1).path
         with store.open_artifact(path, "segmentation") as artifact:
             assert store.problems_of(artifact) == []
@@ -245,12 +243,12 @@ def test_number_is_chosen_for_k_means(folder: Path, tmp_path: Path, said: pytest
 
 
 def test_a_number_that_is_given_is_stored_without_a_choice(folder: Path, tmp_path: Path) -> None:
-    path = cluster([folder], tmp_path / "a.h5", Cluster(classes=2, features="rgb"), workers=1).path
+    path = cluster([folder], tmp_path / "a.h5", Cluster(classes=2, features="bands"), workers=1).path
     with store.open_artifact(path) as artifact:
         assert not artifact.has("choice/clusters")
         assert "most_classes" not in artifact.recipe["parameters"]
     with pytest.raises(ConfigError, match="--most-classes 1"):
-        cluster([folder], tmp_path / "b.h5", Cluster(classes=AUTO, most_classes=1, features="rgb"), workers=1)
+        cluster([folder], tmp_path / "b.h5", Cluster(classes=AUTO, most_classes=1, features="bands"), workers=1)
 
 
 def test_nothing_that_stands_out_is_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
@@ -258,7 +256,7 @@ def test_nothing_that_stands_out_is_said(tmp_path: Path, said: pytest.LogCapture
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 256, (30, 30, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / "noise" / f"p{number}.png")
-    asked = Cluster(classes=AUTO, most_classes=6, features="rgb")
+    asked = Cluster(classes=AUTO, most_classes=6, features="bands")
     cluster([tmp_path / "noise"], tmp_path / "a.h5", asked, workers=1)
     warned = [record.getMessage() for record in said.records if record.levelname == "WARNING"]
     assert any("no number of clusters stands out" in text for text in warned)

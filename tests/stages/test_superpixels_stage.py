@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from called import superpixels
 from conftest import MakePictures, four_quadrants
 from PIL import Image
 from reading_back import fingerprint
@@ -15,8 +16,8 @@ from unsegcli import store
 from unsegcli.core.geometry import Box, paint
 from unsegcli.core.superpixels.regions import is_connected
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.params import Pictures, Superpixels
-from unsegcli.stages.superpixels import ALGORITHMS, superpixels, with_void
+from unsegcli.params import Images, Superpixels
+from unsegcli.stages.superpixels import ALGORITHMS, with_void
 
 SMALL = Superpixels(pixels_per_segment=100)
 
@@ -58,13 +59,13 @@ def test_result_does_not_depend_on_where_the_folder_lies(make_pictures: MakePict
 
 def test_every_setting_changes_the_recipe(make_pictures: MakePictures, tmp_path: Path) -> None:
     folder = make_pictures(count=1)
-    changes: list[tuple[Superpixels, Pictures]] = [
-        (SMALL, Pictures()),
-        (replace(SMALL, algorithm="felzenszwalb"), Pictures()),
-        (replace(SMALL, segments=9), Pictures()),
-        (replace(SMALL, pixels_per_segment=50), Pictures()),
-        (replace(SMALL, compactness=3.0), Pictures()),
-        (replace(SMALL, pixels=False), Pictures()),
+    changes: list[tuple[Superpixels, Images]] = [
+        (SMALL, Images()),
+        (replace(SMALL, algorithm="felzenszwalb"), Images()),
+        (replace(SMALL, segments=9), Images()),
+        (replace(SMALL, pixels_per_segment=50), Images()),
+        (replace(SMALL, compactness=3.0), Images()),
+        (replace(SMALL, pixels=False), Images()),
         *((SMALL, pictures) for pictures in PICTURE_SETTINGS),
     ]
     recipes = set()
@@ -76,22 +77,22 @@ def test_every_setting_changes_the_recipe(make_pictures: MakePictures, tmp_path:
 
 
 PICTURE_SETTINGS = [
-    Pictures(axes="yxc"),
-    Pictures(bands=(3, 1)),
-    Pictures(alpha="band"),
-    Pictures(nodata=0),
-    Pictures(percentiles=(2.0, 98.0)),
-    Pictures(scaling="picture"),
-    Pictures(size=(20,)),
-    Pictures(scale=0.5),
-    Pictures(patch=30),
-    Pictures(patch=30, stride=20),
-    Pictures(max_pixels=10_000),
+    Images(axes="yxc"),
+    Images(bands=(3, 1)),
+    Images(alpha="band"),
+    Images(nodata=0),
+    Images(percentiles=(2.0, 98.0)),
+    Images(scaling="picture"),
+    Images(size=(20,)),
+    Images(scale=0.5),
+    Images(patch=30),
+    Images(patch=30, stride=20),
+    Images(max_pixels=10_000),
 ]
 
 
 def test_patches_paint_back_to_the_picture(make_pictures: MakePictures, tmp_path: Path) -> None:
-    pictures = Pictures(patch=20, stride=13)
+    pictures = Images(patch=20, stride=13)
     path = superpixels([make_pictures()], tmp_path / "sp.h5", SMALL, pictures, workers=1).path
     with store.open_artifact(path) as artifact:
         assert store.problems_of(artifact) == []
@@ -218,13 +219,13 @@ def test_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
 
 def test_superpixels_can_be_cut_anew_from_an_artifact(make_pictures: MakePictures, tmp_path: Path) -> None:
     folder = make_pictures()
-    first = superpixels([folder], tmp_path / "a.h5", SMALL, Pictures(scale=0.5), workers=1).path
+    first = superpixels([folder], tmp_path / "a.h5", SMALL, Images(scale=0.5), workers=1).path
     finer = replace(SMALL, pixels_per_segment=30)
     anew = superpixels([first], tmp_path / "b.h5", finer, workers=1).path
-    direct = superpixels([folder], tmp_path / "c.h5", finer, Pictures(scale=0.5), workers=1).path
+    direct = superpixels([folder], tmp_path / "c.h5", finer, Images(scale=0.5), workers=1).path
     assert fingerprint(anew) == fingerprint(direct)
     with pytest.raises(ConfigError, match="pixels already"):
-        superpixels([first], tmp_path / "d.h5", finer, Pictures(scale=0.5))
+        superpixels([first], tmp_path / "d.h5", finer, Images(scale=0.5))
 
 
 def test_mean_size_is_that_of_the_valid_part(make_pictures: MakePictures, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from called import cluster, superpixels, train
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import history_of, parameters_of, rewrite_recipe, weights_of
@@ -29,10 +30,8 @@ from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.methods import maskcontrast
 from unsegcli.methods._load import find_method
-from unsegcli.params import Pictures, Superpixels, Train
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.train import CHECKED_EVERY, train
+from unsegcli.params import Images, Superpixels, Train
+from unsegcli.stages.train import CHECKED_EVERY
 from unsegcli.training import setup as beginning
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.monitor import Losses
@@ -448,7 +447,7 @@ def test_settings_with_the_names_of_ours_are_in_the_recipe(folder: Path, tmp_pat
             [folder],
             tmp_path / f"{number}.h5",
             replace(PLAIN, steps=1),
-            Pictures(),
+            Images(),
             method="iic",
             sets=given,
             workers=1,

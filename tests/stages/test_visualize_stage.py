@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from called import cluster, evaluate, relabel, superpixels, visualize
 from conftest import MakePictures, four_quadrants
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,12 +32,7 @@ from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import read_index
 from unsegcli.images.working import Reading
-from unsegcli.params import Cluster, Evaluate, Pictures, Superpixels, Visualize
-from unsegcli.stages.cluster import cluster
-from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.relabel import relabel
-from unsegcli.stages.superpixels import superpixels
-from unsegcli.stages.visualize import visualize
+from unsegcli.params import Cluster, Evaluate, Images, Superpixels, Visualize
 from unsegcli.views import drawing
 from unsegcli.views.categories import name_categories
 from unsegcli.views.export import area_table, areas, no_formula
@@ -451,7 +447,7 @@ def test_255_categories_and_void_fit_into_8_bits(clusters: int, dtype: Any, tmp_
 
 
 def test_superpixels_of_several_windows_keep_apart_in_an_export(make_pictures: MakePictures, tmp_path: Path) -> None:
-    pictures = Pictures(patch=32, stride=24)
+    pictures = Images(patch=32, stride=24)
     sp = superpixels([make_pictures(count=1)], tmp_path / "sp.h5", Superpixels(), pictures, workers=1).path
     out = visualize(sp, tmp_path / "out", Visualize(export="labels", format="tiff"), workers=1).path
     found = tifffile.imread(out / "p0.tif")
@@ -468,7 +464,7 @@ def test_upright_pictures_have_upright_maps(tmp_path: Path) -> None:
     exif[274] = 6
     (tmp_path / "data").mkdir()
     Image.fromarray(four_quadrants(40, 60)).save(tmp_path / "data" / "p.png", exif=exif)
-    seg = cluster([tmp_path / "data"], tmp_path / "seg.h5", Cluster(features="rgb", classes=4), workers=1).path
+    seg = cluster([tmp_path / "data"], tmp_path / "seg.h5", Cluster(features="bands", classes=4), workers=1).path
     out = visualize(seg, tmp_path / "out", LABELS, workers=1).path
     with Image.open(out / "p.png") as shown:
         assert shown.size == (40, 60)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import iem
 from numpy.typing import NDArray
 from PIL import Image
 from toy import object_mask, two_colours, write_masks, write_pictures
 
-from unsegcli.dataflow.dataset import Supply, Window, supply_from_pictures
+from unsegcli.dataflow.dataset import Supply, Window, supply_from_files
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Iem, Pictures
-from unsegcli.stages.iem import iem
+from unsegcli.params import Iem, Images, Inputs
 from unsegcli.training.data import NO_MASK, NO_OBJECT, NOT_SURE, Picture, open_proposals, report_left_out, usable
 from unsegcli.training.data import with_proposal as add
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def opened(folder: Path, **reading: Any) -> Supply:
-    return supply_from_pictures([folder], Pictures(**reading)).opened(1)
+    return supply_from_files(Inputs(folder, Images(**reading))).opened(1)
 
 
 def windows(folder: Path, **reading: Any) -> list[Window]:

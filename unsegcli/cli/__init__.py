@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from unsegcli._version import __version__
-from unsegcli.cli._help import WIDTH, GroupedCommand
+from unsegcli.cli._help import WIDTH, Commands, GroupedCommand
 from unsegcli.cli.cluster import cluster
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
@@ -24,12 +24,13 @@ from unsegcli.cli.visualize import visualize
 
 app = typer.Typer(
     name="unseg",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
     help="Segment images without a single label.\n\n"
-    "Each command reads pictures or an HDF5 file and writes one new HDF5 file, whose path it prints, so that "
+    "Each command reads images or an HDF5 file and writes one new HDF5 file, whose path it prints, so that "
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without arguments a command takes what it needs from the working folder, and says so.",
 )

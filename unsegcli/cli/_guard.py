@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
@@ -75,13 +75,13 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return run
 
 
-def finish(outcome: Outcome, *, skip_bad: bool, dry_run: bool = False) -> None:
-    """Print the path of the artifact, and fail if pictures were left out without leave."""
-    if not dry_run:
+def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False) -> None:
+    """Print the paths of what was written, and fail if images were left out without leave."""
+    for outcome in () if dry_run else outcomes:
         print(outcome.path, flush=True)
-    if outcome.skipped and not skip_bad:
+    if outcomes and outcomes[-1].skipped and not skip_bad:
         raise UnsegError(
-            f"{console.pictures(outcome.skipped)} could not be read: left out (listed above); "
+            f"{console.pictures(outcomes[-1].skipped)} could not be read: left out (listed above); "
             "mend or remove what is broken, or accept that with --skip-bad"
         )
 

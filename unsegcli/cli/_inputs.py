@@ -26,6 +26,8 @@ def resolve_inputs(
         pictures: whether a folder of pictures will do.
     """
     if arguments:
+        if "" in arguments:
+            raise DataError(f"an input of `{command}` is empty: is a variable of your shell not set?")
         return list(arguments)
     piped = _lines_from_pipe()
     if piped is not None:
@@ -65,10 +67,22 @@ def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> 
         if Path(folder).is_dir():
             console.note(f"taking the pictures in {folder}/")
             return [folder]
+    if not kinds and not pictures:
+        raise DataError(f"no input is given: name a file after `{command}`")
     wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in PICTURE_FOLDERS if pictures]
+    here = _images_here() if pictures else 0
+    if here:
+        raise DataError(f"no input is given, but {console.pictures(here)} lie here: say `{command} .` to take them")
     raise DataError(
         f"no input is given, and the working folder has none of: {', '.join(wanted)}; name it after `{command}`"
     )
+
+
+def _images_here() -> int:
+    """How many image files lie in the working folder itself."""
+    from unsegcli.images.find import SUFFIXES
+
+    return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in Path().iterdir())
 
 
 def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Any
 
-import typer
-
-from unsegcli.cli import _options as options
-from unsegcli.cli._guard import guarded
-from unsegcli.params import Demo
+from unsegcli.cli._command import Takes, command
+from unsegcli.params import Demo, Inputs, Run, Terminal
 
 
-@guarded
-def demo(
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to work in.")
-    ] = "unseg-demo",
-    pictures: Annotated[
-        int,
-        typer.Option("--pictures", min=2, metavar="N", help="Mosaics to make. More take longer and say more."),
-    ] = Demo.pictures,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
-    """Try everything, no data needed.
-
-    It trains on mosaics of real photographs whose classes are known, and takes a few minutes.
-    """
+def _show(folder: Path, run: Run, terminal: Terminal) -> None:
     import json
 
     from unsegcli import console
     from unsegcli.cli.evaluate import show_scores
-    from unsegcli.stages import demo as stage
+    from unsegcli.stages.demo import PICTURES, SCORED
     from unsegcli.store import open_artifact
 
-    console.to_stderr(quiet=quiet, verbose=verbose)
-    folder = stage.demo(output, Demo(pictures=pictures))
-    for name in stage.SCORED:
+    for name in SCORED:
         with open_artifact(folder / name) as artifact:
             show_scores(json.loads(bytes(artifact.table("scores"))))
-    console.note("pictures of the result, and a report as index.html, are in:")
-    print(folder / stage.PICTURES)
+    console.note("images of the result, and a report as index.html, are in:")
+    print(folder / PICTURES)
+
+
+@command("demo", Demo, Takes(argument="", run=("output",), terminal=("quiet", "verbose")), _show)
+def demo(inputs: Inputs, params: Demo, run: Run) -> Any:
+    """Try everything, no data needed.
+
+    It trains on mosaics of real photographs whose classes are known, and takes a few minutes.
+    """
+    from unsegcli.stages.demo import demo as stage
+
+    return stage(params, run)

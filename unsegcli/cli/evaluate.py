@@ -3,182 +3,50 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
-from unsegcli.cli import _options as options
-from unsegcli.cli._guard import guarded
-from unsegcli.cli._inputs import resolve_inputs
-from unsegcli.params import Evaluate
+from unsegcli.cli._command import Takes, command
+from unsegcli.params import Evaluate, Inputs, Run, Terminal
 
-PANEL = "Protocol"
+if TYPE_CHECKING:
+    from unsegcli.stages.evaluate import Evaluated
+
+ARGUMENT = (
+    "Files of `unseg cluster` or `unseg superpixels`, or a folder of label maps of any tool. Several are runs of one "
+    "method, such as its seeds: their mean is printed too. Without it: the paths on a pipe; else what the working "
+    "folder has."
+)
 CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each picture"}
+TAKES = Takes(
+    kinds=("segmentation", "superpixels"),
+    run=("output", "workers", "force"),
+    terminal=("json", "quiet", "verbose"),
+    argument=ARGUMENT,
+)
 
 
-@guarded
-def evaluate(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            show_default=False,
-            help="Files of `unseg cluster` or `unseg superpixels`, or a folder of label maps of any tool. Several are "
-            "runs of one method, such as its seeds: their mean is printed too. Without it: the paths on a pipe; else "
-            "what the working folder has.",
-        ),
-    ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The HDF5 file to write.")
-    ] = "metrics.h5",
-    labels: options.Labels = None,
-    legend: options.LegendFile = None,
-    hungarian: Annotated[
-        bool,
-        typer.Option(
-            "--hungarian/--many-to-one",
-            rich_help_panel=PANEL,
-            help="Give each class to one cluster at most, which is what papers report; or give every cluster its best "
-            "class, which rises with the number of clusters.",
-        ),
-    ] = True,
-    match_by: Annotated[
-        Literal["count", "iou"],
-        typer.Option("--match-by", rich_help_panel=PANEL, help="What the matching maximises: pixels, or mean IoU."),
-    ] = "count",
-    per_image: Annotated[
-        bool,
-        typer.Option(
-            "--per-image",
-            rich_help_panel=PANEL,
-            help="Print too what matching each picture by itself would give: an oracle that forgives inconsistent "
-            "clusters, shown apart.",
-        ),
-    ] = False,
-    ceiling: Annotated[
-        bool,
-        typer.Option(
-            "--ceiling",
-            rich_help_panel=PANEL,
-            help="Print too what these segments allow at best: each one, as a whole, with the class that it has most "
-            "of. An oracle, shown apart.",
-        ),
-    ] = False,
-    background: Annotated[
-        int | None,
-        typer.Option(
-            "--background",
-            min=0,
-            rich_help_panel=PANEL,
-            metavar="CLUSTER",
-            show_default=False,
-            help="--ceiling: the cluster that is no object; it keeps the class it was matched to.",
-        ),
-    ] = None,
-    ignore: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--ignore",
-            rich_help_panel=PANEL,
-            metavar="VALUE",
-            show_default=False,
-            help="Label value that is not scored, such as 255; may be given several times. A legend may list them too.",
-        ),
-    ] = None,
-    protocol: Annotated[
-        Literal["iic", "picie", "stego", "iem", "maskcontrast"] | None,
-        typer.Option(
-            "--protocol",
-            rich_help_panel=PANEL,
-            show_default=False,
-            help="Match and average as this published code does; what it cannot reproduce is listed in the output. "
-            "Take it to compare with that paper only.",
-        ),
-    ] = None,
-    polarity: Annotated[
-        Literal["given", "best-of-two"],
-        typer.Option(
-            "--polarity",
-            rich_help_panel=PANEL,
-            help="Object masks: as they are, or the better of mask and inverse in each picture, an oracle that some "
-            "papers use.",
-        ),
-    ] = "given",
-    grid: Annotated[
-        Literal["source", "working"],
-        typer.Option(
-            "--grid",
-            rich_help_panel=PANEL,
-            help="Score every labelled pixel once; or on the smaller working grid, as papers do.",
-        ),
-    ] = "source",
-    tolerance: Annotated[
-        int | None,
-        typer.Option(
-            "--tolerance",
-            min=0,
-            rich_help_panel=PANEL,
-            metavar="N",
-            show_default="0.0025 of the diagonal",
-            help="Superpixels: pixels by which a border may be missed in boundary recall.",
-        ),
-    ] = None,
-    role: options.Role = None,
-    replicates: Annotated[
-        int,
-        typer.Option(
-            "--replicates",
-            min=0,
-            rich_help_panel=PANEL,
-            metavar="N",
-            help="Bootstrap samples of the pictures, for the 95 % interval. 0 = none.",
-        ),
-    ] = Evaluate.replicates,
-    json: options.Json = False,
-    workers: options.Workers = 0,
-    force: options.Force = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
+    if terminal.json or not sys.stdout.isatty():
+        import json
+
+        print(json.dumps(found.scores, indent=2, ensure_ascii=False))
+    else:
+        show_scores(found.scores)
+    console.note(f"kept in {found.path}")
+
+
+@command("evaluate", Evaluate, TAKES, _show)
+def evaluate(inputs: Inputs, params: Evaluate, run: Run) -> Any:
     """Score label maps against ground truth.
 
     They may come from this or any other tool. The output says by which protocol they were scored.
 
     Example:  unseg evaluate segmentation.h5 --hungarian
     """
-    from unsegcli.stages.evaluate import evaluate as run
+    from unsegcli.stages.evaluate import evaluate as stage
 
-    console.to_stderr(quiet=quiet, verbose=verbose)
-    found = run(
-        resolve_inputs(inputs, "unseg evaluate", kinds=("segmentation", "superpixels")),
-        output,
-        Evaluate(
-            matching="one-to-one" if hungarian else "many-to-one",
-            match_by=match_by,
-            per_image=per_image,
-            ceiling=ceiling,
-            background=background,
-            ignore=tuple(ignore or ()),
-            protocol=protocol or "",
-            polarity=polarity,
-            grid=grid,
-            tolerance=tolerance,
-            replicates=replicates,
-        ),
-        labels=labels,
-        legend=legend,
-        role=role,
-        workers=workers,
-        force=force,
-    )
-    if json or not sys.stdout.isatty():
-        import json as json_format
-
-        print(json_format.dumps(found.scores, indent=2, ensure_ascii=False))
-    else:
-        show_scores(found.scores)
-    console.note(f"kept in {found.path}")
+    return stage(inputs, params, run)
 
 
 def show_scores(result: dict[str, Any]) -> None:

@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from unsegcli.cli import _options as options
-from unsegcli.cli._guard import guarded
+from unsegcli.cli._command import Takes, command
 from unsegcli.errors import ArtifactError
+from unsegcli.params import Inputs, Inspect, Run, Terminal
 
 
-@guarded
-def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An HDF5 file that unseg wrote.")],
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Read every value and check every invariant; exit with 1 if one is broken."),
-    ] = False,
-    json: options.Json = False,
-) -> None:
+def _show(described: dict[str, Any], run: Run, terminal: Terminal) -> None:
+    if terminal.json:
+        import json
+
+        print(json.dumps(described, indent=2, ensure_ascii=False))
+    else:
+        _print(described)
+    if described.get("problems"):
+        count, path = len(described["problems"]), described["path"]
+        raise ArtifactError(f"{path}: {count} invariants are broken (listed above); make it again")
+
+
+@command("inspect", Inspect, Takes(argument="An HDF5 file that unseg wrote.", run=(), terminal=("json",)), _show)
+def inspect(inputs: Inputs, params: Inspect, run: Run) -> Any:
     """Show what a file is and how it was made.
 
-    Kind, sizes, recipe, and the chain of files and pictures that it came from.
+    Kind, sizes, recipe, and the chain of files and images that it came from.
     """
-    from unsegcli import console
-    from unsegcli.stages.inspect import inspect as run
+    from unsegcli.stages.inspect import inspect as stage
 
-    console.to_stderr()
-    described = run(file, verify=verify)
-    if json:
-        import json as json_format
-
-        print(json_format.dumps(described, indent=2, ensure_ascii=False))
-    else:
-        _show(described)
-    if described.get("problems"):
-        raise ArtifactError(f"{file}: {len(described['problems'])} invariants are broken (listed above); make it again")
+    return stage(inputs, params, run)
 
 
-def _show(described: dict[str, Any]) -> None:
+def _print(described: dict[str, Any]) -> None:
     counts = [f"{described[name]:,} {name}" for name in ("sources", "windows") if name in described]
     print(f"{described['path']}: {described['kind']} version {described['kind_version']}")
     print(", ".join([*counts, f"{described['file_bytes'] / 1e6:,.2f} MB"]))

@@ -23,7 +23,7 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading, Source, read_working, survey
-from unsegcli.params import Pictures
+from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -147,25 +147,35 @@ class Supply:
 
     inputs: dict[str, str]  # name -> digest or fingerprint, for the recipe
     hints: dict[str, dict[str, str]]  # name -> where it lay, for people
+    named: tuple[str | Path, ...] = ()  # as the user named it
     bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of pictures that earlier stages could not read
     units: tuple[Unit, ...] = ()
     reading: Reading | None = None
     kind: str = "pictures"  # or the kind of the artifact
     pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # pictures not looked into yet
-    pictures: Pictures | None = None
+    images: Images | None = None  # how those are to be read
+    recorded: tuple[Mapping[str, Any], ...] = ()  # what of that belongs into the recipe
     mask: Path | None = None
     known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
     known_scaling: Limits | None = None  # of those earlier pictures
 
     def opened(self, workers: int) -> Supply:
         """Look into the picture files and decide how they are read; nothing to do for an artifact."""
-        if self.pictures is None:
+        if self.images is None:
             return self
-        found = survey(list(self.pending), self.pictures, self.mask, workers, self.known, self.known_scaling)
+        found = survey(list(self.pending), self.images, self.mask, workers, self.known, self.known_scaling)
         units = tuple(
-            PictureUnit(source, found.reading, self.pictures.patch, self.pictures.stride) for source in found.sources
+            PictureUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources
         )
-        return replace(self, units=units, bad=tuple(found.skipped), reading=found.reading, pending=(), pictures=None)
+        return replace(self, units=units, bad=tuple(found.skipped), reading=found.reading, pending=(), images=None)
+
+    def with_input(self, name: str, path: str | Path, fingerprint: str) -> Supply:
+        """The same, with one more input of the stage that the recipe names, such as object masks."""
+        return replace(
+            self,
+            inputs={**self.inputs, name: fingerprint},
+            hints={**self.hints, name: {"path": str(path), "fingerprint": fingerprint}},
+        )
 
 
 def is_artifact(path: str | Path) -> bool:
@@ -174,79 +184,78 @@ def is_artifact(path: str | Path) -> bool:
 
 
 def find_supply(
-    inputs: Sequence[str | Path],
-    pictures: Pictures,
-    *,
-    kinds: tuple[str, ...],
-    mask: str | Path | None = None,
-    images: str | Path | None = None,
-    limit: int | None = None,
-    known_from: Path | None = None,
-) -> tuple[Supply, list[Pictures]]:
-    """Take one artifact, or pictures, whichever the inputs are.
-
-    Args:
-        inputs: one artifact; or folders, files, globs or lists of pictures.
-        pictures: how pictures are read; an artifact has its pixels already.
-        kinds: of artifact that will do.
-        mask: folder of masks of valid pixels; for pictures only.
-        images: where the pictures of an artifact without pixels lie now.
-        limit: the first so many only.
-        known_from: an earlier output, whose digests are believed where size and time stand.
-
-    Returns:
-        the supply, and the settings on reading pictures that belong into the recipe.
-    """
-    artifacts = [path for path in inputs if is_artifact(path)]
-    if not artifacts:
-        return supply_from_pictures(inputs, pictures, mask, limit, known_from), [pictures]
-    if len(inputs) > 1:
-        raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs)} inputs are given")
-    if mask is not None or pictures != Pictures():
-        raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how pictures are read do not apply")
-    return supply_from_artifact(artifacts[0], limit, None if images is None else Path(images), kinds), []
-
-
-def supply_from_pictures(
-    inputs: Sequence[str | Path],
-    pictures: Pictures,
-    mask: str | Path | None = None,
-    limit: int | None = None,
-    known_from: Path | None = None,
+    inputs: Inputs, *, kinds: tuple[str, ...] = ("superpixels",), known_from: str | Path | None = None
 ) -> Supply:
-    """Find and digest picture files; `Supply.opened` looks into them.
+    """Take one artifact, or image files, whichever the inputs are.
 
     Args:
-        inputs: folders, files, globs or lists.
-        pictures: how they are read.
-        mask: folder of masks of valid pixels.
-        limit: the first so many files only.
+        inputs: what the user named.
+        kinds: of artifact that will do.
         known_from: an earlier output, whose digests are believed where size and time stand.
     """
-    if pictures.size and pictures.scale != 1.0:
-        raise ConfigError("--size and --scale both say how large the working picture is: give one of them")
-    files = find_pictures(inputs)[:limit]
+    artifacts = [path for path in inputs.paths if is_artifact(path)]
+    if not artifacts:
+        return supply_from_files(inputs, known_from)
+    if len(inputs.paths) > 1:
+        raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs.paths)} inputs are given")
+    if inputs.mask is not None or inputs.images != Images():
+        raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how images are read do not apply")
+    return supply_from_artifact(artifacts[0], inputs.limit, inputs.source_folder, kinds)
+
+
+def supply_from_files(inputs: Inputs, known_from: str | Path | None = None) -> Supply:
+    """Find and digest image files; `Supply.opened` looks into them.
+
+    Args:
+        inputs: folders, files, globs or lists; how they are read; and masks of valid pixels.
+        known_from: an earlier output, whose digests are believed where size and time stand.
+    """
+    if inputs.images.size and inputs.images.scale != 1.0:
+        raise ConfigError("--size and --scale both say how large the working image is: give one of them")
     known = known_digests(known_from)
-    digested = digest_files(files, known)
+    digested = digest_files(find_pictures(inputs.paths)[: inputs.limit], known)
     folders = {"pictures": _common_folder(file.path for file in digested)}
-    recipe_inputs = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
-    if mask is not None:
-        masks = digest_files(find_pictures([mask]), known)
-        recipe_inputs["masks"] = listing_digest((file.name, file.digest) for file in masks)
-        folders["masks"] = str(mask)
+    fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
+    if inputs.mask is not None:
+        masks = digest_files(find_pictures([inputs.mask]), known)
+        fingerprints["masks"] = listing_digest((file.name, file.digest) for file in masks)
+        folders["masks"] = str(inputs.mask)
     return Supply(
-        inputs=recipe_inputs,
-        hints={name: {"path": path, "fingerprint": recipe_inputs[name]} for name, path in folders.items()},
+        inputs=fingerprints,
+        hints={name: {"path": path, "fingerprint": fingerprints[name]} for name, path in folders.items()},
+        named=tuple(inputs.paths),
         pending=tuple(digested),
-        pictures=pictures,
-        mask=None if mask is None else Path(mask),
+        images=inputs.images,
+        recorded=(recorded(inputs.images),),
+        mask=None if inputs.mask is None else Path(inputs.mask),
     )
+
+
+def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[Inputs, tuple[int, ...]]:
+    """The inputs of a stage that works at a size of its own, and that size.
+
+    Image files are read at that size, unless they are cut into patches; `--scale` takes the place of the default size.
+
+    Args:
+        inputs: what the user named.
+        size: the stage's setting.
+        default: what it is where the user says nothing.
+    """
+    if inputs.images.size:
+        raise ConfigError("the size is a setting of the stage itself, not of how images are read: give it there")
+    if inputs.images.scale != 1.0:
+        if size != default:
+            raise ConfigError("--size and --scale both say how large the working image is: give one of them")
+        return inputs, ()
+    if not size or inputs.images.patch or is_artifact(inputs.paths[0]):
+        return inputs, size
+    return replace(inputs, images=replace(inputs.images, size=size)), size
 
 
 def supply_from_artifact(
     path: str | Path,
     limit: int | None = None,
-    images: Path | None = None,
+    source_folder: str | Path | None = None,
     kinds: tuple[str, ...] = ("superpixels", "features"),
 ) -> Supply:
     """Take the pictures of an artifact that has superpixels.
@@ -254,15 +263,15 @@ def supply_from_artifact(
     Args:
         path: an artifact.
         limit: the first so many sources only.
-        images: where to look for pictures, by digest, that are no longer where the artifact says.
+        source_folder: where to look for images, by digest, that are no longer where the artifact says.
         kinds: kinds that will do.
     """
     path = Path(path)
     with store.open_artifact(path, *kinds) as artifact:
         reading = Reading.from_json(artifact.attributes["reading"])
         sources = stored_sources(artifact)[:limit]
-        if images is not None:
-            sources = _moved(sources, images)
+        if source_folder is not None:
+            sources = _moved(sources, Path(source_folder))
         rows: dict[int, list[int]] = {}
         for row, source in enumerate(artifact.table("windows/source")):
             rows.setdefault(int(source), []).append(row)
@@ -341,7 +350,7 @@ def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
     }
 
 
-def known_digests(path: Path | None) -> dict[tuple[str, int, int], str]:
+def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:
     """Digests that an earlier output recorded: (absolute path, bytes, time of change) -> digest."""
     if path is None or store.kind_of(path) not in ("superpixels", "features", "segmentation"):
         return {}

@@ -22,9 +22,9 @@ from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.working import Source
 from unsegcli.legend import Legend
+from unsegcli.params import LABEL_ROLES
 from unsegcli.recipe import listing_digest
 
-ROLES = ("clusters", "classes", "mask", "superpixels")
 SAME_ASPECT = 0.02
 LARGEST_NUMBER = 65_535  # of a category in a file of another tool
 
@@ -190,19 +190,19 @@ class Predictions:
     labels_used: str = ""  # what labels were used for before, if they were
 
 
-def open_predictions(given: str | Path, role: str | None = None) -> Predictions:
+def open_predictions(given: str | Path, role: str = "") -> Predictions:
     """Take an artifact of kind segmentation or superpixels, or a folder of label maps.
 
     Args:
         given: the file or folder.
-        role: what the maps of a folder mean, one of ROLES; an artifact says so itself.
+        role: what the maps of a folder mean, one of LABEL_ROLES; "" = clusters, or as an artifact says itself.
     """
-    if role is not None and role not in ROLES:
-        raise ConfigError(f"--role {role}: is not one of {', '.join(ROLES)}")
+    if role and role not in LABEL_ROLES:
+        raise ConfigError(f"--role {role}: is not one of {', '.join(LABEL_ROLES)}")
     return _of_artifact(Path(given), role) if is_artifact(given) else _of_folder(given, role or "clusters")
 
 
-def _of_artifact(path: Path, role: str | None) -> Predictions:
+def _of_artifact(path: Path, role: str) -> Predictions:
     with store.open_artifact(path, "segmentation", "superpixels") as artifact:
         field = artifact.kind
         sources = stored_sources(artifact)
@@ -215,7 +215,7 @@ def _of_artifact(path: Path, role: str | None) -> Predictions:
         )
         own = "superpixels" if field == "superpixels" else str(artifact.attributes["role"])
         own = "mask" if own == "proposal" else own
-        if role is not None and role != own:
+        if role and role != own:
             raise ConfigError(f"--role {role}: {path} says itself that it holds {own}; --role is for folders of maps")
         names = artifact.table("categories/name") if artifact.has("categories/name") else []
         colors = artifact.table("categories/color") if artifact.has("categories/color") else []

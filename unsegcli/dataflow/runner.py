@@ -1,6 +1,6 @@
-"""One pass over all source pictures that writes one artifact: resumable, in parallel, bad pictures skipped.
+"""One pass over all source images that writes one artifact: resumable, in parallel, bad images skipped.
 
-What is computed for each picture is the stage's; this only schedules, collects and stores.
+What is computed for each image is the stage's; this only schedules, collects and stores.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +21,12 @@ from unsegcli.dataflow.dataset import Supply, Unit, Window, relative_hints, rele
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.params import Run, recorded
+from unsegcli.recipe import Recipe, make_recipe
 
 PICTURES_FOR_ESTIMATE = 3
 MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before a picture is read
-BYTES_A_PIXEL_IN_LAB = 80
-BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11
+BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # of most work on an image
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
 
 
@@ -46,6 +47,84 @@ class Result:
 
 
 Work = Callable[[Window], Result]
+Peak = Callable[[int, int], float]  # (pixels, bands) of an image -> bytes of memory that the work on it takes
+
+
+class Stage(NamedTuple):
+    """What a recipe says of a stage, and the kind of artifact that it writes."""
+
+    name: str
+    revision: int  # raised when the same parameters give other results
+    kind: str
+
+
+def plain_peak(pixels: int, bands: int) -> float:
+    """Memory of work that keeps a few copies of an image's pixels."""
+    return pixels * (BYTES_A_PIXEL + BYTES_A_PIXEL_AND_BAND * bands)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of a stage over all images: what it reads, what it writes, and what an earlier run left."""
+
+    target: store.Target
+    supply: Supply
+    run: Run
+    earlier: Outcome | None  # the output is up to date
+
+    def opened(self) -> Pass:
+        """The same, with the images looked into: how they are read is decided now."""
+        return replace(self, supply=self.supply.opened(self.run.workers))
+
+    def write(
+        self,
+        work: Work,
+        what: str,
+        attributes: Mapping[str, Any],
+        tables: Mapping[str, Any] | None = None,
+        peak: Peak = plain_peak,
+    ) -> Outcome:
+        """Write the artifact, unless it is up to date; in a dry run only say what that would take.
+
+        Args:
+            work: picklable; one window to its datasets.
+            what: shown on the progress bar.
+            attributes: the kind's own attributes, without `reading`.
+            tables: further datasets that the file has once.
+            peak: memory of the work.
+        """
+        if self.earlier is not None:
+            return self.earlier
+        now = self.opened()
+        if self.run.dry_run:
+            console.note(f"would write {self.target.path}: {estimate(now.supply, work, self.run.workers, peak)}")
+            return Outcome(self.target.path, len(now.supply.bad))
+        return sweep(self.target, now.supply, work, what, attributes, self.run.workers, tables)
+
+
+def prepare(
+    stage: Stage,
+    supply: Supply,
+    run: Run,
+    settings: Sequence[Any],
+    more: Mapping[str, Any] | None = None,
+    upgrade: Callable[[Recipe, Recipe], Recipe] | None = None,
+) -> Pass:
+    """What every stage that goes over images begins with: its recipe, its target, and whether anything is to be done.
+
+    Args:
+        stage: which one it is.
+        supply: the images, not opened yet.
+        run: how it runs, with its output.
+        settings: dataclasses or mappings that the result depends on.
+        more: further entries of the recipe, such as the method.
+        upgrade: brings the recipe of an output of an earlier version to the form of today's.
+    """
+    parts = [recorded(part) if is_dataclass(part) else part for part in settings]
+    recipe = make_recipe(stage.name, stage.revision, [*parts, *supply.recorded], supply.inputs, **(more or {}))
+    reads = [*supply.named, *(hint["path"] for hint in supply.hints.values())]
+    target = store.Target(run.output, stage.kind, recipe, force=run.force, reads=reads, upgrade=upgrade)
+    return Pass(target, supply, run, unchanged(target))
 
 
 def sweep(
@@ -127,8 +206,8 @@ def unchanged(target: store.Target) -> Outcome | None:
     return Outcome(target.path, len(bad) if read_here else 0)
 
 
-def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
-    """Try a few pictures, and say what all of them would take."""
+def estimate(supply: Supply, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
+    """Try a few images, and say what all of them would take."""
     units = list(supply.units)
     tried = units[:: max(1, len(units) // PICTURES_FOR_ESTIMATE)][:PICTURES_FOR_ESTIMATE]
     _do(work, tried[0])  # imports what the work needs, so that the clock does not see it
@@ -139,7 +218,8 @@ def estimate(supply: Supply, work: Work, workers: int = 0) -> str:
     pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
     share = sum(unit.source.height * unit.source.width for unit in units) / pixels
     processes = _processes(units, workers)
-    largest = max((_peak_bytes(unit) for unit in units), default=0)
+    sizes = [(unit.source.height * unit.source.width, unit.reading.channels) for unit in units]
+    largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
         f"{console.pictures(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
@@ -190,13 +270,6 @@ def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, A
         "windows/grid": np.array([row["grid"] for _, row in rows], np.int32).reshape(-1, 2),
         **{f"windows/{name}": np.array([row[name] for _, row in rows], types[name]) for name in extra},
     }
-
-
-def _peak_bytes(unit: Unit) -> int:
-    """Memory that SLIC takes for a picture, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
-    channels = unit.reading.channels
-    a_pixel = BYTES_A_PIXEL_IN_LAB if channels == 3 else BYTES_A_PIXEL + BYTES_A_PIXEL_AND_BAND * channels
-    return unit.source.height * unit.source.width * a_pixel
 
 
 def gather(

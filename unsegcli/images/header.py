@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Pictures
+from unsegcli.params import Images
 
 Pixels = NDArray[Any]
 
-MAX_PIXELS = Pictures.max_pixels
+MAX_PIXELS = Images.max_pixels
 SAMPLES_PER_PIXEL = 16  # bands on average beyond which many bands count as an absurd size, too
 
 

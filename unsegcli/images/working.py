@@ -34,7 +34,7 @@ from unsegcli.images.scaling import (
     value_family,
 )
 from unsegcli.parallel import ordered_map
-from unsegcli.params import Pictures
+from unsegcli.params import Images
 
 SAMPLED_PICTURES = 256  # for percentiles over a folder, evenly spaced
 SAMPLED_PIXELS = 20_000  # of each of them
@@ -122,7 +122,7 @@ class _Page:
 
 def survey(
     files: Sequence[DigestedFile],
-    params: Pictures,
+    params: Images,
     mask_folder: Path | None,
     workers: int,
     known: Reading | None = None,
@@ -187,7 +187,7 @@ _FAMILY_WORDS = {
 }
 
 
-def _check_params(params: Pictures) -> None:
+def _check_params(params: Images) -> None:
     check_axes(params.axes)
     if params.scaling not in ("folder", "picture"):
         raise ConfigError(f"--scaling {params.scaling}: give one of folder picture")
@@ -198,16 +198,14 @@ def _check_params(params: Pictures) -> None:
         raise ConfigError(f"--max-pixels {params.max_pixels}: give at least 1")
 
 
-def _as_known(params: Pictures, known: Reading) -> Pictures:
+def _as_known(params: Images, known: Reading) -> Images:
     return dataclasses.replace(params, axes=known.axes, size=known.size, scale=known.scale)
 
 
 # Headers
 
 
-def _pages(
-    files: Sequence[DigestedFile], params: Pictures, workers: int, skipped: list[tuple[str, str]]
-) -> list[_Page]:
+def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped: list[tuple[str, str]]) -> list[_Page]:
     """All pictures whose headers can be read and are of a reasonable size."""
     pages: list[_Page] = []
     tasks = [(str(file.path), params) for file in files]
@@ -229,7 +227,7 @@ def _pages(
     return pages
 
 
-def _header(task: tuple[str, Pictures]) -> Header | str:
+def _header(task: tuple[str, Images]) -> Header | str:
     """The header of a file, or why there is none."""
     path, params = Path(task[0]), task[1]
     try:
@@ -255,7 +253,7 @@ def _some_left(left: Sequence[object], skipped: Sequence[tuple[str, str]]) -> No
     raise DataError(f"none of the pictures can be read: {shown}{more}")
 
 
-def _check_working_size(path: str, grid: tuple[int, int], params: Pictures | Reading) -> None:
+def _check_working_size(path: str, grid: tuple[int, int], params: Images | Reading) -> None:
     if grid[0] * grid[1] > params.max_pixels:
         size = f"{grid[0]} x {grid[1]} = {millions(grid[0] * grid[1])} million"
         raise DataError(
@@ -275,7 +273,7 @@ def _grid(path: str, height: int, width: int, reading: Reading) -> tuple[int, in
 
 def _decided(
     pages: Sequence[_Page],
-    params: Pictures,
+    params: Images,
     mask_folder: Path | None,
     workers: int,
     skipped: list[tuple[str, str]],
@@ -308,7 +306,7 @@ def _decided(
 
 
 def _alpha_kinds(
-    pages: Sequence[_Page], params: Pictures, workers: int, skipped: list[tuple[str, str]]
+    pages: Sequence[_Page], params: Images, workers: int, skipped: list[tuple[str, str]]
 ) -> dict[str, str]:
     """What the last band of each picture of two or four bands holds, up to the first that settles it."""
     asked = [page for page in pages if band_rules.may_be_alpha(page.header)]

@@ -1,12 +1,12 @@
 """The two k-means baselines: they learn nothing but centres, and are what a learned method must beat.
 
-`regions` clusters colour, texture and position of superpixels; `rgb` clusters blurred pixels.
+`regions` clusters colour, texture and position of superpixels; `bands` clusters blurred pixels.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,8 @@ from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster
 
-BASELINES = {"regions": "k-means on region features", "rgb": "k-means on blurred pixels"}
-ONLY_RGB = ("blur", "samples")  # settings
+BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
+ONLY_BANDS = ("blur", "samples")  # settings
 MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
 
@@ -103,7 +103,7 @@ def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
     """K-means on a sample of all windows, and before that the choice of a number if none is given."""
     sample = draw_sample(supply, params, workers)
     curve = choose_number(sample, params) if params.classes == AUTO else None
-    classes = curve.chosen if curve else int(params.classes)
+    classes = curve.chosen if curve else params.number
     fitted = kmeans(
         sample.points,
         classes,
@@ -129,7 +129,7 @@ def _scaling(supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArr
     Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
     """
     dimensions = points.shape[1]
-    if params.features == "rgb" or supply.kind == "features":
+    if params.features == "bands" or supply.kind == "features":
         return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
     mean = np.average(points, axis=0, weights=areas)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
@@ -138,7 +138,7 @@ def _scaling(supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArr
 
 def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """A sample of the window's features, and the weight of each: pixels count alike, regions by their area."""
-    if params.features == "rgb":
+    if params.features == "bands":
         features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
         inside = np.arange(len(features)) if window.valid is None else np.flatnonzero(window.valid)
         seed = int.from_bytes(hashlib.sha256(window.key.encode()).digest()[:8], "little")
@@ -155,7 +155,7 @@ def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
     """The label map of one window, encoded."""
     dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
     void = np.iinfo(dtype).max
-    if params.features == "rgb":
+    if params.features == "bands":
         pixels = blurred_pixels(window.pixels, params.blur, window.valid)
         labels = fit.nearest(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape[:2]).astype(dtype)
         if window.valid is not None:
@@ -179,7 +179,7 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
 def untrained(supply: Supply, params: Cluster) -> Fit:
     """Centres of the right shape, to measure how long assigning takes."""
     windows = supply.units[0].windows()
-    classes = params.most_classes if params.classes == AUTO else int(params.classes)
+    classes = params.most_classes if params.classes == AUTO else params.number
     drawn, _ = _draw(windows[0], params, share=classes)
     dimensions = drawn.shape[1]
     ones = np.ones(dimensions, np.float32)
@@ -188,24 +188,22 @@ def untrained(supply: Supply, params: Cluster) -> Fit:
 
 def settings_of(params: Cluster) -> dict[str, Any]:
     """What the result depends on: regions are not blurred, and all of them are taken."""
-    settings = asdict(params)
-    for name in ONLY_RGB if params.features != "rgb" else ():
-        del settings[name]
-    if params.classes != AUTO:
-        del settings["most_classes"]
-    return settings
+    names = ["classes", "features", "starts", "iterations", "seed"]
+    names += ONLY_BANDS if params.features == "bands" else ()
+    names += ["most_classes"] if params.classes == AUTO else []
+    return {name: getattr(params, name) for name in names}
 
 
 def check_settings(params: Cluster) -> None:
-    for name in ONLY_RGB if params.features == "regions" else ():
+    for name in ONLY_BANDS if params.features == "regions" else ():
         if getattr(params, name) != getattr(Cluster, name):
-            raise ConfigError(f"--{name} is for --features rgb; regions have the size that superpixels gave them")
+            raise ConfigError(f"--{name} is for --features bands; regions have the size that superpixels gave them")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if params.classes == AUTO:
         if not FEWEST <= params.most_classes <= MOST_CLASSES:
             raise ConfigError(f"--most-classes {params.most_classes}: must be from {FEWEST} to {MOST_CLASSES}")
-    elif not 1 <= int(params.classes) <= MOST_CLASSES:
+    elif not 1 <= params.number <= MOST_CLASSES:
         raise ConfigError(f"--classes {params.classes}: must be from 1 to {MOST_CLASSES}")
     if params.samples < 1 or params.starts < 1 or params.iterations < 1 or params.blur < 0:
         raise ConfigError("--samples and --starts must be at least 1, and --blur not below 0")

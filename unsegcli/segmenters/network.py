@@ -19,7 +19,7 @@ from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch, Embedded
-from unsegcli.params import Learned
+from unsegcli.params import Cluster
 from unsegcli.segmenters.trained import Trained
 
 SEEN = 1e-4  # a change of scores that is smaller is none
@@ -229,7 +229,7 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
     )
 
 
-def apply_window(window: Window, trained: Trained, params: Learned) -> Result:
+def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
     """The clusters of one window, encoded."""
     regions = window.superpixels if params.per == "superpixel" else None
     used = regions if "superpixels" in trained.method.needs else None

@@ -18,7 +18,7 @@ from unsegcli.core.superpixels.regions import components
 from unsegcli.dataflow.dataset import Supply, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import DataError
-from unsegcli.params import Cluster, Learned, Objects
+from unsegcli.params import Cluster
 from unsegcli.segmenters.network import painted, scores_of
 from unsegcli.segmenters.trained import Trained
 
@@ -47,15 +47,15 @@ class Grouping:
         return assign(self.space(vectors), self.centres) + np.int32(1)
 
 
-def find_objects(window: Window, trained: Trained, learned: Learned, params: Objects) -> Found:
+def find_objects(window: Window, trained: Trained, params: Cluster) -> Found:
     """The objects of one window and a vector for each."""
-    regions = window.superpixels if learned.per == "superpixel" else None
+    regions = window.superpixels if params.per == "superpixel" else None
     used = regions if "superpixels" in trained.method.needs else None
-    maps = scores_of(trained, window.pixels, window.valid, used, tile=learned.tile, flips=learned.flips)
+    maps = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
     probability = (1 / (1 + np.exp(-np.clip(logits, -50, 50)))).astype(np.float32)
     sides = np.stack([1 - probability, probability])
-    if learned.refine:
+    if params.refine:
         sides = refined(sides, window.pixels, window.valid)
     if regions is not None:
         sides = painted(sides, regions)
@@ -69,13 +69,11 @@ def find_objects(window: Window, trained: Trained, learned: Learned, params: Obj
     return Found(prototypes(vectors, objects, weights), areas, objects, sides[1])
 
 
-def fit_objects(
-    supply: Supply, trained: Trained, learned: Learned, params: Objects, grouping: Cluster, workers: int
-) -> Grouping:
+def fit_objects(supply: Supply, trained: Trained, params: Cluster, workers: int) -> Grouping:
     """Group the objects of all pictures."""
 
     def vectors_of(window: Window) -> NDArray[np.float64]:
-        found = find_objects(window, trained, learned, params)
+        found = find_objects(window, trained, params)
         return found.vectors if params.objects == "picture" else found.vectors[found.areas >= LEAST]
 
     found = list(gather(supply, vectors_of, "finding objects", workers))
@@ -85,9 +83,9 @@ def fit_objects(
             f"no object was found in {console.pictures(len(found))}; lower --threshold from {params.threshold:g}, "
             "train longer, or look at the masks that it learned from"
         )
-    empty, classes = sum(not len(vectors) for vectors in found), int(grouping.classes)
+    empty, classes = sum(not len(vectors) for vectors in found), params.number
     space = whitening(points)
-    best = kmeans(space(points), classes, seed=grouping.seed, starts=grouping.starts, iterations=grouping.iterations)
+    best = kmeans(space(points), classes, seed=params.seed, starts=params.starts, iterations=params.iterations)
     console.note(
         f"{len(points)} objects in {console.pictures(len(found) - empty)} ({empty} without one), "
         f"{best.centres.shape[1]} directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
@@ -97,11 +95,9 @@ def fit_objects(
     return Grouping(space, best.centres)
 
 
-def paint_window(
-    window: Window, trained: Trained, learned: Learned, params: Objects, grouping: Grouping | None
-) -> Result:
+def paint_window(window: Window, trained: Trained, params: Cluster, grouping: Grouping | None) -> Result:
     """The clusters of one window, encoded; without a grouping all objects are in the first one."""
-    found = find_objects(window, trained, learned, params)
+    found = find_objects(window, trained, params)
     clusters = np.ones(len(found.vectors), np.int32) if grouping is None else grouping.clusters_of(found.vectors)
     valid = np.ones(found.objects.shape, bool) if window.valid is None else window.valid
     most = int(clusters.max(initial=0)) if grouping is None else len(grouping.centres)
@@ -111,6 +107,6 @@ def paint_window(
     inside = found.objects >= 0
     sure = np.where(valid, np.where(inside, found.probability, 1 - found.probability), 0).astype(np.float32)
     datasets = {"segmentation": store.encode(labels)}
-    if learned.confidence:
+    if params.confidence:
         datasets["confidence"] = store.encode(sure.astype(np.float16))
     return Result(datasets, {"confidence": float(sure[valid].mean()) if valid.any() else 0.0})

@@ -19,7 +19,7 @@ from unsegcli.core.mosaic import mosaic
 from unsegcli.core.palette import palette
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
-from unsegcli.params import Demo
+from unsegcli.params import Demo, Run
 
 # class -> how it is taken from the photographs that scikit-image ships
 TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
@@ -34,7 +34,7 @@ COMMANDS = (
     "superpixels data -o superpixels.h5",
     "train superpixels.h5 --classes {classes} --steps 150 -o model.h5",
     "cluster model.h5 -o segmentation.h5",
-    "cluster data --features rgb --classes {classes} -o floor.h5",
+    "cluster data --features bands --classes {classes} -o floor.h5",
     "evaluate segmentation.h5 -o metrics.h5",
     "evaluate floor.h5 -o floor-metrics.h5",
     "visualize segmentation.h5 --metrics metrics.h5 -o pictures",
@@ -43,14 +43,14 @@ SCORED = ("metrics.h5", "floor-metrics.h5")
 PICTURES = "pictures"
 
 
-def demo(folder: str | Path = "unseg-demo", params: Demo | None = None) -> Path:
-    """Make labelled mosaics in `folder`, run the main commands on them there, and return the folder.
+def demo(params: Demo | None = None, run: Run | None = None) -> Path:
+    """Make labelled mosaics in a folder, run the main commands on them there, and return the folder.
 
     Args:
-        folder: made if it is not there; files in it that a demo did not make are an error.
         params: number and size of the mosaics, and their seed.
+        run: the folder; made if it is not there; files in it that a demo did not make are an error.
     """
-    params, folder = params or Demo(), Path(folder)
+    params, folder = params or Demo(), Path((run or Run()).of("demo").output)
     _write_mosaics(folder / "data", params)
     for command in COMMANDS:
         run_command(shlex.split(command.format(classes=len(TEXTURES))), folder)

@@ -34,12 +34,12 @@ from unsegcli.dataflow.label_maps import (
     turned_like,
 )
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.images.find import PictureFile, digest_files, file_digest
-from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
-from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
+from unsegcli.images.find import file_digest
+from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
+from unsegcli.legend import Legend, given_legend, legend_beside, read_legend
 from unsegcli.parallel import ordered_map
-from unsegcli.params import Evaluate
-from unsegcli.recipe import Recipe, listing_digest, make_recipe
+from unsegcli.params import Evaluate, Inputs, Run, recorded
+from unsegcli.recipe import Recipe, make_recipe
 
 REVISION = 1
 VERSION = 1  # of the scores as JSON
@@ -77,50 +77,53 @@ class Evaluated:
     scores: dict[str, Any]
 
 
-def evaluate(
-    inputs: Sequence[str | Path],
-    output: str | Path = "metrics.h5",
-    params: Evaluate | None = None,
-    *,
-    labels: str | Path | None = None,
-    legend: str | Path | None = None,
-    role: str | None = None,
-    workers: int = 0,
-    force: bool = False,
-) -> Evaluated:
+def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = None) -> Evaluated:
     """Score label maps against ground truth.
 
     Args:
         inputs: artifacts, or folders of label maps; several are runs of one method, such as its seeds.
-        output: the metrics to write.
-        params: the protocol.
-        labels: folder of ground truth; None = `labels/` beside the pictures that the artifact names.
-        legend: what label values mean; None = `classes.toml` beside the pictures, if it is there.
-        role: what the maps in a folder are.
-        workers: processes; 0 = one for each processor.
-        force: replace a model, or a file that is not an artifact.
+        params: the protocol, and where labels and legend are.
+        run: how to run, and the metrics to write.
     """
-    params = params or Evaluate()
+    params, run = params or Evaluate(), (run or Run()).of("evaluate")
     _check(params)
-    runs = [open_predictions(given, role) for given in inputs]
-    folder = _label_folder(runs[0], labels)
-    legend_path = _legend_path(runs[0], legend, folder)
-    matches = [match_labels([item.name for item in run.maps], folder) for run in runs]
-    recipe = _recipe(params, runs, matches, legend_path, folder)
-    target = store.Target(output, "metrics", recipe, force=force, reads=inputs)
+    scored = _found(inputs, params)
+    target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
-        for run, match in zip(runs, matches, strict=True):
-            _tell_unmatched(run, match)
+        for one, match in zip(scored.runs, scored.matches, strict=True):
+            _tell_unmatched(one, match)
         with store.open_artifact(target.path) as artifact:
             return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
-    meaning = None if legend_path is None else read_legend(legend_path)
-    for run in runs:
-        check_same_classes(run, meaning)
-    found = [_score_run(run, match, meaning, params, workers) for run, match in zip(runs, matches, strict=True)]
-    result, matrix = _together(found)
-    result = _plain({**result, "labels": str(folder), "legend": None if legend_path is None else str(legend_path)})
-    _write(target, result, matrix, runs, recipe)
+    legend = None if scored.legend is None else read_legend(scored.legend)
+    for one in scored.runs:
+        check_same_classes(one, legend)
+    results = [
+        _score_run(one, match, legend, params, run.workers)
+        for one, match in zip(scored.runs, scored.matches, strict=True)
+    ]
+    result, matrix = _together(results)
+    legend_path = None if scored.legend is None else str(scored.legend)
+    result = _plain({**result, "labels": str(scored.folder), "legend": legend_path})
+    _write(target, result, matrix, scored.runs)
     return Evaluated(target.path, result)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is scored, and with what."""
+
+    runs: Sequence[Predictions]
+    matches: Sequence[LabelMatch]  # one for each run
+    folder: Path  # of labels
+    legend: Path | None
+
+
+def _found(inputs: Inputs, params: Evaluate) -> Scored:
+    runs = [open_predictions(given, params.role) for given in inputs.paths]
+    folder = _label_folder(runs[0], params.labels)
+    legend = _legend_path(runs[0], params.legend, folder)
+    matches = [match_labels([item.name for item in one.maps], folder) for one in runs]
+    return Scored(runs, matches, folder, legend)
 
 
 def _check(params: Evaluate) -> None:
@@ -139,14 +142,12 @@ def _check(params: Evaluate) -> None:
 
 def _label_folder(run: Predictions, given: str | Path | None) -> Path:
     if given is not None:
-        if not Path(given).is_dir():
-            raise DataError(f"--labels {given}: no such folder")
-        return Path(given)
+        return given_labels(given)
     found = None if run.pictures is None else find_labels(run.pictures)
     if found is None:
         beside = f" beside {run.pictures}" if run.pictures is not None else ""
         if run.pictures is not None and not run.pictures.exists():
-            beside = f": the pictures are no longer where {run.name} says ({run.pictures})"
+            beside = f": the images are no longer where {run.name} says ({run.pictures})"
         raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
     console.note(f"labels are read from {found}, to score with them only")
     return found
@@ -155,31 +156,20 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
 def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
     if given is not None:
         return given_legend(given)
-    found = None if run.pictures is None else find_legend(run.pictures)
-    if found is None and (labels.parent / LEGEND_NAME).is_file():
-        found = labels.parent / LEGEND_NAME
-    if found is None:
-        return None
-    console.note(f"label values mean what {found} says")
+    found = legend_beside(run.pictures, labels)
+    if found is not None:
+        console.note(f"label values mean what {found} says")
     return found
 
 
-def _recipe(
-    params: Evaluate,
-    runs: Sequence[Predictions],
-    matches: Sequence[LabelMatch],
-    legend: Path | None,
-    folder: Path,
-) -> Recipe:
-    files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
-    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
-    inputs = {"labels": listing_digest((file.name, file.digest) for file in digested)}
-    if legend is not None:
-        inputs["legend"] = file_digest(legend)
-    for number, run in enumerate(runs):
+def _recipe(params: Evaluate, scored: Scored) -> Recipe:
+    inputs = {"labels": labels_digest(scored.matches, scored.folder)}
+    if scored.legend is not None:
+        inputs["legend"] = file_digest(scored.legend)
+    for number, run in enumerate(scored.runs):
         inputs |= {f"{name}.{number}": digest for name, digest in run.inputs.items()}
-    roles = {f"role.{number}": run.role for number, run in enumerate(runs)}
-    return make_recipe("evaluate", REVISION, [params, roles], inputs)
+    roles = {f"role.{number}": run.role for number, run in enumerate(scored.runs)}
+    return make_recipe("evaluate", REVISION, [recorded(params), roles], inputs)
 
 
 # One run
@@ -403,11 +393,7 @@ def _together(
 
 
 def _write(
-    target: store.Target,
-    result: dict[str, Any],
-    matrix: CountMatrix | None,
-    runs: Sequence[Predictions],
-    recipe: Recipe,
+    target: store.Target, result: dict[str, Any], matrix: CountMatrix | None, runs: Sequence[Predictions]
 ) -> None:
     text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     tables: dict[str, Any] = {"scores": np.frombuffer(text, np.uint8)}

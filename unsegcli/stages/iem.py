@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,72 +13,47 @@ import numpy as np
 
 from unsegcli import console, store
 from unsegcli.core.geometry import working_grid
-from unsegcli.core.saliency.contour import prepare
+from unsegcli.core.saliency.contour import prepare as prepare_ascent
 from unsegcli.core.saliency.parts import part
-from unsegcli.dataflow.dataset import Supply, Window, find_supply, is_artifact
+from unsegcli.dataflow.dataset import Supply, Window, at_working_size, find_supply, is_artifact
 from unsegcli.dataflow.label_maps import PictureMap, StoredMap, open_predictions
 from unsegcli.dataflow.output_folder import OutputFolder, safe_names
-from unsegcli.dataflow.runner import Outcome, Result, estimate, gather, sweep, unchanged
+from unsegcli.dataflow.runner import Outcome, Result, Stage, gather, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import Iem, Pictures
-from unsegcli.recipe import make_recipe
+from unsegcli.params import Iem, Inputs, Run, recorded
 from unsegcli.segmenters.inpainting import Starts, ascending, bare, parted_window, scene_of
 from unsegcli.views.strip import FRAMES, strip
 
-REVISION = 1
+STAGE = Stage("iem", 1, "segmentation")
 UPDATES = ("contour", "all")
 STARTS = ("square", "superpixels")
 MOST_PARTS, VOID = 255, 255  # of a map of bytes
 
 
-def iem(
-    inputs: Sequence[str | Path],
-    output: str | Path = "segmentation.h5",
-    params: Iem | None = None,
-    pictures: Pictures | None = None,
-    *,
-    trace: str | Path | None = None,
-    mask: str | Path | None = None,
-    images: str | Path | None = None,
-    limit: int | None = None,
-    workers: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Outcome:
-    """Part every picture into foreground and background, so that neither can be filled in from the other.
+def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Outcome:
+    """Part every image into foreground and background, so that neither can be filled in from the other.
 
     Args:
-        inputs: folders, files, globs or lists of pictures; or an artifact of superpixels, for its pixels.
-        output: the segmentation to write.
-        params: the settings of the method.
-        pictures: how pictures are read; their size is in `params`.
-        trace: folder for a strip of pictures of each mask's way.
-        mask: folder of masks of valid pixels; for pictures only.
-        images: folder where the pictures of an artifact without pixels lie now.
-        limit: the first so many pictures only.
-        workers: processes; 0 = one for each processor. The result is the same for any number.
-        force: replace a model, or a file that is not an artifact.
-        dry_run: only say what would be done.
+        inputs: folders, files, globs or lists of images; or an artifact of superpixels, for its pixels.
+        params: the settings of the method, its working size among them.
+        run: how to run, and the segmentation to write.
     """
-    params = params or Iem()
+    params, run = params or Iem(), (run or Run()).of("iem")
+    inputs, size = at_working_size(inputs, params.size, Iem().size)
+    params = replace(params, size=size)
     _check(params)
-    supply, reading = _supplied(inputs, params, pictures or Pictures(), mask, images, limit, Path(output))
     starts, start_inputs = _starts(params)
-    recipe = make_recipe("iem", REVISION, [_settings(params), *reading], {**supply.inputs, **start_inputs})
-    target = store.Target(output, "segmentation", recipe, force=force, reads=inputs)
-    folder = None if trace is None else OutputFolder(trace, "traces of masks", recipe, force=force)
-    work = partial(part_window, params=params, starts=starts)
-    outcome = unchanged(target)
-    if outcome is None:
-        supply = supply.opened(workers)
-        if dry_run:
-            prepare()
-            console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
-            return Outcome(target.path, len(supply.bad))
-        prepare()
-        outcome = sweep(target, supply, work, "parting", _attributes(params), workers)
-    if folder is not None and not dry_run and folder.finished() is None:
-        _draw_traces(supply.opened(workers), folder, partial(trace_window, params=params, starts=starts), workers)
+    supply = find_supply(inputs, known_from=run.output)
+    supply = replace(supply, inputs={**supply.inputs, **start_inputs})
+    found = prepare(STAGE, supply, run, [_settings(params)])
+    traces = None
+    if params.trace is not None:
+        traces = OutputFolder(params.trace, "traces of masks", found.target.recipe, force=run.force)
+    if found.earlier is None:
+        prepare_ascent()
+    outcome = found.write(partial(part_window, params=params, starts=starts), "parting", _attributes(params))
+    if traces is not None and not run.dry_run and traces.finished() is None:
+        _draw_traces(found.opened().supply, traces, partial(trace_window, params=params, starts=starts), run.workers)
     return outcome
 
 
@@ -106,25 +81,6 @@ def trace_window(window: Window, params: Iem, starts: Starts | None) -> tuple[st
     return name, strip(name, scene.pixels, frames)
 
 
-def _supplied(
-    inputs: Sequence[str | Path],
-    params: Iem,
-    pictures: Pictures,
-    mask: str | Path | None,
-    images: str | Path | None,
-    limit: int | None,
-    output: Path,
-) -> tuple[Supply, list[Pictures]]:
-    """The pictures; files are read in the size that is worked on, unless they are cut into patches."""
-    if pictures.size:
-        raise ConfigError("the size is a setting of iem itself: give it as Iem(size=...)")
-    if params.size and not is_artifact(inputs[0]) and not pictures.patch:
-        pictures = replace(pictures, size=params.size)
-    return find_supply(
-        inputs, pictures, kinds=("superpixels",), mask=mask, images=images, limit=limit, known_from=output
-    )
-
-
 def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
     """First masks from a file or folder, and what the recipe says of them."""
     if params.init in STARTS:
@@ -133,7 +89,7 @@ def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
         raise ConfigError(
             f"--init {params.init}: is neither {' nor '.join(STARTS)}, nor a file or folder that is there"
         )
-    run = open_predictions(params.init, None if is_artifact(params.init) else "mask")
+    run = open_predictions(params.init, "" if is_artifact(params.init) else "mask")
     if run.role != "mask":
         raise ConfigError(f"--init {params.init}: holds {run.role}, but first masks are wanted: 0 is background")
     by_digest: dict[str, PictureMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
@@ -157,7 +113,7 @@ def _attributes(params: Iem) -> dict[str, Any]:
 
 def _settings(params: Iem) -> dict[str, Any]:
     """What the result depends on: of first masks in a file their content, which is among the inputs."""
-    settings = asdict(params)
+    settings = recorded(params)
     if params.init not in STARTS:
         settings |= {"init": "file", "square": 0.0}
     return settings

@@ -8,21 +8,27 @@ from typing import Any
 
 from unsegcli import console, store
 from unsegcli.dataflow.provenance import provenance
+from unsegcli.errors import ConfigError
+from unsegcli.params import Inputs, Inspect, Run
 from unsegcli.recipe import recipe_digest
 
 
-def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
+def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = None) -> dict[str, Any]:
     """Describe an artifact as plain data.
 
     Args:
-        path: the artifact.
-        verify: read every value and check every invariant; `problems` lists what is broken.
+        inputs: the artifact.
+        params: whether to read every value and check every invariant; `problems` then lists what is broken.
+        run: not used, since nothing is written.
 
     Returns:
-        kind, version, attributes, recipe, sizes, provenance (the chain of inputs), skipped pictures, and with
-        `verify` the list `problems`.
+        kind, version, attributes, recipe, sizes, provenance (the chain of inputs), skipped images, and perhaps the
+        list `problems`.
     """
-    path = Path(path)
+    if len(inputs.paths) != 1:
+        raise ConfigError(f"inspect takes one file at a time, {len(inputs.paths)} are given")
+    verify = (params or Inspect()).verify
+    path = Path(inputs.paths[0])
     with store.open_artifact(path) as artifact:
         described: dict[str, Any] = {
             "path": str(path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import console, store
+from unsegcli import store
 from unsegcli.core.geometry import sample_nearest, working_grid
 from unsegcli.core.saliency.masks import Mask, agreement, majority, tidied
 from unsegcli.core.saliency.otsu import otsu
 from unsegcli.core.superpixels.graph import Graph
 from unsegcli.core.superpixels.regions import RegionMap, paint
-from unsegcli.dataflow.dataset import Supply, Window, find_supply, is_artifact
-from unsegcli.dataflow.runner import Outcome, Result, estimate, sweep, unchanged
+from unsegcli.dataflow.dataset import Supply, Window, at_working_size, find_supply, is_artifact
+from unsegcli.dataflow.runner import Outcome, Result, Stage, prepare
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.mask_files import MaskFile, check_size, match_masks, read_object
 from unsegcli.images.scaling import resized
-from unsegcli.params import Iem, Pictures, Proposals, Superpixels
-from unsegcli.recipe import listing_digest, make_recipe
+from unsegcli.params import Iem, Inputs, Proposals, Run, Superpixels, recorded
+from unsegcli.recipe import listing_digest
 
-REVISION = 1
+STAGE = Stage("proposals", 1, "segmentation")
 CUES = ("rbd", "mr")  # values of superpixels, from one graph
 VOTERS = (*CUES, "iem")
-METHODS = (*VOTERS, "consensus")
+ALL_CUES = (*VOTERS, "consensus")
 SUPERPIXELS = 200  # aimed at: about 600 pixels each where the shorter side has 300
 VOID = 255
 NO_PIXEL = "no pixel is valid; look at --nodata, --mask and --alpha"
@@ -40,62 +40,35 @@ NO_MASK = "no object: there is no mask for them in the folder"
 EMPTY_MASK = "no object: the mask is empty"
 
 
-def proposals(
-    inputs: Sequence[str | Path],
-    output: str | Path = "proposals.h5",
-    params: Proposals | None = None,
-    pictures: Pictures | None = None,
-    *,
-    masks: str | Path | None = None,
-    mask: str | Path | None = None,
-    images: str | Path | None = None,
-    limit: int | None = None,
-    workers: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Outcome:
-    """Propose one mask of an object for every picture, with a confidence, as a segmentation of role proposal.
+def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None = None) -> Outcome:
+    """Propose one mask of an object for every image, with a confidence, as a segmentation of role proposal.
 
     Args:
-        inputs: folders, files, globs or lists of pictures; or an artifact of superpixels, which are taken then.
-        output: the segmentation to write.
-        params: the method and how masks are tidied.
-        pictures: how pictures are read; their size is in `params`.
-        masks: folder of masks that some tool made, one for each picture, instead of a method.
-        mask: folder of masks of valid pixels; for pictures only.
-        images: folder where the pictures of an artifact without pixels lie now.
-        limit: the first so many pictures only.
-        workers: processes; 0 = one for each processor. The result is the same for any number.
-        force: replace a model, or a file that is not an artifact.
-        dry_run: only say what would be done.
+        inputs: folders, files, globs or lists of images; or an artifact of superpixels, which are taken then.
+        params: the cue, or a folder of masks that some tool made; and how masks are tidied.
+        run: how to run, and the segmentation to write.
     """
-    params = params or Proposals()
+    params, run = params or Proposals(), (run or Run()).of("proposals")
     _check(params)
-    elsewhere = None if masks is None else Path(masks)
-    settings = _resolved(params, elsewhere)
-    supply, reading = _supplied(inputs, params, settings, pictures or Pictures(), mask, images, limit, Path(output))
+    elsewhere = None if params.masks is None else Path(params.masks)
+    inputs, settings = _resolved(inputs, params)
+    supply = find_supply(inputs, known_from=run.output)
     given = {} if elsewhere is None else _masks_as_input(elsewhere)
-    recorded = _recorded(settings, supply.kind)
-    recipe = make_recipe("proposals", REVISION, [recorded, *reading], {**supply.inputs, **given})
-    target = store.Target(output, "segmentation", recipe, force=force, reads=inputs)
-    earlier = unchanged(target)
-    if earlier:
-        return earlier
-    supply = supply.opened(workers)
+    supply = replace(supply, inputs={**supply.inputs, **given})
+    found = prepare(STAGE, supply, run, [_recorded(settings, supply.kind)])
+    if found.earlier is None:
+        found = found.opened()
     work: Callable[[Window], Result] = partial(propose_window, params=settings)
-    if elsewhere is not None:
-        work = partial(take_window, params=settings, files=_fitting(elsewhere, supply))
-    elif "iem" in _voters(settings):
+    if elsewhere is not None and found.earlier is None:
+        work = partial(take_window, params=settings, files=_fitting(elsewhere, found.supply))
+    elif "iem" in _voters(settings) and found.earlier is None:
         _prepare_iem()
-    if dry_run:
-        console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
-        return Outcome(target.path, len(supply.bad))
-    return sweep(target, supply, work, "proposing", {"role": "proposal", "clusters": 2}, workers)
+    return found.write(work, "proposing", {"role": "proposal", "clusters": 2})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one method makes of a window."""
+    """What one cue makes of a window."""
 
     mask: Mask  # (height, width)
     objectness: NDArray[np.float64]  # (height, width), 0 to 1
@@ -161,7 +134,7 @@ def _candidates(window: Window, params: Proposals) -> list[Candidate]:
         found = [_by_cue(voter, regions, graph) for voter in voters if voter in CUES]
         found = [_on_window(candidate, window) for candidate in found]
     if "iem" in voters:
-        found.append(_by_iem(window, Iem(size=params.working_size) if params.method == "iem" else Iem()))
+        found.append(_by_iem(window, Iem(size=params.working_size) if params.cue == "iem" else Iem()))
     return found
 
 
@@ -180,14 +153,14 @@ def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap
     return regions, graph_of(pixels, regions)
 
 
-def _by_cue(method: str, regions: RegionMap, graph: Graph) -> Candidate:
+def _by_cue(cue: str, regions: RegionMap, graph: Graph) -> Candidate:
     """What stands out of the superpixels, cut in two by Otsu's threshold over pixels."""
     from unsegcli.core.saliency.mr import ranking_saliency
     from unsegcli.core.saliency.rbd import boundary_saliency
 
     if graph.count == 0:  # resizing has left no valid pixel
         return Candidate(regions >= 0, np.zeros(regions.shape), 0.0)
-    values = boundary_saliency(graph) if method == "rbd" else ranking_saliency(graph)
+    values = boundary_saliency(graph) if cue == "rbd" else ranking_saliency(graph)
     cut = otsu(values, graph.areas)
     return Candidate(paint(values > cut.at, regions, False), paint(values, regions, 0.0), cut.separation)
 
@@ -216,33 +189,10 @@ def _valid(window: Window) -> Mask:
 
 
 def _voters(params: Proposals) -> tuple[str, ...]:
-    return VOTERS if params.method == "consensus" else (params.method,)
+    return VOTERS if params.cue == "consensus" else (params.cue,)
 
 
 # Settings and inputs
-
-
-def _supplied(
-    inputs: Sequence[str | Path],
-    params: Proposals,
-    settings: Proposals,
-    pictures: Pictures,
-    mask: str | Path | None,
-    images: str | Path | None,
-    limit: int | None,
-    output: Path,
-) -> tuple[Supply, list[Pictures]]:
-    """The pictures; files are read in the size that is worked on, unless they are cut into patches."""
-    if pictures.size:
-        raise ConfigError("the size is a setting of proposals itself: give it as Proposals(size=...)")
-    stored = bool(inputs) and is_artifact(inputs[0])
-    if stored and params.size and params.method != "iem":
-        raise ConfigError(f"--size: {inputs[0]} has its superpixels already, which are taken as they are")
-    if settings.working_size and not stored and not pictures.patch:
-        pictures = replace(pictures, size=settings.working_size)
-    return find_supply(
-        inputs, pictures, kinds=("superpixels",), mask=mask, images=images, limit=limit, known_from=output
-    )
 
 
 def _masks_as_input(folder: Path) -> dict[str, str]:
@@ -270,24 +220,30 @@ def _fitting(folder: Path, supply: Supply) -> dict[str, MaskFile]:
     return fitting
 
 
-def _resolved(params: Proposals, masks: Path | None) -> Proposals:
-    """The settings with nothing left open."""
-    if masks is None:
-        return replace(params, size=params.working_size, clean=params.clean is not False)
-    return replace(params, method="masks", size=params.size or (), clean=bool(params.clean))
+def _resolved(inputs: Inputs, params: Proposals) -> tuple[Inputs, Proposals]:
+    """The inputs at the size that is worked on, and the settings with nothing left open."""
+    stored = bool(inputs.paths) and is_artifact(inputs.paths[0])
+    if stored and params.size and params.cue != "iem":
+        raise ConfigError(f"--size: {inputs.paths[0]} has its superpixels already, which are taken as they are")
+    if params.masks is not None:
+        inputs, size = at_working_size(inputs, params.size or (), ())
+        return inputs, replace(params, cue="masks", size=size, clean=bool(params.clean))
+    inputs, size = at_working_size(inputs, params.working_size, replace(params, size=None).working_size)
+    return inputs, replace(params, size=size, clean=params.clean is not False)
 
 
 def _recorded(settings: Proposals, kind: str) -> dict[str, Any]:
     """What the result depends on: superpixels that are given keep the size that they have."""
     unused = set() if settings.clean else {"smallest", "area"}
-    if kind != "pictures" and settings.method != "iem":
+    if kind != "pictures" and settings.cue != "iem":
         unused.add("size")
-    return {name: value for name, value in asdict(settings).items() if name not in unused}
+    named = {"method": settings.cue, **recorded(settings)}  # files of earlier versions call it so
+    return {name: value for name, value in named.items() if name not in unused | {"cue"}}
 
 
 def _check(params: Proposals) -> None:
-    if params.method not in METHODS:
-        raise ConfigError(f"--method {params.method}: is not one of {', '.join(METHODS)}")
+    if params.cue not in ALL_CUES:
+        raise ConfigError(f"--cue {params.cue}: is not one of {', '.join(ALL_CUES)}")
     working_grid(1, 1, params.working_size)  # refuses what is no size
     if not 0 <= params.smallest < 1:
         raise ConfigError(f"--smallest {params.smallest:g}: must be a share of the picture, such as 0.01")

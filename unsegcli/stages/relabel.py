@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
+from unsegcli.params import Inputs, Relabel, Run
 from unsegcli.recipe import make_recipe
 
 REVISION = 1
@@ -41,53 +42,56 @@ class Naming:
     role: str  # clusters or classes
 
 
-def relabel(
-    given: str | Path,
-    rules: Sequence[str] = (),
-    output: str | Path = "relabelled.h5",
-    *,
-    legend: str | Path | None = None,
-    metrics: str | Path | None = None,
-    like: str | Path | None = None,
-    force: bool = False,
-) -> Outcome:
+def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = None) -> Outcome:
     """Write the segmentation with other numbers and names.
 
     Args:
-        given: a segmentation.
-        rules: such as `3=water` and `1+4=roof`.
-        output: the segmentation to write.
-        legend: names and colours; categories are numbered in its order.
-        metrics: what `evaluate` found for this segmentation: clusters get the classes that they were matched to.
-        like: an older segmentation of the same pictures, whose numbers and names are kept.
-        force: replace a model, or a file that is not an artifact.
+        inputs: a segmentation.
+        params: rules such as `3=water`; or what `evaluate` found, or an older segmentation, to take names from; and
+            a legend with names and colours, in whose order categories are numbered.
+        run: the segmentation to write.
     """
-    run = open_predictions(given)
-    if run.role not in ("clusters", "classes") or run.clusters is None:
-        raise ConfigError(f"{given}: holds {run.role}; only clusters and classes can be named")
-    if sum((bool(rules), metrics is not None, like is not None)) != 1:
+    params, run = params or Relabel(), (run or Run()).of("relabel")
+    if len(inputs.paths) != 1:
+        raise ConfigError(f"relabel takes one segmentation at a time, {len(inputs.paths)} are given")
+    predictions = open_predictions(inputs.paths[0])
+    if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
+        raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; only clusters and classes can be named")
+    named = _named(predictions, params)
+    recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, **named.more)
+    reads = [hint["path"] for hint in named.hints.values()]
+    target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
+    return unchanged(target) or _write(target, predictions, named.naming, named.hints)
+
+
+class Named(NamedTuple):
+    """How categories are named, and what the recipe and the file say of where the names came from."""
+
+    naming: Naming
+    inputs: dict[str, str]
+    hints: dict[str, dict[str, str]]
+    more: dict[str, str]  # of the recipe
+
+
+def _named(run: Predictions, params: Relabel) -> Named:
+    if sum((bool(params.rules), params.metrics is not None, params.like is not None)) != 1:
         raise ConfigError("say how to name: by rules such as 3=water, by --metrics FILE, or by --like FILE")
-    meaning = None if legend is None else read_legend(given_legend(legend))
-    extra: dict[str, Any] = {}
-    hints = dict(run.hints)
-    inputs = dict(run.inputs)
-    if legend is not None:
-        inputs["legend"] = file_digest(Path(legend))
-    if metrics is not None:
-        naming, fingerprint = _by_metrics(run, Path(metrics), meaning)
-        extra["labels_used"] = "naming"
+    legend = None if params.legend is None else read_legend(given_legend(params.legend))
+    hints, inputs = dict(run.hints), dict(run.inputs)
+    if params.legend is not None:
+        inputs["legend"] = file_digest(Path(params.legend))
+    if params.metrics is not None:
+        naming, fingerprint = _by_metrics(run, Path(params.metrics), legend)
         console.note("names come from a matching with labels; the recipe says so")
-        inputs["metrics"], hints["metrics"] = fingerprint, {"path": str(metrics), "fingerprint": fingerprint}
-    elif like is not None:
-        old = open_predictions(like)
+        inputs["metrics"] = fingerprint
+        hints["metrics"] = {"path": str(params.metrics), "fingerprint": fingerprint}
+        return Named(naming, inputs, hints, {"labels_used": "naming"})
+    if params.like is not None:
+        old = open_predictions(params.like)
         naming = _like(run, old)
-        inputs["like"] = old.inputs["segmentation"]
-        hints["like"] = old.hints["segmentation"]
-    else:
-        naming = _by_rules(run.clusters, rules, meaning)
-    recipe = make_recipe("relabel", REVISION, [{"rules": list(rules)}], inputs, **extra)
-    target = store.Target(output, "segmentation", recipe, force=force, reads=[hint["path"] for hint in hints.values()])
-    return unchanged(target) or _write(target, run, naming, hints)
+        inputs["like"], hints["like"] = old.inputs["segmentation"], old.hints["segmentation"]
+        return Named(naming, inputs, hints, {})
+    return Named(_by_rules(run.clusters or 0, params.rules, legend), inputs, hints, {})
 
 
 # How to name

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import console, store
+from unsegcli import store
 from unsegcli.dataflow.dataset import Window, find_supply
-from unsegcli.dataflow.runner import Outcome, Result, estimate, sweep, unchanged
+from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import Pictures, Superpixels
-from unsegcli.recipe import make_recipe
+from unsegcli.params import Inputs, Run, Superpixels
 
-REVISION = 1
+STAGE = Stage("superpixels", 1, "superpixels")
+BYTES_A_PIXEL_IN_LAB = 80
 FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
 
 # (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
@@ -43,49 +42,23 @@ def _felzenszwalb(
 ALGORITHMS: dict[str, Algorithm] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
 
 
-def superpixels(
-    inputs: Sequence[str | Path],
-    output: str | Path = "superpixels.h5",
-    params: Superpixels | None = None,
-    pictures: Pictures | None = None,
-    *,
-    mask: str | Path | None = None,
-    limit: int | None = None,
-    workers: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Outcome:
-    """Cut every picture into superpixels and write them, with the working pixels, to one artifact.
+def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | None = None) -> Outcome:
+    """Cut every image into superpixels and write them, with the working pixels, to one artifact.
 
     Args:
-        inputs: folders, files, globs or lists of pictures; or an artifact of superpixels, to cut its pixels anew.
-        output: the artifact to write.
+        inputs: folders, files, globs or lists of images; or an artifact of superpixels, to cut its pixels anew.
         params: what superpixels are wanted.
-        pictures: how pictures are read.
-        mask: folder of masks; a pixel that is zero there belongs to no superpixel.
-        limit: the first so many picture files only.
-        workers: processes; 0 = one for each processor. The result is the same for any number.
-        force: replace a model, or a file that is not an artifact.
-        dry_run: only say what would be done.
+        run: how to run, and the artifact to write.
     """
-    params, pictures = params or Superpixels(), pictures or Pictures()
-    _check(params)
-    if mask is not None and not params.pixels:
-        raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
-    supply, reading = find_supply(
-        inputs, pictures, kinds=("superpixels",), mask=mask, limit=limit, known_from=Path(output)
-    )
-    recipe = make_recipe("superpixels", REVISION, [params, *reading], supply.inputs)
-    target = store.Target(output, "superpixels", recipe, force=force, reads=inputs)
-    earlier = unchanged(target)
-    if earlier:
-        return earlier
-    supply = supply.opened(workers)
-    work = partial(cut_into_superpixels, params=params)
-    if dry_run:
-        console.note(f"would write {target.path}: {estimate(supply, work, workers)}")
-        return Outcome(target.path, len(supply.bad))
-    return sweep(target, supply, work, "superpixels", {}, workers)
+    params, run = params or Superpixels(), (run or Run()).of("superpixels")
+    _check(params, inputs)
+    found = prepare(STAGE, find_supply(inputs, known_from=run.output), run, [params])
+    return found.write(partial(cut_into_superpixels, params=params), "superpixels", {}, peak=peak_of_slic)
+
+
+def peak_of_slic(pixels: int, bands: int) -> float:
+    """Memory that SLIC takes for an image, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
+    return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
 
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
@@ -114,7 +87,9 @@ def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
     return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
-def _check(params: Superpixels) -> None:
+def _check(params: Superpixels, inputs: Inputs) -> None:
+    if inputs.mask is not None and not params.pixels:
+        raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
     if params.algorithm not in ALGORITHMS:
         raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
     if params.segments < 0 or params.pixels_per_segment < 1:

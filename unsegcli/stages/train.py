@@ -19,18 +19,18 @@ from unsegcli.dataflow.dataset import Supply, find_supply
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, settings_of
-from unsegcli.params import AUTO, Cluster, Pictures, Train
+from unsegcli.params import AUTO, Cluster, Inputs, Run, Train
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, keep
-from unsegcli.training.data import Bad, Pool, Reader, pool_of, proposals_for, remove_spilled
+from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled
 from unsegcli.training.distributed import is_first, joined, mean_gradients, together
 from unsegcli.training.interrupts import Stopping, asked_to_stop
-from unsegcli.training.job import Order, check_needs, check_role, check_wishes, recipe_of, upgraded_recipe
+from unsegcli.training.job import TrainingJob, check_needs, check_options, check_role, recipe_of, upgraded_recipe
 from unsegcli.training.monitor import Losses, ObjectSight, Sight, look
 from unsegcli.training.optim import rate_at
-from unsegcli.training.pretrained import NONE, find_weights, read_weights
+from unsegcli.training.pretrained import find_weights, read_weights
 from unsegcli.training.restarts import best_of
 from unsegcli.training.setup import batches_of, begun, estimate_training
 
@@ -40,168 +40,150 @@ SEEN_AT_ONCE = 32  # crops that are looked at
 CHECKED_EVERY = 20  # steps after which the losses are brought to this processor; on a GPU that makes it wait
 
 
-def train(
-    inputs: Sequence[str | Path],
-    output: str | Path = "model.h5",
-    params: Train | None = None,
-    pictures: Pictures | None = None,
-    *,
-    method: str = "inmars",
-    preset: str | None = None,
-    config: str | Path | None = None,
-    sets: Sequence[str] = (),
-    seeds: int = 1,
-    device: str = "auto",
-    memory: float = 4.0,
-    checkpoint_minutes: float = 3.0,
-    weights: str | Path = NONE,
-    proposals: str | Path | None = None,
-    mask: str | Path | None = None,
-    images: str | Path | None = None,
-    limit: int | None = None,
-    workers: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-) -> list[Outcome]:
-    """Train a network on pictures, and write it; or several, from seeds that follow each other.
+def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -> list[Outcome]:
+    """Train a network on images, and write it; or several, from seeds that follow each other.
 
     Args:
-        inputs: an artifact of superpixels, or folders, files, globs or lists of pictures.
-        output: the model to write; with several seeds `-seed0` and so on go before its suffix.
-        params: length, seed and the like.
-        pictures: how pictures are read, where they are not in an artifact already.
-        method: its name, or a Python file.
-        preset: settings of the method by name.
-        config: a TOML file of further settings, which win over the preset.
-        sets: `key=value`, which win over the file.
-        seeds: how many models.
-        device: auto cpu cuda mps.
-        memory: gigabytes of pictures to hold; what is beyond lies in a file beside the output.
-        checkpoint_minutes: time between two states that an interrupted training can go on from.
-        weights: what the network begins with: none (chance), imagenet (torchvision's, which are downloaded), or a
-            file that torch has saved.
-        proposals: a segmentation of object masks of these pictures, for methods that learn from such.
-        mask: folder of masks of valid pixels; for pictures only.
-        images: folder where the pictures of an artifact without pixels lie now.
-        limit: the first so many pictures only.
-        workers: processes that read pictures; 0 = one for each processor.
-        force: replace a model of another recipe, or an unfinished one.
-        dry_run: only say what would be done.
+        inputs: an artifact of superpixels, or folders, files, globs or lists of images.
+        params: the method and its settings, length, seeds and the like.
+        run: how to run, and the model to write; with several seeds `-seed0` and so on go before its suffix.
     """
-    params = params or Train()
-    loaded = find_method(method)
-    given = None if params.classes == AUTO else params.classes
-    settings = settings_of(loaded, preset, config, sets, classes=given)
-    if params.classes is None and loaded.role == "clusters" and not loaded.embeds:
-        console.note(f"{settings.classes} clusters; say --classes N for another number")
-    if params.classes != AUTO:
-        params = replace(params, classes=settings.classes)
-    check_wishes(params, settings, seeds)
-    check_role(loaded, settings, params)
-    masks = proposals_for(loaded, proposals, params.min_confidence)
-    supply, reading = find_supply(inputs, pictures or Pictures(), kinds=("superpixels",), mask=mask, images=images,
-                                  limit=limit, known_from=None)  # fmt: skip
-    supply = supply if masks is None else masks.named_in(supply)
-    place = device_of(device)
-    params = replace(params, precision=resolved_precision(params.precision, place))
-    digest, file = find_weights(weights, loaded)
-    order = Order(loaded, settings, params, place, checkpoint_minutes, digest)
-    reads = [*inputs, *(path for path in (proposals, file) if path is not None)]
-
-    def target_of(one: Order, path: Path) -> store.Target:
-        recipe = recipe_of(one, REVISION, reading, supply)
-        return store.Target(path, "model", recipe, force=force, reads=reads, upgrade=upgraded_recipe)
-
+    params, run = params or Train(), (run or Run()).of("train")
+    job, weights = _job(params, device_of(run.device))
+    masks = proposals_for(job.method, params.proposals, params.min_confidence)
+    supply = find_supply(inputs)
+    if masks is not None:
+        supply = supply.with_input("proposals", masks.path, masks.fingerprint)
     if params.restarts > 1:
-        runs = partial(
-            train, inputs, params=replace(params, restarts=1), pictures=pictures, method=method, preset=preset,
-            config=config, sets=sets, seeds=params.restarts, device=device, memory=memory,
-            checkpoint_minutes=checkpoint_minutes, mask=mask, images=images, limit=limit, workers=workers, force=force,
-            dry_run=dry_run, proposals=proposals, weights=weights,
-        )  # fmt: skip
-        return best_of(order, target_of(order, Path(output)), supply, runs, method, workers, dry_run)
-    orders = [replace(order, params=replace(params, seed=params.seed + number)) for number in range(seeds)]
-    targets = [target_of(one, _numbered(Path(output), one.params.seed, seeds)) for one in orders]
+        several = replace(params, restarts=1, seeds=params.restarts)
+        return best_of(
+            job, _target(job, supply, run), supply, run, lambda path: train(inputs, several, replace(run, output=path))
+        )
+    jobs = [replace(job, params=replace(job.params, seed=params.seed + number)) for number in range(params.seeds)]
+    targets = [_target(one, supply, replace(run, output=_numbered(one, run.output))) for one in jobs]
     earlier = [unchanged(target) for target in targets]
-    left = [(one, target) for one, target, made in zip(orders, targets, earlier, strict=True) if made is None]
+    left = [(one, target) for one, target, made in zip(jobs, targets, earlier, strict=True) if made is None]
     outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
     if not left:
         return outcomes if is_first() else []
-    pretrained = read_weights(digest, file, getattr(settings, "architecture", ""))
-    left = [(replace(one, pretrained=pretrained), target) for one, target in left]
-    supply = supply.opened(workers)
-    check_needs(loaded, supply)
-    if masks is not None:
-        masks.check(unit.source for unit in supply.units)
-    if params.classes == AUTO:
-        left = _with_number(left, supply, workers)
-    reader = Reader(workers, masks, params.min_confidence)
-    if dry_run:
+    supply = _opened(job, supply, masks, run.workers)
+    left = _completed(left, weights, supply, run.workers)
+    reader = Reader(run.workers, masks, params.min_confidence)
+    if run.dry_run:
         with own_arithmetic():
-            console.note(estimate_training(left[0][0], supply, reader, take_step))
+            console.note(estimate_training(left[0][0], supply, reader, len(left), take_step))
         return outcomes
-    bad = _train_all(left, supply, memory, reader)
+    bad = _train_all(left, supply, reader)
     report_skipped(bad)
     return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
 
 
-def _train_all(left: Sequence[tuple[Order, store.Target]], supply: Supply, memory: float, reader: Reader) -> Bad:
-    """Write one model after the other, all from the same pool; the pictures that cannot be read are given back."""
+def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]:
+    """The training as it was asked for, and the file of the weights that it begins with."""
+    method = find_method(params.method)
+    given = None if params.classes == AUTO else params.classes
+    config = settings_of(method, params.preset, params.config, params.sets, classes=given)
+    if params.classes is None and method.role == "clusters" and not method.embeds:
+        console.note(f"{config.classes} clusters; say --classes N for another number")
+    check_options(params, config)
+    check_role(method, config, params)
+    if params.classes != AUTO:
+        params = replace(params, classes=config.classes)
+    params = replace(params, precision=resolved_precision(params.precision, device))
+    digest, file = find_weights(params.weights, method)
+    return TrainingJob(method, config, params, device, digest), file
+
+
+def _target(job: TrainingJob, supply: Supply, run: Run) -> store.Target:
+    own = [path for path in (job.params.proposals, job.params.weights) if path is not None]
+    reads = [*supply.named, *own]
+    recipe = recipe_of(job, REVISION, supply)
+    return store.Target(run.output, "model", recipe, force=run.force, reads=reads, upgrade=upgraded_recipe)
+
+
+def _opened(job: TrainingJob, supply: Supply, masks: ObjectMasks | None, workers: int) -> Supply:
+    """The images, looked into, with all that the method needs of them."""
+    supply = supply.opened(workers)
+    check_needs(job.method, supply)
+    if masks is not None:
+        masks.check(unit.source for unit in supply.units)
+    return supply
+
+
+def _completed(
+    left: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, supply: Supply, workers: int
+) -> list[tuple[TrainingJob, store.Target]]:
+    """The same jobs with what had to be read for them: first weights, and the number of clusters if it is `auto`."""
+    job = left[0][0]
+    pretrained = read_weights(job.weights, weights, getattr(job.config, "architecture", ""))
+    jobs = [(replace(one, pretrained=pretrained), target) for one, target in left]
+    if job.params.classes != AUTO:
+        return jobs
+    features = "regions" if supply.kind == "superpixels" else "bands"
+    asked = Cluster(classes=AUTO, most_classes=job.params.most_classes, features=features, seed=job.params.seed)
+    curve = baselines.choose_number(baselines.draw_sample(supply, asked, workers), asked)
+    return [
+        (replace(one, config=replace(one.config, classes=curve.chosen), curve=curve), target) for one, target in jobs
+    ]
+
+
+def _train_all(left: Sequence[tuple[TrainingJob, store.Target]], supply: Supply, reader: Reader) -> Bad:
+    """Write one model after the other, all from the same pool; the images that cannot be read are given back."""
     bad = list(supply.bad)
     with own_arithmetic(), joined(left[0][0].device) as here:
         pool = None
         for one, target in left:
             with _held(target) as writer:
-                pool = pool or pool_of(supply, target.partial, memory, reader, bad)
-                order, read = replace(one, device=here), replace(supply, bad=tuple(bad))
-                training = _learn(order, pool, target, partial(keep, order, read, target))
+                pool = pool or pool_of(supply, target.partial, one.params.memory, reader, bad)
+                job, read = replace(one, device=here), replace(supply, bad=tuple(bad))
+                training = _learn(job, pool, target, partial(keep, job, read, target))
                 if writer is not None:
-                    writer.finish(**content_of(training, order, read, target))
+                    writer.finish(**content_of(training, job, read, target))
             together()
     return bad
 
 
-def _learn(order: Order, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
+def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
     """The loop."""
-    method, config = order.method.module, order.config
-    training = begun(order, pool, target, take_step)
-    batches = batches_of(order, pool, training.steps)
-    watched = _watched(batches, order.device)
+    method, config = job.method.module, job.config
+    training = begun(job, pool, target, take_step)
+    batches = batches_of(job, pool, training.steps)
+    watched = _watched(batches, job.device)
     losses = Losses(training, target)
     saved = time.monotonic()
     with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stopping:
         bar.update(training.step * config.batch)
-        for batch in batches.ahead(training.step, order.device):
-            terms = take_step(order, training, batch)
+        for batch in batches.ahead(training.step, job.device):
+            terms = take_step(job, training, batch)
             training.step += 1
             losses.add(terms)
             bar.update(config.batch)
             last = training.step == training.steps
             stop = bool(stopping)
-            overdue = time.monotonic() - saved > 60 * order.checkpoint_minutes
-            if last or stop or overdue or order.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
+            overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
+            if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
                 bar.set_postfix(losses.read(), refresh=False)
             if last or training.step % max(1, training.steps // LOOKS) == 0:
-                _watch(order, training, look(method, training.network, watched, config), last)
+                _watch(job, training, look(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
                 _save(target, training)
                 saved = time.monotonic()
-            if order.params.keep_every and training.step % order.params.keep_every == 0 and not last:
+            if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
                 keep(training)
             if stop and not last:
                 stopping.now()
     return training
 
 
-def take_step(order: Order, training: Training, batch: Batch) -> dict[str, Tensor]:
+def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, Tensor]:
     """Change the weights by one batch, and give the terms of its loss."""
-    method, config, network = order.method.module, order.config, training.network
+    method, config, network = job.method.module, job.config, training.network
     rate = rate_at(config, training.step, training.steps)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
-    half = PRECISIONS[order.precision]
-    with torch.autocast(order.device.type, half) if half else nullcontext():
+    half = PRECISIONS[job.precision]
+    with torch.autocast(job.device.type, half) if half else nullcontext():
         terms = method.loss(network, batch, config)
     training.scaler.scale(terms["loss"]).backward()
     mean_gradients(network)  # first, so that all processes see the same overflow of short numbers
@@ -221,11 +203,11 @@ def _watched(batches: Batches, device: torch.device) -> Batch:
     return on_device(few.at(0), device)
 
 
-def _watch(order: Order, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
+def _watch(job: TrainingJob, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
     training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
-    (console.note if last else console.detail)(f"step {training.step}: {sight.text(order.config.classes)}")
-    if last and sight.warning(order.config.classes):
-        console.warn(sight.warning(order.config.classes))
+    (console.note if last else console.detail)(f"step {training.step}: {sight.text(job.config.classes)}")
+    if last and sight.warning(job.config.classes):
+        console.warn(sight.warning(job.config.classes))
 
 
 def _save(target: store.Target, training: Training) -> None:
@@ -250,18 +232,7 @@ def _held(target: store.Target) -> Iterator[store.Writer | None]:
             remove_spilled(target.partial)
 
 
-def _with_number(
-    left: Sequence[tuple[Order, store.Target]], supply: Supply, workers: int
-) -> list[tuple[Order, store.Target]]:
-    """The same trainings with the number of clusters that superpixels, or pixels, have of themselves."""
-    params = left[0][0].params
-    features = "regions" if supply.kind == "superpixels" else "rgb"
-    asked = Cluster(classes=AUTO, most_classes=params.most_classes, features=features, seed=params.seed)
-    curve = baselines.choose_number(baselines.draw_sample(supply, asked, workers), asked)
-    return [
-        (replace(one, config=replace(one.config, classes=curve.chosen), curve=curve), target) for one, target in left
-    ]
-
-
-def _numbered(path: Path, seed: int, seeds: int) -> Path:
-    return path if seeds == 1 else path.with_stem(f"{path.stem}-seed{seed}")
+def _numbered(job: TrainingJob, output: str | Path) -> Path:
+    """The output of one of several seeds."""
+    path = Path(output)
+    return path if job.params.seeds == 1 else path.with_stem(f"{path.stem}-seed{job.params.seed}")

@@ -5,7 +5,6 @@ Labels are read to be shown beside what was found, never in an export; the outpu
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import time
@@ -32,12 +31,12 @@ from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_nam
 from unsegcli.dataflow.provenance import provenance
 from unsegcli.dataflow.runner import Outcome, report_skipped
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images.find import PictureFile, digest_files, file_digest
-from unsegcli.labels import LabelMatch, find_labels, match_labels, read_labels
-from unsegcli.legend import LEGEND_NAME, Legend, find_legend, given_legend, read_legend
+from unsegcli.images.find import file_digest
+from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
+from unsegcli.legend import Legend, given_legend, legend_beside, read_legend
 from unsegcli.parallel import available_cores, ordered_map
-from unsegcli.params import Visualize
-from unsegcli.recipe import Recipe, listing_digest, make_recipe
+from unsegcli.params import Inputs, Run, Visualize, recorded
+from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.views import drawing, report
 from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
 from unsegcli.views.categories import Categories, Matching, name_categories, read_matching
@@ -105,6 +104,7 @@ class Scene:
 
     run: Predictions
     params: Visualize
+    limit: int | None
     matching: Matching | None
     legend_path: Path | None
     legend: Legend | None
@@ -116,47 +116,28 @@ class Scene:
     inputs: Mapping[str, str]
 
 
-def visualize(
-    given: str | Path,
-    output: str | Path | None = None,
-    params: Visualize | None = None,
-    *,
-    labels: str | Path | None = None,
-    legend: str | Path | None = None,
-    metrics: str | Path | None = None,
-    images: str | Path | None = None,
-    role: str | None = None,
-    workers: int = 0,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Outcome:
+def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None = None) -> Outcome:
     """Draw label maps, or export them.
 
     Args:
-        given: an artifact of kind segmentation or superpixels, or a folder of label maps of any tool.
-        output: the folder to write; None = a name that says what it holds.
-        params: what to write.
-        labels: folder of ground truth; None = `labels/` beside the pictures, if it is there.
-        legend: names and colours of classes; None = `classes.toml` beside the pictures, if it is there.
-        metrics: what `evaluate` found for this very input: clusters get the names of their classes.
-        images: where the pictures are, if not where the artifact says; found by content, or by name for a folder
-            of label maps.
-        role: what the maps in a folder are.
-        workers: processes; 0 = one for each processor.
-        force: write into a folder that unseg did not make; what it holds stays.
-        dry_run: only say what would be done.
+        inputs: an artifact of kind segmentation or superpixels, or a folder of label maps of any tool; and where the
+            images are, if not where the artifact says: found by content, or by name for a folder of label maps.
+        params: what to write; ground truth, legend and matching to show it with.
+        run: how to run, and the folder to write. With `force` it may be one that unseg did not make; what it holds
+            stays.
     """
-    params = params or Visualize()
-    _check(params, labels, images)
-    run = open_predictions(given, role)
-    run = replace(run, maps=run.maps[: params.limit])
-    if not run.maps:
-        raise DataError(f"{given}: has no label map")
-    path = Path(DEFAULT_OUTPUT[params.export] if output is None else output)
-    _check_apart(path, [given, labels, images, run.pictures])
-    scene = _scene(run, params, labels, legend, metrics, images, workers)
-    recipe = _recipe(scene)
-    folder = OutputFolder(path, KINDS[params.export], recipe, force=force)
+    params, run = params or Visualize(), run or Run()
+    if len(inputs.paths) != 1:
+        raise ConfigError(f"visualize takes one input at a time, {len(inputs.paths)} are given")
+    _check(params, inputs)
+    predictions = open_predictions(inputs.paths[0], params.role)
+    predictions = replace(predictions, maps=predictions.maps[: inputs.limit])
+    if not predictions.maps:
+        raise DataError(f"{inputs.paths[0]}: has no label map")
+    path = Path(run.output or DEFAULT_OUTPUT[params.export])
+    _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, predictions.pictures])
+    scene = _scene(predictions, params, inputs, run.workers)
+    folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
     done = folder.finished()
     if done is not None:
         if done.get("labels_used"):
@@ -164,23 +145,23 @@ def visualize(
         return Outcome(path, int(done.get("skipped", 0)))
     make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
     try:
-        return make(scene, folder, workers, dry_run)
+        return make(scene, folder, run.workers, run.dry_run)
     finally:
         release_artifacts()
 
 
-def _check(params: Visualize, labels: str | Path | None, images: str | Path | None) -> None:
+def _check(params: Visualize, inputs: Inputs) -> None:
     if params.export not in DEFAULT_OUTPUT:
         raise ConfigError(f"--export {params.export}: is not one of labels, csv")
     if params.format not in SUFFIXES:
         raise ConfigError(f"--format {params.format}: is not one of {', '.join(SUFFIXES)}")
     if params.format != "png" and params.export != "labels":
         raise ConfigError(f"--format {params.format} is for --export labels: panels are PNG, areas are CSV")
-    if params.export and labels is not None:
+    if params.export and params.labels is not None:
         raise ConfigError("--labels is for panels: an export holds what was found, and reads no ground truth")
-    if params.export and images is not None:
-        raise ConfigError("--images is for panels: an export needs no pictures")
-    if labels is not None and not params.truth:
+    if params.export and inputs.source_folder is not None:
+        raise ConfigError("--images is for panels: an export needs no images")
+    if params.labels is not None and not params.truth:
         raise ConfigError("--labels and --no-labels contradict each other: give one of them")
 
 
@@ -195,49 +176,41 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 # What there is to show
 
 
-def _scene(
-    run: Predictions,
-    params: Visualize,
-    labels: str | Path | None,
-    legend: str | Path | None,
-    metrics: str | Path | None,
-    images: str | Path | None,
-    workers: int,
-) -> Scene:
-    matching = None if metrics is None else read_matching(Path(metrics), run)
-    beside = run.pictures if images is None else Path(images)
+def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> Scene:
+    matching = None if params.metrics is None else read_matching(Path(params.metrics), run)
+    beside = run.pictures if given.source_folder is None else Path(given.source_folder)
     inputs = dict(run.inputs)
     panels = not params.export
-    label_folder = _label_folder(labels, matching, beside) if panels and params.truth else None
-    match = _match(run, label_folder, labels is not None) if label_folder is not None else None
+    label_folder = _label_folder(params.labels, matching, beside) if panels and params.truth else None
+    match = _match(run, label_folder, params.labels is not None) if label_folder is not None else None
     label_folder = label_folder if match is not None else None
-    legend_path = _legend_path(run, legend, matching, beside, label_folder)
+    legend_path = _legend_path(run, params.legend, matching, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
     if label_folder is not None:
         check_same_classes(run, meaning)
     regions = regions_behind(run) if panels else {}
-    pictures = find_places(run, images, inputs, workers) if panels else {}
+    pictures = find_places(run, given.source_folder, inputs, workers) if panels else {}
     if matching is not None:
         inputs["metrics"] = matching.fingerprint
     if legend_path is not None:
         inputs["legend"] = file_digest(legend_path)
     if label_folder is not None and match is not None:
-        inputs["labels"] = _labels_digest(match, label_folder)
+        inputs["labels"] = labels_digest([match], label_folder)
         console.note(f"labels are read from {label_folder}, to show them only")
         if match.missing:
             console.note(match.describe())
     if regions:
         inputs["superpixels"] = next(iter(regions.values())).fingerprint
     ignore = _ignored(matching, meaning)
-    return Scene(run, params, matching, legend_path, meaning, label_folder, match, ignore, regions, pictures, inputs)
+    return Scene(
+        run, params, given.limit, matching, legend_path, meaning, label_folder, match, ignore, regions, pictures, inputs
+    )
 
 
 def _label_folder(given: str | Path | None, matching: Matching | None, beside: Path | None) -> Path | None:
     """The folder given, else that which was scored with, else the one beside the pictures."""
     if given is not None:
-        if not Path(given).is_dir():
-            raise DataError(f"--labels {given}: no such folder")
-        return Path(given)
+        return given_labels(given)
     scored = matching.scores.get("labels") if matching is not None else None
     if isinstance(scored, str) and Path(scored).is_dir():
         return Path(scored)
@@ -265,10 +238,7 @@ def _legend_path(
             return None if scored is None else Path(scored)
     if labels is None and run.role != "classes":
         return None
-    found = None if beside is None else find_legend(beside)
-    if found is None and labels is not None and (labels.parent / LEGEND_NAME).is_file():
-        found = labels.parent / LEGEND_NAME
-    return found
+    return legend_beside(beside, labels)
 
 
 def _ignored(matching: Matching | None, legend: Legend | None) -> tuple[int, ...]:
@@ -279,18 +249,12 @@ def _ignored(matching: Matching | None, legend: Legend | None) -> tuple[int, ...
     return tuple(value for value in listed if isinstance(value, int) and (legend is None or value not in legend.ignore))
 
 
-def _labels_digest(match: LabelMatch, folder: Path) -> str:
-    files = sorted({path for paths in match.paths.values() for path in paths})
-    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
-    return listing_digest((file.name, file.digest) for file in digested)
-
-
 def _recipe(scene: Scene) -> Recipe:
     used = _labels_used(scene)
     return make_recipe(
         "visualize",
         REVISION,
-        [scene.params, {"role": scene.run.role}],
+        [recorded(scene.params), {"limit": scene.limit, "role": scene.run.role}],
         scene.inputs,
         **({"labels_used": used} if used else {}),
     )
@@ -622,7 +586,7 @@ def _facts(scene: Scene) -> dict[str, Any]:
         facts["legend"] = scene.legend_path
     if scene.label_folder is not None:
         facts["labels"] = scene.label_folder
-    facts |= {f"visualize {name}": value for name, value in dataclasses.asdict(scene.params).items() if name == "limit"}
+    facts["visualize limit"] = scene.limit
     return {name: value for name, value in facts.items() if value not in (None, "")}
 
 

@@ -1,1 +1,1 @@
-"""What training and labelling with a trained network need beside the method: settings, data, order, state."""
+"""How a network is trained: the job, its data, its optimizer, its checkpoints; the loop is in `stages/train.py`."""

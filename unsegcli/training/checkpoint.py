@@ -18,7 +18,7 @@ from unsegcli.dataflow.dataset import Supply, relative_hints
 from unsegcli.errors import ArtifactError
 from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
 from unsegcli.training.distributed import is_first
-from unsegcli.training.job import Order
+from unsegcli.training.job import TrainingJob
 
 NO_TERM = "watch-"  # begins the names of what is noted down at intervals
 
@@ -101,7 +101,7 @@ def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def content_of(training: Training, order: Order, supply: Supply, target: store.Target) -> dict[str, Any]:
+def content_of(training: Training, job: TrainingJob, supply: Supply, target: store.Target) -> dict[str, Any]:
     """What the model's file holds."""
     if supply.reading is None:
         raise ValueError("open the supply first")
@@ -114,8 +114,8 @@ def content_of(training: Training, order: Order, supply: Supply, target: store.T
             "skipped/reason": [reason for _, reason in supply.bad],
         },
         "attributes": {
-            "method": order.method.identity,
-            "config": json.dumps(asdict(order.config), sort_keys=True),
+            "method": job.method.identity,
+            "config": json.dumps(asdict(job.config), sort_keys=True),
             "reading": supply.reading.to_json(),
             "bfloat16": json.dumps(halves),
         },
@@ -123,14 +123,13 @@ def content_of(training: Training, order: Order, supply: Supply, target: store.T
         "entries": {
             "weights": weights,
             "history": {
-                name: np.asarray(values, np.float64)
-                for name, values in (training.history | _noted(order.curve)).items()
+                name: np.asarray(values, np.float64) for name, values in (training.history | _noted(job.curve)).items()
             },
         },
     }
 
 
-def keep(order: Order, supply: Supply, target: store.Target, training: Training) -> None:
+def keep(job: TrainingJob, supply: Supply, target: store.Target, training: Training) -> None:
     """Write the model as it is now, beside the one to come; what must not be replaced is let be."""
     if not is_first():
         return
@@ -138,7 +137,7 @@ def keep(order: Order, supply: Supply, target: store.Target, training: Training)
     kept = store.Target(path, "model", {**target.recipe, "step": training.step}, force=target.force)
     try:
         if kept.finished() is None:
-            store.write_whole(kept, **content_of(training, order, supply, kept))
+            store.write_whole(kept, **content_of(training, job, supply, kept))
             console.note(f"step {training.step} is kept in {path}")
     except ArtifactError as error:
         console.warn(f"step {training.step} is not kept: {error}")

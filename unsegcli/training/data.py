@@ -1,6 +1,6 @@
 """All pictures of a training in memory, as bytes; what goes beyond a limit lies in a file beside the output.
 
-Knows nothing of crops, order or methods.
+Knows nothing of crops, their order, or methods.
 """
 
 from __future__ import annotations
@@ -148,19 +148,6 @@ class ObjectMasks:
     fingerprint: str
     by_content: dict[tuple[str, int], StoredMap]  # digest of the picture file and page
     by_name: dict[str, StoredMap]
-
-    @property
-    def hint(self) -> dict[str, str]:
-        """Where it lies, for those who look at what learned from it."""
-        return {"path": self.path, "fingerprint": self.fingerprint}
-
-    def named_in(self, supply: Supply) -> Supply:
-        """The supply with these masks among its inputs."""
-        return replace(
-            supply,
-            inputs={**supply.inputs, "proposals": self.fingerprint},
-            hints={**supply.hints, "proposals": self.hint},
-        )
 
     def check(self, sources: Iterable[Source]) -> None:
         """Refuse masks that bear the name of one of these pictures, but are of another content."""

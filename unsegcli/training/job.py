@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,22 +13,21 @@ from unsegcli.core.scoring.cluster_number import FEWEST, Curve
 from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
-from unsegcli.params import AUTO, Pictures, Train
+from unsegcli.params import AUTO, Train, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.training.optim import check_settings
 from unsegcli.training.pretrained import Pretrained
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingJob:
     """One training, as it was asked for."""
 
     method: Loaded
     config: Any
     params: Train
     device: torch.device
-    checkpoint_minutes: float  # between two states that can be gone on from
-    weights: str = ""  # digest of those that the network begins with; empty = by chance
+    weights: str = ""  # digest of those that the network begins with; empty = random
     pretrained: Pretrained | None = None  # these weights themselves
     curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
 
@@ -54,23 +52,23 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
     return {**old, "parameters": {"compile": False, **parameters}}
 
 
-def recipe_of(order: Order, revision: int, reading: Sequence[Pictures], supply: Supply) -> Recipe:
+def recipe_of(job: TrainingJob, revision: int, supply: Supply) -> Recipe:
     """All that the content of a model follows from; `revision` is that of the loop."""
-    method, params, settings = order.method, asdict(order.params), asdict(order.config)
+    method, params, settings = job.method, recorded(job.params), asdict(job.config)
     more = {"gives": "embeddings"} if method.embeds else {}
-    more |= {"weights": order.weights} if order.weights else {}
+    more |= {"weights": job.weights} if job.weights else {}
     if "proposals" not in supply.inputs:
         del params["min_confidence"]
-    if order.params.restarts == 1:
+    if job.params.restarts == 1:
         del params["restarts"]
-    if order.params.classes == AUTO:
+    if job.params.classes == AUTO:
         settings["classes"] = AUTO  # what it comes to follows from the rest
     else:
         del params["most_classes"]
     return make_recipe(
         "train",
         revision,
-        [params, *reading],
+        [params, *supply.recorded],
         supply.inputs,
         settings=settings,  # by themselves: a method may call them what we call ours
         method=method.identity,
@@ -82,8 +80,8 @@ def recipe_of(order: Order, revision: int, reading: Sequence[Pictures], supply: 
 MASK_CLUSTERS = 2  # background and object
 
 
-def check_wishes(params: Train, config: Any, seeds: int) -> None:
-    """Refuse what no training can be, and wishes that contradict each other."""
+def check_options(params: Train, config: Any) -> None:
+    """Refuse what no training can be, and options that contradict each other."""
     check_settings(config)
     given = [name for name in ("steps", "epochs", "minutes") if getattr(params, name) is not None]
     if len(given) > 1:
@@ -94,19 +92,19 @@ def check_wishes(params: Train, config: Any, seeds: int) -> None:
         raise ConfigError(f"--precision {params.precision}: is not one of auto, {', '.join(PRECISIONS)}")
     if not 0 <= params.min_confidence <= 1:
         raise ConfigError(f"--min-confidence {params.min_confidence:g}: must be from 0 to 1")
-    if seeds < 1 or params.seed < 0 or params.keep_every < 0:
+    if params.seeds < 1 or params.seed < 0 or params.keep_every < 0:
         raise ConfigError("--seeds must be at least 1, and --seed and --keep-every not below 0")
     if params.restarts < 1:
         raise ConfigError(f"--restarts {params.restarts}: must be at least 1")
-    if params.restarts > 1 and (seeds > 1 or params.keep_every):
-        other = "--seeds" if seeds > 1 else "--keep-every"
+    if params.restarts > 1 and (params.seeds > 1 or params.keep_every):
+        other = "--seeds" if params.seeds > 1 else "--keep-every"
         raise ConfigError(f"--restarts keeps one model of several, and {other} keeps more than one: give one of them")
     if params.classes == AUTO and params.most_classes < FEWEST:
         raise ConfigError(f"--most-classes {params.most_classes}: must be at least {FEWEST}")
 
 
 def check_role(method: Loaded, config: Any, params: Train) -> None:
-    """Refuse wishes about clusters where the method has none, or two that are fixed."""
+    """Refuse options about clusters where the method has none, or two that are fixed."""
     afterwards = method.embeds or method.role == "mask"
     if afterwards and (params.restarts > 1 or params.classes == AUTO):
         option = "--restarts" if params.restarts > 1 else "--classes auto"

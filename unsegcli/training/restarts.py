@@ -14,8 +14,9 @@ from unsegcli import console, store
 from unsegcli.core.nn.precision import own_arithmetic
 from unsegcli.dataflow.dataset import Supply, relative_hints
 from unsegcli.dataflow.runner import Outcome, unchanged
+from unsegcli.params import Run
 from unsegcli.training.distributed import is_first
-from unsegcli.training.job import Order
+from unsegcli.training.job import TrainingJob
 from unsegcli.training.signs import SIGNS, Signals, judge
 
 SCORE = ("beyond-chance", "silhouette")  # what decides, and what decides where that is equal; docs/methods.md says why
@@ -24,29 +25,35 @@ ALMOST = 1e-9  # scores that differ by less are equal
 
 
 def best_of(
-    order: Order,
+    job: TrainingJob,
     target: store.Target,
     supply: Supply,
-    runs: Callable[..., list[Outcome]],
-    method: str,
-    workers: int,
-    dry_run: bool,
+    run: Run,
+    train_into: Callable[[Path], list[Outcome]],
 ) -> list[Outcome]:
-    """Train several models by `runs`, keep the one that looks best without labels, and remove the others."""
+    """Train several models, keep the one that looks best without labels, and remove the others.
+
+    Args:
+        job: the training, with the number of restarts.
+        target: the model to write.
+        supply: the images, not opened yet.
+        run: how it runs.
+        train_into: trains one model for each seed, beside this path.
+    """
     earlier = unchanged(target)
     if earlier is not None:
         return [earlier] if is_first() else []
-    count = order.params.restarts
-    made = runs(output=folder_of(target.path) / "run.h5")
-    if dry_run:
-        console.note(f"and that {count} times")
+    count = job.params.restarts
+    made = train_into(folder_of(target.path) / "run.h5")
+    if run.dry_run:
         return [Outcome(target.path)]
     if not is_first():
         return []
     paths = [outcome.path for outcome in made]
-    seeds = [order.params.seed + number for number in range(count)]
+    seeds = [job.params.seed + number for number in range(count)]
     with own_arithmetic():
-        found = judge(paths, supply.opened(workers), method=method, device=order.device.type, workers=workers)
+        opened = supply.opened(run.workers)
+        found = judge(paths, opened, method=job.params.method, device=job.device.type, workers=run.workers)
     kept, sign = best_run(found)
     for line in table(found, seeds, kept):
         console.note(line)

@@ -21,32 +21,34 @@ from unsegcli.training.batches import Batches
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.data import Pool, Reader
 from unsegcli.training.distributed import mean_of, together
-from unsegcli.training.job import Order
+from unsegcli.training.job import TrainingJob
 from unsegcli.training.optim import make_optimizer, steps_of
 
 TIMED = 8  # steps that say how long one takes, where the length is given in minutes
 FEW = 32  # pictures that an estimate is made with
 
-Step = Callable[[Order, Training, Batch], dict[str, Tensor]]  # changes the weights, and gives the terms of the loss
+Step = Callable[
+    [TrainingJob, Training, Batch], dict[str, Tensor]
+]  # changes the weights, and gives the terms of the loss
 
 
-def begun(order: Order, pool: Pool, target: store.Target, step: Step) -> Training:
+def begun(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Training:
     """A training at its start, or where an interrupted one stopped."""
-    training = fresh(order, pool, steps_planned(order, pool, step))
+    training = fresh(job, pool, steps_planned(job, pool, step))
     found = _checkpoint_of(training, target)
     if found is not None:
         training.unpack(*found)
         console.note(f"going on after step {training.step} of {training.steps}")
     else:
-        if order.pretrained is not None:
-            module: Any = order.method.module
-            console.note(order.pretrained.report(module.backbones(training.network)[0]))
+        if job.pretrained is not None:
+            module: Any = job.method.module
+            console.note(job.pretrained.report(module.backbones(training.network)[0]))
         pictures = len(pool.pictures)
         console.note(
-            f"{order.method.name} on {order.device} in {order.precision}: {training.steps} steps of "
-            f"{order.config.batch} crops, "
-            f"{training.steps * order.config.batch / pictures:.1f} times through {console.pictures(pictures)}, "
-            f"seed {order.params.seed}"
+            f"{job.method.name} on {job.device} in {job.precision}: {training.steps} steps of "
+            f"{job.config.batch} crops, "
+            f"{training.steps * job.config.batch / pictures:.1f} times through {console.pictures(pictures)}, "
+            f"seed {job.params.seed}"
         )
     together()
     return training
@@ -71,65 +73,69 @@ def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, st
     return None
 
 
-def fresh(order: Order, pool: Pool, steps: int) -> Training:
+def fresh(job: TrainingJob, pool: Pool, steps: int) -> Training:
     """A training before its first step."""
-    torch.manual_seed(order.params.seed)
-    network = order.method.module.Network(order.config, pool.channels)
-    if order.pretrained is not None:
-        module: Any = order.method.module
-        order.pretrained.put_into(module.backbones(network))
+    torch.manual_seed(job.params.seed)
+    network = job.method.module.Network(job.config, pool.channels)
+    if job.pretrained is not None:
+        module: Any = job.method.module
+        job.pretrained.put_into(module.backbones(network))
     move: Any = network.to  # torch's types know no memory format before 2.15
-    move(order.device, memory_format=torch.channels_last)
+    move(job.device, memory_format=torch.channels_last)
     network.train()
-    if order.params.compile:
+    if job.params.compile:
         network.compile()
-    scaler = torch.amp.GradScaler(order.device.type, enabled=order.precision == "fp16")
-    return Training(network, make_optimizer(network, order.config), scaler, steps)
+    scaler = torch.amp.GradScaler(job.device.type, enabled=job.precision == "fp16")
+    return Training(network, make_optimizer(network, job.config), scaler, steps)
 
 
-def steps_planned(order: Order, pool: Pool, step: Step) -> int:
+def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
     """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
-    params, pictures = order.params, len(pool.pictures)
+    params, pictures = job.params, len(pool.pictures)
     if params.minutes is None:
-        return steps_of(order.config, pictures, params.steps, params.epochs)
-    seconds = seconds_a_step(order, pool, step)
+        return steps_of(job.config, pictures, params.steps, params.epochs)
+    seconds = seconds_a_step(job, pool, step)
     steps = max(1, int(60 * params.minutes / seconds))
     console.note(f"a step takes {seconds:.3g} s: {steps} steps in {params.minutes:g} minutes")
     return steps
 
 
-def seconds_a_step(order: Order, pool: Pool, step: Step) -> float:
+def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
     """How long a step takes, by some that are thrown away."""
-    training = fresh(order, pool, TIMED)
+    training = fresh(job, pool, TIMED)
     started = 0.0
-    for batch in batches_of(order, pool, TIMED).ahead(0, order.device):
+    for batch in batches_of(job, pool, TIMED).ahead(0, job.device):
         started = started or time.monotonic()
-        float(step(order, training, batch)["loss"])
+        float(step(job, training, batch)["loss"])
         training.step += 1
         if training.step == 2:
             started = time.monotonic()  # the first ones also prepare
-    return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=order.device)))
+    return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=job.device)))
 
 
-def estimate_training(order: Order, supply: Supply, reader: Reader, step: Step) -> str:
+def estimate_training(job: TrainingJob, supply: Supply, reader: Reader, models: int, step: Step) -> str:
     """Time some steps on a few pictures, and say what the whole training would take."""
     pool = reader.fill(replace(supply, units=supply.units[:FEW]))
-    seconds = seconds_a_step(order, pool, step)
+    seconds = seconds_a_step(job, pool, step)
     pictures = sum(unit.window_count for unit in supply.units)
-    params = order.params
-    steps = steps_of(order.config, pictures, params.steps, params.epochs)
+    params = job.params
+    steps = steps_of(job.config, pictures, params.steps, params.epochs)
     if params.minutes is not None:
         steps = max(1, int(60 * params.minutes / seconds))
     size = pool.stored_bytes / len(pool.pictures) * pictures
+    minutes = steps * seconds / 60
+    long = f"about {minutes:,.1f} minutes"
+    if models > 1:
+        long += f" for each of {models} models, {models * minutes:,.1f} minutes in all,"
     return (
-        f"would train {order.method.name} for {steps} steps, about {steps * seconds / 60:,.1f} minutes on "
-        f"{order.device}, with {console.pictures(pictures)} in {size / 1e9:.2f} GB of memory"
+        f"would train {job.method.name} for {steps} steps, {long} on "
+        f"{job.device}, with {console.pictures(pictures)} in {size / 1e9:.2f} GB of memory"
     )
 
 
-def batches_of(order: Order, pool: Pool, steps: int) -> Batches:
+def batches_of(job: TrainingJob, pool: Pool, steps: int) -> Batches:
     """The batches of this process."""
-    config = order.config
+    config = job.config
     if config.batch % ranks():
         raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")
-    return Batches(pool, config.batch, config.crop, order.params.seed, steps, order.method.needs, rank(), ranks())
+    return Batches(pool, config.batch, config.crop, job.params.seed, steps, job.method.needs, rank(), ranks())

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.dataflow.dataset import is_artifact, supply_from_pictures
+from unsegcli.dataflow.dataset import is_artifact, supply_from_files
 from unsegcli.dataflow.label_maps import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.provenance import UNCHANGED, provenance
 from unsegcli.errors import DataError
 from unsegcli.images.find import digest_files, file_digest, find_pictures
 from unsegcli.images.working import Reading, Source, read_working
-from unsegcli.params import Pictures
+from unsegcli.params import Inputs
 from unsegcli.recipe import listing_digest
 from unsegcli.views.export import file_name
 
@@ -71,7 +71,7 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
 
 def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str], workers: int) -> dict[str, Place]:
     """Pictures whose path but for the suffix, or else bare stem, is that of a map."""
-    supply = supply_from_pictures([images], Pictures())
+    supply = supply_from_files(Inputs([images]))
     inputs.update(supply.inputs)
     supply = supply.opened(workers)
     if supply.reading is None:

@@ -1,0 +1,99 @@
+"""Stages as tests call them: keyword arguments are sorted into `Inputs`, settings and `Run` by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from unsegcli import params as settings
+from unsegcli.dataflow.runner import Outcome
+from unsegcli.params import Images, Inputs, Run
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def split(paths: Paths, output: str | Path, params: Any, images: Images | None, how: dict[str, Any]) -> Any:
+    """The three arguments of a stage; `images` among the keywords is the folder where images lie now."""
+    how = {"source_folder" if name == "images" else name: value for name, value in how.items()}
+    parts: dict[type, dict[str, Any]] = {Inputs: {}, Run: {}, type(params): {}}
+    for name, value in how.items():
+        owner = next(owner for owner in parts if name in {one.name for one in fields(owner)})
+        parts[owner][name] = value
+    inputs = Inputs(paths, images or Images(), **parts[Inputs])  # type: ignore[arg-type]
+    return inputs, replace(params, **parts[type(params)]), Run(output, **parts[Run])
+
+
+def superpixels(
+    paths: Paths,
+    output: str | Path = "",
+    params: settings.Superpixels | None = None,
+    pictures: Images | None = None,
+    **how: Any,
+) -> Outcome:
+    from unsegcli.stages.superpixels import superpixels as stage
+
+    return stage(*split(paths, output, params or settings.Superpixels(), pictures, how))
+
+
+def train(
+    paths: Paths, output: str | Path = "", params: settings.Train | None = None, pictures: Images | None = None,
+    **how: Any,
+) -> list[Outcome]:  # fmt: skip
+    from unsegcli.stages.train import train as stage
+
+    return stage(*split(paths, output, params or settings.Train(), pictures, how))
+
+
+def cluster(
+    paths: Paths, output: str | Path = "", params: settings.Cluster | None = None, pictures: Images | None = None,
+    **how: Any,
+) -> Outcome:  # fmt: skip
+    from unsegcli.stages.cluster import cluster as stage
+
+    return stage(*split(paths, output, params or settings.Cluster(), pictures, how))
+
+
+def iem(
+    paths: Paths, output: str | Path = "", params: settings.Iem | None = None, pictures: Images | None = None,
+    **how: Any,
+) -> Outcome:  # fmt: skip
+    from unsegcli.stages.iem import iem as stage
+
+    return stage(*split(paths, output, params or settings.Iem(), pictures, how))
+
+
+def proposals(
+    paths: Paths, output: str | Path = "", params: settings.Proposals | None = None, pictures: Images | None = None,
+    **how: Any,
+) -> Outcome:  # fmt: skip
+    from unsegcli.stages.proposals import proposals as stage
+
+    return stage(*split(paths, output, params or settings.Proposals(), pictures, how))
+
+
+def evaluate(paths: Paths, output: str | Path = "", params: settings.Evaluate | None = None, **how: Any) -> Any:
+    from unsegcli.stages.evaluate import evaluate as stage
+
+    return stage(*split(paths, output, params or settings.Evaluate(), None, how))
+
+
+def visualize(
+    path: str | Path, output: str | Path | None = None, params: settings.Visualize | None = None, **how: Any
+) -> Outcome:
+    from unsegcli.stages.visualize import visualize as stage
+
+    return stage(*split(path, output or "", params or settings.Visualize(), None, how))
+
+
+def relabel(path: str | Path, rules: Sequence[str] = (), output: str | Path = "", **how: Any) -> Outcome:
+    from unsegcli.stages.relabel import relabel as stage
+
+    return stage(*split(path, output, settings.Relabel(rules), None, how))
+
+
+def inspect(path: str | Path, **how: Any) -> dict[str, Any]:
+    from unsegcli.stages.inspect import inspect as stage
+
+    return stage(*split(path, "", settings.Inspect(), None, how))

@@ -1,0 +1,72 @@
+"""Commands that are run as processes of their own: what they say of failure, and how they end with us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unsegcli.dataflow.commands import run_command
+from unsegcli.errors import UnsegError
+
+
+def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnsegError, match=r"`unseg cluster 'no such.h5'` in .* ended with exit code 1"):
+        run_command(["cluster", "no such.h5"], tmp_path)
+
+
+SLOW_COMMAND = """
+import sys
+from pathlib import Path
+import unsegcli.dataflow.commands as commands
+from unsegcli.cli._guard import guarded
+commands.sys.executable = {script!r}
+import typer
+app = typer.Typer()
+@app.command()
+@guarded
+def main() -> None:
+    commands.run_command(["train"])
+app()
+"""
+SLEEPER = """#!{python}
+import signal, sys, time
+from pathlib import Path
+def stop(number, frame):
+    time.sleep(0.6)  # what it takes to keep a state
+    Path("kept").write_text(str(number))
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+Path("started").touch()
+time.sleep(60)
+"""
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code", "group"), [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)])
+def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group: bool, tmp_path: Path) -> None:
+    """Ctrl-C goes to both, as from a terminal; SIGTERM to the first alone, which hands it on."""
+    sleeper = tmp_path / "python"
+    sleeper.write_text(SLEEPER.format(python=sys.executable))
+    sleeper.chmod(0o755)
+    program = [sys.executable, "-c", SLOW_COMMAND.format(script=str(sleeper))]
+    run = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for((tmp_path / "started").exists)
+    os.killpg(run.pid, number) if group else run.send_signal(number)
+    _, errors = run.communicate(timeout=600)
+    assert run.returncode == code, errors
+    assert (tmp_path / "kept").read_text() == str(int(number))
+    assert "run the same command again" in errors

@@ -1,0 +1,227 @@
+"""A command from its settings: the options are the fields of dataclasses in `params.py`, in groups.
+
+A command names its settings and the groups that go with it; what is typed comes back as `Inputs`, settings and `Run`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unsegcli import console
+from unsegcli.cli._forms import value_from
+from unsegcli.cli._guard import finish, guarded
+from unsegcli.cli._inputs import resolve_inputs
+from unsegcli.params import OUTPUTS, PRESET, READING, Images, Inputs, Option, Run, Terminal
+
+if TYPE_CHECKING:
+    from unsegcli.dataflow.runner import Outcome
+
+INPUT = (
+    "Folder (with images/ inside, or searched whole), files, a quoted glob, a .txt list, or an HDF5 file of an "
+    "earlier command. Without it: the paths on a pipe; else what the working folder has."
+)
+Body = Callable[[Inputs, Any, Run], Any]
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a command takes beside its settings."""
+
+    # Kinds of artifact in the working folder, best first; or what gives them for the settings that were typed.
+    kinds: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = ()
+    images: bool = False  # image files will do, so that options say how they are read
+    finds_images: bool = True  # such as lie in the working folder, too
+    folded: bool = False  # those options are left out of `--help`: the usual input is an HDF5 file
+    inputs: tuple[str, ...] = ()  # fields of Inputs that are options
+    run: tuple[str, ...] = ("output", "workers", "force", "dry_run")  # fields of Run that are options
+    terminal: tuple[str, ...] = ("skip_bad", "quiet", "verbose")  # fields of Terminal that are options
+    argument: str = INPUT  # help of the positional argument; "" = there is none
+    preset: bool = False  # named settings of the command itself, below those that are typed
+    divide: Callable[[list[str]], tuple[list[str], dict[str, Any]]] | None = None  # paths, and settings among them
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """An option of a command: whose setting it is, and how it is spelled."""
+
+    owner: type
+    field: Field[Any]
+
+    @property
+    def option(self) -> Option:
+        found: Option = self.field.metadata["option"]
+        return found
+
+    @property
+    def name(self) -> str:
+        """As a parameter of the command: unlike that of any other owner."""
+        return f"{self.owner.__name__.lower()}_{self.field.name}"
+
+    @property
+    def spellings(self) -> list[str]:
+        flag = self.option.flag or f"--{self.field.name.replace('_', '-')}"
+        return [flag, *([self.option.short] if self.option.short else [])]
+
+    @property
+    def is_switch(self) -> bool:
+        return str(self.field.type).startswith("bool") or "/" in self.option.flag
+
+    @property
+    def turns_off(self) -> bool:
+        """Whether the one spelling of a switch says no."""
+        return self.is_switch and self.option.flag.startswith("--no-")
+
+
+def finish_outcome(outcome: Outcome, run: Run, terminal: Terminal) -> None:
+    """Print the path of what was written."""
+    finish([outcome], skip_bad=terminal.skip_bad, dry_run=run.dry_run)
+
+
+def command(
+    name: str, settings: type, takes: Takes, show: Callable[[Any, Run, Terminal], None] = finish_outcome
+) -> Callable[[Body], Callable[..., None]]:
+    """Make a command of a function that gets `Inputs`, the settings and `Run`.
+
+    Args:
+        name: as typed.
+        settings: the dataclass whose fields are its options.
+        takes: what else it takes.
+        show: prints what the function gives.
+    """
+    typed = list(_options(settings, takes))
+
+    def decorate(body: Body) -> Callable[..., None]:
+        @guarded
+        def run_command(**values: Any) -> None:
+            given = {one: values[one.name] for one in typed if values[one.name] not in (None, [], ())}
+            terminal = Terminal(**_values(given, Terminal))
+            console.to_stderr(quiet=terminal.quiet, verbose=terminal.verbose)
+            _check_alternatives(given)
+            paths: list[str] = list(values.get("inputs") or [])
+            among: dict[str, Any] = {}
+            if takes.divide is not None:
+                paths, among = takes.divide(paths)
+            preset = _preset(name, values.get("preset"))
+            params = settings(**{**preset, **_values(given, settings), **among})
+            if takes.argument:
+                kinds = takes.kinds(params) if callable(takes.kinds) else takes.kinds
+                paths = resolve_inputs(paths, f"unseg {name}", kinds, takes.images and takes.finds_images)
+            inputs = Inputs(paths, Images(**_values(given, Images)), **_values(given, Inputs))
+            run = Run(**_values(given, Run))
+            show(body(inputs, params, run), run, terminal)
+
+        run_command.__signature__ = _signature(typed, takes, name)  # type: ignore[attr-defined]
+        run_command.__annotations__ = {}
+        run_command.__name__, run_command.__doc__ = name, body.__doc__
+        return run_command
+
+    return decorate
+
+
+def _options(settings: type, takes: Takes) -> Iterator[_Typed]:
+    """The options of a command, in the order of its help; a setting of the command wins over one of its name."""
+    own = [one.name for one in fields(settings)]
+    chosen: list[tuple[type, Sequence[str]]] = [
+        (Run, [name for name in ("output",) if name in takes.run]),
+        (settings, own),
+        (Terminal, [name for name in ("json",) if name in takes.terminal]),
+    ]
+    if takes.images:
+        chosen.append((Images, [one.name for one in fields(Images) if one.name not in own]))
+    chosen += [
+        (Inputs, takes.inputs),
+        (Run, [name for name in takes.run if name != "output"]),
+        (Terminal, [name for name in takes.terminal if name != "json"]),
+    ]
+    for owner, names in chosen:
+        for one in fields(owner):
+            if one.name in names and "option" in one.metadata:
+                yield _Typed(owner, one)
+
+
+def _values(given: Mapping[_Typed, Any], owner: type) -> dict[str, Any]:
+    """The settings of one owner that were typed, as values."""
+    found = {}
+    for one, typed in given.items():
+        if one.owner is owner:
+            value = not typed if one.turns_off else typed
+            found[one.field.name] = value_from(one.spellings[0], value, one.option, str(one.field.type))
+    return found
+
+
+def _check_alternatives(given: Mapping[_Typed, Any]) -> None:
+    """Refuse two options that say the same in different ways."""
+    by_name = {one.field.name: one for one in given}
+    for one in given:
+        other = by_name.get(one.option.instead_of)
+        if other is not None:
+            raise typer.BadParameter(
+                f"{one.spellings[0]} and {other.spellings[0]} say the same in different ways: give one of them"
+            )
+
+
+def _preset(name: str, preset: str | None) -> dict[str, Any]:
+    from unsegcli.presets import read_preset
+
+    return read_preset(name, preset)
+
+
+def _signature(typed: Sequence[_Typed], takes: Takes, name: str) -> inspect.Signature:
+    """The parameters as typer reads them."""
+    parameters = []
+    if takes.argument:
+        argument = typer.Argument(metavar="INPUT", show_default=False, help=takes.argument)
+        parameters.append(_parameter("inputs", Annotated[list[str] | None, argument], None))
+    for one in typed:
+        parameters.append(_parameter(one.name, Annotated[_type_of(one), _typer_option(one, takes, name)], None))
+    if takes.preset:
+        option = typer.Option("--preset", metavar=PRESET.metavar, show_default=False, help=PRESET.help)
+        parameters.append(_parameter("preset", Annotated[str | None, option], None))
+    return inspect.Signature(parameters)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _type_of(one: _Typed) -> Any:
+    if one.is_switch:
+        return bool | None
+    return list[str] | None if one.option.form.startswith("several") else str | None
+
+
+def _typer_option(one: _Typed, takes: Takes, name: str) -> Any:
+    option = one.option
+    metavar = "|".join(option.choices) if option.choices else option.metavar
+    help, default = option.help, _shown_default(one, name)
+    if one.owner is Run and one.field.name == "output":
+        metavar, help = ("FILE", "The HDF5 file to write.") if "." in OUTPUTS[name] else ("FOLDER", option.help)
+    return typer.Option(
+        *one.spellings,
+        metavar=None if one.is_switch else metavar or "TEXT",
+        show_default=False,
+        help=help + (f"  [default: {default}]" if default else ""),
+        rich_help_panel=option.panel or None,
+        hidden=takes.folded and option.panel == READING,
+    )
+
+
+def _shown_default(one: _Typed, name: str) -> str:
+    """The default as `--help` shows it; empty = not at all."""
+    option, default = one.option, one.field.default
+    if one.owner is Run and one.field.name == "output":
+        return OUTPUTS[name]
+    if option.shown:
+        return "" if option.shown == "-" else option.shown
+    if default is MISSING or default is None or default is False or (default is True and "/" not in option.flag):
+        return ""
+    if one.is_switch:
+        return option.flag.split("/")[0].removeprefix("--")
+    if isinstance(default, tuple):
+        return ",".join(f"{value:g}" for value in default)
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,0 +1,151 @@
+"""How the text of an option becomes the value of a setting, and what is said of text that cannot."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+from unsegcli.params import AUTO, Option
+
+LIKE = 0.7  # likeness from which on a guess is worth making
+# (option as spelled, value) -> what that value is called today
+RENAMED_VALUES = {("--features", "rgb"): "bands"}
+
+
+def refuse(spelling: str, text: str, expected: str) -> typer.BadParameter:
+    """The error for a value that makes no sense."""
+    return typer.BadParameter(f"{spelling} {text}: must be {expected}")
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """A guess at what was meant, as the end of a message; empty if nothing is like it."""
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=LIKE)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def value_from(spelling: str, typed: Any, option: Option, default_type: str) -> Any:
+    """The value of a setting from what was typed.
+
+    Args:
+        spelling: of the option, for messages.
+        typed: text; several texts for an option that may be given several times; or a switch, on or off.
+        option: what the setting says of itself.
+        default_type: the annotation of the setting, as written.
+    """
+    if option.form in FORMS:
+        return FORMS[option.form](spelling, typed)
+    if isinstance(typed, bool):
+        return typed
+    if option.choices:
+        return _choice(spelling, typed, option.choices)
+    kind = default_type.split(" | ")[0]
+    if kind == "int":
+        return _number(spelling, typed, option, whole=True)
+    if kind == "float":
+        return _number(spelling, typed, option, whole=False)
+    return typed
+
+
+def _choice(spelling: str, text: str, choices: Sequence[str]) -> str:
+    if text.lower() in choices:
+        return text.lower()
+    renamed = RENAMED_VALUES.get((spelling, text.lower()))
+    guess = f"; {text} is now called {renamed}" if renamed else closest(text, choices)
+    raise typer.BadParameter(f"{spelling} {text}: is not one of {', '.join(choices)}{guess}")
+
+
+def _number(spelling: str, text: str, option: Option, *, whole: bool) -> int | float:
+    expected = ("a whole number" if whole else "a number") + _range(option)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        raise refuse(spelling, text, expected) from None
+    inside = (option.least is None or value >= option.least) and (option.most is None or value <= option.most)
+    if not inside or not math.isfinite(value):
+        raise refuse(spelling, text, expected)
+    return value
+
+
+def _range(option: Option) -> str:
+    low = "" if option.least is None else f" from {option.least:g}"
+    return low + ("" if option.most is None else f" to {option.most:g}")
+
+
+def _count_or_auto(spelling: str, text: str) -> int | str:
+    if text.lower() == AUTO:
+        return AUTO
+    if not (text.isdecimal() and int(text) > 0):
+        raise refuse(spelling, text, f"a whole number from 1, or {AUTO}")
+    return int(text)
+
+
+def _numbers(spelling: str, text: str, separator: str, expected: str, most: int | None = None) -> tuple[int, ...]:
+    """Whole numbers from 1, such as 4,1,2 or 240x320."""
+    parts = [part.strip() for part in text.lower().split(separator)]
+    if any(not part.isdecimal() or int(part) == 0 for part in parts) or len(parts) > (most or len(parts)):
+        raise refuse(spelling, text, expected)
+    return tuple(map(int, parts))
+
+
+def _bands(spelling: str, text: str) -> tuple[int, ...]:
+    return _numbers(spelling, text, ",", "band numbers from 1, such as 4,1,2")
+
+
+def _size(spelling: str, text: str) -> tuple[int, ...]:
+    return _numbers(spelling, text, "x", "a number or HEIGHTxWIDTH, such as 256 or 240x320", most=2)
+
+
+def _two(spelling: str, text: str, highest: float, example: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not 0 <= low < high <= highest:
+        raise refuse(spelling, text, f"two rising numbers from 0 to {highest:g}, such as {example}")
+    return low, high
+
+
+def _percentiles(spelling: str, text: str) -> tuple[float, float]:
+    return _two(spelling, text, 100, "1,99")
+
+
+def _shares(spelling: str, text: str) -> tuple[float, float]:
+    return _two(spelling, text, 1, "0.01,0.99")
+
+
+def _value_or_nan(spelling: str, text: str) -> float | None:
+    """A number; NaN pixels are void as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise refuse(spelling, text, "a number") from None
+    return None if math.isnan(value) else value
+
+
+def _several(spelling: str, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+def _several_numbers(spelling: str, texts: Sequence[str]) -> tuple[int, ...]:
+    return tuple(int(_number(spelling, text, Option(""), whole=True)) for text in texts)
+
+
+def _matching(spelling: str, on: bool) -> str:
+    return "one-to-one" if on else "many-to-one"
+
+
+FORMS: dict[str, Callable[[str, Any], Any]] = {
+    "count or auto": _count_or_auto,
+    "numbers": _bands,
+    "size": _size,
+    "percentiles": _percentiles,
+    "shares": _shares,
+    "value or nan": _value_or_nan,
+    "several": _several,
+    "several numbers": _several_numbers,
+    "one-to-one many-to-one": _matching,
+}
