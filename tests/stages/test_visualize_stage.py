@@ -709,16 +709,24 @@ def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.Monkey
     assert not (scene / "out.partial").exists()
 
 
-def test_what_a_killed_run_left_is_removed_but_nothing_else(scene: Path) -> None:
+def test_a_linked_partial_folder_is_not_emptied(scene: Path) -> None:
+    home = scene / "home"
+    home.mkdir()
+    (home / "mine.txt").write_text("mine")
+    (scene / "out.partial").symlink_to(home)
+    with pytest.raises(ArtifactError, match=r"is a link or a file.*move it away"):
+        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+    assert files_of(home) == ["mine.txt"]
+
+
+def test_a_partial_folder_with_any_file_named_lock_is_not_removed(scene: Path) -> None:
     partial = scene / "out.partial"
-    (partial / "panels").mkdir(parents=True)
-    (partial / "panels" / "old.png").write_text("")
-    with pytest.raises(ArtifactError, match="move them away"):
-        visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
-    (partial / "lock").touch()
-    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
-    assert not partial.exists()
-    assert files_of(scene / "out") == ["p0.png", "p1.png", "p2.png", "unseg.json"]
+    partial.mkdir()
+    for name in ("lock", "mine.txt"):
+        (partial / name).touch()
+    with pytest.raises(ArtifactError, match=r"unseg did not make.*move them away"):
+        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+    assert files_of(partial) == ["lock", "mine.txt"]
 
 
 @pytest.mark.parametrize(
