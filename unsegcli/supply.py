@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, boxes, working_grid
-from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
+from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
+from unsegcli.images.find import DigestedFile, digest_files, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working, survey
 from unsegcli.images.scaling import Limits
 from unsegcli.params import Pictures
@@ -133,9 +133,10 @@ class StoredUnit:
             raise DataError(
                 f"{self.path}: holds no pixels, and {path} is gone; say where the pictures are with --images"
             )
-        if file_digest(path) != self.source.digest:
-            raise DataError(f"{path}: has changed since {self.path} was made; make it again")
-        return read_working(self.source, self.reading)[0]
+        try:
+            return read_working(self.source, self.reading)[0]
+        except ChangedError as error:
+            raise DataError(f"{path}: has changed since {self.path} was made; make it again") from error
 
 
 Unit = PictureUnit | StoredUnit
@@ -154,6 +155,7 @@ class Supply:
     pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # pictures not looked into yet
     pictures: Pictures | None = None
     mask: Path | None = None
+    pending_masks: tuple[DigestedFile, ...] = field(default=(), repr=False)
     known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
     known_scaling: Limits | None = None  # of those earlier pictures
 
@@ -161,11 +163,15 @@ class Supply:
         """Look into the picture files and decide how they are read; nothing to do for an artifact."""
         if self.pictures is None:
             return self
-        found = survey(list(self.pending), self.pictures, self.mask, workers, self.known, self.known_scaling)
+        masks = {file.path.absolute(): file.digest for file in self.pending_masks}
+        found = survey(
+            list(self.pending), self.pictures, self.mask, workers, self.known, self.known_scaling, mask_digests=masks
+        )
         units = tuple(
             PictureUnit(source, found.reading, self.pictures.patch, self.pictures.stride) for source in found.sources
         )
-        return replace(self, units=units, bad=tuple(found.skipped), reading=found.reading, pending=(), pictures=None)
+        left = replace(self, pending=(), pending_masks=(), pictures=None)
+        return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
 
 def is_artifact(path: str | Path) -> bool:
@@ -230,6 +236,7 @@ def supply_from_pictures(
     digested = digest_files(files, known)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     recipe_inputs = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
+    masks: list[DigestedFile] = []
     if mask is not None:
         masks = digest_files(find_pictures([mask]), known)
         recipe_inputs["masks"] = listing_digest((file.name, file.digest) for file in masks)
@@ -240,6 +247,7 @@ def supply_from_pictures(
         pending=tuple(digested),
         pictures=pictures,
         mask=None if mask is None else Path(mask),
+        pending_masks=tuple(masks),
     )
 
 

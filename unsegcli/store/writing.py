@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from unsegcli import talk
 from unsegcli._version import __version__
-from unsegcli.errors import ArtifactError
+from unsegcli.errors import CHANGED, ArtifactError
 from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -45,7 +45,7 @@ from unsegcli.store.chunks import (
     little_endian,
 )
 from unsegcli.store.kinds import FORMAT, KINDS, window_name
-from unsegcli.store.reading import open_artifact
+from unsegcli.store.reading import Artifact, open_artifact
 
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
@@ -96,6 +96,9 @@ class Target:
         try:
             with open_artifact(self.path) as old:
                 if old.kind == self.kind and recipe_digest(old.recipe) == recipe_digest(self.recipe):
+                    if self._is_to_be_completed(old):
+                        talk.note(f"{self.path} lacks images that changed while it was made, and is made again")
+                        return None
                     talk.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differing_keys(old.recipe, self.recipe)
@@ -108,6 +111,12 @@ class Target:
             self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
         talk.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
         return None
+
+    def _is_to_be_completed(self, old: Artifact) -> bool:
+        """Whether images were left out that changed while they were read here: they may well be as before again."""
+        if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
+            return False
+        return any(reason.endswith(CHANGED) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store, talk
-from unsegcli.errors import DataError
-from unsegcli.images.find import digest_files, file_digest, find_pictures
+from unsegcli.errors import ChangedError, DataError
+from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.reading import Reading, Source, read_working
 from unsegcli.params import Pictures
 from unsegcli.predictions import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
@@ -116,9 +116,9 @@ def working_pixels(item: PictureMap, regions: StoredMap | None, picture: Place |
         return stored
     source, reading = picture
     path = Path(source.path)
-    state = path.stat()
-    if (state.st_size, state.st_mtime_ns) != (source.bytes, source.modified) and file_digest(path) != source.digest:
-        raise DataError(f"{path}: has changed since, so the picture is not shown")
-    pixels = read_working(source, reading)[0]
+    try:
+        pixels = read_working(source, reading)[0]
+    except ChangedError as error:
+        raise DataError(f"{path}: has changed since, so the picture is not shown") from error
     check_aspect(pixels.shape, item, f"{path}: the picture")
     return pixels
