@@ -16,7 +16,7 @@ unseg superpixels "$pictures" -o "$output/superpixels.h5" |
     unseg cluster --classes "$classes" -o "$output/regions.h5"
 
 # The floor: k-means on blurred pixels, which needs no superpixels.
-unseg cluster "$pictures" --features rgb --classes "$classes" -o "$output/floor.h5"
+unseg cluster "$pictures" --features bands --classes "$classes" -o "$output/floor.h5"
 
 unseg inspect "$output/regions.h5"
 unseg inspect "$output/floor.h5"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +32,7 @@ GUIDE, FORMAT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("guide", "for
 EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
 BASELINES, ABLATIONS = ROOT / "examples" / "baselines.sh", ROOT / "examples" / "iem_ablations.sh"
 LEARNED = ROOT / "examples" / "learned.sh"
+REFINING = ROOT / "examples" / "refine_masks.sh"
 
 # Every spelling of every option. A new one is added here on purpose, after a look at those that are there.
 OPTIONS = set(
@@ -43,7 +44,7 @@ OPTIONS = set(
     --pictures --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
-    --per --flips --refine --tile --device --method
+    --per --flips --refine --tile --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
     --restarts --most-classes --ceiling --background
@@ -137,7 +138,7 @@ def test_one_spelling_has_one_meaning() -> None:
         facts = {
             "spellings": spellings(option),
             "help": option.help,
-            "value": option.get_help_record(context_of(ROOT_COMMAND))[0],  # as the help shows it, choices included
+            "value": option.metavar,  # as the help shows it, choices included
             "range": (getattr(option, "min", None), getattr(option, "max", None)),
             "flag": option.is_flag,
             "panel": getattr(option, "rich_help_panel", None),
@@ -166,7 +167,7 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
     stated = {
         "--pixels-per-segment": params.Superpixels.pixels_per_segment,
         "--compactness": f"{params.Superpixels.compactness:g}",
-        "--classes": params.Cluster.classes,
+        "--classes": params.DEFAULT_CLASSES,
         "--most-classes": params.Cluster.most_classes,
         "--blur": f"{params.Cluster.blur:g}",
         "--samples": params.Cluster.samples,
@@ -291,17 +292,22 @@ def test_methods_page_names_every_algorithm() -> None:
         assert f"--algorithm {name}" in text
 
 
-SETTINGS = [value for value in vars(params).values() if dataclasses.is_dataclass(value) and isinstance(value, type)]
+SETTINGS = [
+    value
+    for value in vars(params).values()
+    if dataclasses.is_dataclass(value) and isinstance(value, type) and value is not params.Option
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__name__)
-def test_every_setting_has_a_comment(settings: type) -> None:
+def test_every_setting_says_what_it_is(settings: type) -> None:
+    """By its help text, or by a comment where it is no option."""
     source = inspect.getsource(settings)
-    assert get_type_hints(settings)
-    for name in get_type_hints(settings):
-        line = re.search(rf"^    {name}: [^\n]*$", source, re.MULTILINE)
-        assert line, name
-        assert re.search(r"  # \S.+", line[0]), f"{settings.__name__}.{name} has no comment"
+    for field in dataclasses.fields(settings):
+        if "option" in field.metadata:
+            assert len(field.metadata["option"].help.split()) >= FEWEST_WORDS, field.name
+        elif field.name != "images":
+            assert re.search(rf"^    {field.name}: [^\n]*  # \S", source, re.MULTILINE), f"{field.name} has no comment"
 
 
 # ---------------------------------------------------------------------------------------- links
@@ -413,7 +419,7 @@ def run_example(script: Path, place: Path, *arguments: str) -> str:
 
 
 def test_every_example_is_run_here() -> None:
-    assert set(EXAMPLES) == {BASELINES, ABLATIONS, LEARNED}
+    assert set(EXAMPLES) == {BASELINES, ABLATIONS, LEARNED, REFINING}
 
 
 def test_baselines_run(place: Path) -> None:
@@ -439,6 +445,12 @@ def test_learned_methods_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     lines = run_example(LEARNED, place, "../data", "2", "", "my results").splitlines()
     assert [line.split()[0] for line in lines] == ["method-seed", "iic-0", "infoseg-0", "inmars-0"]
     assert all(0 <= float(score) <= 1 for line in lines[1:] for score in line.split()[1:])
+
+
+@pytest.mark.slow
+def test_masks_are_refined(place: Path) -> None:
+    run_shell(f"cd {shlex.quote(str(place))} && STEPS=2 {shlex.quote(str(REFINING))} data out")
+    assert {path.name for path in (place / "out").iterdir()} == {"masks.h5", "model.h5", "refined.h5"}
 
 
 @pytest.mark.slow

@@ -20,11 +20,15 @@ INTERFACE = {
     "relabel": "unsegcli.stages.relabel",
     "train": "unsegcli.stages.train",
     "visualize": "unsegcli.stages.visualize",
+    "Inputs": "unsegcli.params",
+    "Run": "unsegcli.params",
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
 }
 
 __all__ = [
+    "Inputs",
+    "Run",
     "UnsegError",
     "__version__",
     "cluster",

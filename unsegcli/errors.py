@@ -24,5 +24,12 @@ class DataError(UnsegError):
     """Pictures, masks or labels that cannot be read or do not fit together."""
 
 
+CHANGED = "has changed since it was digested: run again, and touch it first if that does not help"
+
+
+class ChangedError(DataError):
+    """A file that no longer holds what was digested."""
+
+
 class ConfigError(UnsegError):
     """A setting that makes no sense, alone or together with another."""

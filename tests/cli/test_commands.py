@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import MakePictures
+from conftest import MakePictures, rewrite
 from typed import one_line, unseg
 
 from unsegcli import __version__, store
+from unsegcli.dataflow import dataset as supply
+from unsegcli.errors import CHANGED
 
 SEGMENTS = ["--pixels-per-segment", "100", "--workers", "1"]
 
@@ -97,6 +101,95 @@ def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
     # What was left out stays known further down the line, but is no failure of a command that read no picture.
     for _ in range(2):
         assert "z.png" in unseg("cluster", "sp.h5", "--classes", "3").stderr
+
+
+@pytest.fixture
+def changing(make_pictures: MakePictures, here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bytes]:
+    """Images in bmp/, of which one changes right after it was digested, with its size and time kept.
+
+    Takes the path of that image or mask; returns what it held before.
+    """
+    make_pictures("bmp", suffix=".bmp")
+
+    def change(path: str) -> bytes:
+        before = Path(path).read_bytes()
+        digest = supply.digest_files
+
+        def digest_then_change(*arguments: Any) -> Any:
+            found = digest(*arguments)
+            if any(file.path == Path(path) for file in found):
+                monkeypatch.setattr(supply, "digest_files", digest)
+                rewrite(Path(path), before[:-1] + bytes([before[-1] ^ 1]))
+            return found
+
+        monkeypatch.setattr(supply, "digest_files", digest_then_change)
+        return before
+
+    return change
+
+
+def names_in(path: str) -> list[str]:
+    with store.open_artifact(path) as artifact:
+        return list(artifact.table("sources/name"))
+
+
+def test_an_image_that_changes_during_the_run_is_left_out(changing: Callable[[str], bytes]) -> None:
+    before = changing("bmp/p1.bmp")
+    result = unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS, expect=1)
+    assert result.stdout == "sp.h5\n"
+    assert "--skip-bad" in one_line(result)
+    assert f"skipped p1.bmp: {CHANGED}" in result.stderr
+    assert names_in("sp.h5") == ["p0.bmp", "p2.bmp"]
+    unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS)
+    assert names_in("sp.h5") == ["p0.bmp", "p1.bmp", "p2.bmp"]
+    changing("bmp/p1.bmp")
+    unseg("superpixels", "bmp", "-o", "skipped.h5", *SEGMENTS, "--skip-bad")
+    assert names_in("skipped.h5") == ["p0.bmp", "p2.bmp"]
+    assert Path("bmp/p1.bmp").read_bytes() == before
+
+
+def test_an_image_that_changes_and_changes_back_is_there_in_the_next_run(changing: Callable[[str], bytes]) -> None:
+    """Although the recipe is the same then."""
+    before = changing("bmp/p1.bmp")
+    unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS, expect=1)
+    rewrite(Path("bmp/p1.bmp"), before)
+    assert "is made again" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
+    assert names_in("sp.h5") == ["p0.bmp", "p1.bmp", "p2.bmp"]
+    assert "up to date" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
+
+
+def test_a_mask_that_changes_during_the_run_leaves_its_image_out(
+    changing: Callable[[str], bytes], make_pictures: MakePictures
+) -> None:
+    make_pictures("valid", suffix=".bmp")
+    changing("valid/p1.bmp")
+    result = unseg("superpixels", "bmp", "--mask", "valid", "-o", "sp.h5", *SEGMENTS, expect=1)
+    assert f"valid/p1.bmp: {CHANGED}" in result.stderr
+    assert names_in("sp.h5") == ["p0.bmp", "p2.bmp"]
+    unseg("superpixels", "bmp", "--mask", "valid", "-o", "sp.h5", *SEGMENTS)
+
+
+def test_a_digest_of_an_earlier_output_is_checked_where_pixels_are_read(
+    changing: Callable[[str], bytes],
+) -> None:
+    unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS)
+    content = Path("bmp/p1.bmp").read_bytes()
+    rewrite(Path("bmp/p1.bmp"), content[:-1] + bytes([content[-1] ^ 1]))
+    assert "up to date" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
+    more = [*SEGMENTS, "--compactness", "3"]
+    assert f"p1.bmp: {CHANGED}" in unseg("superpixels", "bmp", "-o", "sp.h5", *more, expect=1).stderr
+    unseg("superpixels", "bmp", "-o", "sp.h5", *more)
+    with store.open_artifact("sp.h5") as artifact:
+        digests = list(artifact.table("sources/digest"))
+    assert digests[1] == hashlib.sha256(Path("bmp/p1.bmp").read_bytes()).hexdigest()
+
+
+def test_images_that_changed_since_their_superpixels_are_told(changing: Callable[[str], bytes]) -> None:
+    unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS, "--no-pixels")
+    content = Path("bmp/p1.bmp").read_bytes()
+    rewrite(Path("bmp/p1.bmp"), content[:-1] + bytes([content[-1] ^ 1]))
+    result = unseg("cluster", "sp.h5", "--classes", "3", "--workers", "1", expect=1)
+    assert "skipped p1.bmp: has changed since sp.h5 was made; make it again" in result.stderr
 
 
 def test_dry_run_prints_no_path(here: Path) -> None:

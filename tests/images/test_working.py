@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
 import pickle
+import time
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from conftest import rewrite
 from PIL import Image
 
-from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images.decode import read_header
-from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.errors import CHANGED, ArtifactError, ChangedError, ConfigError, DataError
+from unsegcli.images import find
+from unsegcli.images.decode import read_header, read_pixels
+from unsegcli.images.find import digest_files, file_digest, find_pictures
 from unsegcli.images.working import Reading, Survey, check_fits, read_working, survey
 from unsegcli.params import Images
 
@@ -375,14 +380,150 @@ def test_a_picture_that_fails_when_sampled_is_left_out(tmp_path: Path) -> None:
         assert [name for name, _ in found.skipped] == ["a.png"]
 
 
-def test_a_picture_that_changed_since_is_an_error(tmp_path: Path) -> None:
+# images that change
+
+
+def encoded(name: str, value: int) -> bytes:
+    """A file of 6 x 5 pixels of one value; files of the same name are of the same size."""
+    depth, suffix = name.split(".")
+    pixels = np.full((6, 5, 3), value, depth)
+    stream = io.BytesIO()
+    if suffix == "npy":
+        np.save(stream, pixels)
+    elif suffix == "tif":
+        tifffile.imwrite(stream, pixels)
+    elif depth == "uint16":
+        stream.write(imagecodecs.png_encode(pixels))
+    else:
+        Image.fromarray(pixels).save(stream, "JPEG" if suffix == "jpg" else suffix)
+    return stream.getvalue().ljust(2000, b"\0")  # decoders do not look at what follows
+
+
+FORMATS = ["uint8.png", "uint16.png", "uint8.jpg", "uint8.bmp", "uint8.tif", "uint16.tif", "uint8.npy", "uint16.npy"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_change_is_refused_even_if_size_and_time_are_as_before(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(encoded(name, 40))
+    found = look(tmp_path, axes="yxc" if name.endswith(".npy") else "auto", scaling="picture")
+    before = path.stat()
+    working(found)
+    rewrite(path, encoded(name, 200))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    with pytest.raises(ChangedError, match="has changed since it was digested: run again") as error:
+        working(found)
+    assert "\n" not in str(error.value)
+    rewrite(path, encoded(name, 40))
+    working(found)
+
+
+@pytest.mark.parametrize("name", ["uint8.png", "uint8.tif", "uint16.tif"])
+def test_a_mask_that_changed_is_refused_too(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "images", f"{Path(name).stem}.png", noise((6, 5, 3)))
+    mask = tmp_path / "masks" / name
+    mask.parent.mkdir()
+    mask.write_bytes(encoded(name, 0))
+    found = look(tmp_path / "images", mask.parent)
+    assert working(found)[1] is not None
+    rewrite(mask, encoded(name, 1))
+    with pytest.raises(ChangedError, match=r"masks.*: has changed since it was digested"):
+        working(found)
+    rewrite(mask, encoded(name, 0))
+    assert working(found)[1] is not None
+
+
+def test_a_change_before_the_values_are_looked_at_leaves_the_image_out(tmp_path: Path) -> None:
+    for settings in ({"scaling": "folder"}, {"scaling": "picture"}):
+        for name in ("a.tif", "b.tif"):
+            save(tmp_path, name, noise((6, 5, 3), "uint16"))
+        files = digest_files(find_pictures([tmp_path]), {})
+        save(tmp_path, "a.tif", noise((6, 5, 3), "uint16", seed=1))
+        found = survey(files, Images(**settings), None, 1)
+        assert found.skipped == [("a.tif", CHANGED)]
+        assert [source.name for source in found.sources] == ["b.tif"]
+
+
+def test_a_change_before_alpha_is_looked_at_decides_nothing(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path, name, np.dstack([noise((6, 5, 3)), np.full((6, 5), 255, np.uint8)]))
+    files = digest_files(find_pictures([tmp_path]), {})
+    save(tmp_path, "a.png", noise((6, 5, 4)))
+    found = survey(files, Images(), None, 1)
+    assert found.skipped == [("a.png", CHANGED)]
+    assert found.reading.alpha == "drop"
+
+
+def test_a_change_that_is_undone_while_it_is_decoded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "uint8.png"
+    path.write_bytes(encoded(path.name, 40))
+    found = look(tmp_path)
+    time.sleep(0.02)  # a tick of the clock by which files are stamped
+
+    def read(*arguments: object) -> object:
+        rewrite(path, encoded(path.name, 200))
+        decoded = read_pixels(*arguments)
+        rewrite(path, encoded(path.name, 40))
+        return decoded
+
+    monkeypatch.setattr("unsegcli.images.working.read_pixels", read)
+    with pytest.raises(ChangedError):
+        working(found)
+
+
+def test_a_file_that_cannot_be_read_any_more_has_changed(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    found = look(tmp_path)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(ChangedError):
+        working(found)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match="no such file"):
+        working(found)
+
+
+def test_the_same_content_under_another_time_is_no_change(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 3)))
+    found = look(tmp_path)
+    before = working(found)[0]
+    os.utime(tmp_path / "a.png", (1, 1))
+    np.testing.assert_array_equal(working(found)[0], before)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_pages_of_one_file_are_digested_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool) -> None:
+    """Unless the file is so new that a change might not show in its times."""
+    pages = noise((5, 6, 5, 3))
+    save(tmp_path, "a.tif", pages, photometric="rgb")
+    found = look(tmp_path)
+    digested: list[Path] = []
+
+    def counted(path: Path) -> str:
+        digested.append(path)
+        return file_digest(path)
+
+    monkeypatch.setattr(find, "file_digest", counted)
+    monkeypatch.setattr(find, "SETTLED", 0 if settled else 10**12)
+    for index in range(5):
+        np.testing.assert_array_equal(working(found, index)[0], pages[index])
+    assert len(digested) == (1 if settled else 5)
+    rewrite(tmp_path / "a.tif", (tmp_path / "a.tif").read_bytes()[:-1] + b"x")
+    with pytest.raises(ChangedError):
+        working(found, 0)
+
+
+def test_a_source_of_another_size_or_bands_is_an_error(tmp_path: Path) -> None:
     save(tmp_path, "a.png", noise((6, 5, 3)))
     found = look(tmp_path)
     save(tmp_path, "a.png", noise((6, 6, 3)))
+    changed = dataclasses.replace(found.sources[0], digest=file_digest(tmp_path / "a.png"))
     with pytest.raises(DataError, match="is 6 x 6 now, but was 6 x 5"):
-        working(found)
+        read_working(changed, found.reading)
     save(tmp_path, "a.npy", noise((6, 5, 7)))
-    changed = dataclasses.replace(found.sources[0], path=str(tmp_path / "a.npy"))
+    path = tmp_path / "a.npy"
+    changed = dataclasses.replace(found.sources[0], path=str(path), digest=file_digest(path))
     with pytest.raises(DataError, match="7 bands"):
         read_working(changed, dataclasses.replace(found.reading, axes="yxc"))
 

@@ -20,11 +20,12 @@ from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Settings
 from unsegcli.methods._load import Loaded, find_method, method_names
-from unsegcli.params import Images, Train
+from unsegcli.params import Train
 from unsegcli.recipe import recipe_digest
 from unsegcli.segmenters.weights import arrays_to_state, state_to_arrays
-from unsegcli.training import job as orders
 from unsegcli.training.batches import on_device
+from unsegcli.training.job import TrainingJob
+from unsegcli.training.job import recipe_of as recipe_of_job
 from unsegcli.training.optim import check_settings, make_optimizer
 
 METHODS = method_names()
@@ -58,8 +59,8 @@ def test_every_setting_has_a_comment(loaded: Loaded) -> None:
 
 
 def recipe_of(loaded: Loaded, config: Any) -> str:
-    order = orders.Order(loaded, config, Train(classes=config.classes), CPU, "float32", False, 3.0)
-    return recipe_digest(orders.recipe_of(order, 1, [Images()], Supply({"pictures": "ab"}, {})))
+    job = TrainingJob(loaded, config, Train(classes=config.classes), CPU)
+    return recipe_digest(recipe_of_job(job, 1, Supply({"pictures": "ab"}, {})))
 
 
 def other(value: Any) -> Any:

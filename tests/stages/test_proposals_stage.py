@@ -19,7 +19,7 @@ from unsegcli import store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.saliency.masks import agreement, majority, tidied
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Evaluate, Iem, Images, Proposals, Superpixels
+from unsegcli.params import Evaluate, Iem, Images, Proposals, Superpixels, recorded
 from unsegcli.stages.proposals import ALL_CUES, SENSELESS
 
 VOID = 255
@@ -359,7 +359,7 @@ def test_every_setting_changes_the_recipe(photos: Path, tmp_path: Path) -> None:
         path = run(photos, tmp_path / f"{number}.h5", replace(QUICK, **change), limit=1)
         with store.open_artifact(path) as artifact:
             recipes.add(json.dumps(artifact.recipe["parameters"], sort_keys=True))
-    assert len(recipes) == len(changes) == len(Proposals.__dataclass_fields__) + 1
+    assert len(recipes) == len(changes) == len(recorded(Proposals())) + 1
 
 
 def test_dry_run_writes_nothing(photos: Path, given: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -169,7 +169,7 @@ def test_wrong_wishes(params: Train, more: dict[str, Any], words: str, folder: P
 def test_dry_run_says_how_often(folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1, dry_run=True)
     assert "would train mine for 4 steps" in said.text
-    assert "and that 3 times" in said.text
+    assert "for each of 3 models, " in said.text
     assert not list(tmp_path.glob("*.h5*"))
 
 

@@ -32,7 +32,7 @@ from unsegcli.methods import maskcontrast
 from unsegcli.methods._load import find_method
 from unsegcli.params import Images, Superpixels, Train
 from unsegcli.stages.train import CHECKED_EVERY
-from unsegcli.training import setup as beginning
+from unsegcli.training import setup as setup
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.monitor import Losses
 
@@ -365,11 +365,11 @@ def test_minutes_fix_the_number_of_steps(
 def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds: list[float] = []
 
-    def measured(order: Any, pool: Any) -> float:
-        seconds.append(original(order, pool))
+    def measured(job: Any, pool: Any, step: Any) -> float:
+        seconds.append(original(job, pool, step))
         return 60 * 0.05 / 6.5
 
-    original = beginning.seconds_a_step
+    original = setup.seconds_a_step
     monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", measured)
     timed = train([folder], tmp_path / "a.h5", replace(PLAIN, minutes=0.05), method=mine, workers=1)[0].path
     plain = train([folder], tmp_path / "b.h5", SHORT, method=mine, workers=1)[0].path

@@ -362,8 +362,8 @@ def test_a_file_that_is_no_map_is_skipped_and_counted(tmp_path: Path) -> None:
 
 
 def test_limit_takes_the_first_and_workers_change_nothing(scene: Path) -> None:
-    visualize(scene / "seg.h5", scene / "one", Visualize(limit=2), workers=1)
-    visualize(scene / "seg.h5", scene / "two", Visualize(limit=2), workers=2)
+    visualize(scene / "seg.h5", scene / "one", limit=2, workers=1)
+    visualize(scene / "seg.h5", scene / "two", limit=2, workers=2)
     assert "panels/p2.png" not in files_of(scene / "one")
     for name in files_of(scene / "one"):
         assert (scene / "one" / name).read_bytes() == (scene / "two" / name).read_bytes()
@@ -607,7 +607,7 @@ def test_same_recipe_is_left_alone_and_another_replaces_our_files_only(
     assert stamps(out) == before
     assert "up to date" in said(caplog)
     (out / "notes.txt").write_text("mine")
-    visualize(scene / "seg.h5", scene / "out", replace(LABELS, limit=1), workers=1)
+    visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1)
     assert files_of(out) == ["notes.txt", "p0.png", "unseg.json"]
     assert "differs in: parameters.limit" in said(caplog)
     visualize(scene / "seg.h5", scene / "out", workers=1)
@@ -637,7 +637,7 @@ def test_a_folder_of_others_is_not_touched_without_force(scene: Path) -> None:
 
 
 def test_a_file_in_the_way_of_a_new_name_is_not_overwritten(scene: Path) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", replace(LABELS, limit=1), workers=1).path
+    out = visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1).path
     (out / "p1.png").write_text("mine")
     with pytest.raises(ArtifactError, match=r"p1\.png: was not made by unseg"):
         visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
@@ -705,16 +705,24 @@ def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.Monkey
     assert not (scene / "out.partial").exists()
 
 
-def test_what_a_killed_run_left_is_removed_but_nothing_else(scene: Path) -> None:
+def test_a_linked_partial_folder_is_not_emptied(scene: Path) -> None:
+    home = scene / "home"
+    home.mkdir()
+    (home / "mine.txt").write_text("mine")
+    (scene / "out.partial").symlink_to(home)
+    with pytest.raises(ArtifactError, match=r"is a link or a file.*move it away"):
+        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+    assert files_of(home) == ["mine.txt"]
+
+
+def test_a_partial_folder_with_any_file_named_lock_is_not_removed(scene: Path) -> None:
     partial = scene / "out.partial"
-    (partial / "panels").mkdir(parents=True)
-    (partial / "panels" / "old.png").write_text("")
-    with pytest.raises(ArtifactError, match="move them away"):
-        visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
-    (partial / "lock").touch()
-    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
-    assert not partial.exists()
-    assert files_of(scene / "out") == ["p0.png", "p1.png", "p2.png", "unseg.json"]
+    partial.mkdir()
+    for name in ("lock", "mine.txt"):
+        (partial / name).touch()
+    with pytest.raises(ArtifactError, match=r"unseg did not make.*move them away"):
+        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+    assert files_of(partial) == ["lock", "mine.txt"]
 
 
 @pytest.mark.parametrize(
@@ -724,7 +732,7 @@ def test_what_a_killed_run_left_is_removed_but_nothing_else(scene: Path) -> None
         (Visualize(export="labels", format="gif"), {}, "--format gif"),
         (Visualize(format="tiff"), {}, "for --export labels"),
         (Visualize(truth=False), {"labels": "x"}, "contradict"),
-        (CSV, {"images": "x"}, "needs no pictures"),
+        (CSV, {"images": "x"}, "needs no images"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, boxes, working_grid
-from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images.find import DigestedFile, digest_files, file_digest, find_pictures
+from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
+from unsegcli.images.find import DigestedFile, digest_files, find_pictures
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading, Source, read_working, survey
 from unsegcli.params import Images, Inputs, recorded
@@ -133,9 +133,10 @@ class StoredUnit:
             raise DataError(
                 f"{self.path}: holds no pixels, and {path} is gone; say where the pictures are with --images"
             )
-        if file_digest(path) != self.source.digest:
-            raise DataError(f"{path}: has changed since {self.path} was made; make it again")
-        return read_working(self.source, self.reading)[0]
+        try:
+            return read_working(self.source, self.reading)[0]
+        except ChangedError as error:
+            raise DataError(f"{path}: has changed since {self.path} was made; make it again") from error
 
 
 Unit = PictureUnit | StoredUnit
@@ -156,6 +157,7 @@ class Supply:
     images: Images | None = None  # how those are to be read
     recorded: tuple[Mapping[str, Any], ...] = ()  # what of that belongs into the recipe
     mask: Path | None = None
+    pending_masks: tuple[DigestedFile, ...] = field(default=(), repr=False)
     known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
     known_scaling: Limits | None = None  # of those earlier pictures
 
@@ -163,11 +165,15 @@ class Supply:
         """Look into the picture files and decide how they are read; nothing to do for an artifact."""
         if self.images is None:
             return self
-        found = survey(list(self.pending), self.images, self.mask, workers, self.known, self.known_scaling)
+        masks = {file.path.absolute(): file.digest for file in self.pending_masks}
+        found = survey(
+            list(self.pending), self.images, self.mask, workers, self.known, self.known_scaling, mask_digests=masks
+        )
         units = tuple(
             PictureUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources
         )
-        return replace(self, units=units, bad=tuple(found.skipped), reading=found.reading, pending=(), images=None)
+        left = replace(self, pending=(), pending_masks=(), images=None)
+        return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
     def with_input(self, name: str, path: str | Path, fingerprint: str) -> Supply:
         """The same, with one more input of the stage that the recipe names, such as object masks."""
@@ -216,6 +222,7 @@ def supply_from_files(inputs: Inputs, known_from: str | Path | None = None) -> S
     digested = digest_files(find_pictures(inputs.paths)[: inputs.limit], known)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
+    masks: list[DigestedFile] = []
     if inputs.mask is not None:
         masks = digest_files(find_pictures([inputs.mask]), known)
         fingerprints["masks"] = listing_digest((file.name, file.digest) for file in masks)
@@ -228,6 +235,7 @@ def supply_from_files(inputs: Inputs, known_from: str | Path | None = None) -> S
         images=inputs.images,
         recorded=(recorded(inputs.images),),
         mask=None if inputs.mask is None else Path(inputs.mask),
+        pending_masks=tuple(masks),
     )
 
 

@@ -1,17 +1,21 @@
 """Output folders that are written whole, recognised again by their `unseg.json`, and names that stay inside them.
 
-Never removes or overwrites a file that unseg did not write, unless `force` says so for that very name.
+Never removes or overwrites a file that unseg did not write, unless `force` says so for that very name. Work goes on
+in a partial folder whose lock bears our mark; a folder without it is never touched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +30,8 @@ from unsegcli.recipe import Recipe, canonical, differing_keys
 MARKER = "unseg.json"
 FORMAT = "unseg-folder"
 VERSION = 1
+LOCK = "lock"  # in the partial folder
+MARK = b"unseg: a folder that is not finished; all of it is removed when unseg ends, or runs again\n"  # in the lock
 LONGEST_PART = 200  # bytes of one part of a name; file systems allow 255
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\\ud800-\udc7f\udd00-\udfff]')  # other surrogates stand for odd bytes
@@ -92,13 +98,10 @@ class OutputFolder:
     def writing(self) -> Iterator[FolderWriter]:
         """Write into a folder beside the target; it takes the target's place when the block ends well."""
         self.partial.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(self.partial, self.path):
+        with _held(self.partial, self.path):
             writer = FolderWriter(self.partial)
-            try:
-                yield writer
-                self._put_in_place(writer)
-            finally:
-                shutil.rmtree(self.partial, ignore_errors=True)
+            yield writer
+            self._put_in_place(writer)
 
     def _check_free(self, name: str, mine: set[str]) -> None:
         target = self._place / name
@@ -256,19 +259,94 @@ def _remove(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _lock(partial: Path, output: Path) -> Iterator[None]:
-    """Make the partial folder anew and hold it; what a killed run left there is removed."""
-    if partial.is_dir() and not partial.is_symlink() and any(partial.iterdir()) and not (partial / "lock").exists():
-        raise ArtifactError(f"{partial}: holds files that unseg did not make; move them away")
-    partial.mkdir(exist_ok=True)
-    with (partial / "lock").open("w") as handle:
+def _held(partial: Path, output: Path) -> Iterator[None]:
+    """Hold a partial folder of ours, empty but for its lock, and remove it at the end."""
+    with contextlib.ExitStack() as files:
+        folder = None
+        while folder is None:
+            _make_marked(partial, output)
+            folder = _locked(partial, output, files)
+        _clear(folder)  # what a killed run left
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                _clear(folder)
+                os.unlink(LOCK, dir_fd=folder)  # last: whatever is left carries our mark
+                if os.path.samestat(partial.lstat(), os.fstat(folder)):
+                    partial.rmdir()
+
+
+def _make_marked(partial: Path, output: Path) -> None:
+    """Make the folder, with our mark in it from the first moment; only an empty folder is replaced by it."""
+    try:
+        new = Path(tempfile.mkdtemp(prefix=".unseg-", dir=partial.parent))
+        try:
+            (new / LOCK).write_bytes(MARK)
+            new.rename(partial)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)  # not there any more if it was renamed
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise ArtifactError(
-                f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
-            ) from None
-        for left in partial.iterdir():
-            if left.name != "lock":
-                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        yield
+                f"{output}: nothing can be written there ({error.strerror}); take another place with -o"
+            ) from error
+
+
+def _locked(partial: Path, output: Path, files: contextlib.ExitStack) -> int | None:
+    """Open the folder and hold its lock; None if the run before us removed it meanwhile. Refuses what is not ours."""
+    try:
+        folder = _open_folder(partial)
+        files.callback(os.close, folder)
+        lock = _open_lock(folder, partial)
+        files.callback(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        here = os.stat(LOCK, dir_fd=folder, follow_symlinks=False)
+        still = os.path.samestat(here, os.fstat(lock)) and os.path.samestat(partial.lstat(), os.fstat(folder))
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        raise ArtifactError(
+            f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+        ) from None
+    return folder if still else None
+
+
+def _open_folder(partial: Path) -> int:
+    """Open a folder itself, not what a link leads to."""
+    try:
+        return os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise ArtifactError(
+            f"{partial}: is a link or a file, but unfinished work goes there; move it away, or take another name "
+            "with -o"
+        ) from error
+
+
+def _open_lock(folder: int, partial: Path) -> int:
+    """Open the lock of a folder, which must bear our mark; not found if the folder was just emptied."""
+    with contextlib.suppress(OSError):
+        lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        if stat.S_ISREG(os.fstat(lock).st_mode) and os.pread(lock, len(MARK) + 1, 0) == MARK:
+            return lock
+        os.close(lock)
+    with os.scandir(folder) as entries:
+        if not any(entries):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), LOCK)
+    raise ArtifactError(
+        f"{partial}: holds files that unseg did not make, or that an older one left; move them away, or take another "
+        "name with -o"
+    )
+
+
+def _clear(folder: int) -> None:
+    """Remove all but the lock from an open folder; links are removed and not followed."""
+    with os.scandir(folder) as entries:
+        left = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != LOCK]
+    for name, is_folder in left:
+        if is_folder:
+            shutil.rmtree(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)

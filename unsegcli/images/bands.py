@@ -13,6 +13,7 @@ import numpy as np
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import read_pixels
+from unsegcli.images.find import as_digested
 from unsegcli.images.header import Header, Pixels
 
 ALPHAS = ("auto", "drop", "mask", "band")
@@ -66,6 +67,7 @@ class AlphaTask:
     """Where to look for what the last band of a picture holds."""
 
     path: str
+    digest: str
     page: int
     axes: str
     max_pixels: int
@@ -77,8 +79,10 @@ def alpha_kind(task: AlphaTask) -> tuple[str, str]:
     Returns:
         the kind, and why the picture cannot be read ("" if it can).
     """
+    path = Path(task.path)
     try:
-        pixels = read_pixels(Path(task.path), task.page, task.axes, task.max_pixels).pixels
+        with as_digested(path, task.digest):
+            pixels = read_pixels(path, task.page, task.axes, task.max_pixels).pixels
     except DataError as error:
         return "unreadable", str(error)
     return kind_of_band(pixels[:, :, -1]), ""

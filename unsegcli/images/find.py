@@ -1,21 +1,26 @@
 """Find the picture files that the user means: folders, single files, patterns and lists of paths.
 
-Looks at names only: no file is opened here but lists of paths, and those read for their digest.
+Looks at names only: no file is opened here but lists of paths, and those read for their digest, or for whether they
+still hold what was digested.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from unsegcli import console
-from unsegcli.errors import DataError
+from unsegcli.errors import CHANGED, ChangedError, DataError
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"),
@@ -26,6 +31,7 @@ NOT_PICTURES = ("labels", "masks")  # subfolders of a plain folder that hold no 
 LIST_SUFFIX = ".txt"
 UNREADABLE = "unreadable"  # stands for the digest of a file that cannot be read
 BLOCK = 1 << 20
+SETTLED = 1_000_000_000  # nanoseconds after which a further change of a file must show in its times
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,59 @@ def file_digest(path: Path) -> str:
         while block := stream.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def as_digested(path: Path, digest: str) -> Iterator[None]:
+    """Around the reading of a file: refuse what was read, unless the file held all the time what was digested.
+
+    It is digested once more after the reading. Its state, before and after both, tells of a change that was undone
+    in between.
+    """
+    before = _state(path)
+    changed = ChangedError(f"{path}: {CHANGED}")
+    try:
+        yield
+    except DataError as error:
+        if before is not None and not _holds(path, before, digest):
+            raise changed from error
+        raise
+    if before is None or not _holds(path, before, digest):
+        raise changed
+
+
+class _State(NamedTuple):
+    """What the system says of a file; no change of the content leaves it as it is."""
+
+    device: int
+    number: int
+    bytes: int
+    modified: int
+    changed: int  # nanoseconds since 1970; unlike `modified`, no program can set it
+
+
+def _state(path: Path) -> _State | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _holds(path: Path, state: _State, digest: str) -> bool:
+    """Whether a file holds what was digested, and is in this state all the while."""
+    settled = time.time_ns() - state.changed > SETTLED
+    try:
+        found = _remembered_digest(path, state) if settled else file_digest(path)
+    except OSError:
+        return False
+    return found == digest and _state(path) == state
+
+
+@functools.lru_cache(maxsize=2)
+def _remembered_digest(path: Path, state: _State) -> str:
+    """A file of many pages, and the mask of it, are digested once and not for each page."""
+    return file_digest(path)
 
 
 def _one_input(given: str) -> list[PictureFile]:

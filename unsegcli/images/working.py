@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images import bands as band_rules
 from unsegcli.images.bands import AlphaTask, Taking
 from unsegcli.images.decode import read_header, read_pixels
-from unsegcli.images.find import UNREADABLE, DigestedFile, file_digest
+from unsegcli.images.find import UNREADABLE, DigestedFile, as_digested, file_digest
 from unsegcli.images.header import Header, Pixels, check_axes, check_size, millions
 from unsegcli.images.mask_files import check_mask, find_masks, read_mask
 from unsegcli.images.scaling import (
@@ -127,6 +127,7 @@ def survey(
     workers: int,
     known: Reading | None = None,
     known_scaling: Limits | None = None,
+    mask_digests: Mapping[Path, str] | None = None,
 ) -> Survey:
     """Read the headers of all files, and decide once for all of them how they are read; say it aloud.
 
@@ -139,6 +140,7 @@ def survey(
         workers: processes; 0 = one for each processor.
         known: how earlier pictures were read: new ones are read likewise, or refused.
         known_scaling: of the earlier pictures, used instead of new percentiles over the folder.
+        mask_digests: of masks that were digested before, by their absolute paths.
     """
     _check_params(params)
     skipped: list[tuple[str, str]] = []
@@ -151,7 +153,7 @@ def survey(
             check_fits(page.name, page.header, reading)
     pages = [page for page in pages if page.name not in dict(skipped)]
     _some_left(pages, skipped)
-    sources = _with_masks([_source(page) for page in pages], pages, mask_folder)
+    sources = _with_masks([_source(page) for page in pages], pages, mask_folder, mask_digests or {})
     sources = _with_scaling(sources, pages, reading, workers, known_scaling, skipped)
     _some_left(sources, skipped)
     return Survey(reading, sources, skipped)
@@ -171,6 +173,8 @@ def check_fits(name: str, header: Header, reading: Reading) -> None:
 
 def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Read the whole working picture of a source: upright, bands taken, scaled to 0..255, resized.
+
+    Refuses a file that no longer holds what was digested.
 
     Returns:
         pixels (height, width, bands), 0 where not valid; and the valid pixels (height, width), None = all.
@@ -310,7 +314,9 @@ def _alpha_kinds(
 ) -> dict[str, str]:
     """What the last band of each picture of two or four bands holds, up to the first that settles it."""
     asked = [page for page in pages if band_rules.may_be_alpha(page.header)]
-    tasks = [AlphaTask(str(page.file.path), page.page, params.axes, params.max_pixels) for page in asked]
+    tasks = [
+        AlphaTask(str(page.file.path), page.file.digest, page.page, params.axes, params.max_pixels) for page in asked
+    ]
     found: dict[str, str] = {}
     results = ordered_map(band_rules.alpha_kind, tasks, workers, len(tasks))
     for page, (kind, reason) in zip(asked, results, strict=False):
@@ -359,11 +365,13 @@ def _source(page: _Page) -> Source:
     )
 
 
-def _with_masks(sources: list[Source], pages: Sequence[_Page], folder: Path | None) -> list[Source]:
+def _with_masks(
+    sources: list[Source], pages: Sequence[_Page], folder: Path | None, known: Mapping[Path, str]
+) -> list[Source]:
     if folder is None:
         return sources
     files = find_masks(folder, list(dict.fromkeys(page.file.name for page in pages)))
-    digests = {name: file_digest(path) for name, path in files.items()}
+    digests = {name: known.get(path.absolute()) or file_digest(path) for name, path in files.items()}
     masked = []
     for source, page in zip(sources, pages, strict=True):
         mask = check_mask(files[page.file.name], page.page, page.name, page.header)
@@ -457,7 +465,8 @@ def _sample(task: tuple[Source, Reading]) -> Pixels | str:
 def _taken(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.bool_] | None]:
     """Upright pixels (height, width, bands) of the bands taken, and where they are valid (None = all)."""
     path = Path(source.path)
-    decoded = read_pixels(path, source.page, reading.axes, reading.max_pixels)
+    with as_digested(path, source.digest):
+        decoded = read_pixels(path, source.page, reading.axes, reading.max_pixels)
     height, width, stored = decoded.pixels.shape
     if (height, width) != (source.height, source.width):
         raise DataError(f"{path}: it is {height} x {width} now, but was {source.height} x {source.width}")
@@ -501,7 +510,9 @@ def _value_in(dtype: np.dtype[Any], nodata: float | None) -> Any:
 
 
 def _mask_of(source: Source, reading: Reading) -> NDArray[np.bool_]:
-    valid = read_mask(Path(source.mask), source.mask_page, reading.max_pixels)
+    path = Path(source.mask)
+    with as_digested(path, source.mask_digest):
+        valid = read_mask(path, source.mask_page, reading.max_pixels)
     if valid.shape != (source.height, source.width):
         raise DataError(
             f"{source.mask}: the mask is {valid.shape[0]} x {valid.shape[1]} now, "

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import ArtifactError
+from unsegcli.errors import CHANGED, ArtifactError
 from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -106,6 +106,9 @@ class Target:
             with open_artifact(self.path) as old:
                 before = self._upgraded(old)
                 if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
+                    if self._is_to_be_completed(old):
+                        console.note(f"{self.path} lacks images that changed while it was made, and is made again")
+                        return None
                     console.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differing_keys(before, self.recipe)
@@ -121,6 +124,12 @@ class Target:
 
     def _upgraded(self, old: Artifact) -> Recipe:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
+
+    def _is_to_be_completed(self, old: Artifact) -> bool:
+        """Whether images were left out that changed while they were read here: they may well be as before again."""
+        if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
+            return False
+        return any(reason.endswith(CHANGED) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:

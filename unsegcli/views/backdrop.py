@@ -17,8 +17,8 @@ from unsegcli import console, store
 from unsegcli.dataflow.dataset import is_artifact, supply_from_files
 from unsegcli.dataflow.label_maps import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.provenance import UNCHANGED, provenance
-from unsegcli.errors import DataError
-from unsegcli.images.find import digest_files, file_digest, find_pictures
+from unsegcli.errors import ChangedError, DataError
+from unsegcli.images.find import digest_files, find_pictures
 from unsegcli.images.working import Reading, Source, read_working
 from unsegcli.params import Inputs
 from unsegcli.recipe import listing_digest
@@ -116,9 +116,9 @@ def working_pixels(item: PictureMap, regions: StoredMap | None, picture: Place |
         return stored
     source, reading = picture
     path = Path(source.path)
-    state = path.stat()
-    if (state.st_size, state.st_mtime_ns) != (source.bytes, source.modified) and file_digest(path) != source.digest:
-        raise DataError(f"{path}: has changed since, so the picture is not shown")
-    pixels = read_working(source, reading)[0]
+    try:
+        pixels = read_working(source, reading)[0]
+    except ChangedError as error:
+        raise DataError(f"{path}: has changed since, so the picture is not shown") from error
     check_aspect(pixels.shape, item, f"{path}: the picture")
     return pixels
