@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,47 @@ def test_walk_sees_what_it_should() -> None:
     assert "unsegcli.store" in imports_of(PACKAGE / "stages" / "superpixels.py")
     assert "unsegcli.core.superpixels.slic" in imports_of(PACKAGE / "stages" / "superpixels.py")
     assert "unsegcli.core.superpixels.slic" not in imports_of(PACKAGE / "stages" / "superpixels.py", top_only=True)
+
+
+LIMIT = 8  # parameters of a function
+COMPILED = {"contour.py"}  # compiled kernels take arrays one by one
+BUILT = {"cli", "params"}  # where options are put together, names and values are data
+
+
+def functions_of(path: Path) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_functions_have_few_parameters_and_no_bags(path: Path) -> None:
+    if part_of(path) in BUILT or path.name in COMPILED:
+        return
+    for function in functions_of(path):
+        named = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        count = len([one for one in named if one.arg not in ("self", "cls")])
+        assert count <= LIMIT, f"{path}: {function.name} has {count} parameters"
+        assert function.args.kwarg is None, f"{path}: {function.name} hides parameters in **{function.args.kwarg}"
+
+
+def test_every_stage_is_called_alike() -> None:
+    for path in (PACKAGE / "stages").glob("[a-z]*.py"):
+        stage = next(function for function in functions_of(path) if function.name == path.stem)
+        wanted = ["params", "run"] if path.stem == "demo" else ["inputs", "params", "run"]
+        assert [one.arg for one in stage.args.args] == wanted, path
+
+
+def test_no_two_files_and_no_two_classes_share_a_name() -> None:
+    """Beside commands and stages, and the names that the contract of a method asks for."""
+    paths = [path for path in FILES if part_of(path) not in ("cli", "stages", "__init__", "__main__")]
+    files = [path.name for path in paths if path.name != "__init__.py"]
+    assert not {name for name in files if files.count(name) > 1}
+    classes = [
+        node.name
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and not (part_of(path) == "methods" and node.name in ("Config", "Network"))
+    ]
+    assert not {name for name in classes if classes.count(name) > 1}
 
 
 def modules_loaded_by(code: str) -> set[str]:

@@ -52,7 +52,7 @@ def test_order_of_keys_is_irrelevant(recipe: dict[str, Any]) -> None:
 
 
 def test_golden_recipe() -> None:
-    recipe = make_recipe("cluster", 2, [Settings(), {"seed": 0}], {"superpixels": "ab"}, method="iic")
+    recipe = make_recipe("cluster", 2, [Settings(), {"seed": 0}], {"superpixels": "ab"}, {"method": "iic"})
     assert canonical(recipe) == (
         '{"inputs":{"superpixels":"ab"},"method":"iic","parameters":{"name":"\\u00fc","seed":0,"size":[4,6]},'
         '"revision":2,"stage":"cluster"}'

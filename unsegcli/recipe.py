@@ -23,7 +23,13 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def make_recipe(stage: str, revision: int, parameters: Iterable[Any], inputs: Mapping[str, str], **more: Any) -> Recipe:
+def make_recipe(
+    stage: str,
+    revision: int,
+    parameters: Iterable[Any],
+    inputs: Mapping[str, str],
+    more: Mapping[str, Any] | None = None,
+) -> Recipe:
     """Put a recipe together.
 
     Args:
@@ -44,7 +50,7 @@ def make_recipe(stage: str, revision: int, parameters: Iterable[Any], inputs: Ma
         "revision": revision,
         "parameters": merged,
         "inputs": dict(inputs),
-        **more,
+        **(more or {}),
     }
     plain: Recipe = json.loads(canonical(recipe))  # tuples become lists, as they will be when read back
     return plain

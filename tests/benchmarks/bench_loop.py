@@ -26,7 +26,8 @@ Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 def main(folder: str, segments: int, first: int, step: int) -> None:
     """Decode and cut every `step`th picture, one after another."""
     from unsegcli.images.find import DigestedFile, find_pictures
-    from unsegcli.images.working import read_working, survey
+    from unsegcli.images.survey import survey
+    from unsegcli.images.working import read_working
 
     # A plain loop digests no files: what stands in place of the digests is never looked at.
     files = [DigestedFile(file.name, file.path, "none", 0, 0) for file in find_pictures([Path(folder)])]

@@ -504,3 +504,16 @@ def test_rewriting_while_a_reader_has_the_old_file_open(tmp_path: Path) -> None:
         assert artifact.table("matrix")[0, 0] == 5
     with open_artifact(path) as artifact:
         assert artifact.table("scores").tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("how", ["file", "link", "folder"])
+def test_lock_that_is_not_ours_stays_as_it_is(how: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_text("mine")
+    lock = tmp_path / "a.h5.partial" / "lock"
+    lock.parent.mkdir()
+    {"file": lambda: lock.write_text("mine"), "link": lambda: lock.symlink_to(foreign), "folder": lock.mkdir}[how]()
+    with pytest.raises(ArtifactError, match=r"lock: .*move it away"):
+        sample("superpixels").write(tmp_path / "a.h5")
+    assert foreign.read_text() == "mine"
+    assert lock.is_dir() if how == "folder" else lock.read_text() == "mine"

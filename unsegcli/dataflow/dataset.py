@@ -22,7 +22,8 @@ from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_pictures
 from unsegcli.images.scaling import Limits
-from unsegcli.images.working import Reading, Source, read_working, survey
+from unsegcli.images.survey import survey
+from unsegcli.images.working import Reading, Source, read_working
 from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 

@@ -121,7 +121,7 @@ def prepare(
         upgrade: brings the recipe of an output of an earlier version to the form of today's.
     """
     parts = [recorded(part) if is_dataclass(part) else part for part in settings]
-    recipe = make_recipe(stage.name, stage.revision, [*parts, *supply.recorded], supply.inputs, **(more or {}))
+    recipe = make_recipe(stage.name, stage.revision, [*parts, *supply.recorded], supply.inputs, more)
     reads = [*supply.named, *(hint["path"] for hint in supply.hints.values())]
     target = store.Target(run.output, stage.kind, recipe, force=run.force, reads=reads, upgrade=upgrade)
     return Pass(target, supply, run, unchanged(target))

@@ -1,4 +1,4 @@
-"""Survey a folder of pictures, decide once how all of them are read, and read them so: as working pixels.
+"""One source image as working pixels: upright, bands taken, scaled to bytes, resized; by what was decided for all.
 
 Draws no windows and knows no labels; what was decided is plain values that can be stored and used again.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,32 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import console
 from unsegcli.core.geometry import working_grid
-from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.images import bands as band_rules
-from unsegcli.images.bands import AlphaTask, Taking
-from unsegcli.images.decode import read_header, read_pixels
-from unsegcli.images.find import UNREADABLE, DigestedFile, as_digested, file_digest
-from unsegcli.images.header import Header, Pixels, check_axes, check_size, millions
-from unsegcli.images.mask_files import check_mask, find_masks, read_mask
+from unsegcli.errors import ArtifactError, DataError
+from unsegcli.images.bands import Taking
+from unsegcli.images.decode import read_pixels
+from unsegcli.images.find import as_digested
+from unsegcli.images.header import Pixels, millions
+from unsegcli.images.mask_files import read_mask
 from unsegcli.images.scaling import (
-    AS_IT_IS,
     Limits,
-    percentile_limits,
-    regular_sample,
     resized,
     to_bytes,
-    value_family,
 )
-from unsegcli.parallel import ordered_map
 from unsegcli.params import Images
-
-SAMPLED_PICTURES = 256  # for percentiles over a folder, evenly spaced
-SAMPLED_PIXELS = 20_000  # of each of them
-SAMPLED_VALUES = 100_000_000  # of all bands together; fewer pixels of each picture where bands are many
-FILES_WORTH_WORKERS = 2000  # headers are so quick to read that fewer files are read in this process
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -101,76 +88,6 @@ class Reading:
             raise ArtifactError(f"how pictures were read is stored in a way not understood: {error}") from error
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What is in a folder of pictures and how it is read."""
-
-    reading: Reading
-    sources: list[Source]
-    skipped: list[tuple[str, str]]  # name, and in one line why it cannot be read
-
-
-@dataclass(frozen=True)
-class _Page:
-    """A picture that seems readable."""
-
-    name: str
-    page: int
-    file: DigestedFile
-    header: Header
-
-
-def survey(
-    files: Sequence[DigestedFile],
-    params: Images,
-    mask_folder: Path | None,
-    workers: int,
-    known: Reading | None = None,
-    known_scaling: Limits | None = None,
-    mask_digests: Mapping[Path, str] | None = None,
-) -> Survey:
-    """Read the headers of all files, and decide once for all of them how they are read; say it aloud.
-
-    Files that cannot be read are left out and listed; an error is raised only if none can be.
-
-    Args:
-        files: as found and digested.
-        params: the user's settings.
-        mask_folder: with a mask of valid pixels for each picture, or None.
-        workers: processes; 0 = one for each processor.
-        known: how earlier pictures were read: new ones are read likewise, or refused.
-        known_scaling: of the earlier pictures, used instead of new percentiles over the folder.
-        mask_digests: of masks that were digested before, by their absolute paths.
-    """
-    _check_params(params)
-    skipped: list[tuple[str, str]] = []
-    pages = _pages(files, params if known is None else _as_known(params, known), workers, skipped)
-    if known is None:
-        reading = _decided(pages, params, mask_folder, workers, skipped)
-    else:
-        reading = dataclasses.replace(known, max_pixels=params.max_pixels)
-        for page in pages:
-            check_fits(page.name, page.header, reading)
-    pages = [page for page in pages if page.name not in dict(skipped)]
-    _some_left(pages, skipped)
-    sources = _with_masks([_source(page) for page in pages], pages, mask_folder, mask_digests or {})
-    sources = _with_scaling(sources, pages, reading, workers, known_scaling, skipped)
-    _some_left(sources, skipped)
-    return Survey(reading, sources, skipped)
-
-
-def check_fits(name: str, header: Header, reading: Reading) -> None:
-    """Refuse a new picture that cannot be read the way that earlier pictures were."""
-    try:
-        reading.taking.check(header.bands)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-    family = value_family(header.dtype)
-    if reading.values not in (family, "mixed"):
-        earlier = _FAMILY_WORDS[reading.values]
-        raise DataError(f"{name}: values of type {header.dtype}, but the earlier pictures held {earlier}: convert it")
-
-
 def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Read the whole working picture of a source: upright, bands taken, scaled to 0..255, resized.
 
@@ -179,85 +96,12 @@ def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], N
     Returns:
         pixels (height, width, bands), 0 where not valid; and the valid pixels (height, width), None = all.
     """
-    pixels, valid = _taken(source, reading)
+    pixels, valid = taken_pixels(source, reading)
     grid = _grid(source.path, source.height, source.width, reading)
     return resized(to_bytes(pixels, source.scaling), valid, grid)
 
 
-_FAMILY_WORDS = {
-    "bytes": "8-bit values",
-    "whole": "whole numbers of more than 8 bits",
-    "real": "real numbers",
-}
-
-
-def _check_params(params: Images) -> None:
-    check_axes(params.axes)
-    if params.scaling not in ("folder", "picture"):
-        raise ConfigError(f"--scaling {params.scaling}: give one of folder picture")
-    low, high = params.percentiles
-    if not 0 <= low < high <= 100:
-        raise ConfigError(f"--percentiles {low:g},{high:g}: give two of 0 to 100, the lower one first")
-    if params.max_pixels < 1:
-        raise ConfigError(f"--max-pixels {params.max_pixels}: give at least 1")
-
-
-def _as_known(params: Images, known: Reading) -> Images:
-    return dataclasses.replace(params, axes=known.axes, size=known.size, scale=known.scale)
-
-
-# Headers
-
-
-def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped: list[tuple[str, str]]) -> list[_Page]:
-    """All pictures whose headers can be read and are of a reasonable size."""
-    pages: list[_Page] = []
-    tasks = [(str(file.path), params) for file in files]
-    headers = ordered_map(_header, tasks, workers if len(files) > FILES_WORTH_WORKERS else 1, len(files))
-    for file, header in zip(files, headers, strict=True):
-        if isinstance(header, str) or file.digest == UNREADABLE:
-            skipped.append((file.name, header if isinstance(header, str) else "cannot be read"))
-            continue
-        names = [file.name] if header.pages == 1 else [f"{file.name}#{page}" for page in range(header.pages)]
-        pages.extend(_Page(name, page, file, header) for page, name in enumerate(names))
-        if header.left_out:
-            console.note(f"{file.name}: {header.left_out} pages of another size than the first are left out")
-    _some_left(pages, skipped)
-    turned = sum(page.header.orientation != 1 for page in pages)
-    if turned:
-        console.note(f"pictures turned upright by their EXIF orientation: {turned} of {len(pages)}")
-    if len(pages) > len(files) - len(skipped):
-        console.note(f"{len(files) - len(skipped)} files hold {len(pages)} pictures: each page is one (see --axes)")
-    return pages
-
-
-def _header(task: tuple[str, Images]) -> Header | str:
-    """The header of a file, or why there is none."""
-    path, params = Path(task[0]), task[1]
-    try:
-        header = read_header(path, params.axes)
-        check_size(path, header, 0, params.max_pixels)
-        _check_working_size(str(path), working_grid(*header.oriented, params.size, params.scale), params)
-    except DataError as error:
-        return _reason(path, str(error))
-    return header
-
-
-def _reason(path: Path, text: str) -> str:
-    return text.removeprefix(f"{path}: ")
-
-
-def _some_left(left: Sequence[object], skipped: Sequence[tuple[str, str]]) -> None:
-    if left:
-        return
-    if not skipped:
-        raise DataError("there is no picture to read: name a folder or files")
-    shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:SHOWN])
-    more = "; ..." if len(skipped) > SHOWN else ""
-    raise DataError(f"none of the pictures can be read: {shown}{more}")
-
-
-def _check_working_size(path: str, grid: tuple[int, int], params: Images | Reading) -> None:
+def check_working_size(path: str, grid: tuple[int, int], params: Images | Reading) -> None:
     if grid[0] * grid[1] > params.max_pixels:
         size = f"{grid[0]} x {grid[1]} = {millions(grid[0] * grid[1])} million"
         raise DataError(
@@ -268,201 +112,14 @@ def _check_working_size(path: str, grid: tuple[int, int], params: Images | Readi
 
 def _grid(path: str, height: int, width: int, reading: Reading) -> tuple[int, int]:
     grid = working_grid(height, width, reading.size, reading.scale)
-    _check_working_size(path, grid, reading)
+    check_working_size(path, grid, reading)
     return grid
-
-
-# Decisions
-
-
-def _decided(
-    pages: Sequence[_Page],
-    params: Images,
-    mask_folder: Path | None,
-    workers: int,
-    skipped: list[tuple[str, str]],
-) -> Reading:
-    kinds: dict[str, str] = {}
-    if band_rules.needs_alpha_kinds(params.alpha, params.bands):
-        kinds = _alpha_kinds(pages, params, workers, skipped)
-    bad = dict(skipped)
-    headers = {page.name: page.header for page in pages if page.name not in bad}
-    _some_left(list(headers), skipped)
-    decision = band_rules.decide(headers, params.alpha, params.bands, kinds)
-    for line in decision.said:
-        console.note(line)
-    for line in decision.warned:
-        console.warn(line)
-    taking = decision.taking
-    return Reading(
-        axes=params.axes,
-        bands=taking.bands,
-        alpha=taking.alpha,
-        channels=taking.channels,
-        values=_values(headers, params.scaling),
-        nodata=params.nodata,
-        percentiles=params.percentiles,
-        scaling=params.scaling,
-        size=params.size,
-        scale=params.scale,
-        max_pixels=params.max_pixels,
-    )
-
-
-def _alpha_kinds(
-    pages: Sequence[_Page], params: Images, workers: int, skipped: list[tuple[str, str]]
-) -> dict[str, str]:
-    """What the last band of each picture of two or four bands holds, up to the first that settles it."""
-    asked = [page for page in pages if band_rules.may_be_alpha(page.header)]
-    tasks = [
-        AlphaTask(str(page.file.path), page.file.digest, page.page, params.axes, params.max_pixels) for page in asked
-    ]
-    found: dict[str, str] = {}
-    results = ordered_map(band_rules.alpha_kind, tasks, workers, len(tasks))
-    for page, (kind, reason) in zip(asked, results, strict=False):
-        if kind == "unreadable":
-            skipped.append((page.name, _reason(page.file.path, reason)))
-            continue
-        found[page.name] = kind
-        if kind == "values":
-            break
-    return found
-
-
-def _values(headers: dict[str, Header], scaling: str) -> str:
-    """The one family of value types of a folder; types that cannot share a scaling are refused."""
-    families: dict[str, str] = {}
-    for name, header in headers.items():
-        families.setdefault(value_family(header.dtype), name)
-    if len(families) == 1:
-        return next(iter(families))
-    if scaling == "picture":
-        return "mixed"
-    found = ", ".join(f"{_FAMILY_WORDS[family]} ({name})" for family, name in families.items())
-    raise DataError(
-        f"pictures of different value types: {found}: they can share no scaling: convert them to one type, "
-        "or use --scaling picture"
-    )
 
 
 # Sources
 
 
-def _source(page: _Page) -> Source:
-    height, width = page.header.oriented
-    return Source(
-        name=page.name,
-        path=str(page.file.path.absolute()),
-        page=page.page,
-        digest=page.file.digest,
-        bytes=page.file.bytes,
-        modified=page.file.modified,
-        height=height,
-        width=width,
-        orientation=page.header.orientation,
-        scaling=(),
-        bands=page.header.bands,
-    )
-
-
-def _with_masks(
-    sources: list[Source], pages: Sequence[_Page], folder: Path | None, known: Mapping[Path, str]
-) -> list[Source]:
-    if folder is None:
-        return sources
-    files = find_masks(folder, list(dict.fromkeys(page.file.name for page in pages)))
-    digests = {name: known.get(path.absolute()) or file_digest(path) for name, path in files.items()}
-    masked = []
-    for source, page in zip(sources, pages, strict=True):
-        mask = check_mask(files[page.file.name], page.page, page.name, page.header)
-        masked.append(
-            dataclasses.replace(
-                source,
-                mask=str(mask.path.absolute()),
-                mask_page=mask.page,
-                mask_digest=digests[page.file.name],
-            )
-        )
-    return masked
-
-
-def _with_scaling(
-    sources: list[Source],
-    pages: Sequence[_Page],
-    reading: Reading,
-    workers: int,
-    known_scaling: Limits | None,
-    skipped: list[tuple[str, str]],
-) -> list[Source]:
-    """Sources with the low and high of each band; those that turn out unreadable are left out."""
-    as_it_is: Limits = (AS_IT_IS,) * reading.channels
-    if reading.values == "bytes":
-        return [dataclasses.replace(source, scaling=as_it_is) for source in sources]
-    if reading.scaling == "folder":
-        if known_scaling is not None:
-            _check_known(known_scaling, reading)
-            return [dataclasses.replace(source, scaling=known_scaling) for source in sources]
-        return _folder_scaling(sources, reading, workers, skipped)
-    scaled_one_by_one = [page.header.dtype != "uint8" for page in pages]
-    asked = [source for source, scaled in zip(sources, scaled_one_by_one, strict=True) if scaled]
-    limits: dict[str, Limits] = {}
-    for source, sample in _samples(asked, reading, workers, skipped):
-        limits[source.name] = percentile_limits([sample], reading.percentiles, reading.channels)
-    bad = dict(skipped)
-    return [
-        dataclasses.replace(source, scaling=limits.get(source.name, as_it_is))
-        for source in sources
-        if source.name not in bad
-    ]
-
-
-def _check_known(scaling: Limits, reading: Reading) -> None:
-    if len(scaling) != reading.channels:
-        raise DataError(f"the stored scaling is for {len(scaling)} bands, but {reading.channels} are read")
-
-
-def _folder_scaling(
-    sources: list[Source], reading: Reading, workers: int, skipped: list[tuple[str, str]]
-) -> list[Source]:
-    count = min(SAMPLED_PICTURES, len(sources))
-    chosen = [sources[index * len(sources) // count] for index in range(count)]
-    samples = [sample for _, sample in _samples(chosen, reading, workers, skipped)]
-    limits = percentile_limits(samples, reading.percentiles, reading.channels)
-    bad = dict(skipped)
-    left = [source for source in sources if source.name not in bad]
-    low, high = reading.percentiles
-    shown = ", ".join(f"{pair[0]:g} to {pair[1]:g}" for pair in limits[:SHOWN])
-    more = ", ..." if len(limits) > SHOWN else ""
-    console.note(f"percentiles {low:g} and {high:g} of each band over the folder become 0 and 255: {shown}{more}")
-    return [dataclasses.replace(source, scaling=limits) for source in left]
-
-
-def _samples(
-    sources: Sequence[Source], reading: Reading, workers: int, skipped: list[tuple[str, str]]
-) -> Iterator[tuple[Source, Pixels]]:
-    """Valid pixels (pixels, bands) of each source; those that cannot be read are noted and left out."""
-    results = ordered_map(_sample, [(source, reading) for source in sources], workers, len(sources))
-    for source, sample in zip(sources, results, strict=True):
-        if isinstance(sample, str):
-            skipped.append((source.name, sample))
-        else:
-            yield source, sample
-
-
-def _sample(task: tuple[Source, Reading]) -> Pixels | str:
-    source, reading = task
-    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_PICTURES * reading.channels))
-    try:
-        pixels, valid = _taken(source, reading)
-    except DataError as error:
-        return _reason(Path(source.path), str(error))
-    return regular_sample(pixels, valid, max(1, most))
-
-
-# Pixels
-
-
-def _taken(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.bool_] | None]:
+def taken_pixels(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.bool_] | None]:
     """Upright pixels (height, width, bands) of the bands taken, and where they are valid (None = all)."""
     path = Path(source.path)
     with as_digested(path, source.digest):

@@ -77,14 +77,18 @@ def find_method(given: str) -> Loaded:
 
 
 def settings_of(
-    method: Loaded, preset: str | None = None, file: str | Path | None = None, sets: Sequence[str] = (), **given: Any
+    method: Loaded,
+    preset: str | None = None,
+    file: str | Path | None = None,
+    sets: Sequence[str] = (),
+    classes: int | None = None,
 ) -> Any:
-    """The method's Config: its defaults, then the preset, then the file, then `key=value`, then what else is given."""
+    """The method's Config: its defaults, then the preset, the file, `key=value`, and the number of clusters."""
     values: dict[str, Any] = dict(read_preset(method.name, preset))
     if file is not None:
         values |= _read_toml(Path(file))
     values |= dict(_split(pair) for pair in sets)
-    values |= {name: value for name, value in given.items() if value is not None}
+    values |= {} if classes is None else {"classes": classes}
     return config_from(method, values)
 
 

@@ -58,7 +58,7 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; only clusters and classes can be named")
     named = _named(predictions, params)
-    recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, **named.more)
+    recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
     reads = [hint["path"] for hint in named.hints.values()]
     target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
     return unchanged(target) or _write(target, predictions, named.naming, named.hints)

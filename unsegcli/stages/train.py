@@ -81,7 +81,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
 def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]:
     """The training as it was asked for, and the file of the weights that it begins with."""
     method = find_method(params.method)
-    given = None if params.classes == AUTO else params.classes
+    given = params.classes if isinstance(params.classes, int) else None
     config = settings_of(method, params.preset, params.config, params.sets, classes=given)
     if params.classes is None and method.role == "clusters" and not method.embeds:
         console.note(f"{config.classes} clusters; say --classes N for another number")

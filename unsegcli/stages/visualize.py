@@ -256,7 +256,7 @@ def _recipe(scene: Scene) -> Recipe:
         REVISION,
         [recorded(scene.params), {"limit": scene.limit, "role": scene.run.role}],
         scene.inputs,
-        **({"labels_used": used} if used else {}),
+        {"labels_used": used} if used else {},
     )
 
 

@@ -476,9 +476,17 @@ def _lock(partial: Path, output: Path) -> Iterator[None]:
 def _locked(path: Path, output: Path) -> IO[str] | None:
     """The open lock file; None if the one before us removed the folder between our opening and our locking."""
     try:
-        handle = path.open("w")
+        # Not emptied, nor followed if it is a link: it may be somebody else's.
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        raise ArtifactError(f"{path}: is in the way, as a link or a folder; move it away") from error
+    if os.fstat(handle.fileno()).st_size:  # ours are empty
+        handle.close()
+        raise ArtifactError(f"{path}: was not made by unseg; move it away")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(path.stat(), os.fstat(handle.fileno())):

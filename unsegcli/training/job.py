@@ -70,10 +70,12 @@ def recipe_of(job: TrainingJob, revision: int, supply: Supply) -> Recipe:
         revision,
         [params, *supply.recorded],
         supply.inputs,
-        settings=settings,  # by themselves: a method may call them what we call ours
-        method=method.identity,
-        method_revision=method.revision,
-        **more,
+        {
+            "settings": settings,  # by themselves: a method may call them what we call ours
+            "method": method.identity,
+            "method_revision": method.revision,
+            **more,
+        },
     )
 
 

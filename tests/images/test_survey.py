@@ -20,7 +20,8 @@ from unsegcli.errors import CHANGED, ArtifactError, ChangedError, ConfigError, D
 from unsegcli.images import find
 from unsegcli.images.decode import read_header, read_pixels
 from unsegcli.images.find import digest_files, file_digest, find_pictures
-from unsegcli.images.working import Reading, Survey, check_fits, read_working, survey
+from unsegcli.images.survey import Survey, check_fits, survey
+from unsegcli.images.working import Reading, read_working
 from unsegcli.params import Images
 
 
