@@ -23,8 +23,7 @@ from unsegcli.training.optim import make_optimizer
 LOADED = find_method("inmars")
 LN2, LN3 = math.log(2), math.log(3)
 PLAIN = Config(
-    classes=2, overclusters=0, evenness=2.0, pool_logits=True, by_area=True, shrink=1, guide=0.0, in_turns=False,
-    rising=0.2,
+    classes=2, overclusters=0, evenness=2.0, pool_logits=True, shrink=1, guide=0.0, in_turns=False, rising=0.2
 )  # fmt: skip
 ENTROPY_OF_A_QUARTER = 0.75 * math.log(4 / 3) + 0.25 * math.log(4)
 
@@ -49,22 +48,18 @@ def two_superpixels() -> tuple[Fixed, Batch]:
     return Fixed(logits), Batch(torch.zeros(1, 3, 2, 2), torch.arange(1), superpixels=regions, superpixel_count=2)
 
 
-@pytest.mark.parametrize(
-    ("by_area", "weights"), [(True, (0.75, 0.25)), (False, (0.5, 0.5))], ids=["by area", "all alike"]
-)
-def test_information_by_hand(by_area: bool, weights: tuple[float, float]) -> None:
+def test_information_by_hand() -> None:
     """Equation: mean conditional entropy - mu x entropy of the mean.
 
-    By area: conditional 3/4 x 0.56234 + 1/4 x 0.69315 = 0.59504; mean posterior (11/16, 5/16), marginal 0.62109;
-    loss 0.59504 - 2 x 0.62109 = -0.64713.
+    Superpixels count by area: conditional 3/4 x 0.56234 + 1/4 x 0.69315 = 0.59504; mean posterior (11/16, 5/16),
+    marginal 0.62109; loss 0.59504 - 2 x 0.62109 = -0.64713.
     """
     network, batch = two_superpixels()
-    terms = inmars.loss(network, batch, dataclasses.replace(PLAIN, by_area=by_area))  # at its start: information alone
-    conditional = weights[0] * ENTROPY_OF_A_QUARTER + weights[1] * LN2
-    mean = weights[0] * 0.75 + weights[1] * 0.5
+    terms = inmars.loss(network, batch, PLAIN)  # at its start: information alone
+    conditional = 0.75 * ENTROPY_OF_A_QUARTER + 0.25 * LN2
+    mean = 11 / 16
     marginal = -mean * math.log(mean) - (1 - mean) * math.log(1 - mean)
-    if by_area:
-        assert (conditional, marginal) == pytest.approx((0.59504, 0.62109), abs=1e-5)
+    assert (conditional, marginal) == pytest.approx((0.59504, 0.62109), abs=1e-5)
     expected = {"loss": conditional - 2 * marginal, "conditional": conditional, "marginal": marginal}
     assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
 
@@ -268,7 +263,7 @@ def setting(seed: int, **sets: Any) -> tuple[nn.Module, Batch, Any, list[Tensor]
     with torch.no_grad():
         network.head.weight.normal_(generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr]
         logits = network(batch.images)
-        superpixels = inmars._superpixels(batch, config, logits.shape[2:])
+        superpixels = inmars._superpixels(batch, logits.shape[2:])
         target, _ = superpixels.posteriors(logits, config)
     return network, batch, config, target, superpixels
 
@@ -419,7 +414,7 @@ def test_void_pixels_have_no_influence_on_posteriors(pool_logits: bool) -> None:
     assert batch.superpixels is not None
     regions = batch.superpixels.clone()
     regions[:, :5] = -1
-    superpixels = inmars._superpixels(dataclasses.replace(batch, superpixels=regions), config, (16, 16))
+    superpixels = inmars._superpixels(dataclasses.replace(batch, superpixels=regions), (16, 16))
     logits = torch.randn(4, 2, 16, 16, generator=torch.Generator().manual_seed(0))
     changed = logits.clone()
     changed[:, :, :5] = 50
@@ -444,7 +439,7 @@ def test_superpixels_are_needed() -> None:
     config = tiny(LOADED)
     with pytest.raises(ValueError, match="superpixels"):
         inmars.loss(make_network(LOADED, config), toy_batch(LOADED, config, superpixels=None), config)
-    assert LOADED.needs == ("superpixels",)
+    assert LOADED.needs(config) == ("superpixels",)
 
 
 def test_crops_of_superpixels() -> None:

@@ -138,7 +138,7 @@ OPTIONAL = {
     "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
     "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
-    "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
+    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",
 }

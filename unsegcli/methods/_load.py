@@ -24,6 +24,7 @@ from unsegcli.presets import read_preset
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
 INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
 ROLES = ("clusters", "mask")
+NEEDED = ("superpixels", "proposals")
 OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
 
 
@@ -46,11 +47,6 @@ class Loaded:
         return int(getattr(self.module, "REVISION", 1))
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """What its batches must hold beside images."""
-        return tuple(getattr(self.module, "NEEDS", ()))
-
-    @property
     def embeds(self) -> bool:
         """Whether its clusters are found afterwards, among embeddings."""
         return hasattr(self.module, "embeddings")
@@ -59,6 +55,18 @@ class Loaded:
     def role(self) -> str:
         """What its clusters mean: one of ROLES."""
         return str(getattr(self.module, "ROLE", ROLES[0]))
+
+    def needs(self, config: Any) -> tuple[str, ...]:
+        """What the batches of a training must hold beside images: some of NEEDED."""
+        asked = getattr(self.module, "needs", None)
+        found = () if asked is None else asked(config)
+        if isinstance(found, str) or not all(isinstance(name, str) for name in found):
+            raise ConfigError(f"--method {self.name}: needs(config) must give a tuple of names; it gave {found!r}")
+        odd = [name for name in found if name not in NEEDED]
+        if odd:
+            only = ", ".join(NEEDED)
+            raise ConfigError(f"--method {self.name}: needs(config) gave {', '.join(odd)}: only {only} can be had")
+        return tuple(found)
 
 
 def method_names() -> list[str]:
@@ -130,6 +138,11 @@ def _checked(module: types.ModuleType, name: str) -> Method:
     config = module.Config
     if not (dataclasses.is_dataclass(config) and getattr(config, "__dataclass_params__").frozen):  # noqa: B009
         raise ConfigError(f"--method {name}: its Config must be a frozen dataclass")
+    if hasattr(module, "NEEDS"):
+        raise ConfigError(
+            f"--method {name}: NEEDS is no longer read; write a function instead: "
+            f"`def needs(config): return {module.NEEDS!r}`"
+        )
     if getattr(module, "ROLE", ROLES[0]) not in ROLES:
         raise ConfigError(f"--method {name}: its ROLE {module.ROLE!r} is not one of {', '.join(ROLES)}")
     settings = {setting for setting, value in vars(Settings).items() if isinstance(value, property)}

@@ -23,7 +23,6 @@ from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 
-NEEDS = ("superpixels",)
 REVISION = 2
 MULTIPLE = 8  # the network's stride, with `shrink`
 
@@ -68,7 +67,6 @@ class Config:
     alone: float = 0.0  # share of the training in which information is maximised alone; then the rest comes in
     rising: float = 0.0  # share of the training in which the rest comes in
     pool_logits: bool = True  # average logits in a superpixel, not probabilities
-    by_area: bool = True  # superpixels count by their area, as the scores do
 
 
 class Network(nn.Module):
@@ -119,11 +117,16 @@ class Regions:
         return found
 
 
+def needs(config: Config) -> tuple[str, ...]:
+    """Superpixels are what gets a cluster."""
+    return ("superpixels",)
+
+
 def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Information of the superpixels' clusters, and what they lose under noise and under a spatial change."""
     batch = shrunk(batch, config.shrink)
     logits = network(batch.images)
-    superpixels = _superpixels(batch, config, (logits.shape[2], logits.shape[3]))
+    superpixels = _superpixels(batch, (logits.shape[2], logits.shape[3]))
     clean, _ = superpixels.posteriors(logits, config)
     entropies = [conditional_and_marginal_entropy(head.exp(), superpixels.weights) for head in clean]
     terms = {"conditional": entropies[0].conditional, "marginal": entropies[0].marginal}
@@ -247,15 +250,14 @@ def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
     )  # fmt: skip
 
 
-def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Regions:
+def _superpixels(batch: Batch, grid: tuple[int, int]) -> Regions:
     """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
     numbers = at_middles(batch.superpixels, grid)
     areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
-    weights = areas if config.by_area else (areas > 0).to(areas.dtype)
-    total: Tensor = summed(weights.sum())
-    return Regions(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
+    total: Tensor = summed(areas.sum())
+    return Regions(numbers, batch.superpixel_count, areas, areas / total.clamp_min(1))
 
 
 def _guidance(first: FirstGrouping, batch: Batch, posteriors: Tensor) -> Tensor:

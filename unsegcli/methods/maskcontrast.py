@@ -28,7 +28,6 @@ from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded
 
-NEEDS = ("proposals",)
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
@@ -150,6 +149,11 @@ class View(NamedTuple):
     images: Tensor  # (batch, channels, side, side)
     objects: Tensor  # (batch, side, side), bool
     valid: Tensor  # (batch, side, side), bool
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """Object masks: what is contrasted."""
+    return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:

@@ -21,7 +21,6 @@ from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 
-NEEDS = ("proposals",)
 ROLE = "mask"
 MULTIPLE = 4  # the stride of both networks
 
@@ -69,6 +68,11 @@ class Network(nn.Module):
         """Logits (batch, height, width) of pictures (batch, channels, height, width)."""
         logits: Tensor = self.drawing(images)
         return logits[:, 0].float()
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """Object masks: what is learned."""
+    return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:

@@ -50,8 +50,7 @@ class Grouping:
 def find_objects(window: Window, trained: Trained, learned: Learned, params: Objects) -> Found:
     """The objects of one window and a vector for each."""
     regions = window.superpixels if learned.per == "superpixel" else None
-    used = regions if "superpixels" in trained.method.needs else None
-    maps = scores_of(trained, window.pixels, window.valid, used, tile=learned.tile, flips=learned.flips)
+    maps = scores_of(trained, window.pixels, window.valid, regions, tile=learned.tile, flips=learned.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
     probability = (1 / (1 + np.exp(-np.clip(logits, -50, 50)))).astype(np.float32)
     sides = np.stack([1 - probability, probability])

@@ -98,7 +98,7 @@ def train(
         params = replace(params, classes=settings.classes)
     check_wishes(params, settings, seeds)
     check_role(loaded, settings, params)
-    masks = proposals_for(loaded, proposals, params.min_confidence)
+    masks = proposals_for(loaded, settings, proposals, params.min_confidence)
     supply, reading = find_supply(inputs, pictures or Pictures(), kinds=("superpixels",), mask=mask, images=images,
                                   limit=limit, known_from=None)  # fmt: skip
     supply = supply if masks is None else masks.named_in(supply)
@@ -130,7 +130,7 @@ def train(
     pretrained = read_weights(digest, file, getattr(settings, "architecture", ""))
     left = [(replace(one, pretrained=pretrained), target) for one, target in left]
     supply = supply.opened(workers)
-    check_needs(loaded, supply)
+    check_needs(loaded, settings, supply)
     if masks is not None:
         masks.check(unit.source for unit in supply.units)
     if params.classes == AUTO:

@@ -117,9 +117,9 @@ def check_role(method: Loaded, config: Any, params: Train) -> None:
         )
 
 
-def check_needs(method: Loaded, supply: Supply) -> None:
+def check_needs(method: Loaded, config: Any, supply: Supply) -> None:
     """Refuse pictures without what the method needs of them."""
-    if "superpixels" in method.needs and supply.kind != "superpixels":
+    if "superpixels" in method.needs(config) and supply.kind != "superpixels":
         raise ConfigError(
             f"--method {method.name} needs superpixels; make them first with `unseg superpixels`, and give that file"
         )

@@ -129,7 +129,7 @@ def estimate_training(order: Order, supply: Supply, reader: Reader, step: Step) 
 
 def batches_of(order: Order, pool: Pool, steps: int) -> Batches:
     """The batches of this process."""
-    config = order.config
+    config, needs = order.config, order.method.needs(order.config)
     if config.batch % ranks():
         raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")
-    return Batches(pool, config.batch, config.crop, order.params.seed, steps, order.method.needs, rank(), ranks())
+    return Batches(pool, config.batch, config.crop, order.params.seed, steps, needs, rank(), ranks())
