@@ -19,6 +19,7 @@ from typing import Any
 from unsegcli import methods
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Method, Settings
+from unsegcli.methods._removed import was_removed
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
@@ -102,6 +103,8 @@ def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
     types_of = typing.get_type_hints(config)
     known = [field.name for field in dataclasses.fields(config)]
     for name in values:
+        if was_removed(method.identity, name):
+            raise ConfigError(f"{name}: this setting of {method.name} was removed; leave it out")
         if name not in known:
             raise ConfigError(f"{method.name} has no setting {name}: there are {', '.join(known)}")
     return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})

@@ -14,6 +14,7 @@ from unsegcli.core.scoring.cluster_number import FEWEST, Curve
 from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
+from unsegcli.methods._removed import without_removed
 from unsegcli.params import AUTO, Pictures, Train
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.training.optim import check_settings
@@ -42,7 +43,8 @@ class Order:
 def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
     """The recipe of a model as this version would have written it.
 
-    Models were once stored with a precision of `auto`, and without a word on whether the network was compiled.
+    Models were once stored with a precision of `auto`, without a word on whether the network was compiled, and with
+    settings that are gone since.
     """
     parameters = dict(old.get("parameters", {}))
     if parameters.get("precision") == "auto":
@@ -51,7 +53,8 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
             "the model was trained before its recipe held the precision: it was float32, or bf16 where the processor "
             "has units for it; train it again with --force if that matters"
         )
-    return {**old, "parameters": {"compile": False, **parameters}}
+    settings = without_removed(old.get("method", ""), old.get("settings", {}))
+    return {**old, "parameters": {"compile": False, **parameters}, "settings": settings}
 
 
 def recipe_of(order: Order, revision: int, reading: Sequence[Pictures], supply: Supply) -> Recipe:
