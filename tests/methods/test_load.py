@@ -9,6 +9,7 @@ import pytest
 from toy import users_method
 
 from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import LoopSettings
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names, settings_of
 
 
@@ -96,6 +97,18 @@ def test_what_is_no_method(tmp_path: Path) -> None:
     path.write_text(users_method(tmp_path).read_text().replace("    clip: float = 0.0\n", ""))
     assert "its Config lacks clip" in error_of(find_method, str(path))
     assert "cannot be read" in error_of(find_method, str(tmp_path / "missing.py"))
+
+
+def test_the_settings_of_the_loop_may_be_inherited(tmp_path: Path) -> None:
+    path = users_method(tmp_path)
+    head, rest = path.read_text().split("    classes: int = 3\n")
+    head = head.replace("class Config:", "class Config(LoopSettings):")
+    head = head.replace("import torch\n", "import torch\nfrom unsegcli.methods._contract import LoopSettings\n")
+    path.write_text(head + rest[rest.index("    breaks") :])
+    loaded = find_method(str(path))
+    config = settings_of(loaded, sets=["rate=0.5", "breaks=3", "least_steps=7"])
+    assert (config.rate, config.breaks, config.least_steps) == (0.5, 3, 7)
+    assert config.momentum == LoopSettings.momentum
 
 
 def test_file_that_fails_can_be_mended(tmp_path: Path) -> None:

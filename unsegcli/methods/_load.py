@@ -18,7 +18,7 @@ from typing import Any
 
 from unsegcli import methods
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Method, Settings
+from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._removed import was_removed
 from unsegcli.presets import read_preset
 
@@ -26,6 +26,7 @@ REQUIRED = ("Config", "Network", "loss", "cluster_scores")
 INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
 ROLES = ("clusters", "mask")
 NEEDED = ("superpixels", "proposals")
+MAY_LACK = {"least_steps"}  # of the settings of the loop
 OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
 
 
@@ -148,7 +149,7 @@ def _checked(module: types.ModuleType, name: str) -> Method:
         )
     if getattr(module, "ROLE", ROLES[0]) not in ROLES:
         raise ConfigError(f"--method {name}: its ROLE {module.ROLE!r} is not one of {', '.join(ROLES)}")
-    settings = {setting for setting, value in vars(Settings).items() if isinstance(value, property)}
+    settings = {field.name for field in dataclasses.fields(LoopSettings)} - MAY_LACK
     lacking = sorted(settings - {field.name for field in dataclasses.fields(config)})
     if lacking:
         raise ConfigError(f"--method {name}: its Config lacks {', '.join(lacking)}")

@@ -26,7 +26,7 @@ from unsegcli.core.nn.networks import Residual, convolution, grow, still_statist
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, LoopSettings
 
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
@@ -46,21 +46,11 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LoopSettings):
     """Settings; the defaults suit a few hundred pictures and two cores."""
 
-    classes: int = 8  # number of clusters, K; each has one global feature
-    crop: int = 256  # side of the square cut from each picture, in pixels; published sets: 128 and 200
+    # Each of the classes, K, has one global feature. Published sets have crops of 128 and 200.
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
-    epochs: int = 15  # passes over all pictures
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 1e-3  # learning rate at its highest; search in steps of three
-    schedule: str = "cosine"  # constant cosine poly
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # of sgd; adam's first beta
-    decay: float = 0.0  # weight decay
-    clip: float = 5.0  # longest gradient; 0 = any
 
     # Network. The paper has blocks A to D, L from C and H from D; what is in them is not public.
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail

@@ -21,28 +21,18 @@ from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, LoopSettings
 
 REVISION = 2
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LoopSettings):
     """Settings; the defaults suit a few hundred pictures and two cores."""
 
-    classes: int = 8  # number of clusters
-    crop: int = 256  # side of the square cut from each picture, in pixels; whole pictures keep what place tells
+    # Crops of whole pictures keep what place tells; twice as many epochs gave no more.
     batch: int = 12  # crops in a step
-    epochs: int = 15  # passes over all pictures; twice as many gave no more
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 1e-3  # learning rate at its highest; search in steps of three
-    schedule: str = "cosine"  # constant cosine poly
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # of sgd; adam's first beta
-    decay: float = 0.0  # weight decay
-    clip: float = 5.0  # longest gradient; 0 = any
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end
     overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
