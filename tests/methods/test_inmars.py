@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
-from unsegcli.core.nn.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.core.nn.shrinking import shrunk
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
@@ -171,25 +171,6 @@ def guided_network(config: Any) -> nn.Module:
     for step in range(config.guide_batches):
         inmars.loss(network, toy_batch(LOADED, config, step=step), config)
     return network
-
-
-def test_guidance_by_hand() -> None:
-    """Superpixel 0 (area 3, probability 1/4 of its cluster, 1) and 1 (area 1, probability 1/2 of its own):
-    (3 ln 4 + ln 2) / 4."""
-    _, batch = two_superpixels()
-    batch.images[:, :, 1, 1] = 1.0  # of another colour than the rest
-    first = FirstGrouping(2, 3, 1, 1)
-    posteriors = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log().requires_grad_()
-    assert float(inmars._guidance(first, batch, posteriors).detach()) == 0  # it is only remembered
-    assert first.ready
-    order = first.assign(superpixel_features(batch.images, batch.superpixels, 2, None)[0])  # type: ignore[arg-type]
-    assert sorted(order.tolist()) == [0, 1]
-    first.centres.copy_(first.centres[1 - order])  # so that superpixel 0 is in cluster 1
-    lost = inmars._guidance(first, batch, posteriors)
-    assert float(lost.detach()) == pytest.approx((3 * math.log(4) + LN2) / 4)
-    lost.backward()
-    assert posteriors.grad is not None
-    torch.testing.assert_close(posteriors.grad, torch.tensor([[0.0, -0.75], [-0.25, 0.0]]))
 
 
 def test_guidance_is_nothing_until_the_grouping_is_there() -> None:

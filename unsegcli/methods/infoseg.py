@@ -19,14 +19,14 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.distributed_sums import gathered_with_gradient, rank, ranks, share_of_mean
-from unsegcli.core.nn.grouping import FirstGrouping, fading, guidance
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
 from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch, LoopSettings
+from unsegcli.methods._contract import Batch
+from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
@@ -46,8 +46,8 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Config(LoopSettings):
-    """Settings; the defaults suit a few hundred pictures and two cores."""
+class Config(GuideSettings):
+    """Settings; the defaults suit a few hundred pictures and two cores. Deviation: the guide is not in the paper."""
 
     # Each of the classes, K, has one global feature. Published sets have crops of 128 and 200.
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
@@ -76,12 +76,6 @@ class Config(LoopSettings):
     context: int = 2  # H is from a view of the crop that is so many times smaller, half of these mirrored; 0 = as L
     context_light: float = 0.4  # of random changes of light in that view, 0 to 1; hue by a quarter of it
 
-    # Deviation: the first grouping is not in the paper.
-    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none, 0.3 to 3
-    guided: float = 0.4  # share of the training in which it has that weight
-    guide_end: float = 0.3  # its weight at the end, after a straight fall
-    guide_batches: int = 12  # first steps whose superpixels are grouped
-
 
 class Network(nn.Module):
     """Blocks A to D, and the projections to local features and to those of classes."""
@@ -95,9 +89,7 @@ class Network(nn.Module):
         self.near, self.far = nn.Sequential(*near), nn.Sequential(*far)
         self.local = _projection(widths[2], config.features, config)
         self.overall = _projection(widths[-1], config.classes * config.features, config)
-        self.first = (
-            FirstGrouping(config.classes, channels, config.guide_batches, config.batch) if config.guide else None
-        )
+        self.first = first_grouping(config, channels)
 
     def forward(
         self, images: Tensor, whole: Tensor | None = None, inside: Tensor | None = None
@@ -159,13 +151,8 @@ def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
         classes = network.class_features(seen)
         found = assigned(local, classes, batch, config)
         terms = {"positive": positive(found, config), "negative": negative(found, batch, config)}
-        total = terms["positive"] + terms["negative"]
-        terms["marginal"] = _marginal(found)
-        guide = fading(batch.progress, config.guide, config.guided, config.guide_end)
-        if network.first is not None and guide:
-            terms["guide"] = _guidance(network.first, found, batch)
-            total = total + guide * terms["guide"]
-    return {"loss": total, **terms}
+        terms = {"loss": terms["positive"] + terms["negative"], **terms, "marginal": _marginal(found)}
+        return with_guide(terms, network, batch, config, lambda: _posteriors(found, batch))
 
 
 def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
@@ -274,15 +261,6 @@ def _marginal(found: Assigned) -> Tensor:
     return conditional_and_marginal_entropy(rows, found.valid.flatten()).marginal
 
 
-def _guidance(first: FirstGrouping, found: Assigned, batch: Batch) -> Tensor:
-    """Cross entropy of the superpixels to the clusters of the first grouping; 0 until that is there."""
-    if batch.superpixels is None:
-        raise ValueError("the batch has no superpixels")
-    count, place = batch.superpixel_count, batch.place
-    posteriors = pool(found.logits, at_middles(batch.superpixels, found.logits.shape[2:]), count).means.log_softmax(1)
-    return guidance(first, posteriors, batch.images, batch.superpixels, count, place, seed=batch.seed)
-
-
 def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor | None]:
     """The smaller view of each crop that H is from, lit and mirrored by chance, and its valid pixels."""
     whole = _smaller(batch.images, config)
@@ -301,6 +279,14 @@ def _smaller(images: Tensor, config: Config) -> Tensor | None:
     if not config.context:
         return None
     return functional.avg_pool2d(images, min(config.context, *images.shape[2:]), ceil_mode=True)
+
+
+def _posteriors(found: Assigned, batch: Batch) -> Tensor:
+    """Log probabilities of the superpixels (superpixels, classes), by their mean logits."""
+    if batch.superpixels is None:
+        raise ValueError("the batch has no superpixels")
+    numbers = at_middles(batch.superpixels, (found.logits.shape[2], found.logits.shape[3]))
+    return pool(found.logits, numbers, batch.superpixel_count).means.log_softmax(1)
 
 
 def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
