@@ -106,6 +106,10 @@ OPTIONAL = {
     "embeddings": "instead of cluster_scores, see EmbeddingMethod",
     "backbones": "see PretrainedMethod; without it, the method begins with weights by chance",
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
+    "prepare": "prepare(network, batches, config): called once before step 1, not when a training goes on, with the "
+    "network on its device. `batches` gives each picture's crop of epoch 0 once, in Batches that are made when asked "
+    "for (all crops in every process; the last may be smaller). It changes buffers and weights in place, by batches "
+    "and seed alone. Where steps are only timed or checked, it gets a few batches and a network that is thrown away",
     "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
     "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ def begun(order: Order, pool: Pool, target: store.Target, step: Step) -> Trainin
         training.unpack(*found)
         console.note(f"going on after step {training.step} of {training.steps}")
     else:
+        _prepare(order, training, batches_of(order, pool, training.steps).one_pass(order.device))
         if order.pretrained is not None:
             module: Any = order.method.module
             console.note(order.pretrained.report(module.backbones(training.network)[0]))
@@ -87,6 +89,14 @@ def fresh(order: Order, pool: Pool, steps: int) -> Training:
     return Training(network, make_optimizer(network, order.config), scaler, steps)
 
 
+def _prepare(order: Order, training: Training, batches: Iterator[Batch]) -> None:
+    """What the method does once before the first step, if it does."""
+    method: Any = order.method.module
+    if hasattr(method, "prepare"):
+        method.prepare(training.network, batches, order.config)
+        training.network.train()
+
+
 def steps_planned(order: Order, pool: Pool, step: Step) -> int:
     """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
     params, pictures = order.params, len(pool.pictures)
@@ -101,8 +111,10 @@ def steps_planned(order: Order, pool: Pool, step: Step) -> int:
 def seconds_a_step(order: Order, pool: Pool, step: Step) -> float:
     """How long a step takes, by some that are thrown away."""
     training = fresh(order, pool, TIMED)
+    batches = batches_of(order, pool, TIMED)
+    _prepare(order, training, islice(batches.one_pass(order.device), TIMED))
     started = 0.0
-    for batch in batches_of(order, pool, TIMED).ahead(0, order.device):
+    for batch in batches.ahead(0, order.device):
         started = started or time.monotonic()
         float(step(order, training, batch)["loss"])
         training.step += 1
