@@ -115,6 +115,18 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert not list(here.glob("*.h5*"))
 
 
+def test_a_mistake_in_a_method_file_is_one_line(here: Path) -> None:
+    path = users_method(here, "odd.py")
+    path.write_text(path.read_text().replace("    total =", "    total = conditional / nothing\n    total ="))
+    line = path.read_text().splitlines().index("    total = conditional / nothing") + 1
+    given = ("train", "data", "--method", "odd.py", *QUICK)
+    said = f"error: --method odd.py: line {line}, in loss: NameError: name 'nothing' is not defined"
+    assert one_line(*given) == said
+    assert "Traceback" not in unseg(*given, expect=1).stderr
+    assert "Traceback (most recent call last)" in unseg(*given, "--verbose", expect=1).stderr
+    assert not list(here.glob("*.h5*"))
+
+
 def test_a_preset_without_superpixels_takes_plain_images(here: Path) -> None:
     small = [word for pair in ("batch=2", "width=4", "features=4", "blocks=1") for word in ("--set", pair)]
     paper = ("--method", "infoseg", "--preset", "paper", *small, "--classes", "3", *QUICK)

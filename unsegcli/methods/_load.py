@@ -9,15 +9,17 @@ import importlib.util
 import math
 import sys
 import tomllib
+import traceback
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unsegcli import methods
-from unsegcli.errors import ConfigError
+from unsegcli import console, methods
+from unsegcli.errors import ConfigError, UnsegError
 from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._removed import was_removed
 from unsegcli.presets import read_preset
@@ -44,6 +46,11 @@ class Loaded:
         return f"{self.name} {self.digest}" if self.digest else self.name
 
     @property
+    def file(self) -> str:
+        """What it is called where something is said of it."""
+        return f"{self.name}.py" if self.digest else self.name
+
+    @property
     def revision(self) -> int:
         """Raised by the method when the same settings give other results."""
         return int(getattr(self.module, "REVISION", 1))
@@ -61,14 +68,36 @@ class Loaded:
     def needs(self, config: Any) -> tuple[str, ...]:
         """What the batches of a training must hold beside images: some of NEEDED."""
         asked = getattr(self.module, "needs", None)
-        found = () if asked is None else asked(config)
+        with mistakes_named(self, "needs"):
+            found = () if asked is None else asked(config)
         if isinstance(found, str) or not all(isinstance(name, str) for name in found):
-            raise ConfigError(f"--method {self.name}: needs(config) must give a tuple of names; it gave {found!r}")
+            raise ConfigError(f"--method {self.file}: needs(config) must give a tuple of names; it gave {found!r}")
         odd = [name for name in found if name not in NEEDED]
         if odd:
             only = ", ".join(NEEDED)
-            raise ConfigError(f"--method {self.name}: needs(config) gave {', '.join(odd)}: only {only} can be had")
+            raise ConfigError(f"--method {self.file}: needs(config) gave {', '.join(odd)}: only {only} can be had")
         return tuple(found)
+
+
+@contextmanager
+def mistakes_named(method: Loaded, doing: str) -> Iterator[None]:
+    """An exception in a user's file becomes one line: where it is and what Python says; `--verbose` shows more."""
+    try:
+        yield
+    except UnsegError:
+        raise
+    except Exception as error:
+        if not method.digest:
+            raise
+        raise _named(error, method.file, str(getattr(method.module, "__file__", "")), doing) from error
+
+
+def _named(error: Exception, shown: str, file: str, doing: str) -> ConfigError:
+    console.detail("".join(traceback.format_exception(error)).rstrip())
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"line {own[-1].lineno}, in {own[-1].name}" if own else f"in {doing}"
+    said = next(iter(str(error).strip().splitlines()), "")
+    return ConfigError(f"--method {shown}: {where}: {type(error).__name__}{': ' if said else ''}{said}")
 
 
 def method_names() -> list[str]:
@@ -129,9 +158,11 @@ def _from_file(path: Path) -> Loaded:
         except SyntaxError as error:
             del sys.modules[name]
             raise ConfigError(f"--method {path}: line {error.lineno}: {error.msg}") from error
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
-            raise
+            if isinstance(error, UnsegError) or not isinstance(error, Exception):
+                raise
+            raise _named(error, str(path), module.__file__ or "", path.stem) from error
     return Loaded(path.stem, _checked(sys.modules[name], str(path)), digest)
 
 

@@ -24,6 +24,7 @@ from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, keep
+from unsegcli.training.contract_check import check_method
 from unsegcli.training.data import Bad, Pool, Reader, pool_of, proposals_for, remove_spilled
 from unsegcli.training.distributed import is_first, joined, mean_gradients, together
 from unsegcli.training.interrupts import Stopping, asked_to_stop
@@ -131,6 +132,8 @@ def train(
     left = [(replace(one, pretrained=pretrained), target) for one, target in left]
     supply = supply.opened(workers)
     check_needs(loaded, settings, supply)
+    if loaded.digest and supply.reading is not None:
+        check_method(order, supply.reading.channels)
     if masks is not None:
         masks.check(unit.source for unit in supply.units)
     if params.classes == AUTO:
