@@ -78,7 +78,7 @@ def test_pixels_and_superpixels_are_cut_alike() -> None:
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_one_pass_is_epoch_0_in_every_process(ranks: int) -> None:
-    """Six pictures by four: the first four samples of epoch 0, then the last two."""
+    """Six images by four: the first four samples of epoch 0, then the last two."""
     first, last = batches(rank=ranks - 1, ranks=ranks).one_pass(CPU)
     assert (first.index.tolist(), last.index.tolist()) == ([0, 1, 2, 3], [4, 5])
     assert not differences(first, replace(on_device(batches().at(0), CPU), progress=0.0))

@@ -47,10 +47,10 @@ class LoopSettings:
     """
 
     classes: int = 8  # number of clusters
-    crop: int = 256  # side of the square cut from each picture, in pixels; larger than the picture = the whole of it
+    crop: int = 256  # side of the square cut from each image, in pixels; larger than the image = the whole of it
     batch: int = 16  # crops in a step, over all processes
-    epochs: int = 15  # passes over all pictures: the length of the training, unless the user says otherwise
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
+    epochs: int = 15  # passes over all images: the length of the training, unless the user says otherwise
+    least_steps: int = 200  # so many at least, for sets of few images; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
     rate: float = 1e-3  # learning rate at its highest; search in steps of three
     schedule: str = "cosine"  # how the rate falls: constant cosine poly poly_epochs
@@ -107,9 +107,9 @@ OPTIONAL = {
     "backbones": "see PretrainedMethod; without it, the method begins with weights by chance",
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
     "prepare": "prepare(network, batches, config): called once before step 1, not when a training goes on, with the "
-    "network on its device. `batches` gives each picture's crop of epoch 0 once, in Batches that are made when asked "
-    "for (all crops in every process; the last may be smaller). It changes buffers and weights in place, by batches "
-    "and seed alone. Where steps are only timed or checked, it gets a few batches and a network that is thrown away",
+    "network on its device. `batches` gives the crop of each image in epoch 0 once, in Batches that are made when "
+    "asked for (all crops in every process; the last may be smaller). It changes buffers and weights in place, by "
+    "batches and seed alone. Where steps are only timed or checked, it gets a few batches and a throwaway network",
     "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
     "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",

@@ -47,7 +47,7 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Config(GuideSettings):
-    """Settings; the defaults suit a few hundred pictures and two cores. Deviation: the guide is not in the paper."""
+    """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
     # Each of the classes, K, has one global feature. Published sets have crops of 128 and 200.
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64

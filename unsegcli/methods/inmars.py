@@ -29,9 +29,9 @@ MULTIPLE = 8  # the network's stride, with `shrink`
 
 @dataclass(frozen=True)
 class Config(GuideSettings):
-    """Settings; the defaults suit a few hundred pictures and two cores. Deviation: the guide is not in the paper."""
+    """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
-    # Crops of whole pictures keep what place tells; twice as many epochs gave no more.
+    # Crops of whole images keep what place tells; twice as many epochs gave no more.
     batch: int = 12  # crops in a step
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end

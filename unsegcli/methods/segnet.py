@@ -31,7 +31,7 @@ class Config(LoopSettings):
 
     classes: int = 2  # background and object; there is no other number
     crop: int = 128  # pixels; larger than the pictures = the whole of them
-    rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 pictures take about 3 minutes on one core
+    rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 images take about 3 minutes on one core
     clip: float = 0.0  # longest gradient; 0 = any
 
     architecture: str = "small"  # small, with fine detail, or pyramid: the mask network of ReDO
