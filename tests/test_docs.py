@@ -20,7 +20,7 @@ import typer.main
 from conftest import four_quadrants
 from PIL import Image
 
-from unsegcli import params
+from unsegcli import params, store
 from unsegcli.cli import app
 from unsegcli.images.working import Reading
 from unsegcli.stages.superpixels import ALGORITHMS
@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE, FORMAT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("guide", "format", "design"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
 BASELINES, ABLATIONS = ROOT / "examples" / "baselines.sh", ROOT / "examples" / "iem_ablations.sh"
-LEARNED = ROOT / "examples" / "learned.sh"
+LEARNED, METHOD = ROOT / "examples" / "learned.sh", ROOT / "examples" / "method.py"
 REFINING = ROOT / "examples" / "refine_masks.sh"
 
 # Every spelling of every option. A new one is added here on purpose, after a look at those that are there.
@@ -420,6 +420,26 @@ def run_example(script: Path, place: Path, *arguments: str) -> str:
 
 def test_every_example_is_run_here() -> None:
     assert set(EXAMPLES) == {BASELINES, ABLATIONS, LEARNED, REFINING}
+    assert {path for path in METHOD.parent.glob("*") if path.is_file()} == {*EXAMPLES, METHOD}
+
+
+def test_the_example_of_a_method_learns_and_labels(place: Path) -> None:
+    small = "--classes 4 --steps 30 --set crop=64 --set batch=2 --set width=4 --workers 1"
+    run_shell(f"cp {shlex.quote(str(METHOD))} mine.py; unseg train data --method mine.py {small}")
+    run_shell("unseg cluster model.h5 --method mine.py --workers 1")
+    with store.open_artifact("model.h5", "model") as artifact:
+        losses = artifact.entry("history", "loss")
+    assert losses[-5:].mean() < losses[:5].mean() - 0.1, "it learns"
+    with store.open_artifact("segmentation.h5", "segmentation") as artifact:
+        assert artifact.read("segmentation", 0).max() < 4
+        confidence = artifact.table("windows/confidence")
+    assert np.isfinite(confidence).all()
+    assert (confidence > 0.25).all()
+
+
+def test_the_example_of_a_method_is_short() -> None:
+    code = [line for line in METHOD.read_text().splitlines() if line.strip() and not line.startswith(('"""', "from "))]
+    assert len(code) <= 40
 
 
 def test_baselines_run(place: Path) -> None:

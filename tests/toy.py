@@ -113,7 +113,7 @@ def toy_pool(count: int = 6, height: int = 20, width: int = 20, bands: int = 3) 
 def toy_batches(loaded: Loaded, config: Any, pool: Pool | None = None, **more: Any) -> Batches:
     """Batches of the toy set, as the loop makes them."""
     given: dict[str, Any] = {"seed": 0, "steps": 40, **more}
-    return Batches(pool or toy_pool(), config.batch, config.crop, needs=loaded.needs, **given)
+    return Batches(pool or toy_pool(), config.batch, config.crop, needs=loaded.needs(config), **given)
 
 
 def toy_batch(loaded: Loaded, config: Any, step: int = 0, bands: int = 3, **changed: Any) -> Batch:

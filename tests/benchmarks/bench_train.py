@@ -59,7 +59,7 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
     params = Train(classes=config.classes, steps=steps, precision="float32")
     order = Order(loaded, config, params, device_of(), "float32", False, 60.0)
     target = store.Target(folder / f"{name}.h5", "model", {"benchmark": name})
-    batches = Batches(pool, config.batch, config.crop, 0, steps, loaded.needs)
+    batches = Batches(pool, config.batch, config.crop, 0, steps, loaded.needs(config))
     ready = [on_device(batches.at(step), order.device) for step in range(steps)]
     _bare(order, pool, ready)  # the first steps also prepare
     ratios, waits, seconds = [], [], []

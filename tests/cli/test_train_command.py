@@ -115,8 +115,28 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert not list(here.glob("*.h5*"))
 
 
+def test_a_mistake_in_a_method_file_is_one_line(here: Path) -> None:
+    path = users_method(here, "odd.py")
+    path.write_text(path.read_text().replace("    total =", "    total = conditional / nothing\n    total ="))
+    line = path.read_text().splitlines().index("    total = conditional / nothing") + 1
+    given = ("train", "data", "--method", "odd.py", *QUICK)
+    said = f"error: --method odd.py: line {line}, in loss: NameError: name 'nothing' is not defined"
+    assert one_line(*given) == said
+    assert "Traceback" not in unseg(*given, expect=1).stderr
+    assert "Traceback (most recent call last)" in unseg(*given, "--verbose", expect=1).stderr
+    assert not list(here.glob("*.h5*"))
+
+
+def test_a_preset_without_superpixels_takes_plain_images(here: Path) -> None:
+    small = [word for pair in ("batch=2", "width=4", "features=4", "blocks=1") for word in ("--set", pair)]
+    paper = ("--method", "infoseg", "--preset", "paper", *small, "--classes", "3", *QUICK)
+    assert unseg("train", "data", *paper).stdout == "model.h5\n"
+    assert unseg("cluster", "model.h5", "--workers", "1").stdout == "segmentation.h5\n"
+    assert "needs superpixels" in one_line("train", "data", *paper, "--set", "guide=1", "-o", "guided.h5")
+
+
 def test_masks_are_handed_on(here: Path) -> None:
-    users_method(here, "guided.py", '\nNEEDS = ("proposals",)\n')
+    users_method(here, "guided.py", '\ndef needs(config): return ("proposals",)\n')
     write_masks(here / "masks.h5", here / "data", confidence_of=lambda window: 0.5)
     guided = ("train", "data", "--method", "guided.py", *QUICK)
     assert unseg(*guided, "--proposals", "masks.h5").stdout == "model.h5\n"

@@ -29,7 +29,7 @@ LOADED = find_method("infoseg")
 LN2, LN3 = math.log(2), math.log(3)
 PLAIN = Config(
     classes=2, batch=2, shrink=1, normalize=False, tau=1.0, scale=1.0, negatives="roll", agree=0.0, pool_logits=False,
-    context=0, light=0.0, guide=0.0, evenness=0.0, consistency=0.0, prototype=0.0, mix=0.0,
+    context=0, guide=0.0,
 )  # fmt: skip
 
 
@@ -89,15 +89,6 @@ def test_tau_and_scale_by_hand() -> None:
         assert float(infoseg.positive(one, config).detach()) == pytest.approx(softplus(-factor * 0.9 * LN3))
 
 
-def test_hard_assignment_takes_the_likeliest_class_alone() -> None:
-    """Equation 2: S is H of the likeliest, (1, 0) and (0, 1), and V gets no gradient."""
-    network, batch = two_pictures()
-    found = infoseg.assigned(network.local, network.classes, batch, replace(PLAIN, hard=True))
-    assert found.mixture[:, :, 0, 0].tolist() == [[1, 0], [0, 1]]
-    (gradient,) = torch.autograd.grad(found.mixture.sum(), network.local, allow_unused=True)
-    assert gradient is None or not bool(gradient.any())
-
-
 def test_detached_volume_has_no_gradient() -> None:
     """With V fixed, dS/dH_k is V_k, and L has no influence on S."""
     network, batch = two_pictures()
@@ -110,17 +101,6 @@ def test_detached_volume_has_no_gradient() -> None:
         if detach_v:
             assert towards[1] is not None
             assert towards[1][0, :, 0].tolist() == pytest.approx([0.75, 0.25])
-
-
-def test_detached_negatives_move_the_local_features_alone() -> None:
-    network, batch = two_pictures()
-    for detached in (True, False):
-        config = replace(PLAIN, detach_negatives=detached)
-        found = infoseg.assigned(network.local, network.classes, batch, config)
-        lost = infoseg.negative(found, batch, config)
-        local, classes = torch.autograd.grad(lost, (network.local, network.classes), allow_unused=True)
-        assert bool(local.any())
-        assert (classes is None) is detached
 
 
 # ---------------------------------------------------------------------------------------- negatives
@@ -262,68 +242,40 @@ def test_void_places_count_neither_way(negatives: str) -> None:
 
 
 def test_class_features_by_hand() -> None:
-    """Unit H = (0, 1) and a unit offset (1, 0) of weight 1 make (1, 1) / sqrt 2."""
-    network = make_network(LOADED, tiny(LOADED, classes=1, features=2, prototype=1.0))
-    assert isinstance(network, Network)
-    assert network.prototypes is not None
-    projection = network.overall
-    assert isinstance(projection, nn.Conv2d)
-    assert projection.bias is not None
-    with torch.no_grad():
-        projection.weight.zero_()
-        projection.bias.copy_(torch.tensor([0.0, 5.0]))
-        network.prototypes.copy_(torch.tensor([[3.0, 0.0]]))
-        found = network.class_features(torch.rand(2, 32))
-    torch.testing.assert_close(found, torch.full((2, 1, 2), 0.5**0.5))
-
-
-def mixing(memory: float) -> tuple[Network, Tensor]:
-    """A network whose H is what it is given, and mixed half with the mean."""
-    config = tiny(LOADED, classes=1, features=2, mix=0.5, memory=memory, normalize=False, tau=1.0)
-    network = make_network(LOADED, config)
-    assert isinstance(network, Network)
-    network.overall = nn.Identity()  # type: ignore[assignment]
-    return network, torch.tensor([[0.0, 2.0], [4.0, 2.0]])  # of mean (2, 2)
-
-
-def test_mean_over_the_batch_by_hand() -> None:
-    network, seen = mixing(0.0)
-    assert network.class_features(seen)[:, 0].tolist() == [[1, 2], [3, 2]]
-    assert network.class_features(seen + 10)[:, 0].tolist() == [[11, 12], [13, 12]]
-    network.eval()
-    for _ in range(2):  # 0.9 (2, 2) + 0.1 (12, 12) = (3, 3) is kept, and stays
-        torch.testing.assert_close(network.class_features(seen)[:, 0], torch.tensor([[1.5, 2.5], [3.5, 2.5]]))
-
-
-def test_mean_over_steps_by_hand() -> None:
-    network, seen = mixing(0.75)
-    assert network.class_features(seen)[:, 0].tolist() == [[1, 2], [3, 2]]
-    found = network.class_features(seen + 8)  # 0.75 (2, 2) + 0.25 (10, 10) = (4, 4)
-    assert found[:, 0].tolist() == [[6, 7], [8, 7]]
-    assert network.mean.tolist() == [[4, 4]]
-    moving = seen.clone().requires_grad_()
-    network.class_features(moving)[0, 0, 0].backward()
-    assert moving.grad is not None
-    assert moving.grad[:, 0].tolist() == pytest.approx([0.5 + 0.25 * 0.25, 0.25 * 0.25])
+    """Of H = (3, 4), length 1 makes (0.6, 0.8)."""
+    for normalize, expected in ((True, [0.6, 0.8]), (False, [3.0, 4.0])):
+        network = make_network(LOADED, tiny(LOADED, classes=1, features=2, normalize=normalize))
+        assert isinstance(network, Network)
+        projection = network.overall
+        assert isinstance(projection, nn.Conv2d)
+        assert projection.bias is not None
+        with torch.no_grad():
+            projection.weight.zero_()
+            projection.bias.copy_(torch.tensor([3.0, 4.0]))
+            found = network.class_features(torch.rand(2, 32))
+        torch.testing.assert_close(found, torch.tensor(expected).expand(2, 1, 2))
 
 
 # ---------------------------------------------------------------------------------------- settings
 
 
 def test_without_extras_there_are_no_weights_for_them() -> None:
-    names = make_network(LOADED, tiny(LOADED, guide=0.0, mix=0.0, prototype=0.0)).state_dict()
-    assert not [name for name in names if name.split(".")[0] in ("first", "mean", "seen", "prototypes")]
+    names = make_network(LOADED, tiny(LOADED, guide=0.0)).state_dict()
+    assert {name.split(".")[0] for name in names} == {"near", "far", "local", "overall"}
+
+
+def test_superpixels_are_needed_where_they_are_asked_for() -> None:
+    wanted = {(True, 1.0): True, (False, 1.0): True, (True, 0.0): True, (False, 0.0): False}
+    for (pool_logits, guide), needed in wanted.items():
+        assert bool(LOADED.needs(tiny(LOADED, pool_logits=pool_logits, guide=guide))) is needed
+    assert LOADED.needs(config_from(LOADED, read_preset("infoseg", "paper"))) == ()
 
 
 OPTIONS: list[dict[str, Any]] = [
     {"negatives": "roll"}, {"negatives": "roll", "agree": 0.0}, {"negatives": "all", "agree": 0.0},
-    {"normalize": False, "tau": 0.1}, {"scale": 2.0}, {"hard": True}, {"detach_v": True}, {"detach_negatives": True},
-    {"pool_logits": False}, {"prototype": 2.0}, {"mix": 0.5}, {"mix": 0.5, "memory": 0.9}, {"mix": 1.0},
-    {"context": 0}, {"context": 1}, {"context": 2, "context_light": 0.0, "context_flip": False}, {"light": 0.0},
-    {"evenness": 0.5}, {"consistency": 1.0}, {"consistency": 1.0, "pool_logits": False}, {"guide": 1.0},
-    {"consistency": 1.0, "turn": 20.0, "zoom": 0.2, "shift": 0.1, "shear": 10.0, "flip": True},
-    {"local_block": "a"}, {"local_block": "b"}, {"local_block": "a", "context": 0}, {"stride": 2}, {"blocks": 2},
-    {"projection": "nonlinear"}, {"sobel": True}, {"shrink": 2, "crop": 32}, {"places": 1}, {"features": 7},
+    {"normalize": False, "tau": 0.1}, {"scale": 2.0}, {"detach_v": True}, {"pool_logits": False}, {"context": 0},
+    {"context": 1}, {"context": 2, "context_light": 0.0}, {"guide": 1.0}, {"stride": 2}, {"blocks": 2},
+    {"projection": "nonlinear"}, {"shrink": 2, "crop": 32}, {"places": 1}, {"features": 7},
 ]  # fmt: skip
 
 
@@ -363,7 +315,7 @@ def test_every_option_changes_something(sets: dict[str, Any]) -> None:
         return float(lost.detach()), infoseg.cluster_scores(network.eval(), batch, config).detach()  # type: ignore[arg-type]
 
     given = {name: value for name, value in sets.items() if value != getattr(Config(), name) and name != "crop"}
-    if given in ({}, {"detach_v": True}, {"detach_negatives": True}):  # these change gradients alone
+    if given in ({}, {"detach_v": True}):  # this changes gradients alone
         return
     before, after = result(), result(**given)
     assert before[0] != after[0] or not torch.equal(before[1], after[1])
@@ -373,12 +325,11 @@ def test_every_option_changes_something(sets: dict[str, Any]) -> None:
     ("sets", "words"),
     [
         ({"negatives": "some"}, "negatives some: is not one of all, roll"),
-        ({"local_block": "d"}, "is not one of a, b, c"),
         ({"projection": "mlp"}, "is not one of linear, nonlinear"),
         ({"stride": 8}, "stride 8: is not one of 2, 4"),
         ({"batch": 1}, "batch 1: must be at least 2"),
-        ({"tau": 0.0}, "tau"), ({"agree": 1.5}, "agree 1.5: must be from 0 to 1"), ({"mix": -0.1}, "mix"),
-        ({"memory": 2.0}, "memory"), ({"places": 0}, "places"), ({"context": -1}, "context"), ({"blocks": 0}, "blocks"),
+        ({"tau": 0.0}, "tau"), ({"agree": 1.5}, "agree 1.5: must be from 0 to 1"),
+        ({"places": 0}, "places"), ({"context": -1}, "context"), ({"blocks": 0}, "blocks"),
     ],
 )  # fmt: skip
 def test_settings_that_no_training_can_go_by(sets: dict[str, Any], words: str) -> None:
@@ -387,18 +338,17 @@ def test_settings_that_no_training_can_go_by(sets: dict[str, Any], words: str) -
 
 
 def test_total_is_the_sum_of_its_parts() -> None:
-    config = tiny(LOADED, evenness=0.3, consistency=2.0, guide=0.8, guided=0.0, guide_end=0.2, guide_batches=1)
+    config = tiny(LOADED, guide=0.8, guided=0.0, guide_end=0.2, guide_batches=1)
     network = make_network(LOADED, config)
     infoseg.loss(network, toy_batch(LOADED, config, step=0), config)  # type: ignore[arg-type]
     terms = infoseg.loss(network, toy_batch(LOADED, config, step=1, progress=0.5), config)  # type: ignore[arg-type]
     parts = {name: float(term.detach()) for name, term in terms.items()}
     assert min(parts.values()) > 0
-    information = parts["positive"] + parts["negative"] - 0.3 * parts["marginal"]
-    assert parts["loss"] == pytest.approx(information + 2 * parts["consistency"] + 0.5 * parts["guide"], rel=1e-5)
+    assert parts["loss"] == pytest.approx(parts["positive"] + parts["negative"] + 0.5 * parts["guide"], rel=1e-5)
 
 
 def test_half_precision_stops_before_the_bound() -> None:
-    config = tiny(LOADED, consistency=1.0, guide=1.0, mix=0.5)
+    config = tiny(LOADED, guide=1.0)
     network = make_network(LOADED, config)
     batch = toy_batch(LOADED, config)
     with torch.autocast("cpu", torch.bfloat16):
@@ -422,18 +372,17 @@ def test_local_features_do_not_know_the_smaller_view() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(seen, other)
     assert torch.equal(network.overview(whole, None), seen)
-    assert torch.equal(network.local_features(batch.images), first)
 
 
-@pytest.mark.parametrize("local_block", ["a", "b", "c"])
-def test_running_statistics_below_the_local_features_know_the_crops_alone(local_block: str) -> None:
+def test_running_statistics_below_the_local_features_know_the_crops_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are those that labelling needs; all others know the smaller views."""
-    config = tiny(LOADED, context=2, consistency=1.0, light=0.0, local_block=local_block)
+    monkeypatch.setattr(infoseg, "LIGHT", 0.0)
+    config = tiny(LOADED, context=2)
     batch = toy_batch(LOADED, config)
     learnt, plain = make_network(LOADED, config), make_network(LOADED, config)
     infoseg.loss(learnt, batch, config)  # type: ignore[arg-type]
     assert isinstance(plain, Network)
-    plain.local_features(batch.images)
+    plain(batch.images)
     for name, module in learnt.named_modules():
         if isinstance(module, BatchNorm):
             assert module.running_mean is not None
@@ -455,7 +404,7 @@ def test_a_picture_smaller_than_the_factor_is_seen_as_one_pixel() -> None:
 
 
 def test_mirrored_views_have_mirrored_masks() -> None:
-    config = tiny(LOADED, context=1, context_light=0.0, context_flip=True)
+    config = tiny(LOADED, context=1, context_light=0.0)
     mask = torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.5
     mirrored = set()
     for step in range(8):
@@ -479,26 +428,16 @@ def test_what_is_seen_of_a_picture_is_a_mean_over_what_is_valid() -> None:
     assert infoseg._mean_inside(maps, torch.zeros_like(inside)).tolist() == [[0]]
 
 
-def test_an_unchanged_view_is_consistent() -> None:
-    config = tiny(LOADED, consistency=1.0, consistency_light=0.0, light=0.0)
-    network, batch = make_network(LOADED, config), toy_batch(LOADED, config)
-    still = infoseg.loss(network, batch, config)["consistency"]  # type: ignore[arg-type]
-    assert float(still.detach()) == pytest.approx(0, abs=1e-5)
-    for sets in ({"consistency_light": 0.5}, {"turn": 30.0}, {"flip": True}):
-        changed = infoseg.loss(network, batch, replace(config, **sets))["consistency"]  # type: ignore[arg-type, type-var]
-        assert float(changed.detach()) > 1e-4, sets
-
-
-def test_a_mirrored_view_comes_back_to_its_places() -> None:
-    """A network that looks at each place by itself gives a mirrored picture mirrored logits."""
-    config = tiny(LOADED, consistency=1.0, consistency_light=0.0, light=0.0, flip=True, context=0)
-    network = make_network(LOADED, config)
-    assert isinstance(network, Network)
-    network.near = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(3, 16, 1))
-    batch = toy_batch(LOADED, config)
-    for step in range(3):
-        terms = infoseg.loss(network, replace(batch, step=step), config)
-        assert float(terms["consistency"].detach()) == pytest.approx(0, abs=1e-5)
+def test_crops_are_lit_where_there_is_a_second_view_and_only_there() -> None:
+    seen: list[Tensor] = []
+    for context in (0, 2):
+        config = tiny(LOADED, context=context)
+        network, batch = make_network(LOADED, config), toy_batch(LOADED, config)
+        network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        infoseg.loss(network, batch, config)  # type: ignore[arg-type]
+    assert torch.equal(seen[0], batch.images)
+    assert not torch.equal(seen[1], batch.images)
+    assert float((seen[1] - batch.images).abs().mean()) < 0.1
 
 
 # ---------------------------------------------------------------------------------------- large pictures
@@ -521,7 +460,7 @@ def uneven_picture() -> np.ndarray:
     return picture
 
 
-@pytest.mark.parametrize("sets", [{"context": 2}, {"context": 0}, {"mix": 0.5}, {"pool_logits": False}], ids=str)
+@pytest.mark.parametrize("sets", [{"context": 2}, {"context": 0}, {"pool_logits": False}], ids=str)
 def test_tiles_give_what_the_whole_gives(sets: dict[str, Any]) -> None:
     model = trained(**sets)
     picture = uneven_picture()
@@ -567,13 +506,10 @@ def test_presets_are_the_published_rows() -> None:
 def test_first_reading_of_the_paper_has_nothing_of_ours() -> None:
     """And every setting is said, so that other defaults do not change it; only what it leaves out has no meaning."""
     config = config_from(LOADED, read_preset("infoseg", "paper"))
-    ours = ("agree", "prototype", "mix", "context", "light", "evenness", "consistency", "guide")
+    ours = ("agree", "context", "guide")
     assert {name: getattr(config, name) for name in ours} == dict.fromkeys(ours, 0)
-    assert (config.normalize, config.pool_logits, config.hard, config.negatives) == (False, False, False, "roll")
-    idle = {
-        "memory", "places", "context_light", "context_flip", "consistency_light", "turn", "zoom", "shift", "shear",
-        "flip", "guided", "guide_end", "guide_batches", "classes",
-    }  # fmt: skip
+    assert (config.normalize, config.pool_logits, config.negatives) == (False, False, "roll")
+    idle = {"places", "context_light", "guided", "guide_end", "guide_batches", "classes"}
     named = set(read_preset("infoseg", "paper"))
     assert {field.name for field in dataclasses.fields(Config)} - named == idle
 

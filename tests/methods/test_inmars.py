@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
-from unsegcli.core.nn.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.core.nn.shrinking import shrunk
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
@@ -23,8 +23,7 @@ from unsegcli.training.optim import make_optimizer
 LOADED = find_method("inmars")
 LN2, LN3 = math.log(2), math.log(3)
 PLAIN = Config(
-    classes=2, overclusters=0, evenness=2.0, pool_logits=True, by_area=True, shrink=1, guide=0.0, in_turns=False,
-    rising=0.2,
+    classes=2, overclusters=0, evenness=2.0, pool_logits=True, shrink=1, guide=0.0, in_turns=False, rising=0.2
 )  # fmt: skip
 ENTROPY_OF_A_QUARTER = 0.75 * math.log(4 / 3) + 0.25 * math.log(4)
 
@@ -49,22 +48,18 @@ def two_superpixels() -> tuple[Fixed, Batch]:
     return Fixed(logits), Batch(torch.zeros(1, 3, 2, 2), torch.arange(1), superpixels=regions, superpixel_count=2)
 
 
-@pytest.mark.parametrize(
-    ("by_area", "weights"), [(True, (0.75, 0.25)), (False, (0.5, 0.5))], ids=["by area", "all alike"]
-)
-def test_information_by_hand(by_area: bool, weights: tuple[float, float]) -> None:
+def test_information_by_hand() -> None:
     """Equation: mean conditional entropy - mu x entropy of the mean.
 
-    By area: conditional 3/4 x 0.56234 + 1/4 x 0.69315 = 0.59504; mean posterior (11/16, 5/16), marginal 0.62109;
-    loss 0.59504 - 2 x 0.62109 = -0.64713.
+    Superpixels count by area: conditional 3/4 x 0.56234 + 1/4 x 0.69315 = 0.59504; mean posterior (11/16, 5/16),
+    marginal 0.62109; loss 0.59504 - 2 x 0.62109 = -0.64713.
     """
     network, batch = two_superpixels()
-    terms = inmars.loss(network, batch, dataclasses.replace(PLAIN, by_area=by_area))  # at its start: information alone
-    conditional = weights[0] * ENTROPY_OF_A_QUARTER + weights[1] * LN2
-    mean = weights[0] * 0.75 + weights[1] * 0.5
+    terms = inmars.loss(network, batch, PLAIN)  # at its start: information alone
+    conditional = 0.75 * ENTROPY_OF_A_QUARTER + 0.25 * LN2
+    mean = 11 / 16
     marginal = -mean * math.log(mean) - (1 - mean) * math.log(1 - mean)
-    if by_area:
-        assert (conditional, marginal) == pytest.approx((0.59504, 0.62109), abs=1e-5)
+    assert (conditional, marginal) == pytest.approx((0.59504, 0.62109), abs=1e-5)
     expected = {"loss": conditional - 2 * marginal, "conditional": conditional, "marginal": marginal}
     assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(expected, abs=1e-6)
 
@@ -178,25 +173,6 @@ def guided_network(config: Any) -> nn.Module:
     return network
 
 
-def test_guidance_by_hand() -> None:
-    """Superpixel 0 (area 3, probability 1/4 of its cluster, 1) and 1 (area 1, probability 1/2 of its own):
-    (3 ln 4 + ln 2) / 4."""
-    _, batch = two_superpixels()
-    batch.images[:, :, 1, 1] = 1.0  # of another colour than the rest
-    first = FirstGrouping(2, 3, 1, 1)
-    posteriors = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log().requires_grad_()
-    assert float(inmars._guidance(first, batch, posteriors).detach()) == 0  # it is only remembered
-    assert first.ready
-    order = first.assign(superpixel_features(batch.images, batch.superpixels, 2, None)[0])  # type: ignore[arg-type]
-    assert sorted(order.tolist()) == [0, 1]
-    first.centres.copy_(first.centres[1 - order])  # so that superpixel 0 is in cluster 1
-    lost = inmars._guidance(first, batch, posteriors)
-    assert float(lost.detach()) == pytest.approx((3 * math.log(4) + LN2) / 4)
-    lost.backward()
-    assert posteriors.grad is not None
-    torch.testing.assert_close(posteriors.grad, torch.tensor([[0.0, -0.75], [-0.25, 0.0]]))
-
-
 def test_guidance_is_nothing_until_the_grouping_is_there() -> None:
     config = tiny(LOADED, guide_batches=3)
     network = make_network(LOADED, config)
@@ -268,7 +244,7 @@ def setting(seed: int, **sets: Any) -> tuple[nn.Module, Batch, Any, list[Tensor]
     with torch.no_grad():
         network.head.weight.normal_(generator=torch.Generator().manual_seed(seed))  # type: ignore[union-attr]
         logits = network(batch.images)
-        superpixels = inmars._superpixels(batch, config, logits.shape[2:])
+        superpixels = inmars._superpixels(batch, logits.shape[2:])
         target, _ = superpixels.posteriors(logits, config)
     return network, batch, config, target, superpixels
 
@@ -419,7 +395,7 @@ def test_void_pixels_have_no_influence_on_posteriors(pool_logits: bool) -> None:
     assert batch.superpixels is not None
     regions = batch.superpixels.clone()
     regions[:, :5] = -1
-    superpixels = inmars._superpixels(dataclasses.replace(batch, superpixels=regions), config, (16, 16))
+    superpixels = inmars._superpixels(dataclasses.replace(batch, superpixels=regions), (16, 16))
     logits = torch.randn(4, 2, 16, 16, generator=torch.Generator().manual_seed(0))
     changed = logits.clone()
     changed[:, :, :5] = 50
@@ -444,7 +420,7 @@ def test_superpixels_are_needed() -> None:
     config = tiny(LOADED)
     with pytest.raises(ValueError, match="superpixels"):
         inmars.loss(make_network(LOADED, config), toy_batch(LOADED, config, superpixels=None), config)
-    assert LOADED.needs == ("superpixels",)
+    assert LOADED.needs(config) == ("superpixels",)
 
 
 def test_crops_of_superpixels() -> None:

@@ -9,6 +9,7 @@ import pytest
 from toy import users_method
 
 from unsegcli.errors import ConfigError
+from unsegcli.methods._contract import LoopSettings
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names, settings_of
 
 
@@ -36,18 +37,29 @@ def test_unknown_method_lists_the_known(name: str) -> None:
 
 
 def test_users_file(tmp_path: Path) -> None:
-    loaded = find_method(str(users_method(tmp_path, more="\nNEEDS = ('superpixels',)\nREVISION = 4\n")))
+    loaded = find_method(
+        str(users_method(tmp_path, more="\ndef needs(config): return ['superpixels'] * config.shy\nREVISION = 4\n"))
+    )
     assert loaded.identity == f"mine {loaded.digest}"
     assert len(loaded.digest) == 16
     assert str(tmp_path) not in loaded.identity
-    assert (loaded.needs, loaded.revision) == (("superpixels",), 4)
     config = settings_of(loaded, sets=["rate=1e-4", "shy=yes"], classes=7)
+    assert (loaded.needs(config), loaded.needs(config_from(loaded, {})), loaded.revision) == (("superpixels",), (), 4)
     assert (config.rate, config.shy, config.classes) == (1e-4, True, 7)
 
 
 def test_needs_and_revision_may_be_left_out(tmp_path: Path) -> None:
     loaded = find_method(str(users_method(tmp_path)))
-    assert (loaded.needs, loaded.revision, loaded.role) == ((), 1, "clusters")
+    assert (loaded.needs(settings_of(loaded)), loaded.revision, loaded.role) == ((), 1, "clusters")
+
+
+def test_what_is_needed_is_said_by_a_function_and_is_known(tmp_path: Path) -> None:
+    old = users_method(tmp_path / "a", more="\nNEEDS = ('superpixels',)\n")
+    assert "write a function instead: `def needs(config): return ('superpixels',)`" in error_of(find_method, str(old))
+    odd = find_method(str(users_method(tmp_path / "b", more="\ndef needs(config): return ('labels',)\n")))
+    assert "needs(config) gave labels: only superpixels, proposals can be had" in error_of(odd.needs, settings_of(odd))
+    text = find_method(str(users_method(tmp_path / "c", more="\ndef needs(config): return 'superpixels'\n")))
+    assert "must give a tuple of names" in error_of(text.needs, settings_of(text))
 
 
 def test_role_is_one_that_is_known(tmp_path: Path) -> None:
@@ -87,11 +99,23 @@ def test_what_is_no_method(tmp_path: Path) -> None:
     assert "cannot be read" in error_of(find_method, str(tmp_path / "missing.py"))
 
 
+def test_the_settings_of_the_loop_may_be_inherited(tmp_path: Path) -> None:
+    path = users_method(tmp_path)
+    head, rest = path.read_text().split("    classes: int = 3\n")
+    head = head.replace("class Config:", "class Config(LoopSettings):")
+    head = head.replace("import torch\n", "import torch\nfrom unsegcli.methods._contract import LoopSettings\n")
+    path.write_text(head + rest[rest.index("    breaks") :])
+    loaded = find_method(str(path))
+    config = settings_of(loaded, sets=["rate=0.5", "breaks=3", "least_steps=7"])
+    assert (config.rate, config.breaks, config.least_steps) == (0.5, 3, 7)
+    assert config.momentum == LoopSettings.momentum
+
+
 def test_file_that_fails_can_be_mended(tmp_path: Path) -> None:
     path = users_method(tmp_path, more="\nraise ZeroDivisionError\n")
+    line = len(path.read_text().splitlines())
     for _ in range(2):  # the half module must not be taken the second time
-        with pytest.raises(ZeroDivisionError):
-            find_method(str(path))
+        assert f"mine.py: line {line}, in <module>: ZeroDivisionError" in error_of(find_method, str(path))
 
 
 # ---------------------------------------------------------------------------------------- settings

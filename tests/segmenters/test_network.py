@@ -149,7 +149,7 @@ def test_a_method_that_breaks_its_promise_is_named(tmp_path: Path) -> None:
 
 def test_superpixels_reach_the_method_numbered_from_0(tmp_path: Path) -> None:
     method = tmp_path / "needy.py"
-    source = write_method(method, 'NEEDS = ("superpixels",)').read_text()
+    source = write_method(method).read_text()
     check = (
         "    assert batch.superpixel_count == (batch.superpixels.unique() >= 0).sum() == batch.superpixels.max() + 1\n"
     )

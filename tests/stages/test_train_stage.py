@@ -122,7 +122,9 @@ def test_superpixels_are_asked_for_where_they_are_needed(folder: Path, tmp_path:
 @pytest.fixture
 def guided(tmp_path: Path) -> str:
     """A method that learns object masks from those that are given."""
-    text = users_method(tmp_path, "guided.py", '\nNEEDS = ("proposals",)\nROLE = "mask"\n').read_text()
+    text = users_method(
+        tmp_path, "guided.py", '\ndef needs(config): return ("proposals",)\nROLE = "mask"\n'
+    ).read_text()
     text = text.replace("classes: int = 3", "classes: int = 2")
     told = "    scores = network(batch.images)"
     learned = "    wanted = nn.functional.cross_entropy(network(batch.images), batch.proposals.long())\n"
@@ -365,8 +367,8 @@ def test_minutes_fix_the_number_of_steps(
 def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds: list[float] = []
 
-    def measured(job: Any, pool: Any, step: Any) -> float:
-        seconds.append(original(job, pool, step))
+    def measured(*given: Any) -> float:
+        seconds.append(original(*given))
         return 60 * 0.05 / 6.5
 
     original = setup.seconds_a_step

@@ -76,6 +76,26 @@ def test_pixels_and_superpixels_are_cut_alike() -> None:
         )
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_one_pass_is_epoch_0_in_every_process(ranks: int) -> None:
+    """Six images by four: the first four samples of epoch 0, then the last two."""
+    first, last = batches(rank=ranks - 1, ranks=ranks).one_pass(CPU)
+    assert (first.index.tolist(), last.index.tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert not differences(first, replace(on_device(batches().at(0), CPU), progress=0.0))
+    second = on_device(batches().at(1), CPU)
+    assert torch.equal(last.images, second.images[:2])
+    assert (last.step, last.epoch, last.progress, last.superpixel_count) == (1, 0, 0.0, 50)
+    assert {float(first.images.max()) <= 1, float(last.images.max()) <= 1} == {True}
+
+
+def test_one_pass_makes_only_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    original = Batches._crop
+    monkeypatch.setattr(Batches, "_crop", lambda self, number: made.append(number) or original(self, number))
+    next(batches(size=2).one_pass(CPU))
+    assert made == [0, 1]
+
+
 @pytest.mark.parametrize("crop", [12, 20, 500])
 def test_place_is_where_the_crop_was_cut(crop: int) -> None:
     """Of pictures whose pixels tell their row and column; in place x sides the crop is found again."""

@@ -19,9 +19,8 @@ from unsegcli.training.batches import on_device
 from unsegcli.training.distributed import is_first, mean_gradients, mean_of
 
 VARIANTS: dict[str, dict[str, Any]] = {  # what else sums over processes
-    "infoseg": {"negatives": "roll", "mix": 0.3, "memory": 0.5, "prototype": 1.0, "consistency": 1.0, "guide": 1.0,
-                "evenness": 0.5},
-}  # fmt: skip
+    "infoseg": {"negatives": "roll", "guide": 1.0},
+}
 
 
 def gradients_of(name: str, **sets: Any) -> dict[str, torch.Tensor]:

@@ -38,61 +38,32 @@ class Embedded(NamedTuple):
     objectness: Tensor  # (batch, height, width): logit of the probability that a pixel is object; above 0 = likely
 
 
-class Settings(Protocol):
-    """What the loop reads of a method's Config, a flat frozen dataclass; every other field is the method's own."""
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the loop reads of a method's Config, a flat frozen dataclass; every other field is the method's own.
 
-    @property
-    def classes(self) -> int:
-        """Number of clusters."""
+    A Config inherits these fields and gives the defaults that suit it, or has fields of these names itself. Only
+    `least_steps` may be missing there.
+    """
 
-    @property
-    def crop(self) -> int:
-        """Side of the square that is cut from each picture; larger than the picture = the whole of it."""
-
-    @property
-    def batch(self) -> int:
-        """Crops in a step, over all processes."""
-
-    @property
-    def epochs(self) -> int:
-        """Length of the training, unless the user says otherwise: passes over all pictures.
-
-        Where there is also a field `least_steps`, it is so many steps at least.
-        """
-
-    @property
-    def optimizer(self) -> str:
-        """The rule by which weights are changed: adam sgd."""
-
-    @property
-    def rate(self) -> float:
-        """Learning rate at its highest."""
-
-    @property
-    def schedule(self) -> str:
-        """How the learning rate falls: constant cosine poly poly_epochs."""
-
-    @property
-    def warmup(self) -> float:
-        """Share of the training in which the learning rate rises from 0."""
-
-    @property
-    def momentum(self) -> float:
-        """Of sgd; adam's first beta."""
-
-    @property
-    def decay(self) -> float:
-        """Weight decay, added to the gradient."""
-
-    @property
-    def clip(self) -> float:
-        """Longest gradient, over all weights; 0 = any."""
+    classes: int = 8  # number of clusters
+    crop: int = 256  # side of the square cut from each image, in pixels; larger than the image = the whole of it
+    batch: int = 16  # crops in a step, over all processes
+    epochs: int = 15  # passes over all images: the length of the training, unless the user says otherwise
+    least_steps: int = 200  # so many at least, for sets of few images; --steps and --epochs are exact
+    optimizer: str = "adam"  # adam sgd
+    rate: float = 1e-3  # learning rate at its highest; search in steps of three
+    schedule: str = "cosine"  # how the rate falls: constant cosine poly poly_epochs
+    warmup: float = 0.0  # share of the training in which the rate rises from 0
+    momentum: float = 0.9  # of sgd; adam's first beta
+    decay: float = 0.0  # weight decay, added to the gradient
+    clip: float = 5.0  # longest gradient, over all weights; 0 = any
 
 
 class Method(Protocol):
     """A module with these names is a method."""
 
-    Config: type[Any]  # a flat frozen dataclass that fulfils Settings
+    Config: type[Any]  # a flat frozen dataclass with the fields of LoopSettings
 
     @staticmethod
     def Network(config: Any, channels: int) -> nn.Module:
@@ -135,10 +106,14 @@ OPTIONAL = {
     "embeddings": "instead of cluster_scores, see EmbeddingMethod",
     "backbones": "see PretrainedMethod; without it, the method begins with weights by chance",
     "after_step": "after_step(network, batch, config): state that moves by itself, such as an average of the weights",
+    "prepare": "prepare(network, batches, config): called once before step 1, not when a training goes on, with the "
+    "network on its device. `batches` gives the crop of each image in epoch 0 once, in Batches that are made when "
+    "asked for (all crops in every process; the last may be smaller). It changes buffers and weights in place, by "
+    "batches and seed alone. Where steps are only timed or checked, it gets a few batches and a throwaway network",
     "picture_features": "picture_features(network, batch, config): (batch, features), means over the pixels of a "
     "picture, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
-    "NEEDS": "names of what the batch must hold beside images: superpixels proposals",
+    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the pictures that the network takes are multiples of this, usually its stride; else 32",
 }

@@ -9,21 +9,26 @@ import importlib.util
 import math
 import sys
 import tomllib
+import traceback
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unsegcli import methods
-from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Method, Settings
+from unsegcli import console, methods
+from unsegcli.errors import ConfigError, UnsegError
+from unsegcli.methods._contract import LoopSettings, Method
+from unsegcli.methods._removed import was_removed
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
 INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
 ROLES = ("clusters", "mask")
+NEEDED = ("superpixels", "proposals")
+MAY_LACK = {"least_steps"}  # of the settings of the loop
 OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
 
 
@@ -41,14 +46,14 @@ class Loaded:
         return f"{self.name} {self.digest}" if self.digest else self.name
 
     @property
+    def file(self) -> str:
+        """What it is called where something is said of it."""
+        return f"{self.name}.py" if self.digest else self.name
+
+    @property
     def revision(self) -> int:
         """Raised by the method when the same settings give other results."""
         return int(getattr(self.module, "REVISION", 1))
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """What its batches must hold beside images."""
-        return tuple(getattr(self.module, "NEEDS", ()))
 
     @property
     def embeds(self) -> bool:
@@ -59,6 +64,40 @@ class Loaded:
     def role(self) -> str:
         """What its clusters mean: one of ROLES."""
         return str(getattr(self.module, "ROLE", ROLES[0]))
+
+    def needs(self, config: Any) -> tuple[str, ...]:
+        """What the batches of a training must hold beside images: some of NEEDED."""
+        asked = getattr(self.module, "needs", None)
+        with mistakes_named(self, "needs"):
+            found = () if asked is None else asked(config)
+        if isinstance(found, str) or not all(isinstance(name, str) for name in found):
+            raise ConfigError(f"--method {self.file}: needs(config) must give a tuple of names; it gave {found!r}")
+        odd = [name for name in found if name not in NEEDED]
+        if odd:
+            only = ", ".join(NEEDED)
+            raise ConfigError(f"--method {self.file}: needs(config) gave {', '.join(odd)}: only {only} can be had")
+        return tuple(found)
+
+
+@contextmanager
+def mistakes_named(method: Loaded, doing: str) -> Iterator[None]:
+    """An exception in a user's file becomes one line: where it is and what Python says; `--verbose` shows more."""
+    try:
+        yield
+    except UnsegError:
+        raise
+    except Exception as error:
+        if not method.digest:
+            raise
+        raise _named(error, method.file, str(getattr(method.module, "__file__", "")), doing) from error
+
+
+def _named(error: Exception, shown: str, file: str, doing: str) -> ConfigError:
+    console.detail("".join(traceback.format_exception(error)).rstrip())
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"line {own[-1].lineno}, in {own[-1].name}" if own else f"in {doing}"
+    said = next(iter(str(error).strip().splitlines()), "")
+    return ConfigError(f"--method {shown}: {where}: {type(error).__name__}{': ' if said else ''}{said}")
 
 
 def method_names() -> list[str]:
@@ -98,6 +137,8 @@ def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
     types_of = typing.get_type_hints(config)
     known = [field.name for field in dataclasses.fields(config)]
     for name in values:
+        if was_removed(method.identity, name):
+            raise ConfigError(f"{name}: this setting of {method.name} was removed; leave it out")
         if name not in known:
             raise ConfigError(f"{method.name} has no setting {name}: there are {', '.join(known)}")
     return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})
@@ -121,9 +162,11 @@ def _from_file(path: Path) -> Loaded:
         except SyntaxError as error:
             del sys.modules[name]
             raise ConfigError(f"--method {path}: line {error.lineno}: {error.msg}") from error
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
-            raise
+            if isinstance(error, UnsegError) or not isinstance(error, Exception):
+                raise
+            raise _named(error, str(path), module.__file__ or "", path.stem) from error
     return Loaded(path.stem, _checked(sys.modules[name], str(path)), digest)
 
 
@@ -134,9 +177,14 @@ def _checked(module: types.ModuleType, name: str) -> Method:
     config = module.Config
     if not (dataclasses.is_dataclass(config) and getattr(config, "__dataclass_params__").frozen):  # noqa: B009
         raise ConfigError(f"--method {name}: its Config must be a frozen dataclass")
+    if hasattr(module, "NEEDS"):
+        raise ConfigError(
+            f"--method {name}: NEEDS is no longer read; write a function instead: "
+            f"`def needs(config): return {module.NEEDS!r}`"
+        )
     if getattr(module, "ROLE", ROLES[0]) not in ROLES:
         raise ConfigError(f"--method {name}: its ROLE {module.ROLE!r} is not one of {', '.join(ROLES)}")
-    settings = {setting for setting, value in vars(Settings).items() if isinstance(value, property)}
+    settings = {field.name for field in dataclasses.fields(LoopSettings)} - MAY_LACK
     lacking = sorted(settings - {field.name for field in dataclasses.fields(config)})
     if lacking:
         raise ConfigError(f"--method {name}: its Config lacks {', '.join(lacking)}")

@@ -20,7 +20,7 @@ from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
 from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, LoopSettings
 
 MULTIPLE = 8  # the stride of the default network
 NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
@@ -28,20 +28,12 @@ COLOURS = 3
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LoopSettings):
     """Defaults for small data and two cores; the published values are presets."""
 
-    classes: int = 8  # clusters of head B, the result
+    # Published, where the defaults of the loop stand: rate 1e-6 to 1e-4, schedule constant, batch 8 to 120 pairs.
     crop: int = 192  # pixels; published: 128 (COCO-Stuff), 200 (Potsdam)
-    batch: int = 16  # pairs in a step; 8 to 120
     epochs: int = 60  # passes over all pictures; 200 to 250 pictures take about 4 minutes on one core
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 1e-3  # published: 1e-6 to 1e-4
-    schedule: str = "cosine"  # published: constant
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # Adam's first beta
-    decay: float = 0.0  # weight decay
     clip: float = 0.0  # longest gradient; 0 = any
 
     architecture: str = "small"  # small, or net10a as published

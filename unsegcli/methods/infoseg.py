@@ -11,30 +11,26 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.nn.distributed_sums import gathered_with_gradient, rank, ranks, share_of_mean, summed
-from unsegcli.core.nn.grouping import FirstGrouping, fading, guidance
+from unsegcli.core.nn.distributed_sums import gathered_with_gradient, rank, ranks, share_of_mean
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
 from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
-from unsegcli.core.nn.sobel import with_edges
-from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-NEEDS = ("superpixels",)
 MULTIPLE = 8  # the stride of the local features, with `shrink`
-BLOCKS = "abc"  # that local features can come from
+LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
 CHOICES = {
-    "local_block": tuple(BLOCKS),
     "negatives": ("all", "roll"),
     "projection": ("linear", "nonlinear"),
     "stride": ("2", "4"),
@@ -46,75 +42,39 @@ BOUNDS = {
     "blocks": (1, 9),
     "context": (0, 64),
     "agree": (0, 1),
-    "mix": (0, 1),
-    "memory": (0, 1),
 }
-KEPT = 0.9  # share of the running mean of class features that a step keeps, where `memory` says nothing
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings; the defaults suit a few hundred pictures and two cores."""
+class Config(GuideSettings):
+    """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
-    classes: int = 8  # number of clusters, K; each has one global feature
-    crop: int = 256  # side of the square cut from each picture, in pixels; published sets: 128 and 200
+    # Each of the classes, K, has one global feature. Published sets have crops of 128 and 200.
     batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
-    epochs: int = 15  # passes over all pictures
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 1e-3  # learning rate at its highest; search in steps of three
-    schedule: str = "cosine"  # constant cosine poly
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # of sgd; adam's first beta
-    decay: float = 0.0  # weight decay
-    clip: float = 5.0  # longest gradient; 0 = any
 
     # Network. The paper has blocks A to D, L from C and H from D; what is in them is not public.
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
-    sobel: bool = False  # two bands of edges beside the colours
     width: int = 16  # channels of block A; B has twice, C four times, D eight times as many; 16 to 64
     blocks: int = 1  # residual blocks in B and in each half of D, 1 or 2; C has two
     stride: int = 4  # of B and C: 4, or 2 for finer and slower local features; D has four times as much
     features: int = 64  # F, length of local and global features; 32 to 256
-    local_block: str = "c"  # block that L comes from: a b c; earlier ones see less around
     projection: str = "linear"  # from blocks to features: linear, or nonlinear with a way around as in Deep InfoMax
 
     # Segmentation, equations 1 to 3
     normalize: bool = True  # bring L and H to length 1
     tau: float = 8.0  # of equation 1; 5 to 20 with `normalize`, else 0.1 to 10 over the root of F
-    hard: bool = False  # S from the likeliest class alone, equation 2; else a mixture, equation 3
     detach_v: bool = False  # no gradient through V in S: segment, then fit, as two separate steps
     pool_logits: bool = True  # one V for each superpixel, from its mean logits. Deviation: the paper has no superpixels
-    prototype: float = 0.0  # weight of a learned offset of each class, added to H; 0 to 4. Deviation: 0 in the paper
-    mix: float = 0.0  # share of H that is the mean over pictures, 0 to 1: what a class is anywhere. Deviation: 0 there
-    memory: float = 0.0  # that mean runs over steps and keeps this share at each, 0.9 to 0.99; 0 = of the batch alone
 
     # Information, equations 4 to 6
     scale: float = 0.0  # factor of T in equation 6; 0 = tau. The paper's is 1 as far as known, without `normalize`
     negatives: str = "all"  # L' of other pictures: all = many places with many, roll = the same place of one picture
     places: int = 48  # of each picture, for `negatives` all; 16 to 256
     agree: float = 1.0  # 0 to 1: places of other pictures that are of the same class are spared. Deviation: 0 there
-    detach_negatives: bool = False  # no gradient through S in the negatives
 
-    # Where H looks. Deviation: the paper takes H from the same pass as L, as far as known: context 0, all light 0.
-    context: int = 2  # H is from a view of the crop that is so many times smaller; 0 = from the same pass as L
+    # Where H looks. Deviation: the paper takes H from the same pass as L, as far as known: context 0, not lit.
+    context: int = 2  # H is from a view of the crop that is so many times smaller, half of these mirrored; 0 = as L
     context_light: float = 0.4  # of random changes of light in that view, 0 to 1; hue by a quarter of it
-    context_flip: bool = True  # mirror half of those views
-    light: float = 0.1  # of random changes of light in the crop itself, 0 to 0.4; hue by a quarter of it
-
-    # Deviation: none of what follows is in the paper.
-    evenness: float = 0.0  # weight of the entropy of the mean of V; 0 to 1
-    consistency: float = 0.0  # weight of the divergence of V from that of a changed view; 0 to 10
-    consistency_light: float = 0.2  # of random changes of light in that view
-    turn: float = 0.0  # degrees, largest, of that view
-    zoom: float = 0.0  # largest change of scale of that view
-    shift: float = 0.0  # largest of that view, as a share of the crop
-    shear: float = 0.0  # degrees, largest, of that view
-    flip: bool = False  # mirror half of those views
-    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none, 0.3 to 3
-    guided: float = 0.4  # share of the training in which it has that weight
-    guide_end: float = 0.3  # its weight at the end, after a straight fall
-    guide_batches: int = 12  # first steps whose superpixels are grouped
 
 
 class Network(nn.Module):
@@ -125,19 +85,11 @@ class Network(nn.Module):
         _check(config)
         self.config = config
         widths = [config.width, 2 * config.width, 4 * config.width, 8 * config.width]
-        near, far = _blocks(config, channels + 2 if config.sobel else channels)
+        near, far = _blocks(config, channels)
         self.near, self.far = nn.Sequential(*near), nn.Sequential(*far)
-        self.local = _projection(widths[BLOCKS.index(config.local_block)], config.features, config)
+        self.local = _projection(widths[2], config.features, config)
         self.overall = _projection(widths[-1], config.classes * config.features, config)
-        self.prototypes = nn.Parameter(torch.randn(config.classes, config.features)) if config.prototype else None
-        self.mean: Tensor
-        self.seen: Tensor
-        if config.mix:
-            self.register_buffer("mean", torch.zeros(config.classes, config.features))
-            self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
-        self.first = (
-            FirstGrouping(config.classes, channels, config.guide_batches, config.batch) if config.guide else None
-        )
+        self.first = first_grouping(config, channels)
 
     def forward(
         self, images: Tensor, whole: Tensor | None = None, inside: Tensor | None = None
@@ -149,20 +101,16 @@ class Network(nn.Module):
             whole: other views of them, for what is seen as a whole; None = the same.
             inside: (batch, any height, width) valid pixels of those; None = all.
         """
-        maps = self.near(self._prepared(images))
+        maps = self.near(_prepared(images))
         local = self._length(self.local(maps).float(), 1)
         if whole is not None:
             with still_statistics(self.near):  # what it remembers is of the pictures that are labelled
-                maps = self.near(self._prepared(whole))
+                maps = self.near(_prepared(whole))
         return local, self._seen(maps, inside)
-
-    def local_features(self, images: Tensor) -> Tensor:
-        """L (batch, features, rows, columns) alone."""
-        return self._length(self.local(self.near(self._prepared(images))).float(), 1)
 
     def overview(self, whole: Tensor, inside: Tensor | None) -> Tensor:
         """What is seen of each picture as a whole (batch, 8 width), alone."""
-        return self._seen(self.near(self._prepared(whole)), inside)
+        return self._seen(self.near(_prepared(whole)), inside)
 
     def _seen(self, maps: Tensor, inside: Tensor | None) -> Tensor:
         """Block D, in single precision: torch's short numbers gave a gradient of NaN at maps of 2 x 2, now and then."""
@@ -172,27 +120,7 @@ class Network(nn.Module):
     def class_features(self, seen: Tensor) -> Tensor:
         """H (batch, classes, features) from what is seen of each picture as a whole (batch, 8 width)."""
         rows = self.overall(seen[:, :, None, None]).flatten(1).float()
-        found = self._length(rows.unflatten(1, (self.config.classes, self.config.features)), 2)
-        if self.prototypes is not None:
-            found = self._length(found + self.config.prototype * self._length(self.prototypes, 1), 2)
-        if self.config.mix:
-            found = self._length(torch.lerp(found, self._mean(found).expand_as(found), self.config.mix), 2)
-        return found
-
-    def _mean(self, found: Tensor) -> Tensor:
-        """H of no picture in particular (classes, features), which training keeps up to date."""
-        if not self.training:
-            return self.mean
-        now: Tensor = summed(found.sum(0)) / (len(found) * ranks())
-        before = torch.where(self.seen, self.mean, now.detach())
-        with torch.no_grad():
-            self.mean.copy_(before.lerp(now, 1 - (self.config.memory or KEPT)))
-            self.seen.fill_(True)
-        return before.lerp(now, 1 - self.config.memory)
-
-    def _prepared(self, images: Tensor) -> Tensor:
-        images = with_edges(images) if self.config.sobel else images
-        return (images - 0.5) / 0.25
+        return self._length(rows.unflatten(1, (self.config.classes, self.config.features)), 2)
 
     def _length(self, vectors: Tensor, axis: int) -> Tensor:
         return functional.normalize(vectors, dim=axis) if self.config.normalize else vectors
@@ -209,25 +137,22 @@ class Assigned:
     valid: Tensor  # (batch, rows, columns), bool
 
 
+def needs(config: Config) -> tuple[str, ...]:
+    """Superpixels, where they share a V or a first grouping is made of them; the paper has none."""
+    return ("superpixels",) if config.pool_logits or config.guide else ()
+
+
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Equation 5 as a loss: low where each place fits the feature of its class, and places of other pictures do not."""
     batch = shrunk(batch, config.shrink)
     whole, inside = _changed_view(batch, config)
-    local, seen = network(_lit(batch.images, batch, "crop", config.light), whole, inside)
+    local, seen = network(_lit(batch.images, batch, "crop", LIGHT if config.context else 0.0), whole, inside)
     with _exact(local):
         classes = network.class_features(seen)
         found = assigned(local, classes, batch, config)
-        marginal = _marginal(found)
-        terms = {"positive": positive(found, config), "negative": negative(found, batch, config), "marginal": marginal}
-        total = terms["positive"] + terms["negative"] - config.evenness * marginal
-        guide = fading(batch.progress, config.guide, config.guided, config.guide_end)
-        if network.first is not None and guide:
-            terms["guide"] = _guidance(network.first, found, batch)
-            total = total + guide * terms["guide"]
-    if config.consistency:
-        terms["consistency"] = _consistency(network, batch, config, found, classes)
-        total = total + config.consistency * terms["consistency"]
-    return {"loss": total, **terms}
+        terms = {"positive": positive(found, config), "negative": negative(found, batch, config)}
+        terms = {"loss": terms["positive"] + terms["negative"], **terms, "marginal": _marginal(found)}
+        return with_guide(terms, network, batch, config, lambda: _posteriors(found, batch))
 
 
 def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
@@ -269,8 +194,6 @@ def assigned(local: Tensor, classes: Tensor, batch: Batch, config: Config) -> As
         volume = logits.softmax(1)
     valid = torch.ones_like(logits[:, 0], dtype=torch.bool) if batch.mask is None else at_middles(batch.mask, grid)
     chosen = volume.detach() if config.detach_v else volume
-    if config.hard:
-        chosen = functional.one_hot(volume.argmax(1), config.classes).permute(0, 3, 1, 2).to(volume.dtype)
     mixture = torch.einsum("bkhw,bkf->bfhw", chosen, classes)
     return Assigned(local, logits, volume, mixture, valid if numbers is None else valid & (numbers >= 0))
 
@@ -283,8 +206,6 @@ def positive(found: Assigned, config: Config) -> Tensor:
 
 def negative(found: Assigned, batch: Batch, config: Config) -> Tensor:
     """The second half of equation 5: mean of softplus(T) over pairs of L' and S of different pictures."""
-    mixture = found.mixture.detach() if config.detach_negatives else found.mixture
-    found = replace(found, mixture=mixture)
     return _rolled(found, batch, config) if config.negatives == "roll" else _all_pairs(found, batch, config)
 
 
@@ -335,39 +256,9 @@ def _at(maps: Tensor, places: Tensor) -> Tensor:
 
 
 def _marginal(found: Assigned) -> Tensor:
-    """Entropy of the mean of V: 0 = one class has everything, log K = all have alike."""
-    rows = found.volume.permute(0, 2, 3, 1).flatten(0, 2)
+    """Entropy of the mean of V, for people to see: 0 = one class has everything, log K = all have alike."""
+    rows = found.volume.detach().permute(0, 2, 3, 1).flatten(0, 2)
     return conditional_and_marginal_entropy(rows, found.valid.flatten()).marginal
-
-
-def _guidance(first: FirstGrouping, found: Assigned, batch: Batch) -> Tensor:
-    """Cross entropy of the superpixels to the clusters of the first grouping; 0 until that is there."""
-    if batch.superpixels is None:
-        raise ValueError("the batch has no superpixels")
-    count, place = batch.superpixel_count, batch.place
-    posteriors = pool(found.logits, at_middles(batch.superpixels, found.logits.shape[2:]), count).means.log_softmax(1)
-    return guidance(first, posteriors, batch.images, batch.superpixels, count, place, seed=batch.seed)
-
-
-def _consistency(network: Network, batch: Batch, config: Config, found: Assigned, classes: Tensor) -> Tensor:
-    """Divergence of V from that of a view lit and placed otherwise, both by the same H, where both can be seen."""
-    draws = Draws(batch.seed, batch.step, batch.index)
-    matrices = drawn_affine(
-        draws, "consistency", turn=config.turn, zoom=config.zoom, shift=config.shift, shear=config.shear,
-        flip=config.flip,
-    )  # fmt: skip
-    changed = warp(_lit(batch.images, batch, "consistency", config.consistency_light), matrices)
-    with still_statistics(network):
-        local = network.local_features(changed)
-    with _exact(local):
-        logits = warp(_logits(local, classes, config), inverse(matrices))
-        seen = there_and_back(logits, matrices) & found.valid
-        if config.pool_logits and batch.superpixels is not None:
-            numbers = at_middles(batch.superpixels, logits.shape[2:])
-            logits = levelled(logits, numbers, batch.superpixel_count, seen)
-        target = found.volume.detach().clamp_min(1e-8)
-        lost = (target * (target.log() - logits.log_softmax(1))).sum(1)
-        return share_of_mean(lost, seen.to(lost.dtype))
 
 
 def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor | None]:
@@ -376,7 +267,7 @@ def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor |
     if whole is None:
         return None, batch.mask
     whole = _lit(whole, batch, "context", config.context_light)
-    mirrored = Draws(batch.seed, batch.step, batch.index).integers("context flip", below=2).bool() & config.context_flip
+    mirrored = Draws(batch.seed, batch.step, batch.index).integers("context flip", below=2).bool()
     whole = torch.where(mirrored[:, None, None, None], whole.flip(3), whole)
     if batch.mask is None:
         return whole, None
@@ -390,6 +281,14 @@ def _smaller(images: Tensor, config: Config) -> Tensor | None:
     return functional.avg_pool2d(images, min(config.context, *images.shape[2:]), ceil_mode=True)
 
 
+def _posteriors(found: Assigned, batch: Batch) -> Tensor:
+    """Log probabilities of the superpixels (superpixels, classes), by their mean logits."""
+    if batch.superpixels is None:
+        raise ValueError("the batch has no superpixels")
+    numbers = at_middles(batch.superpixels, (found.logits.shape[2], found.logits.shape[3]))
+    return pool(found.logits, numbers, batch.superpixel_count).means.log_softmax(1)
+
+
 def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
     """The pictures in another light; void stays black."""
     if not strength:
@@ -397,6 +296,10 @@ def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
     draws = Draws(batch.seed, batch.step, batch.index)
     lit = jitter(images, draws, purpose, brightness=strength, contrast=strength, saturation=strength, hue=strength / 4)
     return lit if batch.mask is None else lit * at_middles(batch.mask, images.shape[2:])[:, None]
+
+
+def _prepared(images: Tensor) -> Tensor:
+    return (images - 0.5) / 0.25
 
 
 def _logits(local: Tensor, classes: Tensor, config: Config) -> Tensor:
@@ -423,22 +326,21 @@ def _mean_inside(maps: Tensor, inside: Tensor | None) -> Tensor:
 
 
 def _blocks(config: Config, bands: int) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Blocks up to the one that local features come from, and the rest up to D.
+    """Blocks A to C, where local features come from, and D.
 
     Deviation: what is in the blocks is ours: A two convolutions, B to D residual blocks, C dilated.
     """
     width, deeper = config.width, range(config.blocks - 1)
-    blocks: dict[str, list[nn.Module]] = {
-        "a": [convolution(bands, width, stride=config.stride // 2), convolution(width, width)],
-        "b": [Residual(width, 2 * width, stride=2), *(Residual(2 * width, 2 * width) for _ in deeper)],
-        "c": [Residual(2 * width, 4 * width), Residual(4 * width, 4 * width, dilation=2)],
-        "d": [
-            Residual(4 * width, 8 * width, stride=2), *(Residual(8 * width, 8 * width) for _ in deeper),
-            Residual(8 * width, 8 * width, stride=2), *(Residual(8 * width, 8 * width) for _ in deeper),
-        ],
-    }  # fmt: skip
-    near = [layer for letter, layers in blocks.items() if letter <= config.local_block for layer in layers]
-    return near, [layer for letter, layers in blocks.items() if letter > config.local_block for layer in layers]
+    near: list[nn.Module] = [
+        convolution(bands, width, stride=config.stride // 2), convolution(width, width),
+        Residual(width, 2 * width, stride=2), *(Residual(2 * width, 2 * width) for _ in deeper),
+        Residual(2 * width, 4 * width), Residual(4 * width, 4 * width, dilation=2),
+    ]  # fmt: skip
+    far: list[nn.Module] = [
+        Residual(4 * width, 8 * width, stride=2), *(Residual(8 * width, 8 * width) for _ in deeper),
+        Residual(8 * width, 8 * width, stride=2), *(Residual(8 * width, 8 * width) for _ in deeper),
+    ]  # fmt: skip
+    return near, far
 
 
 class _Around(nn.Module):

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.distributed_sums import ranks, summed
-from unsegcli.core.nn.grouping import FirstGrouping, fading, guidance
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
 from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
@@ -22,28 +21,18 @@ from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-NEEDS = ("superpixels",)
 REVISION = 2
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings; the defaults suit a few hundred pictures and two cores."""
+class Config(GuideSettings):
+    """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
-    classes: int = 8  # number of clusters
-    crop: int = 256  # side of the square cut from each picture, in pixels; whole pictures keep what place tells
+    # Crops of whole images keep what place tells; twice as many epochs gave no more.
     batch: int = 12  # crops in a step
-    epochs: int = 15  # passes over all pictures; twice as many gave no more
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 1e-3  # learning rate at its highest; search in steps of three
-    schedule: str = "cosine"  # constant cosine poly
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # of sgd; adam's first beta
-    decay: float = 0.0  # weight decay
-    clip: float = 5.0  # longest gradient; 0 = any
     shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end
     overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
@@ -61,14 +50,9 @@ class Config:
     shear: float = 10.0  # degrees, largest
     flip: bool = True  # mirror half of the changed crops
     light: float = 0.1  # of random changes of light in the changed crops; Deviation: 0 in the paper
-    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none. Deviation: not in the paper
-    guided: float = 0.4  # share of the training in which it has that weight
-    guide_end: float = 0.3  # its weight at the end, after a straight fall
-    guide_batches: int = 12  # first steps whose superpixels are grouped
     alone: float = 0.0  # share of the training in which information is maximised alone; then the rest comes in
     rising: float = 0.0  # share of the training in which the rest comes in
     pool_logits: bool = True  # average logits in a superpixel, not probabilities
-    by_area: bool = True  # superpixels count by their area, as the scores do
 
 
 class Network(nn.Module):
@@ -79,9 +63,7 @@ class Network(nn.Module):
         self.trunk = small_trunk(channels, config.width)
         self.head = nn.Conv2d(4 * config.width, config.classes + config.overclusters, 1)
         nn.init.normal_(self.head.weight, std=0.01)  # so that all clusters are almost equally likely at first
-        self.first = (
-            FirstGrouping(config.classes, channels, config.guide_batches, config.batch) if config.guide else None
-        )
+        self.first = first_grouping(config, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, clusters of both heads, rows, columns) of pictures with values from 0 to 1."""
@@ -119,19 +101,21 @@ class Regions:
         return found
 
 
+def needs(config: Config) -> tuple[str, ...]:
+    """Superpixels are what gets a cluster."""
+    return ("superpixels",)
+
+
 def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Information of the superpixels' clusters, and what they lose under noise and under a spatial change."""
     batch = shrunk(batch, config.shrink)
     logits = network(batch.images)
-    superpixels = _superpixels(batch, config, (logits.shape[2], logits.shape[3]))
+    superpixels = _superpixels(batch, (logits.shape[2], logits.shape[3]))
     clean, _ = superpixels.posteriors(logits, config)
     entropies = [conditional_and_marginal_entropy(head.exp(), superpixels.weights) for head in clean]
-    terms = {"conditional": entropies[0].conditional, "marginal": entropies[0].marginal}
-    total = torch.stack([head.conditional - config.evenness * head.marginal for head in entropies]).sum()
-    guide = fading(batch.progress, config.guide, config.guided, config.guide_end)
-    if isinstance(network.first, FirstGrouping) and guide:
-        terms["guide"] = _guidance(network.first, batch, clean[0])
-        total = total + guide * terms["guide"]
+    information = torch.stack([head.conditional - config.evenness * head.marginal for head in entropies]).sum()
+    terms = {"loss": information, "conditional": entropies[0].conditional, "marginal": entropies[0].marginal}
+    terms = with_guide(terms, network, batch, config, lambda: clean[0])
     noise, space = _weights(config, batch)
     target = [head.detach() for head in clean]
     if noise:
@@ -139,11 +123,11 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
         with still_statistics(network):
             disturbed, _ = superpixels.posteriors(network(noisy), config)
         terms["noise"] = divergence(target, disturbed, superpixels.weights)
-        total = total + noise * terms["noise"]
+        terms["loss"] = terms["loss"] + noise * terms["noise"]
     if space:
         terms["space"] = _spatial(network, batch, config, target, superpixels)
-        total = total + space * terms["space"]
-    return {"loss": total, **terms}
+        terms["loss"] = terms["loss"] + space * terms["space"]
+    return terms
 
 
 def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
@@ -247,24 +231,14 @@ def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
     )  # fmt: skip
 
 
-def _superpixels(batch: Batch, config: Config, grid: tuple[int, int]) -> Regions:
+def _superpixels(batch: Batch, grid: tuple[int, int]) -> Regions:
     """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
     numbers = at_middles(batch.superpixels, grid)
     areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
-    weights = areas if config.by_area else (areas > 0).to(areas.dtype)
-    total: Tensor = summed(weights.sum())
-    return Regions(numbers, batch.superpixel_count, areas, weights / total.clamp_min(1))
-
-
-def _guidance(first: FirstGrouping, batch: Batch, posteriors: Tensor) -> Tensor:
-    """Cross entropy of the superpixels to the clusters of the first grouping; 0 until that is there."""
-    if batch.superpixels is None:
-        raise ValueError("the batch has no superpixels")
-    return guidance(
-        first, posteriors, batch.images, batch.superpixels, batch.superpixel_count, batch.place, seed=batch.seed
-    )
+    total: Tensor = summed(areas.sum())
+    return Regions(numbers, batch.superpixel_count, areas, areas / total.clamp_min(1))
 
 
 def _weights(config: Config, batch: Batch) -> tuple[float, float]:

@@ -26,9 +26,8 @@ from unsegcli.core.nn.jitter import jitter, lightness
 from unsegcli.core.nn.networks import grow
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.methods._contract import Batch, Embedded, LoopSettings
 
-NEEDS = ("proposals",)
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
@@ -36,21 +35,14 @@ COLOUR_BANDS = (3, 4)  # numbers of bands of which the first three are colours
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LoopSettings):
     """Defaults for small data and two cores; the published values are presets."""
 
-    classes: int = 8  # clusters of objects that are found afterwards, unless `unseg cluster` is told another number
+    # Clusters are found afterwards: `classes` of them unless `unseg cluster` is told another number.
+    # Published, where the defaults of the loop stand: batch 64, 128; optimizer sgd, rate 0.004, schedule poly_epochs,
+    # decay 1e-4, clip 0.
     crop: int = 320  # pixels; both views are taken from this part of a picture; larger than the pictures = the whole
-    batch: int = 16  # pictures in a step; published: 64, 128
     epochs: int = 60  # passes over all pictures; published: 40
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd; published: sgd
-    rate: float = 1e-3  # published: 0.004 (sgd)
-    schedule: str = "cosine"  # published: poly_epochs
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # of sgd; Adam's first beta
-    decay: float = 0.0  # weight decay; published: 1e-4
-    clip: float = 5.0  # longest gradient; 0 = any, as published
 
     architecture: str = "small"  # small resnet18 resnet34 resnet50; published: resnet50
     width: int = 16  # of small: channels of its first layer, an eighth of the last one's; 8 to 64
@@ -150,6 +142,11 @@ class View(NamedTuple):
     images: Tensor  # (batch, channels, side, side)
     objects: Tensor  # (batch, side, side), bool
     valid: Tensor  # (batch, side, side), bool
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """Object masks: what is contrasted."""
+    return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:

@@ -19,28 +19,19 @@ from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
 from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, LoopSettings
 
-NEEDS = ("proposals",)
 ROLE = "mask"
 MULTIPLE = 4  # the stride of both networks
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(LoopSettings):
     """Defaults for small data and two cores; what is known of the published network is a preset."""
 
     classes: int = 2  # background and object; there is no other number
     crop: int = 128  # pixels; larger than the pictures = the whole of them
-    batch: int = 16  # crops in a step; 8 to 64
-    epochs: int = 15  # passes over all pictures; 400 pictures take about 3 minutes on one core
-    least_steps: int = 200  # so many at least, for sets of few pictures; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
-    rate: float = 2e-3  # of Adam; 3e-4 to 3e-3
-    schedule: str = "cosine"  # constant cosine poly
-    warmup: float = 0.0  # share of the training in which the rate rises
-    momentum: float = 0.9  # Adam's first beta
-    decay: float = 0.0  # weight decay
+    rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 images take about 3 minutes on one core
     clip: float = 0.0  # longest gradient; 0 = any
 
     architecture: str = "small"  # small, with fine detail, or pyramid: the mask network of ReDO
@@ -69,6 +60,11 @@ class Network(nn.Module):
         """Logits (batch, height, width) of pictures (batch, channels, height, width)."""
         logits: Tensor = self.drawing(images)
         return logits[:, 0].float()
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """Object masks: what is learned."""
+    return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:

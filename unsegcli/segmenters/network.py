@@ -232,8 +232,7 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
 def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
     """The clusters of one window, encoded."""
     regions = window.superpixels if params.per == "superpixel" else None
-    used = regions if "superpixels" in trained.method.needs else None
-    scores = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
+    scores = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     if params.refine:
         scores = refined(scores, window.pixels, window.valid)
     if params.per == "superpixel":

@@ -50,8 +50,7 @@ class Grouping:
 def find_objects(window: Window, trained: Trained, params: Cluster) -> Found:
     """The objects of one window and a vector for each."""
     regions = window.superpixels if params.per == "superpixel" else None
-    used = regions if "superpixels" in trained.method.needs else None
-    maps = scores_of(trained, window.pixels, window.valid, used, tile=params.tile, flips=params.flips)
+    maps = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
     probability = (1 / (1 + np.exp(-np.clip(logits, -50, 50)))).astype(np.float32)
     sides = np.stack([1 - probability, probability])

@@ -15,6 +15,7 @@ from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names
+from unsegcli.methods._removed import without_removed
 from unsegcli.segmenters.model_file import scaling_of
 from unsegcli.segmenters.weights import arrays_to_state
 
@@ -114,7 +115,7 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
         values = json.loads(artifact.attributes["config"])
         if not isinstance(values, dict):
             raise ArtifactError("it is no table")
-        return config_from(method, values)
+        return config_from(method, without_removed(method.identity, values))
     except (ValueError, UnsegError) as error:
         raise ArtifactError(
             f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"

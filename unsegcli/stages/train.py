@@ -24,6 +24,7 @@ from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, keep
+from unsegcli.training.contract_check import check_method
 from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled
 from unsegcli.training.distributed import is_first, joined, mean_gradients, together
 from unsegcli.training.interrupts import Stopping, asked_to_stop
@@ -50,7 +51,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     """
     params, run = params or Train(), (run or Run()).of("train")
     job, weights = _job(params, device_of(run.device))
-    masks = proposals_for(job.method, params.proposals, params.min_confidence)
+    masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
     supply = find_supply(inputs)
     if masks is not None:
         supply = supply.with_input("proposals", masks.path, masks.fingerprint)
@@ -102,9 +103,11 @@ def _target(job: TrainingJob, supply: Supply, run: Run) -> store.Target:
 
 
 def _opened(job: TrainingJob, supply: Supply, masks: ObjectMasks | None, workers: int) -> Supply:
-    """The images, looked into, with all that the method needs of them."""
+    """The images, looked into, with all that the method needs of them; and the method itself, if it is a user's own."""
     supply = supply.opened(workers)
-    check_needs(job.method, supply)
+    check_needs(job.method, job.config, supply)
+    if job.method.digest and supply.reading is not None:
+        check_method(job, supply.reading.channels)
     if masks is not None:
         masks.check(unit.source for unit in supply.units)
     return supply

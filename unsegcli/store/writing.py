@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import CHANGED, ArtifactError
+from unsegcli.errors import CHANGED, ArtifactError, ConfigError
 from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -114,6 +114,9 @@ class Target:
                 kind, changed = old.kind, differing_keys(before, self.recipe)
         except ArtifactError as error:
             self._refuse_unless_forced(f"is not an artifact that can be read ({error})")
+            return None
+        except ConfigError as error:  # settings that no recipe of today has
+            self._refuse_unless_forced(str(error))
             return None
         if kind != self.kind:
             self._refuse_unless_forced(f"is of kind {kind}, and {self.kind} is to be written")

@@ -6,7 +6,7 @@ import functools
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,19 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, in memory."""
-        samples = self.samples(step)
+        return self._of(self.samples(step), step)
+
+    def one_pass(self, device: torch.device) -> Iterator[Batch]:
+        """The crops of epoch 0 in its order, on the device, each batch made when it is asked for.
+
+        The same in every process, which sees those of all; the last batch may be smaller.
+        """
+        count = len(self.pool.pictures)
+        for step, first in enumerate(range(0, count, self.size)):
+            batch = self._of(range(first, min(first + self.size, count)), step)
+            yield replace(on_device(batch, device), progress=0.0)
+
+    def _of(self, samples: range, step: int) -> Batch:
         crops = [self._crop(number) for number in samples]
         pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).permute(0, 3, 1, 2)
         return Batch(

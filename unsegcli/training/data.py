@@ -186,9 +186,9 @@ def open_proposals(path: str | Path) -> ObjectMasks:
     )
 
 
-def proposals_for(method: Loaded, given: str | Path | None, least_confidence: float) -> ObjectMasks | None:
+def proposals_for(method: Loaded, config: Any, given: str | Path | None, least_confidence: float) -> ObjectMasks | None:
     """The masks that a method learns from; None for a method that learns from none."""
-    if "proposals" in method.needs:
+    if "proposals" in method.needs(config):
         if given is None:
             raise ConfigError(
                 f"--method {method.name} learns from object masks: make them with `unseg proposals PICTURES -o "

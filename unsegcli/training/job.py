@@ -13,6 +13,7 @@ from unsegcli.core.scoring.cluster_number import FEWEST, Curve
 from unsegcli.dataflow.dataset import Supply
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
+from unsegcli.methods._removed import without_removed
 from unsegcli.params import AUTO, Train, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.training.optim import check_settings
@@ -40,7 +41,8 @@ class TrainingJob:
 def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
     """The recipe of a model as this version would have written it.
 
-    Models were once stored with a precision of `auto`, and without a word on whether the network was compiled.
+    Models were once stored with a precision of `auto`, without a word on whether the network was compiled, and with
+    settings that are gone since.
     """
     parameters = dict(old.get("parameters", {}))
     if parameters.get("precision") == "auto":
@@ -49,7 +51,8 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
             "the model was trained before its recipe held the precision: it was float32, or bf16 where the processor "
             "has units for it; train it again with --force if that matters"
         )
-    return {**old, "parameters": {"compile": False, **parameters}}
+    settings = without_removed(old.get("method", ""), old.get("settings", {}))
+    return {**old, "parameters": {"compile": False, **parameters}, "settings": settings}
 
 
 def recipe_of(job: TrainingJob, revision: int, supply: Supply) -> Recipe:
@@ -117,9 +120,9 @@ def check_role(method: Loaded, config: Any, params: Train) -> None:
         )
 
 
-def check_needs(method: Loaded, supply: Supply) -> None:
+def check_needs(method: Loaded, config: Any, supply: Supply) -> None:
     """Refuse pictures without what the method needs of them."""
-    if "superpixels" in method.needs and supply.kind != "superpixels":
+    if "superpixels" in method.needs(config) and supply.kind != "superpixels":
         raise ConfigError(
             f"--method {method.name} needs superpixels; make them first with `unseg superpixels`, and give that file"
         )

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Settings
+from unsegcli.methods._contract import LoopSettings
 
 OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly", "poly_epochs")
 POLY = 0.9  # power
 
 
-def steps_of(config: Settings, pictures: int, steps: int | None, epochs: float | None) -> int:
+def steps_of(config: LoopSettings, pictures: int, steps: int | None, epochs: float | None) -> int:
     """Steps of a training: as said, or else by passes over all pictures, but not too few for a handful of them."""
     if steps is not None:
         return steps
@@ -25,7 +25,7 @@ def steps_of(config: Settings, pictures: int, steps: int | None, epochs: float |
     return max(1, least, math.ceil(config.epochs * pictures / config.batch))
 
 
-def rate_at(config: Settings, step: int, steps: int) -> float:
+def rate_at(config: LoopSettings, step: int, steps: int) -> float:
     """The learning rate of a step: a straight rise, then the schedule."""
     rising = config.warmup * steps
     if step < rising:
@@ -41,7 +41,7 @@ def rate_at(config: Settings, step: int, steps: int) -> float:
     return config.rate
 
 
-def make_optimizer(network: nn.Module, config: Settings) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Optimizer:
     """The optimiser of all weights that learn."""
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     settings: dict[str, Any] = {"lr": config.rate, "weight_decay": config.decay}
@@ -50,7 +50,7 @@ def make_optimizer(network: nn.Module, config: Settings) -> torch.optim.Optimize
     return torch.optim.Adam(learning, betas=(config.momentum, 0.999), **settings)
 
 
-def check_settings(config: Settings) -> None:
+def check_settings(config: LoopSettings) -> None:
     """Refuse what no training can go by."""
     if config.optimizer not in OPTIMIZERS:
         raise ConfigError(f"optimizer {config.optimizer}: is not one of {', '.join(OPTIMIZERS)}")

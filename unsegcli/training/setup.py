@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ def begun(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Tra
         training.unpack(*found)
         console.note(f"going on after step {training.step} of {training.steps}")
     else:
+        _prepare(job, training, batches_of(job, pool, training.steps).one_pass(job.device))
         if job.pretrained is not None:
             module: Any = job.method.module
             console.note(job.pretrained.report(module.backbones(training.network)[0]))
@@ -89,6 +91,14 @@ def fresh(job: TrainingJob, pool: Pool, steps: int) -> Training:
     return Training(network, make_optimizer(network, job.config), scaler, steps)
 
 
+def _prepare(job: TrainingJob, training: Training, batches: Iterator[Batch]) -> None:
+    """What the method does once before the first step, if it does."""
+    method: Any = job.method.module
+    if hasattr(method, "prepare"):
+        method.prepare(training.network, batches, job.config)
+        training.network.train()
+
+
 def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
     """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
     params, pictures = job.params, len(pool.pictures)
@@ -103,8 +113,10 @@ def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
 def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
     """How long a step takes, by some that are thrown away."""
     training = fresh(job, pool, TIMED)
+    batches = batches_of(job, pool, TIMED)
+    _prepare(job, training, islice(batches.one_pass(job.device), TIMED))
     started = 0.0
-    for batch in batches_of(job, pool, TIMED).ahead(0, job.device):
+    for batch in batches.ahead(0, job.device):
         started = started or time.monotonic()
         float(step(job, training, batch)["loss"])
         training.step += 1
@@ -135,7 +147,7 @@ def estimate_training(job: TrainingJob, supply: Supply, reader: Reader, models: 
 
 def batches_of(job: TrainingJob, pool: Pool, steps: int) -> Batches:
     """The batches of this process."""
-    config = job.config
+    config, needs = job.config, job.method.needs(job.config)
     if config.batch % ranks():
         raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")
-    return Batches(pool, config.batch, config.crop, job.params.seed, steps, job.method.needs, rank(), ranks())
+    return Batches(pool, config.batch, config.crop, job.params.seed, steps, needs, rank(), ranks())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unsegcli.core.nn.grouping import ROWS, FirstGrouping, dimensions_of, fading, superpixel_features
+from unsegcli.core.nn.grouping import ROWS, FirstGrouping, dimensions_of, superpixel_features
 from unsegcli.core.superpixels.features import feature_groups, feature_weights, region_features
 
 SIDE, CROPS = 8, 4  # of the superpixels; in a batch
@@ -191,11 +191,3 @@ def test_crops_are_remembered_each_by_itself(monkeypatch: pytest.MonkeyPatch) ->
         one = FirstGrouping(3, 3, 1, CROPS)
         one.remember(*half, seed=0)
         torch.testing.assert_close(one.centres, whole.centres)
-
-
-@pytest.mark.parametrize(
-    ("guided", "progress", "expected"),
-    [(0.5, 0, 2), (0.5, 0.5, 2), (0.5, 0.75, 1.25), (0.5, 1, 0.5), (0, 0, 2), (0, 0.5, 1.25), (1, 0.9, 2), (1, 1, 2)],
-)
-def test_a_weight_stands_and_then_falls(guided: float, progress: float, expected: float) -> None:
-    assert fading(progress, 2.0, guided, 0.5) == pytest.approx(expected)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.kmeans import kmeans
-from unsegcli.core.nn.distributed_sums import gathered, ranks, summed
+from unsegcli.core.nn.distributed_sums import gathered
 from unsegcli.core.nn.lab import lab
 from unsegcli.core.nn.pooling import paint, pool
 from unsegcli.core.superpixels.features import TEXTURE_SIGMAS, TRUNCATE, feature_weights
@@ -109,42 +109,6 @@ class FirstGrouping(nn.Module):
             weights=areas.cpu().numpy(),
         )  # fmt: skip
         self.centres.copy_(torch.from_numpy(found.centres))
-
-
-def guidance(
-    first: FirstGrouping,
-    posteriors: Tensor,
-    images: Tensor,
-    superpixels: Tensor,
-    count: int,
-    place: Tensor | None,
-    *,
-    seed: int,
-) -> Tensor:
-    """Cross entropy of superpixels, by area, to the clusters of a first grouping; 0 until that is there.
-
-    Args:
-        first: the grouping; it remembers the superpixels until it has enough.
-        posteriors: log probabilities (superpixels, clusters).
-        images: (batch, channels, height, width), 0 to 1.
-        superpixels: (batch, height, width), numbered through the batch, -1 = void.
-        count: how many there are.
-        place: (batch, 4) of each crop in its picture; None = the whole.
-        seed: of k-means.
-    """
-    features, areas = superpixel_features(images, superpixels, count, place)
-    if not first.ready:
-        first.remember(features, areas, superpixels, seed)
-        return 0 * posteriors.sum()
-    lost = functional.nll_loss(posteriors, first.assign(features), reduction="none")
-    result: Tensor = (areas * lost).sum() / summed(areas.sum()).clamp_min(1) * ranks()
-    return result
-
-
-def fading(progress: float, weight: float, level: float, end: float) -> float:
-    """A weight that stands for a share `level` of the training, then goes in a straight line to `end`."""
-    fallen = max(0.0, progress - level) / max(1e-9, 1 - level)
-    return weight + fallen * (end - weight)
 
 
 def _texture(grey: Tensor) -> Tensor:

@@ -43,14 +43,13 @@ def paint(rows: Tensor, superpixels: Tensor) -> Tensor:
     return padded[superpixels].permute(0, 3, 1, 2)  # -1 takes the last row
 
 
-def levelled(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+def levelled(maps: Tensor, superpixels: Tensor, count: int) -> Tensor:
     """Each pixel of (batch, channels, height, width) the mean of its superpixel; void pixels keep their own.
 
     Args:
         maps: what is averaged.
         superpixels: (batch, height, width), 0 to count - 1, -1 = void.
         count: how many superpixels there are.
-        weights: (batch, height, width) of each pixel in the means; None = 1.
     """
-    painted = paint(pool(maps, superpixels, count, weights).means, superpixels)
+    painted = paint(pool(maps, superpixels, count).means, superpixels)
     return torch.where((superpixels < 0)[:, None], maps, painted)

@@ -1,0 +1,195 @@
+"""One step of a user's own method on random images, before any is read: what is wrong with the method is one line.
+
+All that is computed here is thrown away, and no result depends on it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unsegcli import console
+from unsegcli.core.nn.precision import PRECISIONS
+from unsegcli.core.tiles import rounded_up
+from unsegcli.errors import ConfigError, UnsegError
+from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.methods._load import mistakes_named
+from unsegcli.segmenters.trained import MULTIPLE
+from unsegcli.segmenters.weights import state_to_arrays
+from unsegcli.training.job import TrainingJob
+
+SMALL, LARGE = 64, 512  # side of the crops in pixels: tried first, and the largest that is tried
+SQUARES = 4  # superpixels along a side
+NEAR = 1e-3  # how far a sum of scores may be from one
+
+
+def check_method(job: TrainingJob, channels: int) -> None:
+    """Refuse a method file that breaks what `_contract.py` says, for images with so many bands.
+
+    The crops are small; a method that fails on those is tried with crops of its own size.
+    """
+    multiple = int(getattr(job.method.module, "MULTIPLE", MULTIPLE))
+    small, own = (rounded_up(min(job.config.crop, most), multiple) for most in (SMALL, LARGE))
+    with _everything_random_as_before(job.device):
+        try:
+            _check(job, channels, small)
+        except UnsegError as error:
+            if own == small:
+                raise
+            console.detail(f"with crops of {small} pixels: {error}; trying {own}")
+            _check(job, channels, own)
+
+
+def _check(job: TrainingJob, channels: int, side: int) -> None:
+    method: Any = job.method.module
+    config = job.config
+    batch = _random_batch(job, channels, side)
+    torch.manual_seed(job.params.seed)
+    with mistakes_named(job.method, "Network"):
+        network = method.Network(config, channels)
+    _check_network(job, network)
+    network.to(job.device, memory_format=torch.channels_last).train()
+    if hasattr(method, "prepare"):
+        with mistakes_named(job.method, "prepare"):
+            method.prepare(network, iter([batch]), config)
+        network.train()
+    _check_loss(job, network, batch)
+    if hasattr(method, "after_step"):
+        with mistakes_named(job.method, "after_step"):
+            method.after_step(network, batch, config)
+    _check_use(job, network.eval(), batch)
+    with mistakes_named(job.method, "state_dict"):
+        state = network.state_dict()
+    try:
+        state_to_arrays(state)
+    except ConfigError as error:
+        raise _fault(job, str(error)) from error
+
+
+def _check_network(job: TrainingJob, network: Any) -> None:
+    if not isinstance(network, nn.Module):
+        raise _fault(job, f"Network must give a torch module; it gave {_a(network)}")
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise _fault(job, "Network has no weight that can learn")
+
+
+def _check_loss(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
+    half = PRECISIONS[job.precision]
+    with mistakes_named(job.method, "loss"), torch.autocast(job.device.type, half) if half else nullcontext():
+        terms = job.method.module.loss(network, batch, job.config)
+    _check_terms(job, terms)
+    with mistakes_named(job.method, "the gradient of loss"):
+        terms["loss"].backward()
+    if all(weight.grad is None for weight in network.parameters()):
+        raise _fault(job, 'the gradient of "loss" reaches no weight of the network')
+
+
+def _check_terms(job: TrainingJob, terms: Any) -> None:
+    if not isinstance(terms, Mapping):
+        raise _fault(job, f'loss must give a mapping with "loss"; it gave {_a(terms)}')
+    if "loss" not in terms:
+        keys = f"keys {', '.join(map(str, terms))}" if terms else "no keys"
+        raise _fault(job, f'loss must give a mapping with "loss"; it gave {keys}')
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.shape != ():
+            raise _fault(job, f'loss must give a tensor of one number as "{name}"; it gave {_a(term)}')
+    if not terms["loss"].requires_grad:
+        raise _fault(job, '"loss" has no gradient: compute it from what the network gives, without detach or no_grad')
+
+
+def _check_use(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
+    """What `unseg cluster` asks of the method."""
+    method: Any = job.method.module
+    with torch.inference_mode():
+        if hasattr(method, "picture_features"):
+            with mistakes_named(job.method, "picture_features"):
+                found = method.picture_features(network, batch, job.config)
+            if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(batch.images):
+                raise _fault(job, f"picture_features must give (batch, features); it gave {_a(found)}")
+        if job.method.embeds:
+            with mistakes_named(job.method, "embeddings"):
+                found = method.embeddings(network, batch, job.config)
+            _check_embeddings(job, found, batch)
+        else:
+            with mistakes_named(job.method, "cluster_scores"):
+                found = method.cluster_scores(network, batch, job.config)
+            _check_scores(job, found, batch)
+
+
+def _check_scores(job: TrainingJob, scores: Any, batch: Batch) -> None:
+    wanted = (len(batch.images), job.config.classes, *batch.images.shape[2:])
+    if not isinstance(scores, Tensor) or scores.shape != wanted:
+        axes = f"(batch, classes, height, width) = {wanted}"
+        raise _fault(job, f"cluster_scores must give {axes}; it gave {_a(scores)}")
+    if not bool(scores.isfinite().all()):
+        raise _fault(job, "cluster_scores gave numbers that are not finite")
+    sums = scores.float().sum(1)
+    if float((sums - 1).abs().max()) > NEAR:
+        low, high = float(sums.min()), float(sums.max())
+        raise _fault(job, f"cluster_scores must sum to one over the classes; they sum to {low:.3g} to {high:.3g}")
+
+
+def _check_embeddings(job: TrainingJob, found: Any, batch: Batch) -> None:
+    if not isinstance(found, Embedded):
+        raise _fault(job, f"embeddings must give an Embedded(vectors, objectness); it gave {_a(found)}")
+    count, size = len(batch.images), tuple(batch.images.shape[2:])
+    for name, axes, ndim in (("vectors", "(batch, dimensions, height, width)", 4),
+                             ("objectness", "(batch, height, width)", 3)):  # fmt: skip
+        values = getattr(found, name)
+        shaped = isinstance(values, Tensor) and values.ndim == ndim
+        if not shaped or len(values) != count or tuple(values.shape[-2:]) != size:
+            raise _fault(job, f"embeddings must give {name} as {axes}, {count} of {size}; it gave {_a(values)}")
+        if not bool(values.isfinite().all()):
+            raise _fault(job, f"embeddings gave {name} that are not finite")
+
+
+def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
+    """Crops of noise, with whatever the method needs of them."""
+    count, device = job.config.batch, job.device
+    needs = job.method.needs(job.config)
+    generator = torch.Generator().manual_seed(job.params.seed)
+    images = torch.rand(count, channels, side, side, generator=generator)
+    rows = torch.arange(side) * SQUARES // side
+    squares = rows[:, None] * SQUARES + rows
+    numbered = squares + SQUARES**2 * torch.arange(count)[:, None, None]
+    middle = (rows > 0) & (rows < SQUARES - 1)
+    objects = (middle[:, None] & middle).expand(count, side, side).contiguous()
+    return Batch(
+        images=images.to(device, memory_format=torch.channels_last),
+        index=torch.arange(count, device=device),
+        seed=job.params.seed,
+        superpixels=numbered.to(device) if "superpixels" in needs else None,
+        superpixel_count=SQUARES**2 * count if "superpixels" in needs else 0,
+        place=torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).repeat(count, 1),
+        proposals=objects.to(device) if "proposals" in needs else None,
+        confidence=torch.ones(count, device=device) if "proposals" in needs else None,
+    )
+
+
+@contextmanager
+def _everything_random_as_before(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn in between, the sources of random numbers are as they were."""
+    plain, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=True):
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(arrays)
+
+
+def _fault(job: TrainingJob, text: str) -> ConfigError:
+    return ConfigError(f"--method {job.method.file}: {text}")
+
+
+def _a(value: Any) -> str:
+    """What a value is, in few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"{value!r}, of type {type(value).__name__}" if isinstance(value, int | float) else type(value).__name__
