@@ -5,6 +5,11 @@ Deep code raises one of these; the command line alone turns them into `error: ..
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
+LIKE = 0.7  # likeness from which on a guess is worth making
+
 
 class UnsegError(Exception):
     """A user's mistake or a user's bad data; never a bug of ours."""
@@ -33,3 +38,9 @@ class ChangedError(DataError):
 
 class ConfigError(UnsegError):
     """A setting that makes no sense, alone or together with another."""
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """A guess at what was meant, as the end of a message; empty if nothing is like it."""
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=LIKE)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,11 @@ Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 
 def main(folder: str, segments: int, first: int, step: int) -> None:
     """Decode and cut every `step`th picture, one after another."""
-    from unsegcli.images.find import DigestedFile, find_pictures
+    from unsegcli.images.find import digest_files, find_pictures
     from unsegcli.images.survey import survey
     from unsegcli.images.working import read_working
 
-    # A plain loop digests no files: what stands in place of the digests is never looked at.
-    files = [DigestedFile(file.name, file.path, "none", 0, 0) for file in find_pictures([Path(folder)])]
-    found = survey(files, Images(), None, 1)
+    found = survey(digest_files(find_pictures([folder]), {}), Images(), None, 1)
     cuts: dict[str, Cut] = {"skimage": _skimage, "own": _own}
     for cut in cuts.values():
         cut(np.zeros((8, 8, 3), np.uint8), 4)  # imports what it needs

@@ -25,7 +25,7 @@ from unsegcli.segmenters.trained import device_of
 from unsegcli.stages import train as stage
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.data import Picture, Pool, fill
-from unsegcli.training.job import Order
+from unsegcli.training.job import TrainingJob
 from unsegcli.training.setup import fresh
 
 PICTURES, SIDE, SEGMENTS = 64, 160, 128
@@ -56,15 +56,15 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
     config = loaded.module.Config()
     if quick:
         config = dataclasses.replace(config, batch=4, crop=48, width=8)
-    params = Train(classes=config.classes, steps=steps, precision="float32")
-    order = Order(loaded, config, params, device_of(), "float32", False, 60.0)
+    params = Train(classes=config.classes, steps=steps, checkpoint_minutes=60.0)
+    job = TrainingJob(loaded, config, params, device_of())
     target = store.Target(folder / f"{name}.h5", "model", {"benchmark": name})
     batches = Batches(pool, config.batch, config.crop, 0, steps, loaded.needs(config))
-    ready = [on_device(batches.at(step), order.device) for step in range(steps)]
-    _bare(order, pool, ready)  # the first steps also prepare
+    ready = [on_device(batches.at(step), job.device) for step in range(steps)]
+    _bare(job, pool, ready)  # the first steps also prepare
     ratios, waits, seconds = [], [], []
     for turn in range(turns):
-        sides = {"bare": lambda: _bare(order, pool, ready), "loop": lambda: _loop(order, pool, target)}
+        sides = {"bare": lambda: _bare(job, pool, ready), "loop": lambda: _loop(job, pool, target)}
         took: dict[str, float] = {}
         for side in sorted(sides, reverse=bool(turn % 2)):
             started = time.perf_counter()
@@ -74,7 +74,7 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
                 waits.append(found / took[side])
         ratios.append(took["loop"] / took["bare"])
         seconds.append(took["loop"] / steps)
-    where = f"{name} on {order.device}, {config.batch} crops of {batches.shape[0]} x {batches.shape[1]}"
+    where = f"{name} on {job.device}, {config.batch} crops of {batches.shape[0]} x {batches.shape[1]}"
     yield Line(
         f"{where}: {steps} steps of the loop over as many bare ones, median of {listed(ratios)}",
         f"{median(ratios):.3f}",
@@ -90,21 +90,21 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
     yield Line(f"{where}: pictures a second", f"{config.batch / median(seconds):.1f}")
 
 
-def _bare(order: Order, pool: Pool, ready: list[Batch]) -> float:
+def _bare(job: TrainingJob, pool: Pool, ready: list[Batch]) -> float:
     """Forward, backward and optimiser, and nothing else."""
-    config, method = order.config, order.method.module
-    training = fresh(order, pool, len(ready))
+    config, method = job.config, job.method.module
+    training = fresh(job, pool, len(ready))
     for batch in ready:
         training.optimizer.zero_grad(set_to_none=True)
         method.loss(training.network, batch, config)["loss"].backward()
         if config.clip:
             torch.nn.utils.clip_grad_norm_(training.network.parameters(), config.clip)
         training.optimizer.step()
-    _finish(order.device)
+    _finish(job.device)
     return 0.0
 
 
-def _loop(order: Order, pool: Pool, target: store.Target) -> float:
+def _loop(job: TrainingJob, pool: Pool, target: store.Target) -> float:
     """The loop of `unseg train`; gives the seconds that it waited for batches."""
     waited = 0.0
     original = Batches.ahead
@@ -124,11 +124,11 @@ def _loop(order: Order, pool: Pool, target: store.Target) -> float:
     Batches.ahead = timed  # type: ignore[method-assign]
     stage.LOOKS = 1  # as often a step as in a training of some hundred steps
     try:
-        stage._learn(order, pool, target, lambda training: None)
+        stage._learn(job, pool, target, lambda training: None)
     finally:
         Batches.ahead = original  # type: ignore[method-assign]
         stage.LOOKS = looks
-    _finish(order.device)
+    _finish(job.device)
     return waited
 
 

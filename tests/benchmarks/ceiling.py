@@ -25,7 +25,7 @@ from unsegcli.labels import find_labels, match_labels, read_labels
 from unsegcli.legend import find_legend, read_legend
 from unsegcli.methods._contract import Batch
 from unsegcli.methods.inmars import Config, Network
-from unsegcli.params import Images
+from unsegcli.params import Inputs
 from unsegcli.training.optim import make_optimizer, rate_at, steps_of
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _pictures_and_labels(data: Path, legend_file: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
-    supply = supply_from_files([data], Images()).opened(1)
+    supply = supply_from_files(Inputs(data)).opened(1)
     folder = find_labels(data)
     path = legend_file or find_legend(data)
     legend = read_legend(path) if path else None

@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from called import cluster, evaluate
 from scipy.stats import spearmanr
 
-from unsegcli.params import Evaluate
+from unsegcli.params import Cluster, Evaluate, Inputs, Run
 from unsegcli.segmenters.model_file import read_model_file
-from unsegcli.segmenters.model_inputs import Given, supply_for
+from unsegcli.segmenters.model_inputs import supply_for
+from unsegcli.stages.cluster import cluster
+from unsegcli.stages.evaluate import evaluate
 from unsegcli.training import restarts
 from unsegcli.training.signs import SIGNS, Signals, judge
 
@@ -41,8 +42,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--table", action="store_true", help="print signs and scores of every model, too")
     asked = parser.parse_args()
-    supply, _ = supply_for(read_model_file(asked.models[0]), Given([asked.data]))
-    supply = supply.opened(1)
+    supply = supply_for(read_model_file(asked.models[0]), Inputs(asked.data)).opened(1)
     signals = judge(asked.models, supply, method=asked.method, device=asked.device)
     levels = ("pixel", "superpixel") if supply.kind == "superpixels" else ("pixel",)
     for level in levels:
@@ -54,22 +54,10 @@ def main() -> None:
 
 def _scores(model: Path, level: str, asked: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        made = cluster(
-            [model, asked.data],
-            Path(folder) / "segmentation.h5",
-            per=level,
-            method=asked.method,
-            device=asked.device,
-            workers=1,
-        )
-        found = evaluate(
-            [made.path],
-            Path(folder) / "metrics.h5",
-            Evaluate(replicates=0),
-            labels=asked.labels,
-            legend=asked.legend,
-            workers=1,
-        )
+        run = Run(Path(folder) / "segmentation.h5", workers=1, device=asked.device)
+        made = cluster(Inputs([model, asked.data]), Cluster(per=level, method=asked.method), run)
+        protocol = Evaluate(replicates=0, labels=asked.labels, legend=asked.legend)
+        found = evaluate(Inputs(made.path), protocol, Run(Path(folder) / "metrics.h5", workers=1))
         return {name: found.scores["scores"][name] for name in SCORES}
 
 

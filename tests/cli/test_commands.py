@@ -343,3 +343,12 @@ def test_masks_need_the_pixels_stored(here: Path) -> None:
     message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=1))
     assert "--mask" in message
     assert "--no-pixels" in message
+
+
+def test_options_on_reading_images_are_folded_away_where_the_input_is_a_file_of_ours() -> None:
+    whole, folded = unseg("superpixels", "--help").stdout, unseg("train", "--help").stdout
+    assert "--percentiles" in whole
+    assert "How images are read" in whole
+    assert "--percentiles" not in folded
+    assert "`unseg superpixels" in folded
+    assert folded.count("\n") < 110

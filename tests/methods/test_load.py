@@ -189,3 +189,9 @@ def test_fields_of_other_types_are_refused(tmp_path: Path) -> None:
     path = users_method(tmp_path, "odd.py")
     path.write_text(path.read_text().replace("    clip: float", "    sizes: tuple = ()\n    clip: float"))
     assert "not supported" in error_of(settings_of, find_method(str(path)), sets=["sizes=1"])
+
+
+def test_names_without_case_and_one_guess() -> None:
+    assert find_method("InfoSeg").identity == "infoseg"
+    with pytest.raises(ConfigError, match=r"is not one of iic, .*; did you mean inmars\?"):
+        find_method("inmar")

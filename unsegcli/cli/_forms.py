@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
+from unsegcli.errors import closest
 from unsegcli.params import AUTO, Option
 
-LIKE = 0.7  # likeness from which on a guess is worth making
 # (option as spelled, value) -> what that value is called today
 RENAMED_VALUES = {("--features", "rgb"): "bands"}
 
@@ -19,12 +18,6 @@ RENAMED_VALUES = {("--features", "rgb"): "bands"}
 def refuse(spelling: str, text: str, expected: str) -> typer.BadParameter:
     """The error for a value that makes no sense."""
     return typer.BadParameter(f"{spelling} {text}: must be {expected}")
-
-
-def closest(word: str, known: Sequence[str]) -> str:
-    """A guess at what was meant, as the end of a message; empty if nothing is like it."""
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=LIKE)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def value_from(spelling: str, typed: Any, option: Option, default_type: str) -> Any:

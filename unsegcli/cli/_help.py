@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from unsegcli.cli._forms import closest
+from unsegcli.errors import closest
 
 WIDTH = 100
 MISUSED = 2  # exit code

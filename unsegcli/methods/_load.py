@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console, methods
-from unsegcli.errors import ConfigError, UnsegError
+from unsegcli.errors import ConfigError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._removed import was_removed
 from unsegcli.presets import read_preset
@@ -110,9 +110,11 @@ def find_method(given: str) -> Loaded:
     """A method by name, or from a user's file."""
     if given.endswith(".py"):
         return _from_file(Path(given))
-    if given not in method_names():
-        raise ConfigError(f"--method {given}: is not one of {', '.join(method_names())}, nor a file that ends in .py")
-    return Loaded(given, _checked(importlib.import_module(f"unsegcli.methods.{given}"), given))
+    name, known = given.lower(), method_names()
+    if name not in known:
+        guess = closest(name, known)
+        raise ConfigError(f"--method {given}: is not one of {', '.join(known)}, nor a file that ends in .py{guess}")
+    return Loaded(name, _checked(importlib.import_module(f"unsegcli.methods.{name}"), name))
 
 
 def settings_of(

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, closest
 
 FOLDER = Path(__file__).parent
 
@@ -29,7 +29,7 @@ def read_preset(owner: str, name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     known = preset_names(owner)
-    short = name.removeprefix(f"{owner}-")
+    short = name.lower().removeprefix(f"{owner}-")
     if short not in known:
-        raise ConfigError(f"--preset {name}: is not one of {', '.join(known)}")
+        raise ConfigError(f"--preset {name}: is not one of {', '.join(known)}{closest(short, known)}")
     return tomllib.loads((FOLDER / f"{owner}-{short}.toml").read_text(encoding="utf-8"))

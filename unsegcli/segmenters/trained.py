@@ -91,7 +91,7 @@ def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:
         return _users_method(artifact.path, name, digest, given)
     if name not in method_names():
         raise ArtifactError(f"{artifact.path}: was made by the method {name}, which is not there: upgrade unseg")
-    if given not in (None, name):
+    if given is not None and given.lower() != name:
         raise ConfigError(f"--method {given}: {artifact.path} was made by the method {name}; leave --method out")
     return find_method(name)
 
