@@ -38,7 +38,8 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, classes, height / 4, width / 4)."""
-        return self.head(self.trunk(images - 0.5)).float().softmax(1)
+        logits: Tensor = self.head(self.trunk(images - 0.5))
+        return logits.float().softmax(1)
 
 
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -48,7 +49,8 @@ def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
     copies = jitter(batch.images, draws, "light", brightness=some, contrast=some, saturation=some, hue=some / 4)
     first, second = network(batch.images), network(copies)
     valid = None if batch.mask is None else at_middles(batch.mask, first.shape[2:])
-    return {"loss": displaced_information(displacement_joints(first, second, valid, reach=1))}
+    total = displaced_information(displacement_joints(first, second, valid, reach=1))
+    return {"loss": total, "information": -total.detach()}  # the objective, and what people may want to see
 
 
 def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
