@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the learned methods on a folder of pictures, three seeds each with all defaults, and prints their scores.
+# Trains the learned methods on a folder of images, three seeds each with all defaults, and prints their scores.
 #
 #   examples/learned.sh DATA CLASSES [LEGEND [FOLDER]]
 #

@@ -14,14 +14,16 @@ from unsegcli.params import Images, Inputs, Run
 Paths = str | Path | Sequence[str | Path]
 
 
-def split(paths: Paths, output: str | Path, params: Any, images: Images | None, how: dict[str, Any]) -> Any:
-    """The three arguments of a stage; `images` among the keywords is the folder where images lie now."""
+def split(paths: Paths, output: str | Path, params: Any, reading: Images | None, how: dict[str, Any]) -> Any:
+    """The three arguments of a stage; `images` among the keywords is how they are read, or where they lie now."""
+    if isinstance(how.get("images"), Images):
+        reading = how.pop("images")
     how = {"source_folder" if name == "images" else name: value for name, value in how.items()}
     parts: dict[type, dict[str, Any]] = {Inputs: {}, Run: {}, type(params): {}}
     for name, value in how.items():
         owner = next(owner for owner in parts if name in {one.name for one in fields(owner)})
         parts[owner][name] = value
-    inputs = Inputs(paths, images or Images(), **parts[Inputs])  # type: ignore[arg-type]
+    inputs = Inputs(paths, reading or Images(), **parts[Inputs])  # type: ignore[arg-type]
     return inputs, replace(params, **parts[type(params)]), Run(output, **parts[Run])
 
 
@@ -29,48 +31,48 @@ def superpixels(
     paths: Paths,
     output: str | Path = "",
     params: settings.Superpixels | None = None,
-    pictures: Images | None = None,
+    reading: Images | None = None,
     **how: Any,
 ) -> Outcome:
     from unsegcli.stages.superpixels import superpixels as stage
 
-    return stage(*split(paths, output, params or settings.Superpixels(), pictures, how))
+    return stage(*split(paths, output, params or settings.Superpixels(), reading, how))
 
 
 def train(
-    paths: Paths, output: str | Path = "", params: settings.Train | None = None, pictures: Images | None = None,
+    paths: Paths, output: str | Path = "", params: settings.Train | None = None, reading: Images | None = None,
     **how: Any,
 ) -> list[Outcome]:  # fmt: skip
     from unsegcli.stages.train import train as stage
 
-    return stage(*split(paths, output, params or settings.Train(), pictures, how))
+    return stage(*split(paths, output, params or settings.Train(), reading, how))
 
 
 def cluster(
-    paths: Paths, output: str | Path = "", params: settings.Cluster | None = None, pictures: Images | None = None,
+    paths: Paths, output: str | Path = "", params: settings.Cluster | None = None, reading: Images | None = None,
     **how: Any,
 ) -> Outcome:  # fmt: skip
     from unsegcli.stages.cluster import cluster as stage
 
-    return stage(*split(paths, output, params or settings.Cluster(), pictures, how))
+    return stage(*split(paths, output, params or settings.Cluster(), reading, how))
 
 
 def iem(
-    paths: Paths, output: str | Path = "", params: settings.Iem | None = None, pictures: Images | None = None,
+    paths: Paths, output: str | Path = "", params: settings.Iem | None = None, reading: Images | None = None,
     **how: Any,
 ) -> Outcome:  # fmt: skip
     from unsegcli.stages.iem import iem as stage
 
-    return stage(*split(paths, output, params or settings.Iem(), pictures, how))
+    return stage(*split(paths, output, params or settings.Iem(), reading, how))
 
 
 def proposals(
-    paths: Paths, output: str | Path = "", params: settings.Proposals | None = None, pictures: Images | None = None,
+    paths: Paths, output: str | Path = "", params: settings.Proposals | None = None, reading: Images | None = None,
     **how: Any,
 ) -> Outcome:  # fmt: skip
     from unsegcli.stages.proposals import proposals as stage
 
-    return stage(*split(paths, output, params or settings.Proposals(), pictures, how))
+    return stage(*split(paths, output, params or settings.Proposals(), reading, how))
 
 
 def evaluate(paths: Paths, output: str | Path = "", params: settings.Evaluate | None = None, **how: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What many tests need: small pictures in a folder, a clean logger, and a standard input that is no pipe."""
+"""What many tests need: small images in a folder, a clean logger, and a standard input that is no pipe."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-MakePictures = Callable[..., Path]
+MakeImages = Callable[..., Path]
 
 
 def four_quadrants(height: int = 48, width: int = 64, noise_seed: int = 0) -> NDArray[np.uint8]:
-    """A picture (height, width, 3) of four plain colours with a little noise: the right regions are obvious."""
+    """An image (height, width, 3) of four plain colours with a little noise: the right regions are obvious."""
     colours = np.array([[[220, 30, 30], [30, 200, 40]], [[40, 60, 210], [230, 220, 40]]])
     rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
     noise = np.random.default_rng(noise_seed).normal(0, 4, (height, width, 3))
@@ -33,8 +33,8 @@ def rewrite(path: Path, content: bytes) -> None:
 
 
 @pytest.fixture
-def make_pictures(tmp_path: Path) -> MakePictures:
-    """Write `count` pictures into a folder and return it."""
+def make_images(tmp_path: Path) -> MakeImages:
+    """Write `count` images into a folder and return it."""
 
     def make(folder: str = "data", count: int = 3, height: int = 48, width: int = 64, suffix: str = ".png") -> Path:
         target = tmp_path / folder

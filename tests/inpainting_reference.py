@@ -68,7 +68,7 @@ def filtered(planes: Tensor, inpainter: Inpainter) -> Tensor:
 
 
 def filled_in(image: Tensor, visible: Tensor, inpainter: Inpainter) -> Tensor:
-    """What a picture (bands, height, width) is everywhere, judged by its visible pixels (1, height, width)."""
+    """What an image (bands, height, width) is everywhere, judged by its visible pixels (1, height, width)."""
     seen = image * visible
     numerator = filtered(seen, inpainter) + EPSILON * seen.sum(dim=(1, 2), keepdim=True)
     return numerator / (filtered(visible, inpainter) + EPSILON * visible.sum())

@@ -54,7 +54,7 @@ def sample(kind: str) -> Sample:
     }[kind]()
 
 
-def pictures() -> dict[str, Any]:
+def images() -> dict[str, Any]:
     """Tables of two sources: one of a single window, the other cut in two that overlap by two columns."""
     return {
         "sources/name": ["a.png", "süd/b.tif#2"],
@@ -88,7 +88,7 @@ def superpixels() -> Sample:
         {"superpixels": regions, "images": random.integers(0, 256, (*regions.shape, 3)).astype(np.uint8)}
         for regions in region_maps()
     ]
-    tables = {**pictures(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    tables = {**images(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
     return Sample("superpixels", tables, {"reading": '{"axes":"yxc"}'}, windows)
 
 
@@ -98,7 +98,7 @@ def features() -> Sample:
         {"superpixels": regions, "features": random.normal(size=(count, 5)).astype(np.float32)}
         for regions, count in zip(region_maps(), (3, 2, 2), strict=True)
     ]
-    tables = {**pictures(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    tables = {**images(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
     return Sample("features", tables, {"reading": '{"axes":"yxc"}'}, windows)
 
 
@@ -113,7 +113,7 @@ def segmentation() -> Sample:
         for shape in shapes
     ]
     tables = {
-        **pictures(),
+        **images(),
         "windows/confidence": np.array([0.25, 0.5, 1], np.float32),
         "categories/name": ["sea", "wood", "süd", ""],
         "categories/color": ["#0000ff", "#00ff00", "#ff0000", "#000000"],

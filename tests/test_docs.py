@@ -41,13 +41,13 @@ OPTIONS = set(
     --export --features --force --format --grid --help --hungarian --ignore --images --init --install-completion
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
     --metrics --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
-    --pictures --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
+    --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --per --flips --refine --tile --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
-    --restarts --most-classes --ceiling --background
+    --restarts --max-classes --ceiling --background
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -106,7 +106,7 @@ def test_a_part_of_a_longer_option_is_no_mention() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_guide_has_a_section_for_each_command(name: str) -> None:
     text = GUIDE.read_text()
-    shared = section(text, "## How pictures are read") + section(text, "## How a command runs")
+    shared = section(text, "## How images are read") + section(text, "## How a command runs")
     for option in options_of(COMMANDS[name]):
         if option.name != "help":
             where = section(text, f"## unseg {name}") + ("" if name == "inspect" else shared)
@@ -168,13 +168,13 @@ def test_guide_has_the_defaults_of_the_settings() -> None:
         "--pixels-per-segment": params.Superpixels.pixels_per_segment,
         "--compactness": f"{params.Superpixels.compactness:g}",
         "--classes": params.DEFAULT_CLASSES,
-        "--most-classes": params.Cluster.most_classes,
+        "--max-classes": params.Cluster.max_classes,
         "--blur": f"{params.Cluster.blur:g}",
         "--samples": params.Cluster.samples,
         "--starts": params.Cluster.starts,
         "--seed": params.Cluster.seed,
         "--replicates": params.Evaluate.replicates,
-        "--pictures": params.Demo.pictures,
+        "--mosaics": params.Demo.mosaics,
         "--square": f"{params.Iem.square:.3g}",
         "--iterations": params.Iem.iterations,
         "--diversity": f"{params.Iem.diversity:g}",
@@ -254,10 +254,10 @@ def test_format_page_has_every_common_attribute_and_no_other() -> None:
     assert rows == [[name, meaning] for name, meaning in COMMON_ATTRIBUTES.items()]
 
 
-def test_format_page_has_every_role_and_every_key_of_how_pictures_are_read() -> None:
+def test_format_page_has_every_role_and_every_key_of_how_images_are_read() -> None:
     text = FORMAT.read_text()
     assert tuple(row[0] for row in table(text, "role", "values")) == ROLES
-    keys = [row[0] for row in table(section(text, "## Sources, windows and skipped pictures"), "key", "value")]
+    keys = [row[0] for row in table(section(text, "## Sources, windows and skipped images"), "key", "value")]
     assert keys == [field.name for field in dataclasses.fields(Reading)]
 
 
@@ -350,7 +350,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures of the kinds that the guide speaks of, and `unseg` on the search path."""
+    """A folder with images of the kinds that the guide speaks of, and `unseg` on the search path."""
     for folder in ("data", "scenes", "stacks", "bin"):
         (tmp_path / folder).mkdir()
     for number in range(2):
@@ -449,7 +449,7 @@ def test_baselines_run(place: Path) -> None:
 
 
 def with_labels(place: Path) -> None:
-    """Give two of the pictures labels."""
+    """Give two of the images labels."""
     (place / "data" / "images").mkdir()
     (place / "data" / "labels").mkdir()
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Legends, label files of every kind, and the matching of label files to pictures."""
+"""Legends, label files of every kind, and the matching of label files to images."""
 
 from __future__ import annotations
 
@@ -380,13 +380,13 @@ def test_equal_stems_match_and_the_rest_is_named(tmp_path: Path) -> None:
     }
     assert match.missing == ["z9.png", "z10.png"]
     assert match.extra == ["y.mat"]
-    assert match.describe() == "labels for 3 of 5 pictures; none for z9.png, z10.png; no picture for y.mat"
+    assert match.describe() == "labels for 3 of 5 images; none for z9.png, z10.png; no image for y.mat"
 
 
 def test_describe_names_five_at_most(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     match = match_labels(["a.png", *(f"{n}.png" for n in range(7))], tmp_path)
-    assert match.describe() == "labels for 1 of 8 pictures; none for 0.png, 1.png, 2.png, 3.png, 4.png and 2 more"
+    assert match.describe() == "labels for 1 of 8 images; none for 0.png, 1.png, 2.png, 3.png, 4.png and 2 more"
 
 
 def test_the_relative_path_goes_before_the_stem(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_the_relative_path_goes_before_the_stem(tmp_path: Path) -> None:
     assert match.missing == match.extra == []
 
 
-def test_a_bare_stem_that_two_pictures_have_is_not_guessed(tmp_path: Path) -> None:
+def test_a_bare_stem_that_two_images_have_is_not_guessed(tmp_path: Path) -> None:
     touch(tmp_path, "x.png", "y.png")
     match = match_labels(["a/x.jpg", "b/x.jpg", "b/y.jpg"], tmp_path)
     assert match.missing == ["a/x.jpg", "b/x.jpg"]
@@ -418,7 +418,7 @@ def test_several_annotators(tmp_path: Path) -> None:
     assert inside(tmp_path, match.paths["s/z.jpg"]) == ["anna/s/z.tif", "ben/s/z.png"]
 
 
-def test_a_label_folder_of_another_picture_is_no_annotator(tmp_path: Path) -> None:
+def test_a_label_folder_of_another_image_is_no_annotator(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.png")
     match = match_labels(["x.jpg", "a/x.jpg"], tmp_path)
     assert list(match.paths) == ["a/x.jpg"]
@@ -446,19 +446,19 @@ def test_exact_names_go_before_those_of_tools(tmp_path: Path) -> None:
     assert inside(tmp_path, match.paths["x_mask.jpg"]) == ["x_mask.png"]
 
 
-def test_pictures_of_one_stem_are_told_apart_by_their_whole_names(tmp_path: Path) -> None:
+def test_images_of_one_stem_are_told_apart_by_their_whole_names(tmp_path: Path) -> None:
     touch(tmp_path, "x.jpg.png", "x.tif.png")
     match = match_labels(["x.jpg", "x.tif"], tmp_path)
     assert inside(tmp_path, match.paths["x.tif"]) == ["x.tif.png"]
     touch(tmp_path, "x.png")
-    with pytest.raises(DataError, match=r"x\.png fits two pictures, x\.jpg and x\.tif"):
+    with pytest.raises(DataError, match=r"x\.png fits two images, x\.jpg and x\.tif"):
         match_labels(["x.jpg", "x.tif"], tmp_path)
 
 
 @pytest.mark.parametrize("names", [("x.png", "x.mat"), ("x_mask.png", "x_gt.png"), ("s/x.png", "s/x.npy")])
 def test_two_label_files_in_one_folder_are_an_error(tmp_path: Path, names: tuple[str, str]) -> None:
     touch(tmp_path, *names)
-    with pytest.raises(DataError, match=r"picture x\.jpg has two label files"):
+    with pytest.raises(DataError, match=r"image x\.jpg has two label files"):
         match_labels(["x.jpg"], tmp_path)
 
 

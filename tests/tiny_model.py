@@ -31,12 +31,12 @@ class Config:
     batch: int = 2
     epochs: int = 1
     optimizer: str = "adam"
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     schedule: str = "constant"
     warmup: float = 0.0
     momentum: float = 0.9
-    decay: float = 0.0
-    clip: float = 0.0
+    weight_decay: float = 0.0
+    grad_clip: float = 0.0
     kernel: int = 1
     layers: int = 1
     sharpness: float = 1.0

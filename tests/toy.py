@@ -1,4 +1,4 @@
-"""Two-colour pictures, batches of them, tiny settings for any method, and a method file as a user would write it."""
+"""Two-colour images, batches of them, tiny settings for any method, and a method file as a user would write it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import Window, supply_from_files
-from unsegcli.dataflow.runner import Result, sweep
+from unsegcli.dataflow.dataset import Window, dataset_from_files
+from unsegcli.dataflow.runner import Result, write_artifact
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import Loaded, config_from, find_method
 from unsegcli.params import Images, Inputs
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.data import Picture, Pool, fill
+from unsegcli.training.data import Pool, TrainingImage, fill
 
-# Of whatever fields a method has. Such pictures cannot be made smaller; weights do not fall by themselves.
+# Of whatever fields a method has. Such images cannot be made smaller; weights do not fall by themselves.
 TINY = {
     "classes": 3, "crop": 16, "batch": 4, "width": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
     "guide_end": 1.0, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4,
@@ -48,12 +48,12 @@ class Config:
     batch: int = 4
     epochs: int = 2
     optimizer: str = "adam"
-    rate: float = 0.01
+    learning_rate: float = 0.01
     schedule: str = "constant"
     warmup: float = 0.0
     momentum: float = 0.9
-    decay: float = 0.0
-    clip: float = 0.0
+    weight_decay: float = 0.0
+    grad_clip: float = 0.0
     breaks: int = -1  # step at which the loss becomes no number
     shy: bool = False  # has a term in every second step only
 
@@ -86,7 +86,7 @@ def users_method(folder: Path, name: str = "mine.py", more: str = "") -> Path:
 
 
 def two_colours(seed: int, height: int = 20, width: int = 20, bands: int = 3) -> NDArray[np.uint8]:
-    """A picture (height, width, bands) of two colours with a little noise, parted at a column that differs."""
+    """An image (height, width, bands) of two colours with a little noise, parted at a column that differs."""
     random = np.random.default_rng(seed)
     parted = np.arange(width) >= random.integers(width // 3, 2 * width // 3)
     plain = np.where(parted[:, None], np.linspace(40, 90, bands), np.linspace(220, 160, bands))
@@ -100,14 +100,14 @@ def squares(height: int, width: int, side: int = SQUARE) -> NDArray[np.int32]:
 
 
 def object_mask(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Of a two-colour picture, the side that is darker in its first band: (height, width)."""
+    """Of a two-colour image, the side that is darker in its first band: (height, width)."""
     return pixels[:, :, 0] < 130
 
 
 def toy_pool(count: int = 6, height: int = 20, width: int = 20, bands: int = 3) -> Pool:
-    """Pictures with superpixels and object masks, in memory."""
-    pictures = [two_colours(number, height, width, bands) for number in range(count)]
-    return fill(Picture(pixels, None, squares(height, width), object_mask(pixels)) for pixels in pictures)
+    """Images with superpixels and object masks, in memory."""
+    images = [two_colours(number, height, width, bands) for number in range(count)]
+    return fill(TrainingImage(pixels, None, squares(height, width), object_mask(pixels)) for pixels in images)
 
 
 def toy_batches(loaded: Loaded, config: Any, pool: Pool | None = None, **more: Any) -> Batches:
@@ -143,8 +143,8 @@ def make_network(loaded: Loaded, config: Any, bands: int = 3, seed: int = 0) -> 
     return loaded.module.Network(config, bands).train()
 
 
-def write_pictures(folder: Path, count: int = 6, height: int = 20, width: int = 20) -> Path:
-    """A folder of two-colour pictures."""
+def write_images(folder: Path, count: int = 6, height: int = 20, width: int = 20) -> Path:
+    """A folder of two-colour images."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         Image.fromarray(two_colours(number, height, width)).save(folder / f"p{number}.png")
@@ -159,13 +159,13 @@ def write_masks(
     role: str = "proposal",
     **reading: Any,
 ) -> Path:
-    """Masks of the pictures of a folder, as a command would write them."""
-    supply = supply_from_files(Inputs(folder, Images(**reading))).opened(1)
-    inputs = {**supply.inputs, "test": path.name}
+    """Masks of the images of a folder, as a command would write them."""
+    dataset = dataset_from_files(Inputs(folder, Images(**reading))).opened(1)
+    inputs = {**dataset.inputs, "test": path.name}
     target = store.Target(path, "segmentation", {"stage": "test", "inputs": inputs}, force=True)
 
     def work(window: Window) -> Result:
         datasets = {"segmentation": store.encode(mask_of(window).astype(np.uint8))}
         return Result(datasets, {} if confidence_of is None else {"confidence": confidence_of(window)})
 
-    return sweep(target, supply, work, "masks", {"role": role, "clusters": 2}, 1).path
+    return write_artifact(target, dataset, work, "masks", {"role": role, "clusters": 2}, 1).path

@@ -33,9 +33,9 @@ def detail(text: str) -> None:
     logger.debug(text)
 
 
-def pictures(count: int) -> str:
-    """A number of pictures in words: "1 picture", "3 pictures"."""
-    return f"{count} picture" if count == 1 else f"{count} pictures"
+def count_images(count: int) -> str:
+    """A number of images in words: "1 image", "3 images"."""
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 class _StderrHandler(logging.Handler):
@@ -75,7 +75,7 @@ class _LogLines:
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str = "picture") -> Iterator[tqdm[Any]]:
+def progress(total: int, what: str, unit: str = "image") -> Iterator[tqdm[Any]]:
     """A bar with an estimate of the time left; in a log file a line every ten seconds; none if quiet."""
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""What can go wrong by the user's data or wishes: what, where, and what to do, in one line.
+"""Errors that a user can cause, by data or options: what is wrong, where, and what to do, in one line.
 
 Deep code raises one of these; the command line alone turns them into `error: ...` and exit code 1.
 """
@@ -26,7 +26,7 @@ class ArtifactError(UnsegError):
 
 
 class DataError(UnsegError):
-    """Pictures, masks or labels that cannot be read or do not fit together."""
+    """Images, masks or labels that cannot be read or do not fit together."""
 
 
 CHANGED = "has changed since it was digested: run again, and touch it first if that does not help"

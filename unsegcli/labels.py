@@ -1,4 +1,4 @@
-"""Ground truth: label files of every kind, read by a legend, and which label file belongs to which picture.
+"""Ground truth: label files of every kind, read by a legend, and which label file belongs to which image.
 
 The only reader of labels. It must not know of artifacts or scores, and nothing that learns may import it.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
-from unsegcli.images.find import PictureFile, data_folder, digest_files, natural_order
+from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order
 from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value
 from unsegcli.recipe import listing_digest
 
@@ -26,16 +26,16 @@ LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif")
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 TURNED_BACK = {6: 8, 8: 6}  # the orientations that do not undo themselves
-TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # what labelling tools add to a picture's stem
+TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # what labelling tools add to an image's stem
 LISTED = 10  # values named in an error
 NAMED = 5  # files named in a line
 BLOCK = 1 << 20  # pixels looked up at once
 _UNNAMED = -2  # stands for a value that the legend does not name, until the error is raised
 
 
-def find_labels(pictures_folder: Path) -> Path | None:
+def find_labels(images_folder: Path) -> Path | None:
     """`labels/` in the folder that holds `images/`, given that folder or `images/` itself."""
-    path = data_folder(pictures_folder) / "labels"
+    path = data_folder(images_folder) / "labels"
     return path if path.is_dir() else None
 
 
@@ -56,11 +56,11 @@ def read_labels(
 
     With a legend the maps hold class numbers in the legend's order (int16), without one the file's own values
     (int32). Ignored pixels are `IGNORED`: the values of `ignore` and of the legend's `ignore`, NaN, and fully
-    transparent pixels. A legend of numbers means the indices of a palette picture, a legend of colours its
-    colours. A picture whose red, green and blue are equal everywhere counts as grey.
+    transparent pixels. A legend of numbers means the indices of a palette image, a legend of colours its
+    colours. An image whose red, green and blue are equal everywhere counts as grey.
 
     Args:
-        path: a picture, TIFF, NPY or `.mat` file.
+        path: an image, TIFF, NPY or `.mat` file.
         legend: what the values mean; None = they mean themselves.
         page: which page of a file with several, from 0.
         ignore: further values that are not scored, even if the legend has a class for them.
@@ -70,7 +70,7 @@ def read_labels(
     """
     suffix = path.suffix.lower()
     if suffix in LOSSY_SUFFIXES:
-        raise DataError(f"labels {path} are a JPEG, which changes label values: save label pictures as PNG")
+        raise DataError(f"labels {path} are a JPEG, which changes label values: save label images as PNG")
     if legend is not None and legend.in_colors:
         if ignore:
             raise ConfigError("the legend is in colours: put what is not scored into its ignore, as colours")
@@ -119,7 +119,7 @@ def _split_alpha(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], NDArray
 
 
 def _one_band(values: NDArray[Any], path: Path, legend: Legend | None) -> NDArray[Any]:
-    """The (height, width) values of a grey picture, which some tools save as three equal bands."""
+    """The (height, width) values of a grey image, which some tools save as three equal bands."""
     if values.ndim == 2:
         return values
     first = values[..., 0]
@@ -311,56 +311,53 @@ def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
 def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
     """One digest of all label files that belong to some image, for a recipe."""
     files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
-    digested = digest_files([PictureFile(str(path.relative_to(folder)), path) for path in files], {})
+    digested = digest_files([ImageFile(str(path.relative_to(folder)), path) for path in files], {})
     return listing_digest((file.name, file.digest) for file in digested)
 
 
 @dataclass(frozen=True)
 class LabelMatch:
-    """Which label files belong to which picture."""
+    """Which label files belong to which image."""
 
-    paths: dict[str, list[Path]]  # picture name: its label files, one for each annotator
-    missing: list[str]  # pictures without labels
-    extra: list[str]  # label files without a picture, relative to the label folder
+    paths: dict[str, list[Path]]  # image name: its label files, one for each annotator
+    missing: list[str]  # images without labels
+    extra: list[str]  # label files without an image, relative to the label folder
 
     def describe(self) -> str:
-        """One line: how many pictures have labels, and what is missing or extra."""
+        """One line: how many images have labels, and what is missing or extra."""
         total = len(self.paths) + len(self.missing)
-        line = f"labels for {len(self.paths)} of {total} pictures"
+        line = f"labels for {len(self.paths)} of {total} images"
         if self.missing:
             line += f"; none for {_listed(self.missing, NAMED)}"
         if self.extra:
-            line += f"; no picture for {_listed(self.extra, NAMED)}"
+            line += f"; no image for {_listed(self.extra, NAMED)}"
         return line
 
 
 def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
-    """Find the label files of pictures by their stems.
+    """Find the label files of images by their stems.
 
-    A picture's label file has its relative path but for the suffix. Failing that: the same path in each of
+    An image's label file has its relative path but for the suffix. Failing that: the same path in each of
     several annotators' subfolders (`anna/x.png`, `ben/x.png`); the same bare stem, if no other has it;
-    and all three again with the picture's whole name (`x.jpg.png`) or the ending of a tool (`x_mask.png`).
-    The better match goes first, and a label file is given to one picture only.
+    and all three again with the image's whole name (`x.jpg.png`) or the ending of a tool (`x_mask.png`).
+    The better match goes first, and a label file is given to one image only.
 
     Args:
-        names: picture names, relative to their folder, with `#page` where a file has several pages.
+        names: image names, relative to their folder, with `#page` where a file has several pages.
         folder: the label folder, searched with its subfolders.
     """
     files = _label_files(folder)
-    pictures = {name: PurePosixPath(re.sub(r"#\d+$", "", name)) for name in names}
-    found = _match_pictures(list(dict.fromkeys(pictures.values())), files)
+    images = {name: PurePosixPath(re.sub(r"#\d+$", "", name)) for name in names}
+    found = _match_images(list(dict.fromkeys(images.values())), files)
     if not found:
-        picture, label = (names[0] if names else "none"), min(files, key=_natural)
+        image, label = (names[0] if names else "none"), min(files, key=_natural)
         raise DataError(
-            f"no label file in {folder} fits a picture by its stem: pictures are named like {picture}, "
-            f"labels like {label}"
+            f"no label file in {folder} fits an image by its stem: images are named like {image}, labels like {label}"
         )
     taken = {file for matched in found.values() for file in matched}
     return LabelMatch(
-        paths={
-            name: [folder / file for file in found[picture]] for name, picture in pictures.items() if picture in found
-        },
-        missing=sorted((name for name, picture in pictures.items() if picture not in found), key=_natural),
+        paths={name: [folder / file for file in found[image]] for name, image in images.items() if image in found},
+        missing=sorted((name for name, image in images.items() if image not in found), key=_natural),
         extra=sorted((str(file) for file in set(files) - taken), key=_natural),
     )
 
@@ -384,44 +381,44 @@ def _label_files(folder: Path) -> list[PurePosixPath]:
     return sorted(files, key=_natural)
 
 
-def _match_pictures(
-    pictures: Sequence[PurePosixPath], files: Sequence[PurePosixPath]
+def _match_images(
+    images: Sequence[PurePosixPath], files: Sequence[PurePosixPath]
 ) -> dict[PurePosixPath, list[PurePosixPath]]:
-    lookups = _lookups(pictures, files)
+    lookups = _lookups(images, files)
     found: dict[PurePosixPath, list[PurePosixPath]] = {}
     owner: dict[PurePosixPath, PurePosixPath] = {}
     for spell in (_spell_stem, _spell_name, _spell_tool):
         for lookup in lookups:
             free = {
-                picture: [file for key in spell(picture) for file in lookup(picture, key) if file not in owner]
-                for picture in pictures
-                if picture not in found
+                image: [file for key in spell(image) for file in lookup(image, key) if file not in owner]
+                for image in images
+                if image not in found
             }
-            for picture, matched in free.items():
+            for image, matched in free.items():
                 if matched:
-                    _check_claim(picture, matched, owner)
-                    found[picture] = sorted(matched, key=_natural)
-                    owner |= dict.fromkeys(matched, picture)
+                    _check_claim(image, matched, owner)
+                    found[image] = sorted(matched, key=_natural)
+                    owner |= dict.fromkeys(matched, image)
     return found
 
 
-def _spell_stem(picture: PurePosixPath) -> list[PurePosixPath]:
-    return [picture.with_suffix("")]
+def _spell_stem(image: PurePosixPath) -> list[PurePosixPath]:
+    return [image.with_suffix("")]
 
 
-def _spell_name(picture: PurePosixPath) -> list[PurePosixPath]:
-    return [picture]
+def _spell_name(image: PurePosixPath) -> list[PurePosixPath]:
+    return [image]
 
 
-def _spell_tool(picture: PurePosixPath) -> list[PurePosixPath]:
-    return [picture.with_name(picture.stem + ending) for ending in TOOL_ENDINGS]
+def _spell_tool(image: PurePosixPath) -> list[PurePosixPath]:
+    return [image.with_name(image.stem + ending) for ending in TOOL_ENDINGS]
 
 
 Lookup: TypeAlias = Callable[[PurePosixPath, PurePosixPath], list[PurePosixPath]]
 
 
-def _lookups(pictures: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) -> list[Lookup]:
-    """How label files are looked up for a picture and a spelling of its name, the best way first."""
+def _lookups(images: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) -> list[Lookup]:
+    """How label files are looked up for an image and a spelling of its name, the best way first."""
     by_path: dict[str, list[PurePosixPath]] = defaultdict(list)
     by_annotator: dict[str, list[PurePosixPath]] = defaultdict(list)
     by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
@@ -430,31 +427,31 @@ def _lookups(pictures: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) 
         by_path[str(bare)].append(file)
         by_annotator["/".join(bare.parts[1:])].append(file)
         by_stem[bare.name].append(file)
-    stems = Counter(picture.stem for picture in pictures)
+    stems = Counter(image.stem for image in images)
     return [
         lambda _, key: by_path.get(str(key), []),
         lambda _, key: by_annotator.get(str(key), []),
-        lambda picture, key: by_stem.get(key.name, []) if stems[picture.stem] == 1 else [],
+        lambda image, key: by_stem.get(key.name, []) if stems[image.stem] == 1 else [],
     ]
 
 
 def _check_claim(
-    picture: PurePosixPath,
+    image: PurePosixPath,
     matched: Sequence[PurePosixPath],
     owner: Mapping[PurePosixPath, PurePosixPath],
 ) -> None:
-    """Hold that no file serves two pictures, and that several for one picture lie in several folders."""
+    """Hold that no file serves two images, and that several for one image lie in several folders."""
     for file in matched:
         if file in owner:
             raise DataError(
-                f"label file {file} fits two pictures, {owner[file]} and {picture}: name a label file after "
-                f"each in full, as in {picture.name}.png"
+                f"label file {file} fits two images, {owner[file]} and {image}: name a label file after "
+                f"each in full, as in {image.name}.png"
             )
     folders: dict[PurePosixPath, PurePosixPath] = {}
     for file in matched:
         if file.parent in folders:
             raise DataError(
-                f"picture {picture} has two label files, {folders[file.parent]} and {file}: keep one, "
+                f"image {image} has two label files, {folders[file.parent]} and {file}: keep one, "
                 "or put each annotator's into a folder of its own"
             )
         folders[file.parent] = file

@@ -58,9 +58,9 @@ class Legend:
         return found
 
 
-def find_legend(pictures_folder: Path) -> Path | None:
+def find_legend(images_folder: Path) -> Path | None:
     """`classes.toml` in the folder that holds `images/`, given that folder or `images/` itself."""
-    path = data_folder(pictures_folder) / LEGEND_NAME
+    path = data_folder(images_folder) / LEGEND_NAME
     return path if path.is_file() else None
 
 
@@ -141,7 +141,7 @@ def _read_value(value: object, where: str) -> Value:
 
 def _read_color(text: object, where: str) -> Color:
     if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise DataError(f"{where} is {text!r}, which is no colour: write '#rrggbb'")
+        raise DataError(f"{where} is {text!r}, which is not a colour: write '#rrggbb'")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 

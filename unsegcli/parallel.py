@@ -25,7 +25,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-TASKS_WORTH_A_WORKER = 8  # starting a process costs about as much as a few small pictures
+TASKS_WORTH_A_WORKER = 8  # starting a process costs about as much as a few small images
 
 
 def available_cores() -> int:

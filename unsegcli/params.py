@@ -5,7 +5,7 @@ Standard library only, so that the command line can be built from this page with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,27 @@ class Option:
 
 def option(default: Any, help: str | Option, **more: Any) -> Any:
     """A setting that is also an option of the command line."""
-    told = help if isinstance(help, Option) else Option(help, **more)
-    return field(default=default, metadata={"option": told})
+    described = help if isinstance(help, Option) else Option(help, **more)
+    return field(default=default, metadata={"option": described})
+
+
+# What recipes call some settings and values: the names that they had in the first version.
+STORED_NAMES = {"max_classes": "most_classes"}
+STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
+
+
+def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as recipes call them, so that an output of an earlier version is still up to date."""
+    return {
+        STORED_NAMES.get(name, name): STORED_VALUES.get((name, value), value) if isinstance(value, str) else value
+        for name, value in settings.items()
+    }
 
 
 def recorded(settings: Any) -> dict[str, Any]:
     """The settings that a result depends on, by name, for its recipe."""
     apart = {one.name for one in fields(settings) if "option" in one.metadata and not one.metadata["option"].recorded}
-    return {name: value for name, value in asdict(settings).items() if name not in apart}
+    return as_stored({name: value for name, value in asdict(settings).items() if name not in apart})
 
 
 def changed_options(settings: Any, panels: Collection[str], names: Collection[str] = ()) -> list[str]:
@@ -84,7 +97,7 @@ CLASSES = Option(
     form="count or auto",
     shown=str(DEFAULT_CLASSES),
 )
-MOST_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
+MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
     "The learning method: inmars (the default), infoseg, iic, maskcontrast or segnet (both need --proposals); or a "
     "Python file of your own, see docs/methods.md. cluster: that file again, for a model that it made.",
@@ -187,7 +200,7 @@ class Images:
         "Take those percentiles over the whole folder (images stay comparable), or for each image alone (exposure "
         "differs without meaning).",
         panel=READING,
-        choices=("folder", "picture"),
+        choices=("folder", "image"),
     )
     size: tuple[int, ...] = option((), SIZE)
     scale: float = option(1.0, "Work on images FACTOR times as large.", panel=READING, metavar="FACTOR")
@@ -332,7 +345,7 @@ class Train:
 
     method: str = option("inmars", LEARNING_METHOD)
     classes: int | str | None = option(None, CLASSES)  # None = as the method's settings say; auto = by stability
-    most_classes: int = option(12, MOST_CLASSES)
+    max_classes: int = option(12, MAX_CLASSES)
     preset: str | None = option(None, PRESET)
     config: str | Path | None = option(
         None,
@@ -344,8 +357,8 @@ class Train:
     )
     sets: Sequence[str] = option(
         (),
-        "One setting of the method, such as rate=0.0003; may be given several times. A wrong name lists the right "
-        "ones.",
+        "One setting of the method, such as learning_rate=0.0003; may be given several times. A wrong name lists the "
+        "right ones.",
         flag="--set",
         panel=METHOD,
         metavar="KEY=VALUE",
@@ -443,7 +456,7 @@ class Cluster:
     """Settings of `unseg cluster`: by k-means, by a trained model, or by one whose clusters are found afterwards."""
 
     classes: int | str | None = option(None, CLASSES)  # None = as a model says, else DEFAULT_CLASSES
-    most_classes: int = option(12, MOST_CLASSES)
+    max_classes: int = option(12, MAX_CLASSES)
     features: str = option(
         "regions",
         "regions: colour, texture and position of superpixels. bands: the bands of blurred pixels, the floor that a "
@@ -500,10 +513,10 @@ class Cluster:
         least=64,
     )
     objects: str = option(
-        "picture",
+        "image",
         "What gets one cluster as a whole: all that is object in an image, or each connected part of it.",
         panel=OBJECTS,
-        choices=("picture", "component"),
+        choices=("image", "component"),
     )
     threshold: float = option(
         0.5,
@@ -773,7 +786,7 @@ class Inspect:
 class Demo:
     """Settings of `unseg demo`."""
 
-    pictures: int = option(60, "Mosaics to make. More take longer and say more.", metavar="N", least=2)
+    mosaics: int = option(60, "Mosaics to make. More take longer and say more.", metavar="N", least=2)
     side: int = 160  # of a mosaic, in pixels
     seed: int = 0  # of all random draws
 

@@ -23,8 +23,8 @@ Windows = list[dict[str, NDArray[Any]]]
 Content = tuple[dict[str, Any], dict[str, Any], Windows, dict[str, dict[str, NDArray[Any]]]]
 
 
-def pictures() -> dict[str, Any]:
-    """Two pictures: a.png is one window, b.tif is cut in two that overlap by one column."""
+def images() -> dict[str, Any]:
+    """Two images: a.png is one window, b.tif is cut in two that overlap by one column."""
     return {
         "sources/name": ["a.png", "ü/b.tif#1"],
         "sources/path": ["../data/a.png", "../data/ü/b.tif"],
@@ -53,7 +53,7 @@ def superpixels() -> Content:
         {"superpixels": cut, "images": (np.arange(12).reshape(2, 3, 2) + 100 * number).astype(np.uint8)}
         for number, cut in enumerate(regions())
     ]
-    return {**pictures(), "windows/superpixels": np.array([3, 2, 1])}, {"reading": READING}, windows, {}
+    return {**images(), "windows/superpixels": np.array([3, 2, 1])}, {"reading": READING}, windows, {}
 
 
 def features() -> Content:
@@ -61,7 +61,7 @@ def features() -> Content:
         {"superpixels": cut, "features": np.arange(count * 4, dtype=np.float32).reshape(count, 4) / 8}
         for cut, count in zip(regions(), (3, 2, 1), strict=True)
     ]
-    return {**pictures(), "windows/superpixels": np.array([3, 2, 1])}, {"reading": READING}, windows, {}
+    return {**images(), "windows/superpixels": np.array([3, 2, 1])}, {"reading": READING}, windows, {}
 
 
 def model() -> Content:
@@ -86,7 +86,7 @@ def segmentation() -> Content:
         for number in range(3)
     ]
     tables = {
-        **pictures(),
+        **images(),
         "windows/confidence": np.array([0, 0.25, 1], np.float32),
         "categories/name": ["sea", "wood", "süd"],
         "categories/color": ["#0000ff", "#00ff00", "#ff0000"],

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 WANTED = [(kind, version) for kind, spec in KINDS.items() if not spec.private for version in range(1, spec.version + 1)]
 
 
-def check_pictures(artifact: Artifact) -> None:
+def check_images(artifact: Artifact) -> None:
     tables = {name: artifact.table(name) for name in artifact.field_names() if name.startswith(("sources", "windows"))}
     assert tables["sources/name"] == ["a.png", "ü/b.tif#1"]
     assert tables["sources/path"] == ["../data/a.png", "../data/ü/b.tif"]
@@ -42,14 +42,14 @@ def check_regions(artifact: Artifact) -> None:
 
 
 def check_superpixels(artifact: Artifact) -> None:
-    check_pictures(artifact)
+    check_images(artifact)
     check_regions(artifact)
     assert artifact.read("images", 0).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
     assert artifact.read("images", 2)[1, 2].tolist() == [210, 211]
 
 
 def check_features(artifact: Artifact) -> None:
-    check_pictures(artifact)
+    check_images(artifact)
     check_regions(artifact)
     assert artifact.read("features", 1).tolist() == [[0, 0.125, 0.25, 0.375], [0.5, 0.625, 0.75, 0.875]]
     assert artifact.read("features", 0)[2, 3] == 1.375
@@ -73,7 +73,7 @@ def check_model(artifact: Artifact) -> None:
 
 
 def check_segmentation(artifact: Artifact) -> None:
-    check_pictures(artifact)
+    check_images(artifact)
     assert [artifact.read("segmentation", index).tolist() for index in range(3)] == [
         [[0, 1, 2], [0, 255, 0]],
         [[0, 1, 2], [1, 255, 0]],

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import write_pictures
+from toy import write_images
 from typed import unseg
 
 from unsegcli import store
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import find_method
-from unsegcli.methods._removed import REMOVED, without_removed
+from unsegcli.methods._older import REMOVED, of_today
 
 MODELS = Path(__file__).parent / "models"
 SETS = ("width=2", "features=2", "batch=2", "crop=16", "shrink=1", "guide_batches=1")
@@ -43,7 +43,7 @@ def error_of(*arguments: str) -> str:
 def test_a_model_of_kept_settings_clusters_images() -> None:
     with store.open_artifact("kept.h5", "model") as artifact:
         assert set(REMOVED["infoseg"]) < set(json.loads(artifact.attributes["config"]))
-    write_pictures(Path("images"), 2, 16, 16)
+    write_images(Path("images"), 2, 16, 16)
     for given in ([], ["images"]):
         assert unseg("cluster", "kept.h5", *given, "-o", "out.h5", "--workers", "1").stdout == "out.h5\n"
         with store.open_artifact("out.h5", "segmentation") as artifact:
@@ -86,18 +86,18 @@ def test_what_is_gone_is_gone(method: str) -> None:
         ({"context_flip": False, "context": 0}, True), ({"context_flip": False, "context": 2}, False),
         ({"turn": 15.0, "flip": True, "consistency_light": 0.4, "consistency": 0.0}, True),
         ({"consistency": 1.0}, False), ({"memory": 0.9, "mix": 0.0}, True), ({"mix": 0.1}, False),
-        ({"local_block": "b"}, False), ({"hard": True}, False), ({"rate": 0.5, "anything": 1}, True), ({}, True),
+        ({"local_block": "b"}, False), ({"hard": True}, False), ({"optimizer": "sgd", "anything": 1}, True), ({}, True),
     ],
 )  # fmt: skip
 def test_which_values_mean_what_the_code_does(settings: dict[str, object], fine: bool) -> None:
     if fine:
         expected = {name: value for name, value in settings.items() if name not in REMOVED["infoseg"]}
-        assert without_removed("infoseg", settings) == expected
+        assert of_today("infoseg", settings) == expected
         return
     with pytest.raises(ConfigError, match=f"it was trained with {next(iter(settings))} = "):
-        without_removed("infoseg", settings)
+        of_today("infoseg", settings)
 
 
 def test_a_file_of_ones_own_of_the_same_name_has_lost_nothing() -> None:
     settings = {"mix": 0.5, "by_area": False}
-    assert without_removed("infoseg 0123456789abcdef", settings) == settings
+    assert of_today("infoseg 0123456789abcdef", settings) == settings

@@ -1,4 +1,4 @@
-"""What all benchmarks share: lines of the table, pictures to work on, and children whose cost is measured.
+"""What all benchmarks share: lines of the table, images to work on, and children whose cost is measured.
 
 Nothing here is timed and nothing here is a test; no file of the package imports it.
 """
@@ -121,22 +121,22 @@ def _is_tracker(process: int) -> bool:
 
 
 def photographs(count: int, side: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
-    """Pictures (side, side, 3) of realistic texture: scikit-image's photographs, cut, turned, lit and noised anew."""
+    """Images (side, side, 3) of realistic texture: scikit-image's photographs, cut, turned, lit and noised anew."""
     from skimage import data
     from skimage.transform import resize
 
     names = ("astronaut", "coffee", "chelsea", "rocket", "retina", "hubble_deep_field", "immunohistochemistry")
     whole = []
     for name in names:
-        picture = getattr(data, name)()
-        factor = max(1.0, 1.2 * side / min(picture.shape[:2]))
-        shape = tuple(round(length * factor) for length in picture.shape[:2])
-        whole.append((255 * resize(picture, shape, order=1, anti_aliasing=False)).astype(np.uint8))
+        image = getattr(data, name)()
+        factor = max(1.0, 1.2 * side / min(image.shape[:2]))
+        shape = tuple(round(length * factor) for length in image.shape[:2])
+        whole.append((255 * resize(image, shape, order=1, anti_aliasing=False)).astype(np.uint8))
     random = np.random.default_rng(seed)
     for number in range(count):
-        picture = whole[number % len(whole)]
-        top, left = (int(random.integers(length - side + 1)) for length in picture.shape[:2])
-        cut = np.rot90(picture[top : top + side, left : left + side], int(random.integers(4)))
+        image = whole[number % len(whole)]
+        top, left = (int(random.integers(length - side + 1)) for length in image.shape[:2])
+        cut = np.rot90(image[top : top + side, left : left + side], int(random.integers(4)))
         cut = cut[:, :: random.choice([-1, 1])] * random.uniform(0.8, 1.2)
         noised = cut + random.normal(0, 3, cut.shape)
         yield np.clip(noised, 0, 255).astype(np.uint8)
@@ -145,8 +145,8 @@ def photographs(count: int, side: int, seed: int = 0) -> Iterator[NDArray[np.uin
 def write_photographs(folder: Path, count: int, side: int) -> Path:
     """Fill a folder with PNG files of little compression, which decode about as fast as photographs usually do."""
     folder.mkdir(parents=True)
-    for number, picture in enumerate(photographs(count, side)):
-        Image.fromarray(picture).save(folder / f"{number:04d}.png", compress_level=1)
+    for number, image in enumerate(photographs(count, side)):
+        Image.fromarray(image).save(folder / f"{number:04d}.png", compress_level=1)
     return folder
 
 

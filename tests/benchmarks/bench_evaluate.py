@@ -97,7 +97,7 @@ def _from_artifact(folder: Path, counts: tuple[int, int]) -> list[Line]:
     growth = (parents[1] - parents[0]) / (counts[1] - counts[0])
     lines.append(
         Line(
-            f"peak memory of its parent at {counts[0]:,} and at {counts[1]:,} pictures, MB; bytes a picture",
+            f"peak memory of its parent at {counts[0]:,} and at {counts[1]:,} images, MB; bytes an image",
             f"{parents[0] / 1e6:.0f} {parents[1] / 1e6:.0f}; {growth:,.0f}",
         )
     )

@@ -22,14 +22,14 @@ SIDE, COUNT, THREADS, WORKERS = 128, 16, 2, 2
 ITERATIONS, SQUARE, DIVERSITY = 150, 78 / 128, 1e-3  # of the published program
 RATIO, EQUAL, MEMORY, FLAT = 100.0, 0.995, 1e9, 1.10
 ENDINGS = {".jpg", ".jpeg", ".png"}
-OURS_AT_ONCE = 20  # times that ours does the same pictures in one measurement, which would be over too soon
+OURS_AT_ONCE = 20  # times that ours does the same images in one measurement, which would be over too soon
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
-    """The structures in turns on each set of pictures, then the whole command."""
+    """The structures in turns on each set of images, then the whole command."""
     lines = []
-    for name, pictures in _sets():
-        lines += _beside_reference(name, pictures[: 4 if quick else COUNT], 1 if quick else 3)
+    for name, images in _sets():
+        lines += _beside_reference(name, images[: 4 if quick else COUNT], 1 if quick else 3)
     return lines + _command(folder, quick)
 
 
@@ -40,52 +40,52 @@ class Spent:
 
 
 def _sets() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Photographs that are at hand; and evenly spread ones of each folder that UNSEG_PICTURES names."""
+    """Photographs that are at hand; and evenly spread ones of each folder that UNSEG_IMAGES names."""
     yield "photographs of scikit-image", np.stack(list(photographs(COUNT, SIDE)))
-    for name in filter(None, os.environ.get("UNSEG_PICTURES", "").split(os.pathsep)):
+    for name in filter(None, os.environ.get("UNSEG_IMAGES", "").split(os.pathsep)):
         files = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in ENDINGS)
         chosen = files[:: max(1, len(files) // COUNT)][:COUNT]
         yield Path(name).resolve().parent.name, np.stack([_centre(path) for path in chosen])
 
 
 def _centre(path: Path) -> NDArray[np.uint8]:
-    """The centred square of a picture, (SIDE, SIDE, 3)."""
-    picture = Image.open(path).convert("RGB")
-    side = min(picture.size)
-    left, top = ((length - side) // 2 for length in picture.size)
+    """The centred square of an image, (SIDE, SIDE, 3)."""
+    image = Image.open(path).convert("RGB")
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
     box = (left, top, left + side, top + side)
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX, box))
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX, box))
 
 
-def _beside_reference(name: str, pictures: NDArray[np.uint8], rounds: int) -> list[Line]:
+def _beside_reference(name: str, images: NDArray[np.uint8], rounds: int) -> list[Line]:
     """Ratios are taken round by round, so that a slow minute weighs on both sides."""
     from iem_reference import masks_by_own_threads, masks_of
 
     start = centred_square(SIDE, SIDE, SQUARE)
     prepare()
-    masks_of(pictures[:2], start, 2, THREADS)
+    masks_of(images[:2], start, 2, THREADS)
     plain, reference, ours = [], [], []
     for _ in range(rounds):
         before = _clock()
-        masks_by_own_threads(pictures, start, ITERATIONS, THREADS)
-        plain.append(_since(before, len(pictures)))
+        masks_by_own_threads(images, start, ITERATIONS, THREADS)
+        plain.append(_since(before, len(images)))
         before = _clock()
-        expected = masks_of(pictures, start, ITERATIONS, THREADS)
-        reference.append(_since(before, len(pictures)))
+        expected = masks_of(images, start, ITERATIONS, THREADS)
+        reference.append(_since(before, len(images)))
         before = _clock()
         with ThreadPoolExecutor(THREADS) as pool:
-            ascents = list(pool.map(lambda picture: _parted(picture, start), [*pictures] * OURS_AT_ONCE))
+            ascents = list(pool.map(lambda image: _parted(image, start), [*images] * OURS_AT_ONCE))
         ours.append(_since(before, len(ascents)))
     equal = [float((ascent.mask == mask).mean()) for ascent, mask in zip(ascents, expected, strict=False)]
     straight = [one.wall / other.wall for one, other in zip(plain, ours, strict=True)]
     ratios = [one.wall / other.wall for one, other in zip(reference, ours, strict=True)]
     cpu = [one.cpu / other.cpu for one, other in zip(reference, ours, strict=True)]
-    what = f"{name}: {len(pictures)} pictures of {SIDE} x {SIDE}"
-    steps = [ascent.steps for ascent in ascents[: len(pictures)]]
+    what = f"{name}: {len(images)} images of {SIDE} x {SIDE}"
+    steps = [ascent.steps for ascent in ascents[: len(images)]]
     return [
-        Line(f"{what}, autograd of torch with its own threads, ms a picture", _milliseconds(plain)),
-        Line(f"{what}, autograd of torch, a part of the batch for each thread, ms a picture", _milliseconds(reference)),
-        Line(f"{what}, ours, ms a picture", _milliseconds(ours)),
+        Line(f"{what}, autograd of torch with its own threads, ms an image", _milliseconds(plain)),
+        Line(f"{what}, autograd of torch, a part of the batch for each thread, ms an image", _milliseconds(reference)),
+        Line(f"{what}, ours, ms an image", _milliseconds(ours)),
         Line(f"{what}, steps until nothing changes, mean and most", f"{np.mean(steps):.0f} {max(steps)}"),
         Line(
             f"{what}, wall time of autograd with its own threads / ours, on {THREADS} threads each",
@@ -99,7 +99,7 @@ def _beside_reference(name: str, pictures: NDArray[np.uint8], rounds: int) -> li
         ),
         Line(f"{what}, CPU time of autograd / ours", f"{median(cpu):.0f} ({listed(cpu, '.0f')})"),
         Line(
-            f"{what}, share of equal pixels, mean (worst picture: {min(equal):.4f})",
+            f"{what}, share of equal pixels, mean (worst image: {min(equal):.4f})",
             f"{np.mean(equal):.4f}",
             f">= {EQUAL}",
             float(np.mean(equal)) >= EQUAL,
@@ -107,9 +107,9 @@ def _beside_reference(name: str, pictures: NDArray[np.uint8], rounds: int) -> li
     ]
 
 
-def _parted(picture: NDArray[np.uint8], start: NDArray[np.bool_]) -> Ascent:
-    """What `unseg iem` computes for a picture."""
-    problem = problem_of(picture, None, Inpainter(), DIVERSITY)
+def _parted(image: NDArray[np.uint8], start: NDArray[np.bool_]) -> Ascent:
+    """What `unseg iem` computes for an image."""
+    problem = problem_of(image, None, Inpainter(), DIVERSITY)
     ascent = ascend(problem, start, ITERATIONS)
     judge(problem, ascent.mask)
     return ascent
@@ -136,24 +136,24 @@ def _command(folder: Path, quick: bool) -> list[Line]:
     started = [cost_of([UNSEG, "iem", "few", "-o", "1.h5", "--limit", "1", "-q"], folder).wall for _ in range(3)]
     return [
         Line(
-            f"unseg iem --workers {WORKERS}, {many:,} pictures of {SIDE} x {SIDE}, peaks of parent and workers, "
+            f"unseg iem --workers {WORKERS}, {many:,} images of {SIDE} x {SIDE}, peaks of parent and workers, "
             f"sum in MB ({figures[1]})",
             f"{totals[1] / 1e6:.0f}",
             f"< {MEMORY / 1e6:.0f}",
             totals[1] < MEMORY,
         ),
         Line(
-            f"the same, {many:,} / {few:,} pictures ({figures[0]} MB)",
+            f"the same, {many:,} / {few:,} images ({figures[0]} MB)",
             f"{totals[1] / totals[0]:.2f}",
             f"<= {FLAT:.2f}",
             totals[1] <= FLAT * totals[0],
         ),
         Line(
-            f"unseg iem --workers {WORKERS}, {few:,} pictures, pictures a second with start and storing, three runs",
+            f"unseg iem --workers {WORKERS}, {few:,} images, images a second with start and storing, three runs",
             listed([few / cost.wall for cost in costs], ".0f"),
         ),
-        Line("the same, CPU ms a picture", listed([1e3 * cost.cpu / few for cost in costs], ".1f")),
-        Line("unseg iem of one picture, seconds", listed(started, ".2f")),
+        Line("the same, CPU ms an image", listed([1e3 * cost.cpu / few for cost in costs], ".1f")),
+        Line("unseg iem of one image, seconds", listed(started, ".2f")),
     ]
 
 
@@ -162,10 +162,10 @@ def _clock() -> Spent:
     return Spent(time.perf_counter(), used.ru_utime + used.ru_stime)
 
 
-def _since(before: Spent, pictures: int) -> Spent:
-    """Seconds a picture."""
+def _since(before: Spent, images: int) -> Spent:
+    """Seconds an image."""
     now = _clock()
-    return Spent((now.wall - before.wall) / pictures, (now.cpu - before.cpu) / pictures)
+    return Spent((now.wall - before.wall) / images, (now.cpu - before.cpu) / images)
 
 
 def _milliseconds(spent: list[Spent]) -> str:

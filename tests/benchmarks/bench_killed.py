@@ -19,13 +19,13 @@ DRIVER = (
     "import sys, unsegcli.store.writing as writing; writing.SHARD_SECONDS = 0.05; "
     "from unsegcli.__main__ import main; sys.exit(main())"
 )
-PICTURES, SIDE = 40, 320  # enough pixels for two processes
+IMAGES, SIDE = 40, 320  # enough pixels for two processes
 GRACE = 10.0  # seconds in which orphaned workers must be gone
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
     """SIGKILL to the parent alone, at moments spread over the length of an undisturbed run."""
-    write_photographs(folder / "pictures", PICTURES, SIDE)
+    write_photographs(folder / "pictures", IMAGES, SIDE)
     started = time.monotonic()
     _run(folder / "whole.h5").wait()
     length = time.monotonic() - started

@@ -2,7 +2,7 @@
 
     python bench_loop.py FOLDER SEGMENTS FIRST STEP
 
-Every picture is decoded once and cut by both algorithms in turns, so that neither has the better minutes or the
+Every image is decoded once and cut by both algorithms in turns, so that neither has the better minutes or the
 better processor. Nothing is stored. The CPU seconds of each part are printed as JSON.
 """
 
@@ -23,12 +23,12 @@ Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 
 
 def main(folder: str, segments: int, first: int, step: int) -> None:
-    """Decode and cut every `step`th picture, one after another."""
-    from unsegcli.images.find import digest_files, find_pictures
+    """Decode and cut every `step`th image, one after another."""
+    from unsegcli.images.find import digest_files, find_images
     from unsegcli.images.survey import survey
     from unsegcli.images.working import read_working
 
-    found = survey(digest_files(find_pictures([folder]), {}), Images(), None, 1)
+    found = survey(digest_files(find_images([folder]), {}), Images(), None, 1)
     cuts: dict[str, Cut] = {"skimage": _skimage, "own": _own}
     for cut in cuts.values():
         cut(np.zeros((8, 8, 3), np.uint8), 4)  # imports what it needs

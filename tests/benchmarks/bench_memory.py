@@ -1,4 +1,4 @@
-"""Peak memory: bounded by the pictures in flight, not by the number of pictures."""
+"""Peak memory: bounded by the images in flight, not by the number of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from bench_common import UNSEG, Line, Peaks, listed, peaks_of, write_photographs
 
 WORKER_TARGET = 300e6  # bytes
-FLAT = 1.10  # the parent may grow by so much from 400 to 4,000 pictures
+FLAT = 1.10  # the parent may grow by so much from 400 to 4,000 images
 SMALL_SIDE = 256
 
 
@@ -20,15 +20,15 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     many_peaks = _peaks(folder, _repeated(folder / "few", folder / "many", many))
     growth = many_peaks.parent / few_peaks.parent
     worst = max(full.workers, default=full.parent)
-    small = f"pictures of {SMALL_SIDE} x {SMALL_SIDE}"
+    small = f"images of {SMALL_SIDE} x {SMALL_SIDE}"
     return [
         Line(
-            f"peak of a worker, {count} pictures of {side} x {side}, MB (all: {listed(_mb(full), '.0f')})",
+            f"peak of a worker, {count} images of {side} x {side}, MB (all: {listed(_mb(full), '.0f')})",
             f"{worst / 1e6:.0f}",
             f"< {WORKER_TARGET / 1e6:.0f}",
             worst < WORKER_TARGET,
         ),
-        Line(f"peak of the parent, {count} pictures of {side} x {side}, MB", f"{full.parent / 1e6:.0f}"),
+        Line(f"peak of the parent, {count} images of {side} x {side}, MB", f"{full.parent / 1e6:.0f}"),
         Line(
             f"peak of the parent, {few:,} {small}, MB (workers: {listed(_mb(few_peaks), '.0f')})",
             f"{few_peaks.parent / 1e6:.0f}",
@@ -38,16 +38,16 @@ def measure(folder: Path, quick: bool) -> list[Line]:
             f"{many_peaks.parent / 1e6:.0f}",
         ),
         Line(
-            f"growth of the parent from {few:,} to {many:,} pictures, kB a picture",
+            f"growth of the parent from {few:,} to {many:,} images, kB an image",
             f"{(many_peaks.parent - few_peaks.parent) / (many - few) / 1e3:.1f}",
         ),
-        Line(f"parent, {many:,} / {few:,} pictures", f"{growth:.2f}", f"<= {FLAT:.2f}", growth <= FLAT),
+        Line(f"parent, {many:,} / {few:,} images", f"{growth:.2f}", f"<= {FLAT:.2f}", growth <= FLAT),
     ]
 
 
-def _peaks(folder: Path, pictures: Path) -> Peaks:
-    output = folder / f"{pictures.name}.h5"
-    peaks = peaks_of([UNSEG, "superpixels", str(pictures), "-o", str(output), "--workers", "2"], folder)
+def _peaks(folder: Path, images: Path) -> Peaks:
+    output = folder / f"{images.name}.h5"
+    peaks = peaks_of([UNSEG, "superpixels", str(images), "-o", str(output), "--workers", "2"], folder)
     output.unlink()
     return peaks
 

@@ -27,7 +27,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
         own.append(loops["start"] + loops["decode"] + loops["own"])
         if not number % 2:
             unseg.append(_unseg(folder))
-    what = f"{count} pictures of {SIDE} x {SIDE}, {SEGMENTS} segments, {rounds} rounds, CPU s with all children"
+    what = f"{count} images of {SIDE} x {SIDE}, {SEGMENTS} segments, {rounds} rounds, CPU s with all children"
     return [
         Line(f"loop of scikit-image's slic; {what}", listed(user, ".1f")),
         Line("loop of unsegcli.core.superpixels.slic; the same", listed(own, ".1f")),
@@ -43,7 +43,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
 
 
 def _both_loops(folder: Path) -> dict[str, float]:
-    """CPU seconds by part. Two processes with half of the pictures each, as `unseg` with two workers has them."""
+    """CPU seconds by part. Two processes with half of the images each, as `unseg` with two workers has them."""
     command = [sys.executable, str(LOOP), "pictures", str(SEGMENTS)]
     running = [start([*command, first, "2"], folder) for first in ("0", "1")]
     one, other = [json.loads(finished(*child).output) for child in running]

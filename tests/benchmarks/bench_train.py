@@ -1,4 +1,4 @@
-"""The training loop: what it costs beside the network's own work, what it waits for, and pictures a second.
+"""The training loop: what it costs beside the network's own work, what it waits for, and images a second.
 
 Both sides train the same network from the same start; the bare one has its batches ready-made.
 """
@@ -24,20 +24,20 @@ from unsegcli.params import Train
 from unsegcli.segmenters.trained import device_of
 from unsegcli.stages import train as stage
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.data import Picture, Pool, fill
+from unsegcli.training.data import Pool, TrainingImage, fill
 from unsegcli.training.job import TrainingJob
-from unsegcli.training.setup import fresh
+from unsegcli.training.setup import new_training
 
-PICTURES, SIDE, SEGMENTS = 64, 160, 128
+IMAGES, SIDE, SEGMENTS = 64, 160, 128
 OVERHEAD, WAITING = 1.05, 0.03  # targets
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
     """Loop and bare steps in turns, for each method with its own defaults."""
     # So many steps that the clusters are looked at as rarely as in a training.
-    count, steps, turns = (8, 3, 1) if quick else (PICTURES, 160, 3)
+    count, steps, turns = (8, 3, 1) if quick else (IMAGES, 160, 3)
     pool = fill(
-        Picture(pixels, None, slic(pixels, None, SEGMENTS, 10.0), _middle(pixels))
+        TrainingImage(pixels, None, slic(pixels, None, SEGMENTS, 10.0), _middle(pixels))
         for pixels in photographs(count, 64 if quick else SIDE)
     )
     return [line for name in method_names() for line in _method(name, pool, steps, turns, folder, quick)]
@@ -87,18 +87,18 @@ def _method(name: str, pool: Pool, steps: int, turns: int, folder: Path, quick: 
         f"< {WAITING:.0%}",
         median(waits) < WAITING,
     )
-    yield Line(f"{where}: pictures a second", f"{config.batch / median(seconds):.1f}")
+    yield Line(f"{where}: images a second", f"{config.batch / median(seconds):.1f}")
 
 
 def _bare(job: TrainingJob, pool: Pool, ready: list[Batch]) -> float:
     """Forward, backward and optimiser, and nothing else."""
     config, method = job.config, job.method.module
-    training = fresh(job, pool, len(ready))
+    training = new_training(job, pool, len(ready))
     for batch in ready:
         training.optimizer.zero_grad(set_to_none=True)
         method.loss(training.network, batch, config)["loss"].backward()
-        if config.clip:
-            torch.nn.utils.clip_grad_norm_(training.network.parameters(), config.clip)
+        if config.grad_clip:
+            torch.nn.utils.clip_grad_norm_(training.network.parameters(), config.grad_clip)
         training.optimizer.step()
     _finish(job.device)
     return 0.0

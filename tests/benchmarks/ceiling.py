@@ -3,7 +3,7 @@
     python tests/benchmarks/ceiling.py DATA CLASSES [LEGEND] [--steps N] [--seed N]
 
 DATA holds images/ and labels/. The network, the crops, the rate and the number of steps are those of the default
-training; the loss is cross entropy with the labels, and the score is that of the same pictures. It is no part of the
+training; the loss is cross entropy with the labels, and the score is that of the same images. It is no part of the
 package, in which nothing that learns can read a label.
 """
 
@@ -20,7 +20,7 @@ from torch.nn import functional
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.nn.networks import grow
 from unsegcli.core.nn.shrinking import shrunk
-from unsegcli.dataflow.dataset import supply_from_files
+from unsegcli.dataflow.dataset import dataset_from_files
 from unsegcli.labels import find_labels, match_labels, read_labels
 from unsegcli.legend import find_legend, read_legend
 from unsegcli.methods._contract import Batch
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    images, labels = _pictures_and_labels(chosen.data, chosen.legend)
+    images, labels = _images_and_labels(chosen.data, chosen.legend)
     config = dataclasses.replace(Config(), classes=chosen.classes, overclusters=0, guide=0)
     steps = chosen.steps or steps_of(config, len(images), None, None)
     network = _trained(images, labels, config, steps, chosen.seed)
@@ -48,16 +48,16 @@ def main() -> None:
     print(f"accuracy {right.sum() / matrix.sum():.3f}  mIoU {(right / np.maximum(1, union)).mean():.3f}  {steps} steps")
 
 
-def _pictures_and_labels(data: Path, legend_file: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
-    supply = supply_from_files(Inputs(data)).opened(1)
+def _images_and_labels(data: Path, legend_file: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
+    dataset = dataset_from_files(Inputs(data)).opened(1)
     folder = find_labels(data)
     path = legend_file or find_legend(data)
     legend = read_legend(path) if path else None
     if folder is None:
         raise SystemExit(f"{data}: has no labels/")
-    matched = match_labels([unit.source.name for unit in supply.units], folder)
+    matched = match_labels([unit.source.name for unit in dataset.units], folder)
     images, labels = [], []
-    for unit in supply.units:
+    for unit in dataset.units:
         if unit.source.name not in matched.paths:
             continue
         pixels = unit.windows()[0].pixels
@@ -78,12 +78,12 @@ def _trained(images: torch.Tensor, labels: torch.Tensor, config: Config, steps: 
             group["lr"] = rate_at(config, step, steps)
         taken = torch.from_numpy(order.choice(len(images), config.batch))
         flip = bool(order.integers(2))
-        pictures, truths = images[taken], labels[taken]
-        pictures, truths = (pictures.flip(3), truths.flip(2)) if flip else (pictures, truths)
-        loss = functional.cross_entropy(_logits(network, pictures, config), truths.clamp_min(-1), ignore_index=-1)
+        images, truths = images[taken], labels[taken]
+        images, truths = (images.flip(3), truths.flip(2)) if flip else (images, truths)
+        loss = functional.cross_entropy(_logits(network, images, config), truths.clamp_min(-1), ignore_index=-1)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
         optimizer.step()
     return network
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/choose_classes.py [NUMBER=INPUT ...] [--most N] [--seed N] [--mosaics] [--curves]
 
-INPUT is a file of `unseg superpixels`; NUMBER is how many classes people gave these pictures, which is only printed
+INPUT is a file of `unseg superpixels`; NUMBER is how many classes people gave these images, which is only printed
 beside what is chosen: no label is read. `--mosaics` adds mosaics of 4, 5 and 6 textures, where the number is known.
 `stability` is what `--classes auto` does; the other criteria were tried beside it:
 
@@ -29,7 +29,7 @@ from unsegcli.core.mosaic import mosaic
 from unsegcli.core.scoring import cluster_number
 from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
 from unsegcli.core.superpixels.slic import slic
-from unsegcli.dataflow.dataset import supply_from_artifact
+from unsegcli.dataflow.dataset import dataset_from_artifact
 from unsegcli.params import Cluster
 from unsegcli.segmenters import baselines
 from unsegcli.stages.demo import TEXTURES
@@ -48,7 +48,7 @@ def main() -> None:
     """One line an input: what people said, and what each criterion chooses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", metavar="NUMBER=INPUT")
-    parser.add_argument("--most", type=int, default=Cluster.most_classes)
+    parser.add_argument("--most", type=int, default=Cluster.max_classes)
     parser.add_argument("--seed", type=int, default=0, help="of stability, the criterion that is used")
     parser.add_argument("--mosaics", action="store_true")
     parser.add_argument("--curves", action="store_true", help="print the score of every number, too")
@@ -73,7 +73,7 @@ def main() -> None:
 def _inputs(given: list[str], mosaics: bool) -> Iterator[tuple[str, str, Floats, Floats]]:
     for entry in given:
         true, _, path = entry.partition("=")
-        sample = baselines.draw_sample(supply_from_artifact(path), Cluster(), 1)
+        sample = baselines.draw_sample(dataset_from_artifact(path), Cluster(), 1)
         yield path, true, sample.points, sample.weights
     for count in (4, 5, 6) if mosaics else ():
         yield (f"mosaics of {count} textures", str(count), *_mosaics(count))
@@ -85,9 +85,9 @@ def _mosaics(count: int) -> tuple[Floats, Floats]:
     textures = [every[at] for at in np.random.default_rng(count).choice(len(every), count, replace=False)]
     found, areas = [], []
     for number in range(MOSAICS):
-        picture, _ = mosaic(textures, SIDE, np.random.default_rng([count, number]))
-        regions = slic(picture, None, SIDE * SIDE // 200, 10.0)
-        found.append(region_features(picture, regions))
+        image, _ = mosaic(textures, SIDE, np.random.default_rng([count, number]))
+        regions = slic(image, None, SIDE * SIDE // 200, 10.0)
+        found.append(region_features(image, regions))
         areas.append(np.bincount(regions.ravel()))
     points, weights = np.concatenate(found), np.concatenate(areas).astype(np.float64)
     mean = np.average(points, axis=0, weights=weights)

@@ -1,7 +1,7 @@
 """The straightforward structure of inpainting error maximisation, which ours is measured against.
 
-The objective is written down as it is defined, for a batch of pictures, and its gradient is left to torch. Every
-picture goes through every iteration. Single precision; numbers too small for it are taken for zero, without which it
+The objective is written down as it is defined, for a batch of images, and its gradient is left to torch. Every
+image goes through every iteration. Single precision; numbers too small for it are taken for zero, without which it
 is several times slower.
 """
 
@@ -19,30 +19,30 @@ SIGMA, TAPS, REPEATS, DIVERSITY = 5.0, 11, 2, 1e-3
 
 
 def masks_by_own_threads(
-    pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
+    images: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
 ) -> NDArray[np.bool_]:
     """The same, as it would be written down first: one batch, and torch shares each operation among its threads."""
     torch.set_num_threads(threads)
-    return _masks_of(pictures, start, iterations)
+    return _masks_of(images, start, iterations)
 
 
 def masks_of(
-    pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
+    images: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int, threads: int = 2
 ) -> NDArray[np.bool_]:
-    """The masks (pictures, height, width) of pictures (pictures, height, width, bands) from one first mask.
+    """The masks (images, height, width) of images (images, height, width, bands) from one first mask.
 
     Each thread has a part of the batch to itself: quicker than threads that share every operation and wait for each
     other, and many times so where other programs run.
     """
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads) as pool:
-        parts = np.array_split(pictures, threads)
+        parts = np.array_split(images, threads)
         return np.concatenate(list(pool.map(lambda part: _masks_of(part, start, iterations), parts)))
 
 
-def _masks_of(pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int) -> NDArray[np.bool_]:
+def _masks_of(images: NDArray[np.uint8], start: NDArray[np.bool_], iterations: int) -> NDArray[np.bool_]:
     torch.set_flush_denormal(True)  # of this thread
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     masks = torch.from_numpy(start).float().expand(len(images), 1, -1, -1).clone()
     cross = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])[None, None]
     square = torch.ones(1, 1, 3, 3)
@@ -59,7 +59,7 @@ def _masks_of(pictures: NDArray[np.uint8], start: NDArray[np.bool_], iterations:
 
 
 def objectives(images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """The objective of each picture (pictures, bands, height, width) under its mask (pictures, 1, height, width)."""
+    """The objective of each image (images, bands, height, width) under its mask (images, 1, height, width)."""
     rest = 1 - masks
     area, rest_area = _total(masks), _total(rest)
     errors = _total(masks * _error(images, rest)) / area + _total(rest * _error(images, masks)) / rest_area

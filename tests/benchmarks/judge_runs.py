@@ -2,7 +2,7 @@
 
     python tests/benchmarks/judge_runs.py DATA --models A.h5 B.h5 ... [--legend L] [--method FILE.py] [--table]
 
-DATA holds images/ and labels/, or is a file of `unseg superpixels` of such pictures; the models were trained on it,
+DATA holds images/ and labels/, or is a file of `unseg superpixels` of such images; the models were trained on it,
 with different seeds or settings. Each model is judged without labels, as `unseg train --restarts` does, and then scored
 with labels by `unseg cluster` and `unseg evaluate`, pixel by pixel; with superpixels also superpixel by superpixel.
 Labels are read by that last command only. Printed is, for each sign, Spearman's rank correlation with accuracy and mIoU
@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from unsegcli.params import Cluster, Evaluate, Inputs, Run
 from unsegcli.segmenters.model_file import read_model_file
-from unsegcli.segmenters.model_inputs import supply_for
+from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.stages.cluster import cluster
 from unsegcli.stages.evaluate import evaluate
 from unsegcli.training import restarts
@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--table", action="store_true", help="print signs and scores of every model, too")
     asked = parser.parse_args()
-    supply = supply_for(read_model_file(asked.models[0]), Inputs(asked.data)).opened(1)
-    signals = judge(asked.models, supply, method=asked.method, device=asked.device)
-    levels = ("pixel", "superpixel") if supply.kind == "superpixels" else ("pixel",)
+    dataset = dataset_for(read_model_file(asked.models[0]), Inputs(asked.data)).opened(1)
+    signals = judge(asked.models, dataset, method=asked.method, device=asked.device)
+    levels = ("pixel", "superpixel") if dataset.kind == "superpixels" else ("pixel",)
     for level in levels:
         scored = [_scores(path, level, asked) for path in asked.models]
         if asked.table:

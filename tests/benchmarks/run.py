@@ -1,21 +1,21 @@
 """Measures what the project promises about speed and size, and prints one table.
 
     python tests/benchmarks/run.py                     everything; about half an hour on two processors
-    python tests/benchmarks/run.py --quick             the same with few pictures: whether it works, not how fast
+    python tests/benchmarks/run.py --quick             the same with few images: whether it works, not how fast
     python tests/benchmarks/run.py superpixels store   some of it
-    UNSEG_PICTURES=a/images:b/images python tests/benchmarks/run.py iem   also on pictures of these folders
+    UNSEG_IMAGES=a/images:b/images python tests/benchmarks/run.py iem   also on images of these folders
 
 It needs what the package needs, the package installed with its script `unseg` beside this Python, and Linux
-(/proc); no pytest, and no picture that is not in scikit-image. The benchmarks:
+(/proc); no pytest, and no image that is not in scikit-image. The benchmarks:
 
     help         wall time of `unseg --help`
     iem          `unseg iem` beside autograd of the same objective in torch, and its memory
-    superpixels  CPU seconds of `unseg superpixels` beside plain loops of slic over the same pictures
-    memory       peak memory of workers and parent, and whether it grows with the number of pictures
-    estimate     peak memory of a process by the size of its picture: what `--dry-run` should promise
+    superpixels  CPU seconds of `unseg superpixels` beside plain loops of slic over the same images
+    memory       peak memory of workers and parent, and whether it grows with the number of images
+    estimate     peak memory of a process by the size of its image: what `--dry-run` should promise
     store        speed and size of label maps in an artifact, beside flat layouts
     evaluate     speed of scoring label maps, beside numpy.bincount
-    train        the training loop beside bare steps of the same network, and pictures a second of each method
+    train        the training loop beside bare steps of the same network, and images a second of each method
     killed       runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -44,7 +44,7 @@ def main() -> int:
     """Run the benchmarks that were asked for; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; none = all")
-    parser.add_argument("--quick", action="store_true", help="few pictures and repetitions; targets mean little")
+    parser.add_argument("--quick", action="store_true", help="few images and repetitions; targets mean little")
     parser.add_argument("--keep", action="store_true", help="keep the working folders, with the log of each child")
     chosen = parser.parse_args()
     unknown = set(chosen.names) - set(NAMES)

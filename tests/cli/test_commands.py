@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakePictures, rewrite
+from conftest import MakeImages, rewrite
 from typed import one_line, unseg
 
 from unsegcli import __version__, store
-from unsegcli.dataflow import dataset as supply
+from unsegcli.dataflow import dataset as dataset
 from unsegcli.errors import CHANGED
 
 SEGMENTS = ["--pixels-per-segment", "100", "--workers", "1"]
 
 
 @pytest.fixture
-def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with pictures in data/."""
-    make_pictures()
+def here(make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with images in data/."""
+    make_images()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -90,7 +90,7 @@ def test_quiet_and_verbose(here: Path) -> None:
     assert unseg("superpixels", *SEGMENTS, "-v").stderr != ""
 
 
-def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+def test_bad_image_fails_the_command_but_not_the_file(here: Path) -> None:
     (here / "data" / "z.png").write_bytes(b"broken")
     for _ in range(2):  # also when nothing is left to do
         result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, expect=1)
@@ -98,31 +98,31 @@ def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
         assert "--skip-bad" in one_line(result)
         assert "z.png" in result.stderr
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--skip-bad")
-    # What was left out stays known further down the line, but is no failure of a command that read no picture.
+    # What was left out stays known further down the line, but is no failure of a command that read no image.
     for _ in range(2):
         assert "z.png" in unseg("cluster", "sp.h5", "--classes", "3").stderr
 
 
 @pytest.fixture
-def changing(make_pictures: MakePictures, here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bytes]:
+def changing(make_images: MakeImages, here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bytes]:
     """Images in bmp/, of which one changes right after it was digested, with its size and time kept.
 
     Takes the path of that image or mask; returns what it held before.
     """
-    make_pictures("bmp", suffix=".bmp")
+    make_images("bmp", suffix=".bmp")
 
     def change(path: str) -> bytes:
         before = Path(path).read_bytes()
-        digest = supply.digest_files
+        digest = dataset.digest_files
 
         def digest_then_change(*arguments: Any) -> Any:
             found = digest(*arguments)
             if any(file.path == Path(path) for file in found):
-                monkeypatch.setattr(supply, "digest_files", digest)
+                monkeypatch.setattr(dataset, "digest_files", digest)
                 rewrite(Path(path), before[:-1] + bytes([before[-1] ^ 1]))
             return found
 
-        monkeypatch.setattr(supply, "digest_files", digest_then_change)
+        monkeypatch.setattr(dataset, "digest_files", digest_then_change)
         return before
 
     return change
@@ -159,9 +159,9 @@ def test_an_image_that_changes_and_changes_back_is_there_in_the_next_run(changin
 
 
 def test_a_mask_that_changes_during_the_run_leaves_its_image_out(
-    changing: Callable[[str], bytes], make_pictures: MakePictures
+    changing: Callable[[str], bytes], make_images: MakeImages
 ) -> None:
-    make_pictures("valid", suffix=".bmp")
+    make_images("valid", suffix=".bmp")
     changing("valid/p1.bmp")
     result = unseg("superpixels", "bmp", "--mask", "valid", "-o", "sp.h5", *SEGMENTS, expect=1)
     assert f"valid/p1.bmp: {CHANGED}" in result.stderr
@@ -195,10 +195,10 @@ def test_images_that_changed_since_their_superpixels_are_told(changing: Callable
 def test_dry_run_prints_no_path(here: Path) -> None:
     result = unseg("superpixels", "data", "-o", "sp.h5", "--dry-run")
     assert result.stdout == ""
-    assert "3 pictures" in result.stderr
+    assert "3 images" in result.stderr
     assert not Path("sp.h5").exists()
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
-    assert "3 pictures" in unseg("cluster", "sp.h5", "--dry-run").stderr
+    assert "3 images" in unseg("cluster", "sp.h5", "--dry-run").stderr
     assert not list(here.glob("segmentation.h5*"))
 
 
@@ -279,8 +279,8 @@ def test_images_in_the_working_folder_itself_are_pointed_at(here: Path, monkeypa
     assert "say `unseg superpixels .`" in one_line(unseg("superpixels", expect=1))
 
 
-def test_a_path_may_hold_any_character(make_pictures: MakePictures, here: Path) -> None:
-    make_pictures("mit Leerzeichen und Ümläuten")
+def test_a_path_may_hold_any_character(make_images: MakeImages, here: Path) -> None:
+    make_images("mit Leerzeichen und Ümläuten")
     output = "größe 1.h5"
     unseg("superpixels", "mit Leerzeichen und Ümläuten", "-o", output, *SEGMENTS)
     assert "every invariant holds" in unseg("inspect", output, "--verify").stdout
@@ -330,13 +330,13 @@ def test_commands_of_the_readme_take_no_more_than_is_typed(here: Path) -> None:
 
 def test_a_file_name_need_not_be_utf8(here: Path) -> None:
     """Linux allows any bytes; such a name must come through every stage and through --verify."""
-    odd = os.fsdecode(b"data/\xff picture.png")
+    odd = os.fsdecode(b"data/\xff image.png")
     Path("data/p0.png").rename(odd)
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
     unseg("cluster", "sp.h5", "--classes", "3")
     assert "every invariant holds" in unseg("inspect", "segmentation.h5", "--verify").stdout
     with store.open_artifact("sp.h5") as artifact:
-        assert os.fsdecode(b"\xff picture.png") in artifact.table("sources/name")
+        assert os.fsdecode(b"\xff image.png") in artifact.table("sources/name")
 
 
 def test_masks_need_the_pixels_stored(here: Path) -> None:

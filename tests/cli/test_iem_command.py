@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakePictures
+from conftest import MakeImages
 from reading_back import parameters_of
 from typed import one_line, unseg
 
@@ -17,8 +17,8 @@ QUICK = ["--iterations", "2", "--workers", "1"]
 
 
 @pytest.fixture
-def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_pictures(count=2)
+def here(make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_images(count=2)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -111,7 +111,7 @@ def test_artifacts_have_their_pixels_already(here: Path) -> None:
         assert artifact.table("windows/grid").tolist() == [[48, 64]] * 2
 
 
-def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+def test_bad_image_fails_the_command_but_not_the_file(here: Path) -> None:
     (here / "data" / "z.png").write_bytes(b"broken")
     result = unseg("iem", "data", *QUICK, expect=1)
     assert result.stdout == "segmentation.h5\n"

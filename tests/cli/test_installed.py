@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MakePictures
+from conftest import MakeImages
 
 from unsegcli import store
 
@@ -34,8 +34,8 @@ def shell(script: str, folder: Path, expect: int = 0) -> subprocess.CompletedPro
 
 
 @pytest.fixture
-def here(make_pictures: MakePictures, tmp_path: Path) -> Path:
-    make_pictures()
+def here(make_images: MakeImages, tmp_path: Path) -> Path:
+    make_images()
     return tmp_path
 
 
@@ -71,7 +71,7 @@ def test_while_read_loop_sees_every_line(here: Path) -> None:
     assert done.stdout.split() == ["p0.png.h5", "p1.png.h5", "p2.png.h5"]
 
 
-def test_picture_paths_through_a_pipe(here: Path) -> None:
+def test_image_paths_through_a_pipe(here: Path) -> None:
     shell(f"find data -name '*.png' | unseg superpixels -o sp.h5 {SEGMENTS}", here)
     with store.open_artifact(here / "sp.h5") as artifact:
         assert len(artifact.table("sources/name")) == 3
@@ -116,7 +116,7 @@ main()
 
 
 def start_slow_run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A run that takes 0.15 s a picture and stores each one at once."""
+    """A run that takes 0.15 s an image and stores each one at once."""
     command = [sys.executable, "-c", SLOW_RUN, "superpixels", "data", "-o", "sp.h5", *SEGMENTS.split(), *arguments]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -130,9 +130,9 @@ def wait_for_shards(folder: Path, count: int) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_run_says_so_and_goes_on(
-    number: signal.Signals, code: int, make_pictures: MakePictures, tmp_path: Path
+    number: signal.Signals, code: int, make_images: MakeImages, tmp_path: Path
 ) -> None:
-    make_pictures(count=8)
+    make_images(count=8)
     shell(f"unseg superpixels data -o whole.h5 {SEGMENTS}", tmp_path)
     run = start_slow_run(tmp_path)
     wait_for_shards(tmp_path, 2)
@@ -149,9 +149,9 @@ def test_interrupted_run_says_so_and_goes_on(
     assert not (tmp_path / "sp.h5.partial").exists()
 
 
-def test_killed_at_any_moment_nothing_half_is_left(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_killed_at_any_moment_nothing_half_is_left(make_images: MakeImages, tmp_path: Path) -> None:
     """SIGKILL five times, each a little later; benchmarks/ does it twenty times with workers."""
-    make_pictures(count=8)
+    make_images(count=8)
     shell(f"unseg superpixels data -o whole.h5 {SEGMENTS}", tmp_path)
     for shards in (0, 1, 3, 5, 8):
         run = start_slow_run(tmp_path)
@@ -167,8 +167,8 @@ def test_killed_at_any_moment_nothing_half_is_left(make_pictures: MakePictures, 
         assert store.problems_of(a) == []
 
 
-def test_second_run_on_the_same_output_waits_for_nobody(make_pictures: MakePictures, tmp_path: Path) -> None:
-    make_pictures(count=8)
+def test_second_run_on_the_same_output_waits_for_nobody(make_images: MakeImages, tmp_path: Path) -> None:
+    make_images(count=8)
     run = start_slow_run(tmp_path)
     wait_for_shards(tmp_path, 1)
     done = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path, expect=1)
@@ -183,9 +183,9 @@ def test_closed_standard_output_is_no_error(here: Path) -> None:
     assert (here / "superpixels.h5").exists()
 
 
-def test_file_that_may_not_grow_ends_in_one_line(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_file_that_may_not_grow_ends_in_one_line(make_images: MakeImages, tmp_path: Path) -> None:
     """As on a full disk: the system refuses to write more. The limit is 8 kB, a shard is larger."""
-    make_pictures(count=8)
+    make_images(count=8)
     done = shell(f"ulimit -f 8; unseg superpixels data -o sp.h5 -q {SEGMENTS}", tmp_path, expect=1)
     assert done.stderr.count("\n") == 1
     assert "File too large" in done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakePictures
+from conftest import MakeImages
 from PIL import Image
 from reading_back import parameters_of
 from typed import one_line, unseg
@@ -17,8 +17,8 @@ QUICK = ["--cue", "mr", "--size", "48", "--workers", "1"]
 
 
 @pytest.fixture
-def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_pictures(count=2)
+def here(make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_images(count=2)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -109,7 +109,7 @@ def test_artifacts_have_their_pixels_already(here: Path) -> None:
     assert unseg("proposals", "sp.h5", "--cue", "rbd").stdout == "proposals.h5\n"
 
 
-def test_bad_picture_fails_the_command_but_not_the_file(here: Path) -> None:
+def test_bad_image_fails_the_command_but_not_the_file(here: Path) -> None:
     (here / "data" / "z.png").write_bytes(b"broken")
     result = unseg("proposals", "data", *QUICK, expect=1)
     assert result.stdout == "proposals.h5\n"

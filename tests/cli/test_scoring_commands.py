@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakePictures
+from conftest import MakeImages
 from PIL import Image
 from typed import unseg
 
@@ -22,9 +22,9 @@ QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0
 
 
 @pytest.fixture
-def here(make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with labelled pictures in data/, and a segmentation of them."""
-    make_pictures("data/images")
+def here(make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with labelled images in data/, and a segmentation of them."""
+    make_images("data/images")
     (tmp_path / "data" / "labels").mkdir()
     for number in range(3):
         Image.fromarray(QUADRANTS).save(tmp_path / "data" / "labels" / f"p{number}.png")
@@ -82,7 +82,7 @@ def test_ceiling_is_shown_as_an_oracle(here: Path, capsys: pytest.CaptureFixture
     show_scores(found)
     shown = " ".join(capsys.readouterr().out.split())
     assert "oracle, each connected part of a cluster with its best class: accuracy" in shown
-    assert "oracle, each cluster of each picture with its best class: accuracy" in shown
+    assert "oracle, each cluster of each image with its best class: accuracy" in shown
     assert "goes with --ceiling" in unseg("evaluate", "--background", "0", expect=1).stderr
 
 
@@ -98,18 +98,18 @@ def test_relabel_by_hand_and_by_metrics(here: Path) -> None:
 
 @pytest.mark.slow
 def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
-    """The README's promise, with fewer pictures: every command runs, the scores beat chance, and it can be repeated."""
-    command = [sys.executable, "-m", "unsegcli", "demo", "--pictures", "12", "-o", "try"]
+    """The README's promise, with fewer images: every command runs, the scores beat chance, and it can be repeated."""
+    command = [sys.executable, "-m", "unsegcli", "demo", "--mosaics", "12", "-o", "try"]
     environment = os.environ | {"COLUMNS": "100"}
     for again in (False, True):
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == "try/pictures"
+        assert done.stdout.splitlines()[-1] == "try/images"
         assert "$ unseg superpixels data -o superpixels.h5" in done.stderr
         assert ("up to date" in done.stderr) is again
-    assert (tmp_path / "try" / "pictures" / "index.html").exists()
+    assert (tmp_path / "try" / "report" / "index.html").exists()
     with store.open_artifact(tmp_path / "try" / "metrics.h5") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
     assert scores["scores"]["accuracy"] > 1.3 * scores["chance"]["largest_class"]
@@ -119,5 +119,5 @@ def test_demo_leaves_other_files_alone(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "thesis.txt").write_text("precious")
-    assert "thesis.txt" in unseg("demo", "-o", "mine", "--pictures", "2", expect=1).stderr
+    assert "thesis.txt" in unseg("demo", "-o", "mine", "--mosaics", "2", expect=1).stderr
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["data", "thesis.txt"]

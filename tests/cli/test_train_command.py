@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import tiny_sets, users_method, write_masks, write_pictures
+from toy import tiny_sets, users_method, write_images, write_masks
 from typed import unseg
 
 from unsegcli import store
@@ -24,7 +24,7 @@ def one_line(*arguments: str) -> str:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_pictures(tmp_path / "data", 3)
+    write_images(tmp_path / "data", 3)
     users_method(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -61,7 +61,7 @@ def test_restarts_print_one_path(here: Path) -> None:
 
 
 def test_number_of_clusters_as_typed(here: Path) -> None:
-    words = ["--classes", "auto", "--most-classes", "4"]
+    words = ["--classes", "auto", "--max-classes", "4"]
     done = unseg("train", "data", "--method", "mine.py", *words, *QUICK)
     assert "  2 clusters: stability" in done.stderr
     assert config()["classes"] == 2
@@ -75,11 +75,11 @@ def test_number_of_clusters_as_typed(here: Path) -> None:
 
 
 def test_settings_from_a_file_and_by_hand(here: Path) -> None:
-    Path("more.toml").write_text("rate = 0.5\ncrop = 12\n")
-    words = "--config more.toml --set rate=0.25 --set shy=yes --classes 4"
+    Path("more.toml").write_text("learning_rate = 0.5\ncrop = 12\n")
+    words = "--config more.toml --set learning_rate=0.25 --set shy=yes --classes 4"
     unseg("train", "data", "--method", "mine.py", *words.split(), *QUICK)
     found = config()
-    assert (found["rate"], found["crop"], found["shy"], found["classes"]) == (0.25, 12, True, 4)
+    assert (found["learning_rate"], found["crop"], found["shy"], found["classes"]) == (0.25, 12, True, 4)
 
 
 def test_result_is_used_by_cluster(here: Path) -> None:
@@ -107,11 +107,11 @@ def test_dry_run_writes_and_prints_nothing(here: Path) -> None:
 def test_mistakes_are_one_line(here: Path) -> None:
     mine = ("train", "data", "--method", "mine.py")
     assert "there are classes, crop, batch" in one_line(*mine, "--set", "ratte=1", *QUICK)
-    assert "rate: 'high' is not of type float" in one_line(*mine, "--set", "rate=high", *QUICK)
+    assert "learning_rate: 'high' is not of type float" in one_line(*mine, "--set", "learning_rate=high", *QUICK)
     assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
     assert "needs superpixels; make them first with `unseg superpixels`" in one_line("train", "data", *QUICK)
     assert "is not one of iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
-    assert "no number at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
+    assert "NaN or infinite at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
     assert not list(here.glob("*.h5*"))
 
 
@@ -165,13 +165,13 @@ def test_objects_are_grouped_as_asked(here: Path) -> None:
     )
 
 
-def test_a_broken_picture_is_told(here: Path) -> None:
-    Path("data/notes.png").write_text("no picture")
+def test_a_broken_image_is_told(here: Path) -> None:
+    Path("data/notes.png").write_text("no image")
     whole = Path("data/p1.png").read_bytes()
     Path("data/p1.png").write_bytes(whole[: len(whole) // 2])  # which is noticed only when it is decoded
     done = unseg("train", "data", "--method", "mine.py", *QUICK, expect=1)
     assert done.stdout == "model.h5\n"
     assert "skipped notes.png" in done.stderr
     assert "skipped p1.png" in done.stderr
-    assert "2 pictures could not be read" in done.stderr
+    assert "2 images could not be read" in done.stderr
     assert unseg("train", "data", "--method", "mine.py", "-o", "b.h5", "--skip-bad", *QUICK).stdout == "b.h5\n"

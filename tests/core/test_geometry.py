@@ -56,7 +56,7 @@ def test_working_grid_refuses(size: tuple[int, ...], scale: float) -> None:
         working_grid(10, 10, size, scale)
 
 
-def test_a_picture_without_pixels_is_refused() -> None:
+def test_a_image_without_pixels_is_refused() -> None:
     with pytest.raises(DataError, match="0 x 5"):
         working_grid(0, 5)
 
@@ -109,7 +109,7 @@ def test_painting_what_was_cut_gives_the_whole(cutting: tuple[int, int, int, int
 
 @few
 @given(cuttings(), st.integers(0, 25), st.integers(0, 25))
-def test_painting_an_enlarged_picture_back_gives_the_source(
+def test_painting_an_enlarged_image_back_gives_the_source(
     cutting: tuple[int, int, int, int], more_rows: int, more_columns: int
 ) -> None:
     height, width, patch, stride = cutting
@@ -142,7 +142,7 @@ def test_nearest_rows_by_hand() -> None:
     assert nearest_rows(1, 4).tolist() == [0, 0, 0, 0]
 
 
-def test_nearest_rows_stay_exact_for_large_pictures() -> None:
+def test_nearest_rows_stay_exact_for_large_images() -> None:
     assert nearest_rows(3_000_000_000, 3)[-1] == 2_500_000_000
 
 

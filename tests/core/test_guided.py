@@ -56,38 +56,38 @@ def test_equals_the_regressions_written_out(bands: int, holes: bool) -> None:
         np.testing.assert_allclose(found[number], naive(maps[number], guide, valid, 3, 1e-2), atol=1e-10)
 
 
-def test_plain_picture_leaves_box_means() -> None:
+def test_plain_image_leaves_box_means() -> None:
     maps = RANDOM.random((1, 20, 30))
     once = box_means(maps[0], 4)
     np.testing.assert_allclose(guided(maps, np.full((20, 30, 3), 0.4), radius=4)[0], box_means(once, 4), atol=1e-12)
 
 
-def test_an_edge_of_the_picture_is_kept_and_noise_is_not() -> None:
-    picture = np.zeros((40, 40, 3), np.uint8)
-    picture[:, 20:] = (200, 120, 40)
+def test_an_edge_of_the_image_is_kept_and_noise_is_not() -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[:, 20:] = (200, 120, 40)
     truth = np.where(np.arange(40) < 20, 0.8, 0.2) * np.ones((40, 1))
     noisy = (truth + RANDOM.normal(0, 0.1, truth.shape)).astype(np.float32)
-    found = refined(np.stack([noisy, 1 - noisy]), picture, None)[0]
+    found = refined(np.stack([noisy, 1 - noisy]), image, None)[0]
     assert np.abs(found - truth).max() < 0.1
     assert np.abs(found - truth).std() < 0.2 * np.abs(noisy - truth).std() + 0.01
-    # A border of the scores that lies two pixels beside that of the picture comes nearer to it.
+    # A border of the scores that lies two pixels beside that of the image comes nearer to it.
     beside = np.where(np.arange(40) < 22, 0.9, 0.1).astype(np.float32) * np.ones((40, 1), np.float32)
-    moved = refined(np.stack([beside, 1 - beside]), picture, None)[0]
+    moved = refined(np.stack([beside, 1 - beside]), image, None)[0]
     assert moved[20, 20] < beside[20, 20] - 0.2
 
 
 def test_scores_still_sum_to_one_and_void_stays() -> None:
     scores = RANDOM.dirichlet(np.full(5, 0.1), (30, 25)).transpose(2, 0, 1).astype(np.float32)
-    picture = RANDOM.integers(0, 256, (30, 25, 4), np.uint8)
+    image = RANDOM.integers(0, 256, (30, 25, 4), np.uint8)
     valid = RANDOM.random((30, 25)) > 0.4
-    found = refined(scores, picture, valid)
+    found = refined(scores, image, valid)
     assert found.dtype == np.float32
     assert found.min() >= 0
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(found[:, ~valid], scores[:, ~valid], atol=1e-6)
-    other = np.where(valid[:, :, None], picture, RANDOM.integers(0, 256, picture.shape)).astype(np.uint8)
+    other = np.where(valid[:, :, None], image, RANDOM.integers(0, 256, image.shape)).astype(np.uint8)
     np.testing.assert_allclose(refined(scores, other, valid), found, atol=1e-6)
-    np.testing.assert_allclose(refined(scores, picture, np.zeros_like(valid)), scores, atol=1e-6)
+    np.testing.assert_allclose(refined(scores, image, np.zeros_like(valid)), scores, atol=1e-6)
 
 
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ PLAIN = [np.full((200, 220, 3), colour, np.uint8) for colour in ((150, 0, 0), (0
 
 @pytest.mark.parametrize("seed", range(5))
 def test_label_names_the_texture(seed: int) -> None:
-    picture, labels = mosaic(PLAIN, 100, np.random.default_rng(seed))
-    assert picture.shape == (100, 100, 3)
+    image, labels = mosaic(PLAIN, 100, np.random.default_rng(seed))
+    assert image.shape == (100, 100, 3)
     assert FEWEST <= len(np.unique(labels)) <= MOST
     for number in np.unique(labels):
-        inside = picture[labels == number].mean(axis=0)
+        inside = image[labels == number].mean(axis=0)
         nearest = min(range(4), key=lambda n: np.abs(inside - PLAIN[n][0, 0]).sum())
         assert nearest == number
 

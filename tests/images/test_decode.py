@@ -27,7 +27,7 @@ def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.nda
 
 
 def smooth(height: int = 24, width: int = 40) -> np.ndarray:
-    """A picture that lossy formats keep to a few levels."""
+    """An image that lossy formats keep to a few levels."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 4 + 60, columns * 3 + 40, rows * 2 + columns * 2], axis=2).astype(np.uint8)
 
@@ -87,7 +87,7 @@ def test_png_of_few_bits_of_grey(tmp_path: Path, depth: int, raw: bytes, stored:
     assert read_index(path)[0].tolist() == stored
 
 
-def test_palette_gives_colours_as_a_picture_and_numbers_as_labels(tmp_path: Path) -> None:
+def test_palette_gives_colours_as_a_image_and_numbers_as_labels(tmp_path: Path) -> None:
     index = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
     image = Image.fromarray(index)
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
@@ -121,7 +121,7 @@ def test_png_orientation_is_found_before_and_after_the_pixels(tmp_path: Path) ->
         assert read_index(path).tolist() == [[5, 9]]
 
 
-# orientation, by hand: what the picture 1 2 3 / 4 5 6 becomes
+# orientation, by hand: what the image 1 2 3 / 4 5 6 becomes
 
 UPRIGHT = {
     1: [[1, 2, 3], [4, 5, 6]],
@@ -292,7 +292,7 @@ def test_tiff_nodata_tag(tmp_path: Path) -> None:
     assert [read_header(tmp_path / f"{name}.tif").nodata for name in "abcd"] == [-9999.0, None, None, 1e20]
 
 
-def test_tiff_pages_are_pictures_unless_axes_say_otherwise(tmp_path: Path) -> None:
+def test_tiff_pages_are_images_unless_axes_say_otherwise(tmp_path: Path) -> None:
     stack = noise((3, 4, 5), "uint16")
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     assert read_header(tmp_path / "a.tif").pages == 3
@@ -447,7 +447,7 @@ def test_page_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"%PDF-1.7 and so on", b"\x89PNG\r\n\x1a\n", b"II*\0", b"\x93NUMPY"]
 )
-def test_what_is_no_picture(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     for read in (read_header, read_pixels, read_index):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unsegcli.errors import DataError
-from unsegcli.images.find import PictureFile, digest_files, find_pictures, natural_order
+from unsegcli.images.find import ImageFile, digest_files, find_images, natural_order
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -19,14 +19,14 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def names(*inputs: str | Path) -> list[str]:
-    return [file.name for file in find_pictures(inputs)]
+    return [file.name for file in find_images(inputs)]
 
 
 def test_folder_is_searched_in_natural_order(tmp_path: Path) -> None:
     touch(tmp_path, "a10.png", "a2.PNG", "A1.jpg", "b/2/x.tif", "b/10/x.npy", "b/c.webp", "notes.md", "d.mat")
     touch(tmp_path, ".hidden.png", ".cache/a.png", "b/.git/a.png")
     assert names(tmp_path) == ["A1.jpg", "a2.PNG", "a10.png", "b/2/x.tif", "b/10/x.npy", "b/c.webp"]
-    assert all(file.path.is_file() for file in find_pictures([tmp_path]))
+    assert all(file.path.is_file() for file in find_images([tmp_path]))
 
 
 def test_natural_order_of_odd_names() -> None:
@@ -34,7 +34,7 @@ def test_natural_order_of_odd_names() -> None:
     assert sorted(odd, key=natural_order) == ["01", "1", "1a", "9", "10", "a", "a1b9", "a1b10", "a٣"]
 
 
-def test_images_subfolder_is_the_pictures(tmp_path: Path) -> None:
+def test_images_subfolder_is_the_images(tmp_path: Path) -> None:
     touch(tmp_path, "images/b/1.png", "images/labels/2.png", "labels/1.png", "top.png")
     assert names(tmp_path) == ["b/1.png", "labels/2.png"]
 
@@ -49,7 +49,7 @@ def test_labels_and_masks_of_a_plain_folder_are_left_out(tmp_path: Path, caplog:
 
 def test_one_file_of_any_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.dat")
-    assert find_pictures([tmp_path / "x/a.dat"]) == [PictureFile("a.dat", tmp_path / "x/a.dat")]
+    assert find_images([tmp_path / "x/a.dat"]) == [ImageFile("a.dat", tmp_path / "x/a.dat")]
 
 
 def test_patterns(tmp_path: Path) -> None:
@@ -84,13 +84,13 @@ def test_list_of_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_with_a_wrong_line_names_it(tmp_path: Path) -> None:
     (tmp_path / "all.txt").write_text("# one\nnothere.png\n")
     with pytest.raises(DataError, match=r"all\.txt: line 2: nothere\.png: no such file"):
-        find_pictures([tmp_path / "all.txt"])
+        find_images([tmp_path / "all.txt"])
     (tmp_path / "none.txt").write_text("# nothing\n\n")
     with pytest.raises(DataError, match="without a path"):
-        find_pictures([tmp_path / "none.txt"])
+        find_images([tmp_path / "none.txt"])
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(DataError, match="UTF-8"):
-        find_pictures([tmp_path / "binary.txt"])
+        find_images([tmp_path / "binary.txt"])
 
 
 def test_same_names_get_longer_ones_and_same_files_are_taken_once(tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_nothing_found_says_what_was_looked_for(tmp_path: Path, given: str, said
     (tmp_path / "empty").mkdir()
     touch(tmp_path, "only/labels/a.png")
     with pytest.raises(DataError, match=said):
-        find_pictures([f"{tmp_path}/{given}"])
+        find_images([f"{tmp_path}/{given}"])
 
 
 def test_digests_are_of_the_bytes_and_known_ones_are_not_read_again(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
-    files = find_pictures([tmp_path])
+    files = find_images([tmp_path])
     first = digest_files(files, {})
     assert first[0].digest == hashlib.sha256(b"a.png").hexdigest()
     assert (first[0].bytes, first[0].modified) == (5, (tmp_path / "a.png").stat().st_mtime_ns)
@@ -142,5 +142,5 @@ def test_digests_are_of_the_bytes_and_known_ones_are_not_read_again(tmp_path: Pa
 
 
 def test_digest_of_what_cannot_be_read(tmp_path: Path) -> None:
-    (missing,) = digest_files([PictureFile("a.png", tmp_path / "a.png")], {})
+    (missing,) = digest_files([ImageFile("a.png", tmp_path / "a.png")], {})
     assert (missing.digest, missing.bytes) == ("unreadable", 0)

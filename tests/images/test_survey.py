@@ -1,4 +1,4 @@
-"""What is decided for a folder of pictures, and the working pixels that come of it."""
+"""What is decided for a folder of images, and the working pixels that come of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image
 from unsegcli.errors import CHANGED, ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images import find
 from unsegcli.images.decode import read_header, read_pixels
-from unsegcli.images.find import digest_files, file_digest, find_pictures
+from unsegcli.images.find import digest_files, file_digest, find_images
 from unsegcli.images.survey import Survey, check_fits, survey
 from unsegcli.images.working import Reading, read_working
 from unsegcli.params import Images
@@ -41,7 +41,7 @@ def save(folder: Path, name: str, pixels: np.ndarray, **options: object) -> None
 
 
 def look(folder: Path, masks: Path | None = None, **settings: object) -> Survey:
-    files = digest_files(find_pictures([folder]), {})
+    files = digest_files(find_images([folder]), {})
     return survey(files, Images(**settings), masks, workers=1)
 
 
@@ -125,13 +125,13 @@ def test_bands_are_chosen_by_number_and_are_no_alpha(tmp_path: Path) -> None:
     found = look(tmp_path, bands=(4, 1, 1))
     np.testing.assert_array_equal(working(found)[0], pixels[:, :, [3, 0, 0]])
     assert found.reading.alpha == "band"
-    with pytest.raises(DataError, match="band 5, but 1 pictures have fewer"):
+    with pytest.raises(DataError, match="band 5, but 1 images have fewer"):
         look(tmp_path, bands=(5,))
     with pytest.raises(ConfigError, match="counted from 1"):
         look(tmp_path, bands=(0,))
 
 
-def test_bands_make_one_folder_of_pictures_of_different_bands(tmp_path: Path) -> None:
+def test_bands_make_one_folder_of_images_of_different_bands(tmp_path: Path) -> None:
     save(tmp_path, "a.tif", noise((6, 5, 6)), planarconfig="contig", photometric="minisblack")
     save(tmp_path, "b.png", noise((6, 5, 3)))
     with pytest.raises(DataError, match=r"1 of 3 bands \(b\.png\), 1 of 6 bands \(a\.tif\).*--bands"):
@@ -151,7 +151,7 @@ def test_grey_is_repeated_among_colours_and_that_is_said(tmp_path: Path, caplog:
     assert (found.reading.channels, found.reading.alpha) == (3, "mask")
     np.testing.assert_array_equal(working(found, 0)[0], np.stack([grey] * 3, axis=2))
     np.testing.assert_array_equal(working(found, 2)[1], rgba[:, :, 3] == 255)
-    assert "grey pictures repeated to three bands: 1 of 3" in caplog.text
+    assert "grey images repeated to three bands: 1 of 3" in caplog.text
 
 
 def test_soft_alpha_among_colours_is_dropped(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_percentiles_over_the_folder_by_hand(tmp_path: Path) -> None:
     assert found.sources[1].scaling == found.sources[0].scaling
     expected = np.clip(np.floor((np.arange(500) - low) / (high - low) * 255 + 0.5), 0, 255)
     np.testing.assert_array_equal(working(found)[0].ravel(), expected)
-    alone = look(tmp_path, percentiles=(0.0, 100.0), scaling="picture")
+    alone = look(tmp_path, percentiles=(0.0, 100.0), scaling="image")
     assert [source.scaling for source in alone.sources] == [((0.0, 499.0),), ((500.0, 999.0),)]
 
 
@@ -200,7 +200,7 @@ def test_bands_are_scaled_alone_and_invalid_pixels_do_not_count(tmp_path: Path) 
     assert (read[0, 0].tolist(), read[9, 9].tolist()) == ([0, 0], [255, 255])
 
 
-def test_flat_pictures_become_zeros(tmp_path: Path) -> None:
+def test_flat_images_become_zeros(tmp_path: Path) -> None:
     save(tmp_path, "a.tif", np.full((5, 6), 4000, dtype=np.uint16))
     assert not working(look(tmp_path))[0].any()
 
@@ -209,7 +209,7 @@ def test_stored_scaling_is_used_again(tmp_path: Path) -> None:
     save(tmp_path / "old", "a.tif", noise((20, 20), "uint16"))
     save(tmp_path / "new", "b.tif", noise((20, 20), "uint16", seed=1) // 2)
     old = look(tmp_path / "old")
-    files = digest_files(find_pictures([tmp_path / "new"]), {})
+    files = digest_files(find_images([tmp_path / "new"]), {})
     scaling = old.sources[0].scaling
     new = survey(files, Images(size=(3,)), None, 1, known=old.reading, known_scaling=scaling)
     assert new.sources[0].scaling == scaling
@@ -218,19 +218,19 @@ def test_stored_scaling_is_used_again(tmp_path: Path) -> None:
         survey(files, Images(), None, 1, known=old.reading, known_scaling=scaling * 2)
 
 
-def test_bytes_and_deep_pictures_share_no_scaling(tmp_path: Path) -> None:
+def test_bytes_and_deep_images_share_no_scaling(tmp_path: Path) -> None:
     save(tmp_path, "a.png", noise((9, 8)))
     save(tmp_path, "b.png", noise((9, 8), "uint16"))
-    with pytest.raises(DataError, match=r"8-bit values \(a\.png\).*b\.png.*--scaling picture"):
+    with pytest.raises(DataError, match=r"8-bit values \(a\.png\).*b\.png.*--scaling image"):
         look(tmp_path)
-    found = look(tmp_path, scaling="picture")
+    found = look(tmp_path, scaling="image")
     assert found.reading.values == "mixed"
     assert found.sources[0].scaling == ((0.0, 255.0),)
     np.testing.assert_array_equal(working(found)[0][:, :, 0], noise((9, 8)))
     assert found.sources[1].scaling[0][1] > 255
 
 
-def test_new_pictures_must_fit(tmp_path: Path) -> None:
+def test_new_images_must_fit(tmp_path: Path) -> None:
     save(tmp_path, "a.png", noise((6, 5, 3)))
     save(tmp_path / "b", "four.npy", noise((6, 5, 4)))
     save(tmp_path / "b", "deep.png", noise((6, 5, 3), "uint16"))
@@ -238,7 +238,7 @@ def test_new_pictures_must_fit(tmp_path: Path) -> None:
     reading = look(tmp_path / "a.png").reading
     with pytest.raises(DataError, match=r"x: 4 bands, which do not make the 3 bands"):
         check_fits("x", read_header(tmp_path / "b/four.npy"), reading)
-    with pytest.raises(DataError, match="x: values of type uint16, but the earlier pictures held 8-bit values"):
+    with pytest.raises(DataError, match="x: values of type uint16, but the earlier images held 8-bit values"):
         check_fits("x", read_header(tmp_path / "b/deep.png"), reading)
     check_fits("x", read_header(tmp_path / "b/grey.png"), reading)
     chosen = dataclasses.replace(reading, bands=(1, 2, 4))
@@ -277,11 +277,11 @@ def test_mask_folder(tmp_path: Path) -> None:
         assert found.sources[index].mask_digest
 
 
-def test_pictures_without_a_mask_are_listed(tmp_path: Path) -> None:
+def test_images_without_a_mask_are_listed(tmp_path: Path) -> None:
     for index in range(7):
         save(tmp_path / "pictures", f"{index}.png", noise((6, 5)))
     save(tmp_path / "valid", "3.png", noise((6, 5)))
-    with pytest.raises(DataError, match=r"no mask for 6 pictures: 0\.png, 1\.png, 2\.png, 4\.png, 5\.png, \.\.\."):
+    with pytest.raises(DataError, match=r"no mask for 6 images: 0\.png, 1\.png, 2\.png, 4\.png, 5\.png, \.\.\."):
         look(tmp_path / "pictures", tmp_path / "valid")
     with pytest.raises(DataError, match="--mask names a folder"):
         look(tmp_path / "pictures", tmp_path / "nothing")
@@ -299,7 +299,7 @@ def test_masks_that_do_not_fit(tmp_path: Path) -> None:
         look(tmp_path / "pictures", tmp_path / "valid")
 
 
-def test_mask_of_a_turned_picture_has_its_upright_size(tmp_path: Path) -> None:
+def test_mask_of_a_turned_image_has_its_upright_size(tmp_path: Path) -> None:
     save(tmp_path / "pictures", "a.tif", noise((6, 5)), extratags=[(274, 3, 1, 6, True)])
     save(tmp_path / "valid", "a.png", noise((6, 5)))
     with pytest.raises(DataError, match="after its EXIF orientation 6 turned it: turn the mask likewise"):
@@ -311,7 +311,7 @@ def test_mask_of_a_turned_picture_has_its_upright_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(working(found)[1], mask != 0)
 
 
-def test_a_picture_without_a_valid_pixel_is_fine(tmp_path: Path) -> None:
+def test_a_image_without_a_valid_pixel_is_fine(tmp_path: Path) -> None:
     save(tmp_path, "a.tif", np.full((6, 5), 3, dtype=np.uint16))
     read, valid = working(look(tmp_path, nodata=3.0, size=(3,)))
     assert valid is not None
@@ -335,7 +335,7 @@ def test_working_size(tmp_path: Path, settings: dict[str, object], grid: tuple[i
 
 def test_working_size_is_limited_too(tmp_path: Path) -> None:
     save(tmp_path, "a.png", noise((20, 30)))
-    with pytest.raises(DataError, match="working picture of 2000 x 3000 = 6 million pixels is over the limit"):
+    with pytest.raises(DataError, match="working image of 2000 x 3000 = 6 million pixels is over the limit"):
         look(tmp_path, scale=100.0, max_pixels=5_000_000)
 
 
@@ -366,16 +366,16 @@ def test_unreadable_files_are_left_out_and_listed(tmp_path: Path) -> None:
     assert "truncated" in skipped["d.png"]
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(
-        DataError, match=r"none of the pictures can be read: a\.png: not PNG.*; b\.png.*; c\.jpg.*; \.\.\."
+        DataError, match=r"none of the images can be read: a\.png: not PNG.*; b\.png.*; c\.jpg.*; \.\.\."
     ):
         look(tmp_path)
 
 
-def test_a_picture_that_fails_when_sampled_is_left_out(tmp_path: Path) -> None:
+def test_a_image_that_fails_when_sampled_is_left_out(tmp_path: Path) -> None:
     for name in "ab":
         save(tmp_path, f"{name}.png", noise((60, 50, 3), "uint16"))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:3000])
-    for scaling in ("folder", "picture"):
+    for scaling in ("folder", "image"):
         found = look(tmp_path, scaling=scaling)
         assert [source.name for source in found.sources] == ["b.png"]
         assert [name for name, _ in found.skipped] == ["a.png"]
@@ -407,7 +407,7 @@ FORMATS = ["uint8.png", "uint16.png", "uint8.jpg", "uint8.bmp", "uint8.tif", "ui
 def test_a_change_is_refused_even_if_size_and_time_are_as_before(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(encoded(name, 40))
-    found = look(tmp_path, axes="yxc" if name.endswith(".npy") else "auto", scaling="picture")
+    found = look(tmp_path, axes="yxc" if name.endswith(".npy") else "auto", scaling="image")
     before = path.stat()
     working(found)
     rewrite(path, encoded(name, 200))
@@ -435,10 +435,10 @@ def test_a_mask_that_changed_is_refused_too(tmp_path: Path, name: str) -> None:
 
 
 def test_a_change_before_the_values_are_looked_at_leaves_the_image_out(tmp_path: Path) -> None:
-    for settings in ({"scaling": "folder"}, {"scaling": "picture"}):
+    for settings in ({"scaling": "folder"}, {"scaling": "image"}):
         for name in ("a.tif", "b.tif"):
             save(tmp_path, name, noise((6, 5, 3), "uint16"))
-        files = digest_files(find_pictures([tmp_path]), {})
+        files = digest_files(find_images([tmp_path]), {})
         save(tmp_path, "a.tif", noise((6, 5, 3), "uint16", seed=1))
         found = survey(files, Images(**settings), None, 1)
         assert found.skipped == [("a.tif", CHANGED)]
@@ -448,7 +448,7 @@ def test_a_change_before_the_values_are_looked_at_leaves_the_image_out(tmp_path:
 def test_a_change_before_alpha_is_looked_at_decides_nothing(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path, name, np.dstack([noise((6, 5, 3)), np.full((6, 5), 255, np.uint8)]))
-    files = digest_files(find_pictures([tmp_path]), {})
+    files = digest_files(find_images([tmp_path]), {})
     save(tmp_path, "a.png", noise((6, 5, 4)))
     found = survey(files, Images(), None, 1)
     assert found.skipped == [("a.png", CHANGED)]
@@ -548,14 +548,14 @@ def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object]
 
 
 def test_no_files_at_all() -> None:
-    with pytest.raises(DataError, match="no picture to read"):
+    with pytest.raises(DataError, match="no image to read"):
         survey([], Images(), None, 1)
 
 
 def test_workers_do_not_change_what_is_found(tmp_path: Path) -> None:
     for index in range(16):
         save(tmp_path, f"{index}.png", noise((12, 10, 4), "uint16", seed=index))
-    files = digest_files(find_pictures([tmp_path]), {})
+    files = digest_files(find_images([tmp_path]), {})
     assert survey(files, Images(), None, 1) == survey(files, Images(), None, 2)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import Supply
+from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 from unsegcli.methods._load import Loaded, find_method, method_names
@@ -60,7 +60,7 @@ def test_every_setting_has_a_comment(loaded: Loaded) -> None:
 
 def recipe_of(loaded: Loaded, config: Any) -> str:
     job = TrainingJob(loaded, config, Train(classes=config.classes), CPU)
-    return recipe_digest(recipe_of_job(job, 1, Supply({"pictures": "ab"}, {})))
+    return recipe_digest(recipe_of_job(job, 1, Dataset({"pictures": "ab"}, {})))
 
 
 def other(value: Any) -> Any:
@@ -113,7 +113,7 @@ def test_loss_falls(loaded: Loaded) -> None:
     All objects of the toy set are alike, so that those of earlier steps cannot be told apart: no queue.
     """
     queue = {"queue": 0} if hasattr(loaded.module.Config(), "queue") else {}
-    losses = run(loaded, tiny(loaded, rate=1e-2, crop=32, **queue), 45)[1][5:]
+    losses = run(loaded, tiny(loaded, learning_rate=1e-2, crop=32, **queue), 45)[1][5:]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 0.1
 
 
@@ -219,7 +219,7 @@ GUIDED_AT_ONCE = {"guide_batches": 1}
 def losses_of(name: str) -> list[float]:
     loaded = find_method(name)
     more = GUIDED_AT_ONCE if hasattr(loaded.module.Config, "guide_batches") else {}
-    return run(loaded, tiny(loaded, optimizer="sgd", rate=3e-3, crop=32, **more), 4)[1]
+    return run(loaded, tiny(loaded, optimizer="sgd", learning_rate=3e-3, crop=32, **more), 4)[1]
 
 
 def golden() -> None:

@@ -138,7 +138,7 @@ def test_without_overclusters_there_is_one_head() -> None:
 
 
 class Looking(torch.nn.Module):
-    """Clusters by colour, pixel by pixel: what it says of a mirrored picture is mirrored."""
+    """Clusters by colour, pixel by pixel: what it says of a mirrored image is mirrored."""
 
     def forward(self, images: Tensor, heads: str) -> dict[str, Tensor]:
         return {"b": (20 * images).softmax(1)}
@@ -159,7 +159,7 @@ def test_void_pixels_do_not_count() -> None:
     mask = torch.ones(2, 32, 32, dtype=torch.bool)
     mask[:, :, 20:] = False
     batch = batch_of(mask=mask)
-    config = dataclasses.replace(SMALL, contrast=0.0)  # the mean of a picture would see what is void
+    config = dataclasses.replace(SMALL, contrast=0.0)  # the mean of an image would see what is void
     other = dataclasses.replace(batch, images=torch.where(mask[:, None], batch.images, 0.7))
     found = [iic.loss(Looking(), given, config)["loss"] for given in (batch, other)]
     torch.testing.assert_close(found[0], found[1])
@@ -183,9 +183,9 @@ def test_infrared_is_left_alone_where_it_is_asked_for() -> None:
 
 def test_a_short_training_finds_information_and_keeps_both_clusters() -> None:
     # Quarters of red and green, as many of each: colours and places are both there to be learnt.
-    config = dataclasses.replace(SMALL, classes=2, rate=3e-3)
+    config = dataclasses.replace(SMALL, classes=2, learning_rate=3e-3)
     network = network_of(config)
-    optimizer = torch.optim.Adam(network.parameters(), config.rate)
+    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
     red, green = torch.tensor([0.8, 0.2, 0.2]), torch.tensor([0.2, 0.7, 0.2])
     quarters = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 1, 0]]).reshape(4, 1, 2, 2)
     is_red = quarters.repeat_interleave(16, 2).repeat_interleave(16, 3)
@@ -212,7 +212,17 @@ def test_unknown_architecture_is_named() -> None:
 def test_presets_are_the_published_rows() -> None:
     assert preset_names("iic") == ["coco-stuff-15", "coco-stuff-3", "potsdam", "potsdam-3"]
     rows = {
-        name: (c.rate, c.batch, c.overclusters, c.classes, c.balance_overclusters, c.balance, c.reach, c.crop, c.sobel)
+        name: (
+            c.learning_rate,
+            c.batch,
+            c.overclusters,
+            c.classes,
+            c.balance_overclusters,
+            c.balance,
+            c.reach,
+            c.crop,
+            c.sobel,
+        )
         for name in preset_names("iic")
         for c in [preset(name)]
     }

@@ -48,7 +48,7 @@ class Fixed(nn.Module):
         return self.classes
 
 
-def two_pictures() -> tuple[Any, Batch]:
+def two_images() -> tuple[Any, Batch]:
     """One place each. First: L = (ln 3, 0), H = (1, 0) and (0, 0). Second: L = (0, ln 3), H = (1, 0) and (0, 1)."""
     local = torch.tensor([[LN3, 0.0], [0.0, LN3]])[:, :, None, None]
     classes = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
@@ -63,11 +63,11 @@ def softplus(value: float) -> float:
 def test_loss_by_hand(negatives: str) -> None:
     """Equation 1: V = (3/4, 1/4) and (1/4, 3/4). Equation 3: S = (3/4, 0) and (1/4, 3/4).
 
-    Equation 6: T = <L, S> is 3/4 ln 3 for both; with the other picture's L it is <(0, ln 3), (3/4, 0)> = 0 and
+    Equation 6: T = <L, S> is 3/4 ln 3 for both; with the other image's L it is <(0, ln 3), (3/4, 0)> = 0 and
     <(ln 3, 0), (1/4, 3/4)> = ln 3 / 4. Equation 5, as a loss: mean softplus(-T) + mean softplus(T of others)
     = ln(1 + 3^-0.75) + (ln 2 + ln(1 + 3^0.25)) / 2 = 0.36373 + (0.69315 + 0.83987) / 2.
     """
-    network, batch = two_pictures()
+    network, batch = two_images()
     terms = infoseg.loss(network, batch, replace(PLAIN, negatives=negatives, places=1))
     expected = softplus(-0.75 * LN3), (LN2 + softplus(LN3 / 4)) / 2
     assert expected == pytest.approx((0.36373, 0.76651), abs=1e-5)
@@ -78,8 +78,8 @@ def test_loss_by_hand(negatives: str) -> None:
 
 
 def test_tau_and_scale_by_hand() -> None:
-    """tau = 2 makes V = (9/10, 1/10) of the first picture, S = (9/10, 0); without a scale of its own T has tau, too."""
-    network, batch = two_pictures()
+    """tau = 2 makes V = (9/10, 1/10) of the first image, S = (9/10, 0); without a scale of its own T has tau, too."""
+    network, batch = two_images()
     for scale, factor in ((0.0, 2.0), (3.0, 3.0)):
         config = replace(PLAIN, tau=2.0, scale=scale)
         found = infoseg.assigned(network.local, network.classes, batch, config)
@@ -91,7 +91,7 @@ def test_tau_and_scale_by_hand() -> None:
 
 def test_detached_volume_has_no_gradient() -> None:
     """With V fixed, dS/dH_k is V_k, and L has no influence on S."""
-    network, batch = two_pictures()
+    network, batch = two_images()
     for detach_v in (True, False):
         config = replace(PLAIN, detach_v=detach_v)
         found = infoseg.assigned(network.local, network.classes, batch, config)
@@ -106,19 +106,19 @@ def test_detached_volume_has_no_gradient() -> None:
 # ---------------------------------------------------------------------------------------- negatives
 
 
-def assignment(pictures: int = 4, void: bool = True, seed: int = 0) -> tuple[Assigned, Batch]:
+def assignment(images: int = 4, void: bool = True, seed: int = 0) -> tuple[Assigned, Batch]:
     """Features and volumes by chance, some places void."""
     random = torch.Generator().manual_seed(seed)
-    shape = (pictures, 5, 3, 4)
+    shape = (images, 5, 3, 4)
     local, mixture = (torch.randn(shape, generator=random) for _ in range(2))
-    volume = torch.randn(pictures, 3, 3, 4, generator=random).softmax(1)
-    valid = torch.rand(pictures, 3, 4, generator=random) > (0.4 if void else -1.0)
-    return Assigned(local, volume.log(), volume, mixture, valid), Batch(torch.zeros(pictures, 3, 3, 4), torch.arange(4))
+    volume = torch.randn(images, 3, 3, 4, generator=random).softmax(1)
+    valid = torch.rand(images, 3, 4, generator=random) > (0.4 if void else -1.0)
+    return Assigned(local, volume.log(), volume, mixture, valid), Batch(torch.zeros(images, 3, 3, 4), torch.arange(4))
 
 
 @pytest.mark.parametrize("agree", [0.0, 0.7, 1.0])
 def test_all_pairs_equal_a_plain_loop(agree: float) -> None:
-    """Every place drawn in one picture with every place drawn in another, each weighted by 1 - agree V.V'."""
+    """Every place drawn in one image with every place drawn in another, each weighted by 1 - agree V.V'."""
     found, batch = assignment()
     config = replace(PLAIN, negatives="all", places=6, agree=agree, scale=1.3)
     drawn, known = infoseg._places(found.valid, batch, 6)
@@ -140,7 +140,7 @@ def test_all_pairs_equal_a_plain_loop(agree: float) -> None:
 @pytest.mark.parametrize("agree", [0.0, 0.7])
 @pytest.mark.parametrize("step", range(4))
 def test_rolled_pairs_equal_a_plain_loop(agree: float, step: int) -> None:
-    """The same place of another picture, where both are valid; which one it is is the same for all."""
+    """The same place of another image, where both are valid; which one it is is the same for all."""
     found, batch = assignment()
     config = replace(PLAIN, agree=agree, scale=1.3)
     values = []
@@ -162,7 +162,7 @@ def test_rolled_pairs_equal_a_plain_loop(agree: float, step: int) -> None:
 
 
 def test_every_move_comes_but_none_that_stays() -> None:
-    """If L' were of the same picture, T would be 9 and not 0."""
+    """If L' were of the same image, T would be 9 and not 0."""
     local = torch.eye(4)[:, :, None, None] * 3
     volume = torch.full((4, 2, 1, 1), 0.5)
     found = Assigned(local, volume, volume, local, torch.ones(4, 1, 1, dtype=torch.bool))
@@ -174,7 +174,7 @@ def test_every_move_comes_but_none_that_stays() -> None:
 
 
 def test_pairs_that_surely_agree_are_spared() -> None:
-    """Two pictures of class 0 and one of class 1: only pairs of different classes are left, all of T = 1."""
+    """Two images of class 0 and one of class 1: only pairs of different classes are left, all of T = 1."""
     volume = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:, :, None, None]
     local = torch.tensor([[5.0], [5.0], [1.0]])[:, :, None, None]
     mixture = torch.tensor([[1.0], [1.0], [0.2]])[:, :, None, None]
@@ -222,7 +222,7 @@ def test_one_volume_for_each_superpixel() -> None:
 
 @pytest.mark.parametrize("negatives", ["roll", "all"])
 def test_void_places_count_neither_way(negatives: str) -> None:
-    """Whatever the network says of void places, the terms are the same; also where a whole picture is void."""
+    """Whatever the network says of void places, the terms are the same; also where a whole image is void."""
     random = torch.Generator().manual_seed(0)
     local, classes = torch.randn(4, 5, 3, 4, generator=random), torch.randn(4, 2, 5, generator=random)
     mask = torch.rand(4, 3, 4, generator=random) > 0.4
@@ -392,7 +392,7 @@ def test_running_statistics_below_the_local_features_know_the_crops_alone(monkey
                 torch.testing.assert_close(module.running_mean, twin.running_mean)
 
 
-def test_a_picture_smaller_than_the_factor_is_seen_as_one_pixel() -> None:
+def test_a_image_smaller_than_the_factor_is_seen_as_one_pixel() -> None:
     config = tiny(LOADED, context=9)
     whole = infoseg._smaller(torch.rand(1, 3, 4, 4), config)
     assert whole is not None
@@ -418,7 +418,7 @@ def test_mirrored_views_have_mirrored_masks() -> None:
     assert mirrored == {True, False}
 
 
-def test_what_is_seen_of_a_picture_is_a_mean_over_what_is_valid() -> None:
+def test_what_is_seen_of_a_image_is_a_mean_over_what_is_valid() -> None:
     maps = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     assert infoseg._mean_inside(maps, None).tolist() == [[2.5]]
     inside = torch.ones(1, 4, 4, dtype=torch.bool)
@@ -440,7 +440,7 @@ def test_crops_are_lit_where_there_is_a_second_view_and_only_there() -> None:
     assert float((seen[1] - batch.images).abs().mean()) < 0.1
 
 
-# ---------------------------------------------------------------------------------------- large pictures
+# ---------------------------------------------------------------------------------------- large images
 
 
 def trained(**sets: Any) -> Trained:
@@ -453,35 +453,35 @@ def trained(**sets: Any) -> Trained:
     return Trained(network.eval().requires_grad_(False), LOADED, config, READING, None, torch.device("cpu"))
 
 
-def uneven_picture() -> np.ndarray:
+def uneven_image() -> np.ndarray:
     """Left and right are of different colours, so that tiles seen alone would have other class features."""
-    picture = two_colours(1, 128, 512)
-    picture[:, :256] = picture[:, :256] // 2
-    return picture
+    image = two_colours(1, 128, 512)
+    image[:, :256] = image[:, :256] // 2
+    return image
 
 
 @pytest.mark.parametrize("sets", [{"context": 2}, {"context": 0}, {"pool_logits": False}], ids=str)
 def test_tiles_give_what_the_whole_gives(sets: dict[str, Any]) -> None:
     model = trained(**sets)
-    picture = uneven_picture()
-    whole, tiled = (scores_of(model, picture, tile=tile) for tile in (512, 256))
+    image = uneven_image()
+    whole, tiled = (scores_of(model, image, tile=tile) for tile in (512, 256))
     assert np.abs(tiled - whole).max() < 0.01
     assert (tiled.argmax(axis=0) == whole.argmax(axis=0)).mean() > 0.99
-    alone = [scores_of(model, picture[:, part], tile=512) for part in (slice(0, 256), slice(256, 512))]
+    alone = [scores_of(model, image[:, part], tile=512) for part in (slice(0, 256), slice(256, 512))]
     assert np.abs(np.concatenate(alone, axis=2) - whole).max() > 0.03, "the test needs tiles that differ"
 
 
-def test_a_picture_that_is_seen_as_a_whole_has_no_endless_reach() -> None:
+def test_a_image_that_is_seen_as_a_whole_has_no_endless_reach() -> None:
     assert reach_of(trained(), 256) < 128
 
 
 def test_void_tiles_have_no_part_in_the_whole() -> None:
-    model, picture = trained(), uneven_picture()
-    valid = np.ones(picture.shape[:2], bool)
+    model, image = trained(), uneven_image()
+    valid = np.ones(image.shape[:2], bool)
     valid[:, 256:] = False
-    tiled = scores_of(model, picture, valid, tile=256)
-    np.testing.assert_allclose(tiled[:, :, :160], scores_of(model, picture[:, :256], tile=256)[:, :, :160], atol=1e-4)
-    assert np.isfinite(scores_of(model, picture, np.zeros_like(valid), tile=256)).all()
+    tiled = scores_of(model, image, valid, tile=256)
+    np.testing.assert_allclose(tiled[:, :, :160], scores_of(model, image[:, :256], tile=256)[:, :, :160], atol=1e-4)
+    assert np.isfinite(scores_of(model, image, np.zeros_like(valid), tile=256)).all()
 
 
 # ---------------------------------------------------------------------------------------- presets

@@ -216,7 +216,7 @@ def test_without_guide_there_is_no_grouping() -> None:
 
 @pytest.mark.parametrize("shrink", [1, 2, 3])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 23), (31, 32), (5, 7)])
-def test_scores_have_the_size_of_the_picture(shrink: int, height: int, width: int) -> None:
+def test_scores_have_the_size_of_the_image(shrink: int, height: int, width: int) -> None:
     config = tiny(LOADED, shrink=shrink)
     network = make_network(LOADED, config).eval()
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -318,7 +318,7 @@ def test_no_change_in_space_and_light_changes_nothing() -> None:
 
 
 def test_mirrored_crops_come_back_to_their_superpixels() -> None:
-    """A network that looks at small squares by themselves must give the mirrored picture the mirrored clusters."""
+    """A network that looks at small squares by themselves must give the mirrored image the mirrored clusters."""
     _, batch, config, _, superpixels = setting(0, light=0.0)
     squarewise = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(3, config.classes + config.overclusters, 1))
     target, _ = superpixels.posteriors(squarewise(batch.images), config)
@@ -341,8 +341,8 @@ def test_what_is_hidden_by_half_gets_no_weight() -> None:
 # ---------------------------------------------------------------------------------------- what must not matter
 
 
-def test_running_statistics_know_the_pictures_alone() -> None:
-    """They are those of one pass over the pictures as they are, whatever was disturbed beside."""
+def test_running_statistics_know_the_images_alone() -> None:
+    """They are those of one pass over the images as they are, whatever was disturbed beside."""
     config = tiny(LOADED)
     batch = toy_batch(LOADED, config)
     disturbed, plain = make_network(LOADED, config), make_network(LOADED, config)
@@ -430,7 +430,7 @@ def test_crops_of_superpixels() -> None:
 
 
 def test_two_colours_become_two_clusters() -> None:
-    config = tiny(LOADED, rate=1e-2, classes=2, crop=32)
+    config = tiny(LOADED, learning_rate=1e-2, classes=2, crop=32)
     batches = toy_batches(LOADED, config, toy_pool(8, 36, 36), steps=50)
     network = make_network(LOADED, config)
     optimizer = make_optimizer(network, config)

@@ -43,9 +43,9 @@ def test_users_file(tmp_path: Path) -> None:
     assert loaded.identity == f"mine {loaded.digest}"
     assert len(loaded.digest) == 16
     assert str(tmp_path) not in loaded.identity
-    config = settings_of(loaded, sets=["rate=1e-4", "shy=yes"], classes=7)
+    config = settings_of(loaded, sets=["learning_rate=1e-4", "shy=yes"], classes=7)
     assert (loaded.needs(config), loaded.needs(config_from(loaded, {})), loaded.revision) == (("superpixels",), (), 4)
-    assert (config.rate, config.shy, config.classes) == (1e-4, True, 7)
+    assert (config.learning_rate, config.shy, config.classes) == (1e-4, True, 7)
 
 
 def test_needs_and_revision_may_be_left_out(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_what_is_no_method(tmp_path: Path) -> None:
     assert "frozen dataclass" in error_of(find_method, str(path))
     path.write_text(users_method(tmp_path).read_text().replace("(frozen=True)", ""))
     assert "frozen dataclass" in error_of(find_method, str(path))
-    path.write_text(users_method(tmp_path).read_text().replace("    clip: float = 0.0\n", ""))
-    assert "its Config lacks clip" in error_of(find_method, str(path))
+    path.write_text(users_method(tmp_path).read_text().replace("    grad_clip: float = 0.0\n", ""))
+    assert "its Config lacks grad_clip" in error_of(find_method, str(path))
     assert "cannot be read" in error_of(find_method, str(tmp_path / "missing.py"))
 
 
@@ -106,8 +106,8 @@ def test_the_settings_of_the_loop_may_be_inherited(tmp_path: Path) -> None:
     head = head.replace("import torch\n", "import torch\nfrom unsegcli.methods._contract import LoopSettings\n")
     path.write_text(head + rest[rest.index("    breaks") :])
     loaded = find_method(str(path))
-    config = settings_of(loaded, sets=["rate=0.5", "breaks=3", "least_steps=7"])
-    assert (config.rate, config.breaks, config.least_steps) == (0.5, 3, 7)
+    config = settings_of(loaded, sets=["learning_rate=0.5", "breaks=3", "min_steps=7"])
+    assert (config.learning_rate, config.breaks, config.min_steps) == (0.5, 3, 7)
     assert config.momentum == LoopSettings.momentum
 
 
@@ -123,7 +123,7 @@ def test_file_that_fails_can_be_mended(tmp_path: Path) -> None:
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    presets = {"mine": {"rate": 0.1, "batch": 10, "crop": 100, "classes": 4}}
+    presets = {"mine": {"learning_rate": 0.1, "batch": 10, "crop": 100, "classes": 4}}
     monkeypatch.setattr("unsegcli.methods._load.read_preset", lambda owner, name: presets[owner] if name else {})
     return find_method(str(users_method(tmp_path)))
 
@@ -132,8 +132,8 @@ def test_later_settings_win(mine: Loaded, tmp_path: Path) -> None:
     file = tmp_path / "more.toml"
     file.write_text("batch = 20\ncrop = 200\n")
     config = settings_of(mine, "some", file, ["crop=300"])
-    assert (config.rate, config.batch, config.crop, config.epochs) == (0.1, 20, 300, 2)
-    assert settings_of(mine, None, file).rate == 0.01
+    assert (config.learning_rate, config.batch, config.crop, config.epochs) == (0.1, 20, 300, 2)
+    assert settings_of(mine, None, file).learning_rate == 0.01
     assert settings_of(mine, "some", None, ["crop=1", "crop=2"]).crop == 2
 
 
@@ -153,8 +153,9 @@ def test_wrong_name_lists_the_right_ones(mine: Loaded) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("batch", "four"), ("batch", 1.5), ("batch", True), ("batch", float("inf")), ("batch", [1]), ("rate", "nan"),
-        ("rate", True), ("rate", {}), ("rate", "inf"), ("shy", "perhaps"), ("shy", 1), ("schedule", 3),
+        ("batch", "four"), ("batch", 1.5), ("batch", True), ("batch", float("inf")), ("batch", [1]),
+        ("learning_rate", "nan"), ("learning_rate", True), ("learning_rate", {}), ("learning_rate", "inf"),
+        ("shy", "perhaps"), ("shy", 1), ("schedule", 3),
     ],
 )  # fmt: skip
 def test_wrong_type_is_named(mine: Loaded, name: str, value: Any) -> None:
@@ -165,7 +166,7 @@ def test_wrong_type_is_named(mine: Loaded, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("batch", "12", 12), ("batch", 12.0, 12), ("rate", "1e-3", 1e-3), ("rate", 1, 1.0),
+        ("batch", "12", 12), ("batch", 12.0, 12), ("learning_rate", "1e-3", 1e-3), ("learning_rate", 1, 1.0),
         ("schedule", "poly", "poly"), ("shy", "on", True), ("shy", "False", False), ("shy", "0", False),
         ("shy", True, True),
     ],
@@ -176,10 +177,10 @@ def test_values_are_brought_to_their_type(mine: Loaded, name: str, value: Any, e
 
 
 def test_mistakes_in_a_pair_or_a_file(mine: Loaded, tmp_path: Path) -> None:
-    assert "must be key=value" in error_of(settings_of, mine, sets=["rate"])
+    assert "must be key=value" in error_of(settings_of, mine, sets=["learning_rate"])
     assert "must be key=value" in error_of(settings_of, mine, sets=["=1"])
     assert "cannot be read" in error_of(settings_of, mine, file=tmp_path / "missing.toml")
-    (tmp_path / "bad.toml").write_text("rate = = 1")
+    (tmp_path / "bad.toml").write_text("learning_rate = = 1")
     assert "is not TOML" in error_of(settings_of, mine, file=tmp_path / "bad.toml")
     (tmp_path / "deep.toml").write_text("[rate]\nhigh = 1\n")
     assert "rate: {'high': 1} is not of type float" in error_of(settings_of, mine, file=tmp_path / "deep.toml")
@@ -187,7 +188,7 @@ def test_mistakes_in_a_pair_or_a_file(mine: Loaded, tmp_path: Path) -> None:
 
 def test_fields_of_other_types_are_refused(tmp_path: Path) -> None:
     path = users_method(tmp_path, "odd.py")
-    path.write_text(path.read_text().replace("    clip: float", "    sizes: tuple = ()\n    clip: float"))
+    path.write_text(path.read_text().replace("    grad_clip: float", "    sizes: tuple = ()\n    grad_clip: float"))
     assert "not supported" in error_of(settings_of, find_method(str(path)), sets=["sizes=1"])
 
 

@@ -20,7 +20,7 @@ from unsegcli.methods.maskcontrast import Config, Encoder, Network, after_step, 
 from unsegcli.presets import read_preset
 
 METHOD = find_method("maskcontrast")
-PLAIN = {"jittered": 0.0, "grey": 0.0, "flip": False}  # views are parts of the picture, and nothing else
+PLAIN = {"jittered": 0.0, "grey": 0.0, "flip": False}  # views are parts of the image, and nothing else
 
 
 def small(**more: Any) -> Config:
@@ -49,8 +49,8 @@ def centre(height: int = 40, width: int = 40, side: int = 16) -> Tensor:
 # ---------------------------------------------------------------------------------------- views
 
 
-def test_pictures_and_masks_change_alike() -> None:
-    """Where the mask is, the picture is white."""
+def test_images_and_masks_change_alike() -> None:
+    """Where the mask is, the image is white."""
     objects = centre().expand(6, -1, -1)
     batch = batch_of(objects[:, None].expand(-1, 3, -1, -1).float(), objects)
     config = small(jittered=0.0, grey=0.0, view=32)
@@ -75,7 +75,7 @@ def test_views_differ_and_follow_from_seed_step_and_sample() -> None:
 
 
 def test_half_of_the_views_are_mirrored() -> None:
-    """Of pictures that are their own part: only the mirror can change them."""
+    """Of images that are their own part: only the mirror can change them."""
     ramp = torch.linspace(0, 1, 16).expand(64, 3, 16, 16).contiguous()
     batch = batch_of(ramp, centre(16, 16, 8).expand(64, -1, -1))
     config = small(smallest=1.0, jittered=0.0, grey=0.0, view=16, tries=1)
@@ -102,7 +102,7 @@ def test_some_views_lose_their_colours() -> None:
 
 
 def test_what_was_filled_up_is_not_looked_at() -> None:
-    """A picture of 20 x 30 in a crop of 40 x 40: no view shows the rest."""
+    """An image of 20 x 30 in a crop of 40 x 40: no view shows the rest."""
     images = torch.zeros(8, 3, 40, 40)
     images[:, :, :20, :30] = 1
     mask = images[:, 0] > 0
@@ -117,7 +117,7 @@ def test_what_was_filled_up_is_not_looked_at() -> None:
 
 @pytest.mark.parametrize("side", [1, 40])
 def test_search_for_views_ends_whatever_the_mask_is(side: int) -> None:
-    """Nothing shows 1 to 99 % of these; the whole picture is taken, and training goes on."""
+    """Nothing shows 1 to 99 % of these; the whole image is taken, and training goes on."""
     objects = centre(side=side).expand(2, -1, -1)
     batch = batch_of(torch.rand(2, 3, 40, 40), objects)
     config = small(**PLAIN, smallest=0.9, view=40)
@@ -179,7 +179,7 @@ def test_only_the_first_network_learns() -> None:
     assert all(weight.grad is None and not weight.requires_grad for weight in network.key.parameters())
 
 
-def test_one_picture_in_a_batch_works() -> None:
+def test_one_image_in_a_batch_works() -> None:
     config = small(batch=1)
     batch = toy_batch(METHOD, config)
     network = network_of(config)
@@ -257,7 +257,7 @@ def test_queue_takes_the_objects_of_the_second_views() -> None:
     assert network.found is None
 
 
-def test_a_picture_without_an_object_is_not_put_into_the_queue() -> None:
+def test_a_image_without_an_object_is_not_put_into_the_queue() -> None:
     config = small(**PLAIN)
     network, batch = network_of(config), toy_batch(METHOD, config)
     assert batch.proposals is not None
@@ -303,9 +303,9 @@ def test_published_settings(name: str) -> None:
     }
     supervised = name == "voc-supervised"
     assert (config.batch, config.queue, config.freeze) == ((64, 128, True) if supervised else (128, 256, False))
-    assert (config.view, config.epochs, config.schedule, config.rate) == (224, 40, "poly_epochs", 0.004)
+    assert (config.view, config.epochs, config.schedule, config.learning_rate) == (224, 40, "poly_epochs", 0.004)
     assert (config.temperature, config.average, config.optimizer, config.momentum) == (0.5, 0.999, "sgd", 0.9)
-    assert (config.decay, config.clip, config.classes, config.dropout) == (1e-4, 0, 20, 0.5)
+    assert (config.weight_decay, config.grad_clip, config.classes, config.dropout) == (1e-4, 0, 20, 0.5)
 
 
 def test_published_network() -> None:

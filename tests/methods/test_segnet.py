@@ -1,4 +1,4 @@
-"""SegNet: the loss by hand, what a picture counts, its own answer in the target, pictures and masks moved together."""
+"""SegNet: the loss by hand, what an image counts, its own answer in the target, images and masks moved together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def batch_of(images: Tensor, masks: Tensor, **more: Any) -> Batch:
 
 
 def row(*values: float) -> Tensor:
-    """A picture (1, 1, 1, width) of one row."""
+    """An image (1, 1, 1, width) of one row."""
     return torch.tensor(values, dtype=torch.float32)[None, None, None]
 
 
@@ -66,7 +66,7 @@ def test_void_pixels_count_nothing() -> None:
 
 
 @pytest.mark.parametrize(("trust", "weights"), [(0, (1, 1)), (1, (0.5, 0.25)), (2, (0.25, 0.0625))])
-def test_a_picture_counts_by_its_confidence(trust: float, weights: tuple[float, float]) -> None:
+def test_a_image_counts_by_its_confidence(trust: float, weights: tuple[float, float]) -> None:
     images = torch.cat([row(0, 0), row(1, 1)])
     batch = batch_of(images, torch.ones(2, 1, 2).bool(), confidence=torch.tensor([0.5, 0.25]))
     expected = (weights[0] * term(-4, 1) + weights[1] * term(4, 1)) / 2
@@ -83,7 +83,7 @@ def test_own_answer_comes_in_as_the_training_goes_on() -> None:
         assert loss(now, bootstrap=0.4)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_picture_mask_and_void_move_together() -> None:
+def test_image_mask_and_void_move_together() -> None:
     """Where the mask is the bright side, it is so after any move; the border between both may be a pixel off."""
     random = torch.Generator().manual_seed(0)
     border = torch.randint(8, 24, (16,), generator=random)

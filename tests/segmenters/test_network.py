@@ -1,4 +1,4 @@
-"""Models are opened as what they are or refused in one line, and tiles give what the whole picture gives."""
+"""Models are opened as what they are or refused in one line, and tiles give what the whole image gives."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def test_devices() -> None:
 
 @pytest.mark.parametrize("shape", [(40, 150), (150, 40), (131, 157), (64, 65)])
 def test_tiles_give_what_the_whole_gives(wide: Trained, shape: tuple[int, int]) -> None:
-    picture = noise(*shape)
-    whole, tiled = (scores_of(wide, picture, tile=tile) for tile in (512, 64))
+    image = noise(*shape)
+    whole, tiled = (scores_of(wide, image, tile=tile) for tile in (512, 64))
     assert tiled.shape == (4, *shape)
     np.testing.assert_allclose(tiled, whole, atol=2e-3)
     assert (tiled.argmax(axis=0) == whole.argmax(axis=0)).mean() > 0.999
@@ -119,20 +119,20 @@ def test_any_size_goes_through(wide: Trained) -> None:
 
 
 def test_flips_are_symmetric(wide: Trained) -> None:
-    picture = noise(50, 90)
-    one = scores_of(wide, picture, flips=True, tile=64)
-    np.testing.assert_array_equal(scores_of(wide, picture[:, ::-1], flips=True, tile=64), one[:, :, ::-1])
-    assert np.abs(one - scores_of(wide, picture, tile=64)).max() > 1e-3
+    image = noise(50, 90)
+    one = scores_of(wide, image, flips=True, tile=64)
+    np.testing.assert_array_equal(scores_of(wide, image[:, ::-1], flips=True, tile=64), one[:, :, ::-1])
+    assert np.abs(one - scores_of(wide, image, tile=64)).max() > 1e-3
 
 
 def test_void_pixels_are_black_for_the_network(wide: Trained) -> None:
-    picture, valid = noise(32, 32), np.ones((32, 32), bool)
+    image, valid = noise(32, 32), np.ones((32, 32), bool)
     valid[:8] = False
-    black = np.where(valid[:, :, None], picture, 0).astype(np.uint8)
-    np.testing.assert_array_equal(scores_of(wide, picture, valid), scores_of(wide, black))
+    black = np.where(valid[:, :, None], image, 0).astype(np.uint8)
+    np.testing.assert_array_equal(scores_of(wide, image, valid), scores_of(wide, black))
 
 
-def test_a_picture_of_other_bands_is_refused(wide: Trained) -> None:
+def test_a_image_of_other_bands_is_refused(wide: Trained) -> None:
     with pytest.raises(ConfigError, match="2 bands"):
         scores_of(wide, np.zeros((8, 8, 2), np.uint8))
 

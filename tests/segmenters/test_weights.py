@@ -70,7 +70,7 @@ def test_arrays_are_copies() -> None:
         ({"a/b": torch.zeros(1)}, "/ in its name"),
         ({"wave": torch.zeros(1, dtype=torch.complex64)}, "complex64"),
         ({"tiny": torch.zeros(1, dtype=torch.float8_e4m3fn)}, "float8"),
-        ({"extra": {"a": 1}}, "no tensor"),
+        ({"extra": {"a": 1}}, "not a tensor"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(state: dict[str, torch.Tensor], words: str) -> None:

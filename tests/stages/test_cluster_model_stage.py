@@ -1,4 +1,4 @@
-"""`unseg cluster` with a model: the right pictures, read as those that it learned from; right, and the same again."""
+"""`unseg cluster` with a model: the right images, read as those that it learned from; right, and the same again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 from called import cluster, evaluate, superpixels
-from conftest import MakePictures, four_quadrants
+from conftest import MakeImages, four_quadrants
 from PIL import Image
 from reading_back import fingerprint, maps_of
 from tiny_model import PLAIN, write_method, write_model
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import supply_from_files
+from unsegcli.dataflow.dataset import dataset_from_files
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
@@ -35,8 +35,8 @@ def method(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def data(make_pictures: MakePictures) -> Path:
-    return make_pictures()
+def data(make_images: MakeImages) -> Path:
+    return make_images()
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def sp(data: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path, method: Path, data: Path) -> Path:
-    """A model that learned from the pictures in data/."""
-    digest = supply_from_files(Inputs(data)).inputs["pictures"]
+    """A model that learned from the images in data/."""
+    digest = dataset_from_files(Inputs(data)).inputs["pictures"]
     return write_model(tmp_path / "model.h5", method, inputs={"pictures": hint(data, digest)})
 
 
@@ -57,7 +57,7 @@ def wide(tmp_path: Path) -> tuple[Path, Path]:
     return write_model(tmp_path / "wide.h5", method, nearest=False, kernel=9, layers=3, sharpness=20.0), method
 
 
-def test_pictures_it_learned_from_are_found_and_clustered(model: Path, method: Path, tmp_path: Path) -> None:
+def test_images_it_learned_from_are_found_and_clustered(model: Path, method: Path, tmp_path: Path) -> None:
     made = cluster([model], tmp_path / "seg.h5", method=method).path
     for found in maps_of(made):
         np.testing.assert_array_equal(found, QUADRANTS)
@@ -72,7 +72,7 @@ def test_pictures_it_learned_from_are_found_and_clustered(model: Path, method: P
         assert not artifact.has("confidence")
 
 
-def test_named_pictures_and_a_second_run_give_the_same(
+def test_named_images_and_a_second_run_give_the_same(
     model: Path, method: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = [
@@ -127,7 +127,7 @@ def test_superpixels_it_learned_from_are_found(method: Path, sp: Path, tmp_path:
         cluster([model], tmp_path / "third.h5", method=method)
 
 
-def test_pictures_that_have_changed_or_gone_are_told(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
+def test_images_that_have_changed_or_gone_are_told(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
     Image.fromarray(four_quadrants(noise_seed=9)).save(data / "p9.png")
     with pytest.raises(DataError, match="has changed"):
         cluster([model], tmp_path / "seg.h5", method=method)
@@ -143,12 +143,12 @@ def test_pictures_that_have_changed_or_gone_are_told(model: Path, method: Path, 
 def test_limit_and_dry_run(model: Path, method: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unseg")
     outcome = cluster([model], tmp_path / "seg.h5", method=method, dry_run=True)
-    assert "3 pictures" in caplog.text
+    assert "3 images" in caplog.text
     assert not outcome.path.exists()
     assert len(maps_of(cluster([model], tmp_path / "seg.h5", method=method, limit=2).path)) == 2
 
 
-def test_bad_pictures_are_skipped_and_listed(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
+def test_bad_images_are_skipped_and_listed(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
     (data / "z.png").write_bytes(b"broken")
     outcome = cluster([model, data], tmp_path / "seg.h5", method=method)
     assert outcome.skipped == 1
@@ -156,7 +156,7 @@ def test_bad_pictures_are_skipped_and_listed(model: Path, method: Path, data: Pa
         assert artifact.table("skipped/name") == ["z.png"]
 
 
-def test_pictures_of_other_bands_or_values_are_refused(model: Path, method: Path, sp: Path, tmp_path: Path) -> None:
+def test_images_of_other_bands_or_values_are_refused(model: Path, method: Path, sp: Path, tmp_path: Path) -> None:
     (tmp_path / "five").mkdir()
     five_bands = np.zeros((20, 20, 5), np.uint8)
     tifffile.imwrite(tmp_path / "five" / "a.tif", five_bands, photometric="rgb", extrasamples=["unspecified"] * 2)
@@ -171,8 +171,8 @@ def test_pictures_of_other_bands_or_values_are_refused(model: Path, method: Path
         cluster([model, five], tmp_path / "seg.h5", method=method)
 
 
-def test_deep_pictures_are_scaled_as_before(method: Path, tmp_path: Path) -> None:
-    """New pictures that are darker as a whole stay darker: no percentiles of their own."""
+def test_deep_images_are_scaled_as_before(method: Path, tmp_path: Path) -> None:
+    """New images that are darker as a whole stay darker: no percentiles of their own."""
     reading = replace(PLAIN, values="whole")
     limits = [(0.0, 2550.0)] * 3
     model = write_model(tmp_path / "deep.h5", method, reading=reading, scaling=limits)
@@ -196,33 +196,33 @@ def test_superpixels_scaled_otherwise_are_warned_of(
     assert "scaled by other values" in caplog.text
 
 
-def test_tiles_and_patches(wide: tuple[Path, Path], make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_tiles_and_patches(wide: tuple[Path, Path], make_images: MakeImages, tmp_path: Path) -> None:
     model, method = wide
-    folder = make_pictures("large", count=1, height=90, width=150)
+    folder = make_images("large", count=1, height=90, width=150)
     maps = [
         maps_of(cluster([model, folder], tmp_path / f"{tile}.h5", tile=tile, method=method).path)[0]
         for tile in (64, 512)
     ]
     assert (maps[0] == maps[1]).mean() > 0.999
     assert len(np.unique(maps[1])) > 1
-    patches = cluster([model, folder], tmp_path / "p.h5", pictures=Images(patch=48), method=method).path
+    patches = cluster([model, folder], tmp_path / "p.h5", images=Images(patch=48), method=method).path
     assert len(maps_of(patches)) == 8
 
 
-def test_flips_of_a_mirrored_picture_are_mirrored(wide: tuple[Path, Path], tmp_path: Path) -> None:
+def test_flips_of_a_mirrored_image_are_mirrored(wide: tuple[Path, Path], tmp_path: Path) -> None:
     model, method = wide
     (tmp_path / "both").mkdir()
-    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "both" / "a.png")
-    Image.fromarray(picture[:, ::-1]).save(tmp_path / "both" / "b.png")
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "both" / "a.png")
+    Image.fromarray(image[:, ::-1]).save(tmp_path / "both" / "b.png")
     made = cluster([model, tmp_path / "both"], tmp_path / "seg.h5", flips=True, method=method).path
     one, other = maps_of(made)
     np.testing.assert_array_equal(one, other[:, ::-1])
 
 
-def test_refining_follows_the_picture(wide: tuple[Path, Path], make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_refining_follows_the_image(wide: tuple[Path, Path], make_images: MakeImages, tmp_path: Path) -> None:
     model, method = wide
-    folder = make_pictures("plain", count=1)
+    folder = make_images("plain", count=1)
     plain, refined = (
         maps_of(cluster([model, folder], tmp_path / f"{on}.h5", refine=on, method=method).path)[0]
         for on in (False, True)
@@ -273,7 +273,7 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
         with pytest.raises(ConfigError, match="one HDF5 file"):
             cluster(inputs, out, Cluster(features="bands"))
     with pytest.raises(ConfigError, match="says itself how images are read"):
-        cluster([model, data], out, pictures=Images(scale=0.5), method=method)
+        cluster([model, data], out, images=Images(scale=0.5), method=method)
     with pytest.raises(ConfigError, match="--tile 8"):
         cluster([model], out, tile=8, method=method)
     with pytest.raises(ConfigError, match="--per region"):

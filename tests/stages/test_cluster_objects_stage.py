@@ -1,4 +1,4 @@
-"""`unseg cluster` with a model that gives embeddings: objects are found, and grouped over all pictures."""
+"""`unseg cluster` with a model that gives embeddings: objects are found, and grouped over all images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROUPS = Cluster(classes=3)
 
 
 def scene(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture of a square in one of three colours on a dark ground, and its label: 0 ground, 1 to 3."""
+    """An image of a square in one of three colours on a dark ground, and its label: 0 ground, 1 to 3."""
     random = np.random.default_rng(number)
     label = np.zeros((SIDE, SIDE), np.uint8)
     top, left = random.integers(2, 14, 2)
@@ -49,8 +49,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "data" / "images").mkdir(parents=True)
     (tmp_path / "data" / "labels").mkdir()
     for number in range(30):
-        picture, label = scene(number)
-        Image.fromarray(picture).save(tmp_path / "data" / "images" / f"p{number:02}.png")
+        image, label = scene(number)
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"p{number:02}.png")
         Image.fromarray(np.array([2, 0, 3, 1], np.uint8)[label]).save(
             tmp_path / "data" / "labels" / f"p{number:02}.png"
         )
@@ -89,7 +89,7 @@ def test_number_of_clusters_is_free_and_has_a_default(
     made = cluster([model], tmp_path / "a.h5", method=method, workers=1).path
     assert "3 clusters of objects; say --classes N for another number" in caplog.text
     assert "3 clusters of objects, 1 to 3, and background as cluster 0" in caplog.text
-    assert "30 objects in 30 pictures (0 without one)" in caplog.text
+    assert "30 objects in 30 images (0 without one)" in caplog.text
     more = cluster([model], tmp_path / "b.h5", Cluster(classes=5), method=method, workers=1).path
     assert {int(found.max()) for found in maps_of(more)} == {1, 2, 3, 4, 5}
     assert {int(found.max()) for found in maps_of(made)} == {1, 2, 3}
@@ -106,25 +106,25 @@ def test_second_run_and_other_seed(model: Path, method: str, tmp_path: Path, cap
     assert "seed" in caplog.text
 
 
-def test_pictures_without_an_object_are_all_background(model: Path, method: str, folder: Path, tmp_path: Path) -> None:
+def test_images_without_an_object_are_all_background(model: Path, method: str, folder: Path, tmp_path: Path) -> None:
     """And they leave the groups as they are."""
     before = maps_of(cluster([model], tmp_path / "a.h5", GROUPS, method=method, workers=1).path)
     Image.fromarray(np.full((SIDE, SIDE, 3), 50, np.uint8)).save(folder / "images" / "z.png")
     after = maps_of(cluster([model, folder], tmp_path / "b.h5", GROUPS, method=method, workers=1).path)
     assert not after[-1].any()
     assert all(np.array_equal(one, other) for one, other in zip(before, after[:-1], strict=True))
-    with pytest.raises(DataError, match=r"no object was found in 31 pictures; lower --threshold from 0\.999"):
+    with pytest.raises(DataError, match=r"no object was found in 31 images; lower --threshold from 0\.999"):
         cluster([model, folder], tmp_path / "c.h5", GROUPS, threshold=0.999, method=method, workers=1)
 
 
 def test_each_component_may_have_its_own_cluster(model: Path, method: str, tmp_path: Path) -> None:
-    """Two squares of two colours in each picture: one cluster for both, or one each; a speck only follows."""
+    """Two squares of two colours in each image: one cluster for both, or one each; a speck only follows."""
     (tmp_path / "pairs").mkdir()
     for number in range(12):
-        picture = np.full((SIDE, SIDE, 3), 50, np.uint8)
-        picture[2:14, 2:14], picture[18:30, 18:30] = COLOURS[number % 3], COLOURS[(number + 1) % 3]
-        picture[2, 28] = COLOURS[(number + 1) % 3]
-        Image.fromarray(picture).save(tmp_path / "pairs" / f"p{number:02}.png")
+        image = np.full((SIDE, SIDE, 3), 50, np.uint8)
+        image[2:14, 2:14], image[18:30, 18:30] = COLOURS[number % 3], COLOURS[(number + 1) % 3]
+        image[2, 28] = COLOURS[(number + 1) % 3]
+        Image.fromarray(image).save(tmp_path / "pairs" / f"p{number:02}.png")
     given = [model, tmp_path / "pairs"]
     whole = maps_of(cluster(given, tmp_path / "a.h5", GROUPS, method=method, workers=1).path)
     assert all(found[5, 5] == found[20, 20] for found in whole)
@@ -170,7 +170,7 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     out = tmp_path / "seg.h5"
     for wrong, words in (
         ({"threshold": 1.5}, "--threshold 1.5: is a probability, between 0 and 1"),
-        ({"objects": "thing"}, "--objects thing: is not one of picture, component"),
+        ({"objects": "thing"}, "--objects thing: is not one of image, component"),
         ({"pooling": "max"}, "--pooling max: is not one of mean, logit"),
     ):
         with pytest.raises(ConfigError, match=words):
@@ -198,7 +198,17 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
 def test_objects_learned_from_masks(folder: Path, tmp_path: Path) -> None:
     """The whole way: masks, a short training, objects; the network finds what the masks show."""
     masks = write_masks(tmp_path / "masks.h5", folder / "images", lambda window: window.pixels.max(2) > 128)
-    sets = ["batch=6", "width=8", "head=16", "stride=4", "queue=24", "rate=0.01", "view=64", "zoom=2", "smallest=0.5"]
+    sets = [
+        "batch=6",
+        "width=8",
+        "head=16",
+        "stride=4",
+        "queue=24",
+        "learning_rate=0.01",
+        "view=64",
+        "zoom=2",
+        "smallest=0.5",
+    ]
     params = Train(steps=60, precision="float32")
     made = train([folder], tmp_path / "m.h5", params, method="maskcontrast", proposals=masks, sets=sets, workers=1)
     found = cluster([made[0].path], tmp_path / "seg.h5", GROUPS, workers=1).path
@@ -206,4 +216,4 @@ def test_objects_learned_from_masks(folder: Path, tmp_path: Path) -> None:
     for number, one in enumerate(maps_of(found)):
         truth = scene(number)[1] > 0
         overlaps.append(((one > 0) & truth).sum() / ((one > 0) | truth).sum())
-    assert np.mean(overlaps) > 0.45, "all of the picture would have 0.16"
+    assert np.mean(overlaps) > 0.45, "all of the image would have 0.16"

@@ -1,4 +1,4 @@
-"""The k-means baselines: right on pictures where the answer is obvious, and the same however they are run."""
+"""The k-means baselines: right on images where the answer is obvious, and the same however they are run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from called import cluster, superpixels
-from conftest import MakePictures
+from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import fingerprint, maps_of
@@ -31,33 +31,33 @@ def agreement(found: NDArray[np.uint8], truth: NDArray[np.int64]) -> float:
 
 
 @pytest.fixture
-def sp(make_pictures: MakePictures, tmp_path: Path) -> Path:
-    return superpixels([make_pictures()], tmp_path / "sp.h5", SMALL, workers=1).path
+def sp(make_images: MakeImages, tmp_path: Path) -> Path:
+    return superpixels([make_images()], tmp_path / "sp.h5", SMALL, workers=1).path
 
 
-def test_regions_find_the_quadrants_in_every_picture(sp: Path, tmp_path: Path) -> None:
+def test_regions_find_the_quadrants_in_every_image(sp: Path, tmp_path: Path) -> None:
     found = maps_of(cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path)
     assert len(found) == 3
     # One numbering holds for the whole folder, so the stack is compared at once.
     assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.97
 
 
-def test_pixels_find_the_quadrants_in_every_picture(make_pictures: MakePictures, tmp_path: Path) -> None:
-    found = maps_of(cluster([make_pictures()], tmp_path / "seg.h5", RGB, workers=1).path)
+def test_pixels_find_the_quadrants_in_every_image(make_images: MakeImages, tmp_path: Path) -> None:
+    found = maps_of(cluster([make_images()], tmp_path / "seg.h5", RGB, workers=1).path)
     assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.9
 
 
-def test_stored_pixels_and_picture_files_give_the_same(sp: Path, tmp_path: Path) -> None:
+def test_stored_pixels_and_image_files_give_the_same(sp: Path, tmp_path: Path) -> None:
     from_files = maps_of(cluster([tmp_path / "data"], tmp_path / "a.h5", RGB, workers=1).path)
     from_artifact = maps_of(cluster([sp], tmp_path / "b.h5", RGB, workers=1).path)
     np.testing.assert_array_equal(from_files, from_artifact)
 
 
 def test_result_is_the_same_for_any_number_of_workers(
-    make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
-    folder = make_pictures(count=6)
+    folder = make_images(count=6)
     sp = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1).path
     for params, source in ((FOUR, sp), (RGB, folder)):
         made = [
@@ -67,21 +67,21 @@ def test_result_is_the_same_for_any_number_of_workers(
         assert made[0] == made[1]
 
 
-def test_sample_of_a_picture_does_not_depend_on_the_others(make_pictures: MakePictures, tmp_path: Path) -> None:
-    """Adding a picture must not change which pixels are drawn from the rest."""
-    from unsegcli.dataflow.dataset import supply_from_files
+def test_sample_of_a_image_does_not_depend_on_the_others(make_images: MakeImages, tmp_path: Path) -> None:
+    """Adding an image must not change which pixels are drawn from the rest."""
+    from unsegcli.dataflow.dataset import dataset_from_files
     from unsegcli.segmenters.baselines import _draw
 
-    folder = make_pictures(count=3)
-    alone = supply_from_files(Inputs(folder / "p1.png")).opened(1).units[0].windows()[0]
-    among = supply_from_files(Inputs(folder)).opened(1).units[1].windows()[0]
+    folder = make_images(count=3)
+    alone = dataset_from_files(Inputs(folder / "p1.png")).opened(1).units[0].windows()[0]
+    among = dataset_from_files(Inputs(folder)).opened(1).units[1].windows()[0]
     np.testing.assert_array_equal(_draw(alone, RGB, 9)[0], _draw(among, RGB, 9)[0])
     other_seed = _draw(alone, replace(RGB, seed=1), 9)[0]
     assert not np.array_equal(_draw(alone, RGB, 9)[0], other_seed)
 
 
-def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder, masks = make_pictures(count=2), tmp_path / "masks"
+def test_void_stays_void(make_images: MakeImages, tmp_path: Path) -> None:
+    folder, masks = make_images(count=2), tmp_path / "masks"
     masks.mkdir()
     valid = np.full((48, 64), 255, np.uint8)
     valid[:9] = 0
@@ -99,8 +99,8 @@ def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
             np.testing.assert_array_equal(found == 255, valid == 0, err_msg=str(number))
 
 
-def test_without_pixels_the_pictures_are_read_again(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder = make_pictures()
+def test_without_pixels_the_images_are_read_again(make_images: MakeImages, tmp_path: Path) -> None:
+    folder = make_images()
     complete = superpixels([folder], tmp_path / "a.h5", SMALL, workers=1).path
     lean = superpixels([folder], tmp_path / "b.h5", replace(SMALL, pixels=False), workers=1).path
     assert lean.stat().st_size < complete.stat().st_size
@@ -113,8 +113,8 @@ def test_without_pixels_the_pictures_are_read_again(make_pictures: MakePictures,
     np.testing.assert_array_equal(maps_of(found), expected)
 
 
-def test_changed_picture_is_not_taken_for_the_old_one(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder = make_pictures(count=1)
+def test_changed_image_is_not_taken_for_the_old_one(make_images: MakeImages, tmp_path: Path) -> None:
+    folder = make_images(count=1)
     lean = superpixels([folder], tmp_path / "b.h5", replace(SMALL, pixels=False), workers=1).path
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / "p0.png")
     with pytest.raises(DataError, match="changed"):
@@ -171,9 +171,9 @@ def test_baseline_is_named_in_the_recipe(sp: Path, tmp_path: Path) -> None:
             assert made.table("centres").shape[0] == 4
 
 
-def test_clustering_needs_superpixels_or_rgb(make_pictures: MakePictures, tmp_path: Path, sp: Path) -> None:
+def test_clustering_needs_superpixels_or_rgb(make_images: MakeImages, tmp_path: Path, sp: Path) -> None:
     with pytest.raises(ConfigError, match="unseg superpixels"):
-        cluster([make_pictures()], tmp_path / "seg.h5", FOUR)
+        cluster([make_images()], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="one HDF5 file"):
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
@@ -192,8 +192,8 @@ def test_the_input_is_never_the_output(sp: Path) -> None:
     assert sp.read_bytes() == before
 
 
-def test_everything_void_is_an_error(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder, masks = make_pictures(count=1), tmp_path / "masks"
+def test_everything_void_is_an_error(make_images: MakeImages, tmp_path: Path) -> None:
+    folder, masks = make_images(count=1), tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(np.zeros((48, 64), np.uint8)).save(masks / "p0.png")
     sp = superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path
@@ -202,12 +202,12 @@ def test_everything_void_is_an_error(make_pictures: MakePictures, tmp_path: Path
             cluster([sp], tmp_path / "seg.h5", params, workers=1)
 
 
-def test_golden_centres(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_golden_centres(make_images: MakeImages, tmp_path: Path) -> None:
     """Four losses of a short run, in the sense of this stage: what k-means found must not drift.
 
     Regenerate by printing `centres` here, after making sure that the change is meant (and raising REVISION).
     """
-    path = cluster([make_pictures()], tmp_path / "seg.h5", RGB, workers=1).path
+    path = cluster([make_images()], tmp_path / "seg.h5", RGB, workers=1).path
     with store.open_artifact(path) as artifact:
         centres = artifact.table("centres")
     np.testing.assert_allclose(centres, GOLDEN_CENTRES, atol=1e-4)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from called import cluster, evaluate, superpixels
-from conftest import MakePictures, four_quadrants
+from conftest import MakeImages, four_quadrants
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -41,9 +41,9 @@ def score(tmp_path: Path, maps: Path, truth: Path, params: Evaluate = PLAIN, **m
 
 
 @pytest.fixture
-def labelled(make_pictures: MakePictures, tmp_path: Path) -> Path:
+def labelled(make_images: MakeImages, tmp_path: Path) -> Path:
     """A data set: data/images, data/labels, data/classes.toml."""
-    make_pictures("data/images")
+    make_images("data/images")
     for number in range(3):
         save(tmp_path / "data" / "labels" / f"p{number}.png", QUADRANTS)
     (tmp_path / "data" / "classes.toml").write_text(
@@ -98,8 +98,8 @@ def test_fewer_clusters_than_classes(tmp_path: Path) -> None:
     assert found["scores"]["miou"] == pytest.approx(1 / 9)
 
 
-def test_matching_each_picture_is_shown_as_an_oracle_only(tmp_path: Path) -> None:
-    """Perfect regions with numbers shuffled in every picture: no meaning at all, and yet 100 % picture by picture."""
+def test_matching_each_image_is_shown_as_an_oracle_only(tmp_path: Path) -> None:
+    """Perfect regions with numbers shuffled in every image: no meaning at all, and yet 100 % image by image."""
     truth = [QUADRANTS] * 4
     predicted = [np.roll(np.arange(4), shift)[QUADRANTS] for shift in range(4)]
     found = score(tmp_path, *folders(tmp_path, predicted, truth), Evaluate(per_image=True, replicates=0))
@@ -117,8 +117,8 @@ def test_ignored_values_are_not_scored(tmp_path: Path) -> None:
     assert found["pixels"]["ignored"] == 2
 
 
-def test_mean_iou_is_over_one_matrix_not_over_pictures(tmp_path: Path) -> None:
-    """One large right picture, one small wrong one: the mean over pictures would be far lower."""
+def test_mean_iou_is_over_one_matrix_not_over_images(tmp_path: Path) -> None:
+    """One large right image, one small wrong one: the mean over images would be far lower."""
     truth = [np.repeat([[0], [1]], 50, axis=0) * np.ones((1, 50), int), np.array([[0, 1]])]
     predicted = [truth[0], np.array([[1, 0]])]
     found = score(tmp_path, *folders(tmp_path, predicted, truth))
@@ -133,7 +133,7 @@ def test_object_masks_and_their_polarity(tmp_path: Path) -> None:
     assert given["scores"]["iou"] == pytest.approx((2 / 3 + 0) / 2)
     assert given["scores"]["dice"] == pytest.approx((4 / 5 + 0) / 2)
     assert given["scores"]["accuracy"] == pytest.approx((7 / 8 + 0) / 2)
-    assert given["protocol"]["level"] == "picture"
+    assert given["protocol"]["level"] == "image"
     assert not given["oracle_polarity"]
     best = score(tmp_path, maps, labels, Evaluate(protocol="iem", replicates=0), role="mask")
     assert best["scores"]["iou"] == pytest.approx((2 / 3 + 1) / 2)
@@ -168,12 +168,12 @@ def test_superpixels_against_several_annotators(labelled: Path, tmp_path: Path) 
             values = QUADRANTS if annotator == "anna" else np.zeros_like(QUADRANTS)
             save(tmp_path / "truth" / annotator / f"p{number}.png", values)
     both = evaluate([sp], tmp_path / "m2.h5", PLAIN, labels=tmp_path / "truth", workers=1).scores
-    # Against one region for the whole picture there is no border to recall and nothing to leak into.
+    # Against one region for the whole image there is no border to recall and nothing to leak into.
     assert both["scores"]["boundary_recall"] == 1
     assert both["scores"]["achievable_segmentation_accuracy"] == 1
 
 
-def test_labels_and_legend_are_found_beside_the_pictures(
+def test_labels_and_legend_are_found_beside_the_images(
     labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "unseg")
@@ -201,8 +201,8 @@ def test_patches_are_scored_once_each_pixel(labelled: Path, tmp_path: Path) -> N
     assert evaluate([seg], tmp_path / "a.h5", PLAIN, workers=1).scores["pixels"]["scored"] == 3 * 48 * 64
 
 
-def test_turned_pictures_and_labels_as_stored(tmp_path: Path) -> None:
-    """EXIF turns the picture; a label file drawn on the stored pixels has no such tag."""
+def test_turned_images_and_labels_as_stored(tmp_path: Path) -> None:
+    """EXIF turns the image; a label file drawn on the stored pixels has no such tag."""
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "data" / "images").mkdir(parents=True)
@@ -319,7 +319,7 @@ def test_nothing_to_score_is_null_not_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("predicted", "labels", "complaint"),
     [
-        (np.zeros((4, 6), int), np.zeros((6, 6), int), "do not show the same picture"),
+        (np.zeros((4, 6), int), np.zeros((6, 6), int), "do not show the same image"),
         (np.zeros((4, 6, 3), int) + np.arange(3), np.zeros((4, 6), int), "not colours"),
     ],
 )
@@ -419,7 +419,7 @@ def test_ceiling_by_hand(tmp_path: Path) -> None:
 
 
 def test_background_keeps_the_class_that_it_was_matched_to(tmp_path: Path) -> None:
-    """In the second picture the background lies on class 1 throughout; as a segment it would get that."""
+    """In the second image the background lies on class 1 throughout; as a segment it would get that."""
     truth = [np.array([[0, 0, 0, 0, 0, 1]]), np.array([[1, 1]])]
     predicted = [np.array([[0, 0, 0, 0, 0, 1]]), np.array([[0, 0]])]
     maps, labels = folders(tmp_path, predicted, truth)

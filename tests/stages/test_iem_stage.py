@@ -1,4 +1,4 @@
-"""Pictures in, object masks out: what is stored, on which grid, and that no picture costs another its mask."""
+"""Images in, object masks out: what is stored, on which grid, and that no image costs another its mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from called import cluster, evaluate, iem, superpixels
-from conftest import MakePictures
+from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import fingerprint, maps_of, table_of
@@ -26,7 +26,7 @@ VOID = 255
 
 
 def scene(height: int = 80, width: int = 100, seed: int = 0, bands: int = 3) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A dark noisy picture with a bright disc, which is where the seed says, and the disc."""
+    """A dark noisy image with a bright disc, which is where the seed says, and the disc."""
     random = np.random.default_rng(seed)
     row, column = height * random.uniform(0.42, 0.58), width * random.uniform(0.42, 0.58)
     disc = np.hypot(*(np.mgrid[:height, :width] - np.array([row, column])[:, None, None])) < 0.25 * min(height, width)
@@ -47,9 +47,9 @@ def photos(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "data")
 
 
-def run(inputs: Any, output: Path, params: Iem = QUICK, pictures: Images | None = None, **more: Any) -> Path:
-    """Part the pictures, and check whatever must hold of every output."""
-    outcome = iem([inputs], output, params, pictures, **{"workers": 1, **more})
+def run(inputs: Any, output: Path, params: Iem = QUICK, images: Images | None = None, **more: Any) -> Path:
+    """Part the images, and check whatever must hold of every output."""
+    outcome = iem([inputs], output, params, images, **{"workers": 1, **more})
     with store.open_artifact(outcome.path, "segmentation") as artifact:
         assert store.problems_of(artifact) == []
         confidences = artifact.table("windows/confidence")
@@ -75,7 +75,7 @@ def iou(found: NDArray[Any], truth: NDArray[np.bool_]) -> float:
 # ---------------------------------------------------------------------------------------- what is stored
 
 
-def test_object_is_found_in_every_picture(photos: Path, tmp_path: Path) -> None:
+def test_object_is_found_in_every_image(photos: Path, tmp_path: Path) -> None:
     path = run(photos, tmp_path / "masks.h5")
     with store.open_artifact(path) as artifact:
         assert artifact.attributes["role"] == "mask"
@@ -164,7 +164,7 @@ def test_crop_leaves_the_rest_void_and_not_scored(photos: Path, tmp_path: Path) 
     assert scores[""]["iou"] < 0.7
 
 
-def test_crop_is_that_of_the_square_picture_itself(tmp_path: Path) -> None:
+def test_crop_is_that_of_the_square_image_itself(tmp_path: Path) -> None:
     pixels = scene(80, 100)[0]
     for folder, shown in (("whole", pixels), ("cut", pixels[:, 10:90])):
         (tmp_path / folder).mkdir()
@@ -222,7 +222,7 @@ def test_first_masks_are_cut_like_the_windows(photos: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(on_source(path, 1), first > 0)
 
 
-def test_picture_without_a_fitting_first_mask_is_skipped_and_listed(
+def test_image_without_a_fitting_first_mask_is_skipped_and_listed(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     masks = tmp_path / "first"
@@ -234,7 +234,7 @@ def test_picture_without_a_fitting_first_mask_is_skipped_and_listed(
         outcome = iem([photos], tmp_path / "m.h5", replace(QUICK, init=str(masks)), workers=1)
         assert outcome.skipped == 2
         assert "p1.png" in caplog.text
-        assert "another picture" in caplog.text
+        assert "another image" in caplog.text
         assert "no first mask for p2.png" in caplog.text
     assert table_of(outcome.path, "sources/name") == ["p0.png"]
     assert table_of(outcome.path, "skipped/name") == ["p1.png", "p2.png"]
@@ -276,7 +276,7 @@ def test_first_masks_of_another_kind_are_refused(photos: Path, tmp_path: Path) -
     [
         ({"kernel": 10}, "odd"),
         ({"kernel": -1}, "odd"),
-        ({"kernel": 65}, "wider than the picture"),
+        ({"kernel": 65}, "wider than the image"),
         ({"square": 0.0}, "--square 0"),
         ({"square": 1.5}, "--square 1.5"),
         ({"square": float("nan")}, "--square nan"),
@@ -304,7 +304,7 @@ def test_senseless_settings_are_refused(change: dict[str, Any], message: str, ph
     assert not list(tmp_path.glob("m.h5*"))
 
 
-def test_no_picture_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_image_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.fromarray(scene(3, 3)[0]).save(photos / "q_tiny.png")
     Image.fromarray(np.full((50, 60, 3), 99, np.uint8)).save(photos / "r_plain.png")
     Image.fromarray(scene(20, 300)[0]).save(photos / "s_wide.png")
@@ -316,7 +316,7 @@ def test_no_picture_costs_another_its_mask(photos: Path, tmp_path: Path, caplog:
     assert names == ["p0.png", "p1.png", "p2.png", "q_tiny.png", "r_plain.png", "s_wide.png"]
     assert sorted(table_of(outcome.path, "skipped/name")) == ["t_too_wide.png", "u_broken.png"]
     assert "skipped t_too_wide.png: 64 x 48000 pixels are too long" in caplog.text
-    assert "1 of 6 pictures: one colour only" in caplog.text
+    assert "1 of 6 images: one colour only" in caplog.text
     confidences = table_of(outcome.path, "windows/confidence")
     assert np.isfinite(confidences).all()
     assert confidences[4] == 0
@@ -326,7 +326,7 @@ def test_no_picture_costs_another_its_mask(photos: Path, tmp_path: Path, caplog:
     np.testing.assert_array_equal(np.stack(maps_of(outcome.path)[:3]), np.stack(maps_of(alone)))
 
 
-def test_folder_where_no_picture_can_be_parted_is_an_error(tmp_path: Path) -> None:
+def test_folder_where_no_image_can_be_parted_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     Image.fromarray(np.zeros((4, 3000, 3), np.uint8)).save(tmp_path / "data" / "a.png")
     with pytest.raises(DataError, match="--patch"):
@@ -402,9 +402,9 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path, caplog: pytest.Log
     iem([photos], tmp_path / "out" / "m.h5", QUICK, trace=tmp_path / "ways", dry_run=True, workers=1)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "ways").exists()
-    assert "3 pictures" in caplog.text
+    assert "3 images" in caplog.text
 
 
-def test_pictures_have_their_size_from_iem_itself(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_images_have_their_size_from_iem_itself(make_images: MakeImages, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="setting of the stage itself"):
-        iem([make_pictures()], tmp_path / "m.h5", QUICK, Images(size=(64,)))
+        iem([make_images()], tmp_path / "m.h5", QUICK, Images(size=(64,)))

@@ -1,4 +1,4 @@
-"""What `inspect` says of an artifact, and how it follows the chain back to the pictures."""
+"""What `inspect` says of an artifact, and how it follows the chain back to the images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import h5py
 import pytest
 from called import cluster, inspect, superpixels
-from conftest import MakePictures
+from conftest import MakeImages
 
 from unsegcli.params import Cluster, Superpixels
 
 
 @pytest.fixture
-def chain(make_pictures: MakePictures, tmp_path: Path) -> tuple[Path, Path]:
-    sp = superpixels([make_pictures()], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+def chain(make_images: MakeImages, tmp_path: Path) -> tuple[Path, Path]:
+    sp = superpixels([make_images()], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
     return sp, cluster([sp], tmp_path / "seg.h5", Cluster(classes=3), workers=1).path
 
 
@@ -22,8 +22,8 @@ def states(path: Path) -> list[tuple[int, str, str]]:
     return [(step["depth"], step["input"], step["state"]) for step in inspect(path)["provenance"]]
 
 
-def test_chain_leads_back_to_the_pictures(chain: tuple[Path, Path]) -> None:
-    assert states(chain[1]) == [(0, "superpixels", "unchanged"), (1, "pictures", "picture files")]
+def test_chain_leads_back_to_the_images(chain: tuple[Path, Path]) -> None:
+    assert states(chain[1]) == [(0, "superpixels", "unchanged"), (1, "pictures", "image files")]
 
 
 def test_chain_survives_a_move_of_the_whole_folder(chain: tuple[Path, Path], tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_chain_survives_a_move_of_the_whole_folder(chain: tuple[Path, Path], tmp
     home.mkdir()
     for item in (*chain, tmp_path / "data"):
         item.rename(home / item.name)
-    assert states(home / "seg.h5") == [(0, "superpixels", "unchanged"), (1, "pictures", "picture files")]
+    assert states(home / "seg.h5") == [(0, "superpixels", "unchanged"), (1, "pictures", "image files")]
 
 
 def test_chain_notices_a_changed_and_a_missing_input(chain: tuple[Path, Path], tmp_path: Path) -> None:

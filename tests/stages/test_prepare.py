@@ -10,7 +10,7 @@ import pytest
 from called import train
 from PIL import Image
 from reading_back import history_of, weights_of
-from toy import users_method, write_pictures
+from toy import users_method, write_images
 
 from unsegcli.params import Train
 
@@ -60,7 +60,7 @@ def loss(network, batch, config):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "data")  # six
+    return write_images(tmp_path / "data")  # six
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Pictures in, proposals out: what is stored, masks made elsewhere, and that runs can be repeated."""
+"""Images in, proposals out: what is stored, masks made elsewhere, and that runs can be repeated."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(inputs: Any, output: Path, params: Proposals = QUICK, pictures: Images | None = None, **more: Any) -> Path:
+def run(inputs: Any, output: Path, params: Proposals = QUICK, images: Images | None = None, **more: Any) -> Path:
     """Propose masks, and check whatever must hold of every output."""
-    outcome = proposals([inputs], output, params, pictures, **{"workers": 1, **more})
+    outcome = proposals([inputs], output, params, images, **{"workers": 1, **more})
     with store.open_artifact(outcome.path, "segmentation") as artifact:
         assert store.problems_of(artifact) == []
         assert artifact.attributes["role"] == "proposal"
@@ -71,7 +71,7 @@ def iou(found: NDArray[Any], truth: NDArray[np.bool_]) -> float:
 
 
 @pytest.mark.parametrize("method", ALL_CUES)
-def test_object_is_found_in_every_picture(method: str, photos: Path, tmp_path: Path) -> None:
+def test_object_is_found_in_every_image(method: str, photos: Path, tmp_path: Path) -> None:
     path = run(photos, tmp_path / "m.h5", replace(QUICK, cue=method, confidence=True))
     assert (table_of(path, "windows/confidence") > 0.6).all()
     for number, (found, objectness) in enumerate(zip(maps_of(path), maps_of(path, "confidence"), strict=True)):
@@ -80,7 +80,7 @@ def test_object_is_found_in_every_picture(method: str, photos: Path, tmp_path: P
         assert objectness[found == 1].mean() > objectness[found == 0].mean() + 0.4
 
 
-def test_pictures_are_worked_on_in_the_size_that_the_method_is_meant_for(photos: Path, tmp_path: Path) -> None:
+def test_images_are_worked_on_in_the_size_that_the_method_is_meant_for(photos: Path, tmp_path: Path) -> None:
     for method, shape in (("mr", (300, 375)), ("iem", (128, 160))):
         found = maps_of(run(photos, tmp_path / f"{method}.h5", Proposals(cue=method), limit=1))[0]
         assert found.shape == shape
@@ -144,7 +144,7 @@ def test_void_is_in_no_mask(photos: Path, tmp_path: Path) -> None:
             assert iou(found[number], scene(number)[1]) > 0.85
 
 
-def test_no_picture_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_image_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.fromarray(np.full((50, 60, 3), 99, np.uint8)).save(photos / "q_plain.png")
     Image.fromarray(scene(0)[0][:2, :3]).save(photos / "r_tiny.png")
     Image.fromarray(scene(0)[0][:1, :1]).save(photos / "s_pixel.png")
@@ -186,7 +186,7 @@ def test_masks_are_tidied_and_those_of_a_senseless_area_refused(
     assert share > 0.05
     assert all((found == 0).all() for found in maps_of(small))
     assert (table_of(small, "windows/confidence") == 0).all()
-    assert f"3 of 3 pictures: {SENSELESS}" in caplog.text
+    assert f"3 of 3 images: {SENSELESS}" in caplog.text
     assert all((found == 0).all() for found in maps_of(run(photos, tmp_path / "t.h5", replace(QUICK, smallest=0.5))))
 
 
@@ -195,7 +195,7 @@ def test_masks_are_tidied_and_those_of_a_senseless_area_refused(
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    """Masks of the three pictures: of 0 and 1, of 0 and 255, and of two tones."""
+    """Masks of the three images: of 0 and 1, of 0 and 255, and of two tones."""
     folder = tmp_path / "masks"
     folder.mkdir()
     discs = [scene(number)[1] for number in range(3)]
@@ -246,7 +246,7 @@ def test_masks_of_another_tool_are_tidied_if_that_is_asked(photos: Path, given: 
     np.testing.assert_array_equal(tidy == 1, scene(0)[1])
 
 
-def test_picture_without_a_mask_is_counted_and_empty(
+def test_image_without_a_mask_is_counted_and_empty(
     photos: Path, given: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (given / "p1.png").unlink()
@@ -254,8 +254,8 @@ def test_picture_without_a_mask_is_counted_and_empty(
     path = run(photos, tmp_path / "m.h5", Proposals(), masks=given)
     assert table_of(path, "windows/confidence").tolist() == [0, 0, 1]
     assert not any(maps_of(path)[number].any() for number in (0, 1))
-    assert "1 of 3 pictures: no object: there is no mask" in caplog.text
-    assert "1 of 3 pictures: no object: the mask is empty" in caplog.text
+    assert "1 of 3 images: no object: there is no mask" in caplog.text
+    assert "1 of 3 images: no object: the mask is empty" in caplog.text
 
 
 def test_mask_of_the_wrong_size_names_file_and_sizes(photos: Path, given: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_mask_with_other_values_is_left_out_and_named(
 def test_folders_of_no_use_are_refused(photos: Path, given: Path, tmp_path: Path) -> None:
     for path in given.iterdir():
         path.rename(path.with_stem(f"other-{path.stem}"))
-    for folder, message in ((given, "for none of the pictures"), (tmp_path / "none", "no such folder")):
+    for folder, message in ((given, "for none of the images"), (tmp_path / "none", "no such folder")):
         with pytest.raises(DataError, match=message):
             proposals([photos], tmp_path / "m.h5", Proposals(), masks=folder, workers=1)
 
@@ -323,7 +323,7 @@ def test_senseless_settings_are_refused(change: dict[str, Any], message: str, ph
     assert not list(tmp_path.glob("m.h5*"))
 
 
-def test_pictures_have_their_size_from_proposals_itself(photos: Path, tmp_path: Path) -> None:
+def test_images_have_their_size_from_proposals_itself(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="setting of the stage itself"):
         proposals([photos], tmp_path / "m.h5", QUICK, Images(size=(64,)))
 
@@ -367,7 +367,7 @@ def test_dry_run_writes_nothing(photos: Path, given: Path, tmp_path: Path, caplo
     for masks in (None, given):
         proposals([photos], tmp_path / "out" / "m.h5", QUICK, masks=masks, dry_run=True, workers=1)
         assert not (tmp_path / "out").exists()
-        assert "3 pictures" in caplog.text
+        assert "3 images" in caplog.text
 
 
 def test_proposals_are_scored_and_shown_when_they_are_named(photos: Path, tmp_path: Path) -> None:

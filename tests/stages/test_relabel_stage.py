@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from called import cluster, evaluate, relabel
-from conftest import MakePictures
+from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,8 +20,8 @@ PARAMS = Cluster(classes=4, features="bands", blur=1)
 
 
 @pytest.fixture
-def seg(make_pictures: MakePictures, tmp_path: Path) -> Path:
-    make_pictures("data/images")
+def seg(make_images: MakeImages, tmp_path: Path) -> Path:
+    make_images("data/images")
     return cluster([tmp_path / "data"], tmp_path / "seg.h5", PARAMS, workers=1).path
 
 
@@ -92,8 +92,8 @@ def test_like_keeps_the_numbers_of_an_older_run(seg: Path, tmp_path: Path) -> No
     assert (found == old).mean() > 0.5
 
 
-def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder, masks = make_pictures(count=1), tmp_path / "masks"
+def test_void_stays_void(make_images: MakeImages, tmp_path: Path) -> None:
+    folder, masks = make_images(count=1), tmp_path / "masks"
     masks.mkdir()
     valid = np.full((48, 64), 255, np.uint8)
     valid[:9] = 0
@@ -106,9 +106,9 @@ def test_void_stays_void(make_pictures: MakePictures, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rules", "complaint"),
     [
-        (["water"], "is no rule"),
-        (["x=water"], "is no rule"),
-        (["1="], "is no rule"),
+        (["water"], "is not a rule"),
+        (["x=water"], "is not a rule"),
+        (["1="], "is not a rule"),
         (["9=water"], "0 to 3"),
         (["1=water", "1=roof"], "two names"),
         ([], "say how to name"),

@@ -12,11 +12,11 @@ import pytest
 from called import cluster, superpixels, train
 from PIL import Image
 from reading_back import history_of, weights_of
-from toy import tiny_sets, users_method, write_pictures
+from toy import tiny_sets, users_method, write_images
 
 from unsegcli import store
 from unsegcli.core.scoring import cluster_number
-from unsegcli.dataflow.dataset import supply_from_artifact
+from unsegcli.dataflow.dataset import dataset_from_artifact
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import AUTO, Cluster, Superpixels, Train
@@ -38,7 +38,7 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "data")
+    return write_images(tmp_path / "data")
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_judgement_with_superpixels(folder: Path, tmp_path: Path) -> None:
         (THREE, {"seeds": 2}, "--restarts keeps one model of several, and --seeds"),
         (replace(THREE, keep_every=1), {}, "--keep-every keeps more than one"),
         (replace(SHORT, restarts=0), {}, "--restarts 0"),
-        (replace(SHORT, classes=AUTO, most_classes=1), {}, "--most-classes 1"),
+        (replace(SHORT, classes=AUTO, max_classes=1), {}, "--max-classes 1"),
     ],
 )
 def test_wrong_wishes(params: Train, more: dict[str, Any], words: str, folder: Path, mine: str, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_signs_of_models_that_are_known(folder: Path, tmp_path: Path) -> None:
         store.write_whole(target, {}, attributes, {}, entries=entries)
         paths.append(target.path)
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
-    good, blind = judging.judge(paths, supply_from_artifact(made), method=str(method))
+    good, blind = judging.judge(paths, dataset_from_artifact(made), method=str(method))
     assert good["confidence"] > 0.95
     assert good["purity"] > 0.95
     assert good["beyond-chance"] > 0.9
@@ -206,7 +206,7 @@ def test_number_is_chosen_before_the_training(
     folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
-    params = replace(SHORT, classes=AUTO, most_classes=5)
+    params = replace(SHORT, classes=AUTO, max_classes=5)
     for source, name in ((made, "a.h5"), (folder, "b.h5")):
         said.clear()
         path = train([source], tmp_path / name, params, method=mine, workers=1)[0].path
@@ -218,7 +218,7 @@ def test_number_is_chosen_before_the_training(
             assert artifact.recipe["parameters"]["classes"] == artifact.recipe["settings"]["classes"] == AUTO
             assert artifact.recipe["parameters"]["most_classes"] == 5
         assert f"{chosen} clusters: stability" in said.text
-        assert chosen == 2, "the pictures have two colours"
+        assert chosen == 2, "the images have two colours"
         assert len(weights_of(path)["bias"]) == chosen
         train([source], tmp_path / name, params, method=mine, workers=1)
         assert "up to date" in said.text
@@ -226,7 +226,7 @@ def test_number_is_chosen_before_the_training(
 
 def test_number_is_chosen_for_k_means(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
-    asked = Cluster(classes=AUTO, most_classes=4)
+    asked = Cluster(classes=AUTO, max_classes=4)
     for source, params, name in ((made, asked, "a.h5"), (folder, replace(asked, features="bands"), "b.h5")):
         path = cluster([source], tmp_path / name, params, workers=1).path
         with store.open_artifact(path, "segmentation") as artifact:
@@ -247,8 +247,8 @@ def test_a_number_that_is_given_is_stored_without_a_choice(folder: Path, tmp_pat
     with store.open_artifact(path) as artifact:
         assert not artifact.has("choice/clusters")
         assert "most_classes" not in artifact.recipe["parameters"]
-    with pytest.raises(ConfigError, match="--most-classes 1"):
-        cluster([folder], tmp_path / "b.h5", Cluster(classes=AUTO, most_classes=1, features="bands"), workers=1)
+    with pytest.raises(ConfigError, match="--max-classes 1"):
+        cluster([folder], tmp_path / "b.h5", Cluster(classes=AUTO, max_classes=1, features="bands"), workers=1)
 
 
 def test_nothing_that_stands_out_is_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
@@ -256,7 +256,7 @@ def test_nothing_that_stands_out_is_said(tmp_path: Path, said: pytest.LogCapture
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 256, (30, 30, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / "noise" / f"p{number}.png")
-    asked = Cluster(classes=AUTO, most_classes=6, features="bands")
+    asked = Cluster(classes=AUTO, max_classes=6, features="bands")
     cluster([tmp_path / "noise"], tmp_path / "a.h5", asked, workers=1)
     warned = [record.getMessage() for record in said.records if record.levelname == "WARNING"]
     assert any("no number of clusters stands out" in text for text in warned)

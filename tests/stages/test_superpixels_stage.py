@@ -1,4 +1,4 @@
-"""Pictures in, superpixels out: what is stored, and that nothing but the pictures and settings decides it."""
+"""Images in, superpixels out: what is stored, and that nothing but the images and settings decides it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from called import superpixels
-from conftest import MakePictures, four_quadrants
+from conftest import MakeImages, four_quadrants
 from PIL import Image
 from reading_back import fingerprint
 
@@ -23,8 +23,8 @@ SMALL = Superpixels(pixels_per_segment=100)
 
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
-def test_superpixels_follow_the_four_quadrants(algorithm: str, make_pictures: MakePictures, tmp_path: Path) -> None:
-    outcome = superpixels([make_pictures()], tmp_path / "sp.h5", replace(SMALL, algorithm=algorithm), workers=1)
+def test_superpixels_follow_the_four_quadrants(algorithm: str, make_images: MakeImages, tmp_path: Path) -> None:
+    outcome = superpixels([make_images()], tmp_path / "sp.h5", replace(SMALL, algorithm=algorithm), workers=1)
     assert outcome == (tmp_path / "sp.h5", 0)
     with store.open_artifact(outcome.path, "superpixels") as artifact:
         assert artifact.window_count == 3
@@ -42,23 +42,23 @@ def test_superpixels_follow_the_four_quadrants(algorithm: str, make_pictures: Ma
 
 
 def test_result_is_the_same_for_any_number_of_workers(
-    make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)  # else one process would do
-    folder = make_pictures(count=6)
+    folder = make_images(count=6)
     made = [superpixels([folder], tmp_path / f"{n}.h5", SMALL, workers=n).path for n in (1, 3)]
     assert fingerprint(made[0]) == fingerprint(made[1])
 
 
-def test_result_does_not_depend_on_where_the_folder_lies(make_pictures: MakePictures, tmp_path: Path) -> None:
-    here, there = make_pictures("here/data"), make_pictures("there/data")
+def test_result_does_not_depend_on_where_the_folder_lies(make_images: MakeImages, tmp_path: Path) -> None:
+    here, there = make_images("here/data"), make_images("there/data")
     first = superpixels([here], tmp_path / "a.h5", SMALL, workers=1).path
     second = superpixels([there], tmp_path / "deep" / "b.h5", SMALL, workers=1).path
     assert fingerprint(first) == fingerprint(second)
 
 
-def test_every_setting_changes_the_recipe(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder = make_pictures(count=1)
+def test_every_setting_changes_the_recipe(make_images: MakeImages, tmp_path: Path) -> None:
+    folder = make_images(count=1)
     changes: list[tuple[Superpixels, Images]] = [
         (SMALL, Images()),
         (replace(SMALL, algorithm="felzenszwalb"), Images()),
@@ -66,23 +66,23 @@ def test_every_setting_changes_the_recipe(make_pictures: MakePictures, tmp_path:
         (replace(SMALL, pixels_per_segment=50), Images()),
         (replace(SMALL, compactness=3.0), Images()),
         (replace(SMALL, pixels=False), Images()),
-        *((SMALL, pictures) for pictures in PICTURE_SETTINGS),
+        *((SMALL, images) for images in IMAGE_SETTINGS),
     ]
     recipes = set()
-    for number, (params, pictures) in enumerate(changes):
-        path = superpixels([folder], tmp_path / f"{number}.h5", params, pictures, workers=1).path
+    for number, (params, images) in enumerate(changes):
+        path = superpixels([folder], tmp_path / f"{number}.h5", params, images, workers=1).path
         with store.open_artifact(path) as artifact:
             recipes.add(str(artifact.about["recipe"]))
     assert len(recipes) == len(changes)
 
 
-PICTURE_SETTINGS = [
+IMAGE_SETTINGS = [
     Images(axes="yxc"),
     Images(bands=(3, 1)),
     Images(alpha="band"),
     Images(nodata=0),
     Images(percentiles=(2.0, 98.0)),
-    Images(scaling="picture"),
+    Images(scaling="image"),
     Images(size=(20,)),
     Images(scale=0.5),
     Images(patch=30),
@@ -91,9 +91,9 @@ PICTURE_SETTINGS = [
 ]
 
 
-def test_patches_paint_back_to_the_picture(make_pictures: MakePictures, tmp_path: Path) -> None:
-    pictures = Images(patch=20, stride=13)
-    path = superpixels([make_pictures()], tmp_path / "sp.h5", SMALL, pictures, workers=1).path
+def test_patches_paint_back_to_the_image(make_images: MakeImages, tmp_path: Path) -> None:
+    images = Images(patch=20, stride=13)
+    path = superpixels([make_images()], tmp_path / "sp.h5", SMALL, images, workers=1).path
     with store.open_artifact(path) as artifact:
         assert store.problems_of(artifact) == []
         sources = artifact.table("windows/source")
@@ -105,8 +105,8 @@ def test_patches_paint_back_to_the_picture(make_pictures: MakePictures, tmp_path
             np.testing.assert_array_equal(whole, four_quadrants(noise_seed=source))
 
 
-def test_masked_pixels_belong_to_no_superpixel(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder, masks = make_pictures(count=2), tmp_path / "masks"
+def test_masked_pixels_belong_to_no_superpixel(make_images: MakeImages, tmp_path: Path) -> None:
+    folder, masks = make_images(count=2), tmp_path / "masks"
     masks.mkdir()
     valid = np.zeros((48, 64), np.uint8)
     valid[5:40, 7:50] = 255
@@ -119,8 +119,8 @@ def test_masked_pixels_belong_to_no_superpixel(make_pictures: MakePictures, tmp_
         assert "masks" in artifact.recipe["inputs"]
 
 
-def test_changed_mask_is_noticed(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder, masks = make_pictures(count=1), tmp_path / "masks"
+def test_changed_mask_is_noticed(make_images: MakeImages, tmp_path: Path) -> None:
+    folder, masks = make_images(count=1), tmp_path / "masks"
     masks.mkdir()
     made = []
     for value in (0, 255):
@@ -131,13 +131,13 @@ def test_changed_mask_is_noticed(make_pictures: MakePictures, tmp_path: Path) ->
     assert made[0] != made[1]
 
 
-def test_broken_picture_is_skipped_and_listed(
-    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_broken_image_is_skipped_and_listed(
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = make_pictures()
+    folder = make_images()
     whole = (folder / "p1.png").read_bytes()
     (folder / "p1.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "notes.jpg").write_text("not a picture")
+    (folder / "notes.jpg").write_text("not an image")
     for _ in range(2):  # the second time it is a cache hit, and says the same
         caplog.clear()
         outcome = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1)
@@ -149,8 +149,8 @@ def test_broken_picture_is_skipped_and_listed(
         assert sorted(artifact.table("skipped/name")) == ["notes.jpg", "p1.png"]
 
 
-def test_unchanged_run_writes_nothing(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder = make_pictures()
+def test_unchanged_run_writes_nothing(make_images: MakeImages, tmp_path: Path) -> None:
+    folder = make_images()
     path = superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1).path
     before = path.stat().st_mtime_ns
     superpixels([folder], path, SMALL, workers=2)
@@ -160,18 +160,18 @@ def test_unchanged_run_writes_nothing(make_pictures: MakePictures, tmp_path: Pat
     assert path.stat().st_mtime_ns != before
 
 
-def test_limit_takes_the_first(make_pictures: MakePictures, tmp_path: Path) -> None:
-    path = superpixels([make_pictures(count=5)], tmp_path / "sp.h5", SMALL, limit=2, workers=1).path
+def test_limit_takes_the_first(make_images: MakeImages, tmp_path: Path) -> None:
+    path = superpixels([make_images(count=5)], tmp_path / "sp.h5", SMALL, limit=2, workers=1).path
     with store.open_artifact(path) as artifact:
         assert artifact.table("sources/name") == ["p0.png", "p1.png"]
 
 
-def test_dry_run_writes_nothing(make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dry_run_writes_nothing(make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unseg")
-    folder = make_pictures()
+    folder = make_images()
     superpixels([folder], tmp_path / "out" / "sp.h5", SMALL, dry_run=True)
     assert not (tmp_path / "out").exists()
-    assert "3 pictures" in caplog.text
+    assert "3 images" in caplog.text
     assert "MB on disk" in caplog.text
 
 
@@ -195,30 +195,30 @@ def test_more_superpixels_than_uint16_can_number() -> None:
     ],
 )
 def test_senseless_settings_are_refused(
-    params: Superpixels, message: str, make_pictures: MakePictures, tmp_path: Path
+    params: Superpixels, message: str, make_images: MakeImages, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        superpixels([make_pictures()], tmp_path / "sp.h5", params)
+        superpixels([make_images()], tmp_path / "sp.h5", params)
     assert not list(tmp_path.glob("sp.h5*"))
 
 
-def test_output_that_is_no_artifact_is_kept(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_output_that_is_no_artifact_is_kept(make_images: MakeImages, tmp_path: Path) -> None:
     precious = tmp_path / "thesis.h5"
     precious.write_text("years of work")
     with pytest.raises(ArtifactError, match="--force"):
-        superpixels([make_pictures()], precious, SMALL, workers=1)
+        superpixels([make_images()], precious, SMALL, workers=1)
     assert precious.read_text() == "years of work"
 
 
-def test_folder_of_broken_pictures_is_an_error(tmp_path: Path) -> None:
+def test_folder_of_broken_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"a\.png"):
         superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL)
 
 
-def test_superpixels_can_be_cut_anew_from_an_artifact(make_pictures: MakePictures, tmp_path: Path) -> None:
-    folder = make_pictures()
+def test_superpixels_can_be_cut_anew_from_an_artifact(make_images: MakeImages, tmp_path: Path) -> None:
+    folder = make_images()
     first = superpixels([folder], tmp_path / "a.h5", SMALL, Images(scale=0.5), workers=1).path
     finer = replace(SMALL, pixels_per_segment=30)
     anew = superpixels([first], tmp_path / "b.h5", finer, workers=1).path
@@ -228,9 +228,9 @@ def test_superpixels_can_be_cut_anew_from_an_artifact(make_pictures: MakePicture
         superpixels([first], tmp_path / "d.h5", finer, Images(scale=0.5))
 
 
-def test_mean_size_is_that_of_the_valid_part(make_pictures: MakePictures, tmp_path: Path) -> None:
+def test_mean_size_is_that_of_the_valid_part(make_images: MakeImages, tmp_path: Path) -> None:
     """A mask that leaves a quarter must leave about a quarter of the superpixels, not smaller ones."""
-    folder, masks = make_pictures(count=1, height=96, width=128), tmp_path / "masks"
+    folder, masks = make_images(count=1, height=96, width=128), tmp_path / "masks"
     masks.mkdir()
     valid = np.zeros((96, 128), np.uint8)
     valid[:48, :64] = 255
@@ -248,7 +248,7 @@ def test_noise_that_leaves_few_superpixels_is_warned_about(tmp_path: Path, caplo
     noise = np.random.default_rng(0).integers(0, 256, (120, 140, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "data" / "noise.png")
     superpixels([tmp_path / "data"], tmp_path / "a.h5", workers=1)
-    assert "1 of 1 pictures: far fewer superpixels" in caplog.text
+    assert "1 of 1 images: far fewer superpixels" in caplog.text
     caplog.clear()
     path = superpixels([tmp_path / "data"], tmp_path / "b.h5", Superpixels(compactness=100), workers=1).path
     assert not caplog.records
@@ -256,22 +256,22 @@ def test_noise_that_leaves_few_superpixels_is_warned_about(tmp_path: Path, caplo
         assert artifact.table("windows/superpixels")[0] > 40
 
 
-def test_picture_without_a_valid_pixel_is_warned_about(
-    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_image_without_a_valid_pixel_is_warned_about(
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, masks = make_pictures(count=2), tmp_path / "masks"
+    folder, masks = make_images(count=2), tmp_path / "masks"
     masks.mkdir()
     for number, value in enumerate((0, 255)):
         Image.fromarray(np.full((48, 64), value, np.uint8)).save(masks / f"p{number}.png")
     superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1)
-    assert "1 of 2 pictures: no pixel is valid" in caplog.text
+    assert "1 of 2 images: no pixel is valid" in caplog.text
 
 
 def test_band_that_is_lost_in_a_mixed_folder_is_warned_about(
-    make_pictures: MakePictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = make_pictures(count=2)
+    folder = make_images(count=2)
     infrared = np.random.default_rng(0).integers(1, 255, (48, 64, 4)).astype(np.uint8)
     Image.fromarray(infrared).save(folder / "nir.png")
     superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1)
-    assert "the last band of 1 of 3 pictures holds values" in caplog.text
+    assert "the last band of 1 of 3 images holds values" in caplog.text

@@ -1,4 +1,4 @@
-"""Training from pictures to a model: what is stored, what stops it, and that it goes on to the bit where it was."""
+"""Training from images to a model: what is stored, what stops it, and that it goes on to the bit where it was."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from called import cluster, superpixels, train
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import history_of, parameters_of, rewrite_recipe, weights_of
-from toy import object_mask, tiny, tiny_sets, users_method, write_masks, write_pictures
+from toy import object_mask, tiny, tiny_sets, users_method, write_images, write_masks
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import Window
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "data")
+    return write_images(tmp_path / "data")
 
 
 @pytest.fixture
@@ -63,7 +63,9 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def test_what_a_model_holds(folder: Path, mine: str, tmp_path: Path) -> None:
-    made = train([folder], tmp_path / "m.h5", replace(SHORT, classes=4), method=mine, sets=["rate=0.02"], workers=1)
+    made = train(
+        [folder], tmp_path / "m.h5", replace(SHORT, classes=4), method=mine, sets=["learning_rate=0.02"], workers=1
+    )
     assert made == [Outcome(tmp_path / "m.h5", 0)]
     assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py", "m.h5"}
     loaded = find_method(mine)
@@ -71,10 +73,10 @@ def test_what_a_model_holds(folder: Path, mine: str, tmp_path: Path) -> None:
         assert store.problems_of(artifact) == []
         assert artifact.attributes["method"] == artifact.recipe["method"] == loaded.identity
         config = json.loads(artifact.attributes["config"])
-        assert (config["classes"], config["rate"]) == (4, 0.02)
+        assert (config["classes"], config["learning_rate"]) == (4, 0.02)
         assert artifact.recipe["settings"] == config
         assert artifact.recipe["parameters"]["steps"] == 6
-        assert not artifact.has("scaling"), "8-bit pictures are taken as they are"
+        assert not artifact.has("scaling"), "8-bit images are taken as they are"
         assert artifact.inputs["pictures"]["path"] == "data"
         assert str(tmp_path) not in json.dumps(artifact.recipe)
     assert weights_of(tmp_path / "m.h5")["weight"].shape == (4, 3, 1, 1)
@@ -90,7 +92,7 @@ def test_history_has_every_term_of_every_step(folder: Path, mine: str, tmp_path:
     assert {len(history[f"watch-{name}"]) for name in ("live", "evenness", "largest", "agreement")} == {6}
 
 
-def test_deep_pictures_keep_their_scaling(mine: str, tmp_path: Path) -> None:
+def test_deep_images_keep_their_scaling(mine: str, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for number in range(2):
         values = np.random.default_rng(number).integers(0, 4000, (16, 16)).astype(np.uint16)
@@ -136,7 +138,9 @@ def guided(tmp_path: Path) -> str:
 
 def train_guided(folder: Path, output: Path, guided: str, masks: Path | None, **more: Any) -> Path:
     params = replace(PLAIN, steps=60, **more.pop("params", {}))
-    return train([folder], output, params, method=guided, proposals=masks, sets=["rate=0.1"], workers=1, **more)[0].path
+    return train(
+        [folder], output, params, method=guided, proposals=masks, sets=["learning_rate=0.1"], workers=1, **more
+    )[0].path
 
 
 def test_masks_are_learned_from(folder: Path, guided: str, tmp_path: Path) -> None:
@@ -153,29 +157,29 @@ def test_masks_are_learned_from(folder: Path, guided: str, tmp_path: Path) -> No
     assert max(wrong) < 0.01, "0 is background and 1 object"
 
 
-def test_superpixels_and_masks_of_the_same_pictures_go_together(folder: Path, guided: str, tmp_path: Path) -> None:
+def test_superpixels_and_masks_of_the_same_images_go_together(folder: Path, guided: str, tmp_path: Path) -> None:
     masks = write_masks(tmp_path / "masks.h5", folder)
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
     first, second = (train_guided(one, tmp_path / f"{one.stem}.m.h5", guided, masks) for one in (folder, made))
     assert same_weights(first, second)
 
 
-def test_pictures_without_a_usable_mask_are_left_out(
+def test_images_without_a_usable_mask_are_left_out(
     folder: Path, guided: str, tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     def only_some(window: Window) -> NDArray[np.bool_]:
         return object_mask(window.pixels) & (window.name != "p2.png")
 
     masks = write_masks(tmp_path / "m.h5", folder, only_some, lambda window: 0.1 * int(window.name[1]))
-    write_pictures(folder, 7)
+    write_images(folder, 7)
     path = train_guided(folder, tmp_path / "a.h5", guided, masks, params={"min_confidence": 0.15})
-    assert "4 of 7 pictures are left out for want of a usable mask in " in said.text
+    assert "4 of 7 images are left out, since " in said.text
     assert "2 are not sure, 1 have a mask below 1 % or above 99 % of the area, 1 have no mask there" in said.text
-    assert "times through 3 pictures" in said.text
+    assert "times through 3 images" in said.text
     for name in ("p0.png", "p1.png", "p2.png", "p6.png"):
         (folder / name).unlink()
     assert same_weights(path, train_guided(folder, tmp_path / "b.h5", guided, masks)), "as if they were not there"
-    with pytest.raises(DataError, match=r"has no usable mask for these pictures \(3 are not sure\)"):
+    with pytest.raises(DataError, match=r"has no usable mask for these images \(3 are not sure\)"):
         train_guided(folder, tmp_path / "c.h5", guided, masks, params={"min_confidence": 0.6})
 
 
@@ -194,7 +198,7 @@ def test_wrong_masks_end_before_anything_is_written(folder: Path, guided: str, m
         train_guided(folder, tmp_path / "m.h5", guided, masks, params={"classes": 5})
     with pytest.raises(ArtifactError, match=r"is both read and to be written|masks\.h5"):
         train_guided(folder, masks, guided, masks)
-    write_pictures(folder, 1, 24, 20)
+    write_images(folder, 1, 24, 20)
     with pytest.raises(DataError, match=r"masks\.h5: the mask of p0\.png .* 24 x 20, but p0\.png is 20 x 20"):
         train_guided(folder, tmp_path / "m.h5", guided, masks)
     assert set(tmp_path.iterdir()) == before
@@ -241,7 +245,7 @@ def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: 
     torch.manual_seed(7)
     backbone = maskcontrast.Network(config, 3).query.backbone
     torch.save({f"module.encoder_q.{name}": value for name, value in backbone.state_dict().items()}, tmp_path / "w.pth")
-    still = {"sets": [*CONTRAST, "rate=1e-12"], "weights": tmp_path / "w.pth"}
+    still = {"sets": [*CONTRAST, "learning_rate=1e-12"], "weights": tmp_path / "w.pth"}
     path = contrast(folder, tmp_path / "m.h5", masks, 1, **still)
     assert re.search(r"(\d+) of \1 weights are taken from .*w\.pth", said.text)
     for name, value in backbone.named_parameters():
@@ -250,7 +254,7 @@ def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: 
     with store.open_artifact(path) as artifact:
         assert len(artifact.recipe["weights"]) == 64
         assert str(tmp_path) not in str(artifact.recipe)
-    with pytest.raises(ConfigError, match=r"--weights .*: --method mine begins with weights by chance"):
+    with pytest.raises(ConfigError, match=r"--weights .*: --method mine starts from random weights"):
         train([folder], tmp_path / "x.h5", SHORT, method=str(users_method(tmp_path)), weights="imagenet", workers=1)
 
 
@@ -351,7 +355,7 @@ def test_seeds_give_a_model_each(folder: Path, mine: str, tmp_path: Path) -> Non
 def test_length(length: dict[str, Any], steps: int, folder: Path, mine: str, tmp_path: Path) -> None:
     path = train([folder], tmp_path / "m.h5", replace(PLAIN, **length), method=mine, workers=1)[
         0
-    ].path  # 6 pictures, batch 4
+    ].path  # 6 images, batch 4
     assert len(history_of(path)["loss"]) == steps
 
 
@@ -395,7 +399,7 @@ def test_models_on_the_way_are_kept(folder: Path, mine: str, tmp_path: Path) -> 
         (Train(precision="half"), {}, "--precision half"),
         (Train(seed=-1), {}, "--seed"),
         (SHORT, {"seeds": 0}, "--seeds"),
-        (SHORT, {"sets": ["rate=0"]}, "rate must be above 0"),
+        (SHORT, {"sets": ["learning_rate=0"]}, "learning_rate must be above 0"),
         (SHORT, {"sets": ["classes=0"]}, "classes 0"),
         (SHORT, {"preset": "nonsense"}, "--preset nonsense"),
         (SHORT, {"device": "tpu"}, "--device tpu"),
@@ -410,7 +414,7 @@ def test_wrong_wishes(params: Train, more: dict[str, Any], words: str, folder: P
 
 def test_dry_run_writes_nothing(folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     train([folder], tmp_path / "m.h5", replace(PLAIN, epochs=2), method=mine, workers=1, dry_run=True)
-    assert "would train mine for 3 steps, about 0.0 minutes on cpu, with 6 pictures" in said.text
+    assert "would train mine for 3 steps, about 0.0 minutes on cpu, with 6 images" in said.text
     assert not list(tmp_path.glob("*.h5*"))
 
 
@@ -442,7 +446,7 @@ def test_same_recipe_is_left_alone(
 
 
 def test_settings_with_the_names_of_ours_are_in_the_recipe(folder: Path, tmp_path: Path) -> None:
-    """A method may call a setting of its own like one on reading pictures, such as `bands` of iic."""
+    """A method may call a setting of its own like one on reading images, such as `bands` of iic."""
     for number, sets in enumerate((["bands=0.1"], ["bands=0.2"], ["bands=0.1", "epochs=7"])):
         given: list[str] = [*tiny_sets("iic"), *sets]
         train(
@@ -463,10 +467,10 @@ def test_settings_with_the_names_of_ours_are_in_the_recipe(folder: Path, tmp_pat
 
 def test_a_model_of_another_recipe_is_replaced_by_force_only(folder: Path, mine: str, tmp_path: Path) -> None:
     path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
-    with pytest.raises(ArtifactError, match=r"model of another recipe \(settings\.rate\).*--force"):
-        train([folder], path, SHORT, method=mine, sets=["rate=0.5"], workers=1)
+    with pytest.raises(ArtifactError, match=r"model of another recipe \(settings\.learning_rate\).*--force"):
+        train([folder], path, SHORT, method=mine, sets=["learning_rate=0.5"], workers=1)
     before = weights_of(path)
-    train([folder], path, SHORT, method=mine, sets=["rate=0.5"], workers=1, force=True)
+    train([folder], path, SHORT, method=mine, sets=["learning_rate=0.5"], workers=1, force=True)
     assert not np.array_equal(weights_of(path)["weight"], before["weight"])
 
 
@@ -484,9 +488,9 @@ def test_loss_that_is_no_number(folder: Path, mine: str, tmp_path: Path) -> None
     with pytest.raises(UnsegError) as caught:
         train([folder], tmp_path / "m.h5", replace(SHORT, steps=9), method=mine, sets=["breaks=4"], workers=1)
     text = str(caught.value)
-    assert "no number at step 5 (loss nan, sure 1." in text
+    assert "NaN or infinite at step 5 (loss nan, sure 1." in text
     assert "no earlier state was kept" in text
-    assert all(word in text for word in ("--set rate=", "--set clip=1", "--precision float32"))
+    assert all(word in text for word in ("--set learning_rate=", "--set grad_clip=1", "--precision float32"))
     assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py"}
 
 
@@ -543,14 +547,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    pictures = write_pictures(folder / "data")
-    superpixels([pictures], folder / "sp.h5", Superpixels(pixels_per_segment=20), workers=1)
+    images = write_images(folder / "data")
+    superpixels([images], folder / "sp.h5", Superpixels(pixels_per_segment=20), workers=1)
     train([folder / "sp.h5"], folder / "whole.h5", replace(PLAIN, steps=LONG), method="inmars", sets=SETS, workers=1)
     torch.set_num_threads(threads)
     return folder
 
 
-SETS = tiny_sets("inmars", rate=0.01)
+SETS = tiny_sets("inmars", learning_rate=0.01)
 
 
 def start(folder: Path, output: Path, checkpoint_minutes: float) -> subprocess.Popen[str]:
@@ -587,7 +591,7 @@ def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, s
     child = start(undisturbed, output, 0)
     assert child.stderr is not None
     for line in child.stderr:
-        if line.startswith(f"step {moment} can be gone on from"):
+        if line.startswith(f"checkpoint saved at step {moment}"):
             break
     child.send_signal(signal.SIGKILL)
     child.communicate()
@@ -595,8 +599,10 @@ def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, s
     assert not output.exists()
     step = step_kept(output)
     assert moment <= step < LONG
-    with pytest.raises(ArtifactError, match=r"unfinished training of another recipe \(settings\.rate\).*--force"):
-        resume(undisturbed, output, sets=[*SETS, "rate=0.02"])
+    with pytest.raises(
+        ArtifactError, match=r"unfinished training of another recipe \(settings\.learning_rate\).*--force"
+    ):
+        resume(undisturbed, output, sets=[*SETS, "learning_rate=0.02"])
     assert step_kept(output) == step, "and the refused one has not touched it"
     resume(undisturbed, output)
     assert f"going on after step {step} of {LONG}" in said.text
@@ -612,7 +618,7 @@ def test_checkpoint_of_another_device_is_refused(
     child = start(undisturbed, output, 0)
     assert child.stderr is not None
     for line in child.stderr:
-        if line.startswith("step 3 can be gone on from"):
+        if line.startswith("checkpoint saved at step 3"):
             break
     child.send_signal(signal.SIGKILL)
     child.communicate()
@@ -687,7 +693,7 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["inmars", "infoseg", "iic", "maskcontrast"])
 def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
-    sets = tiny_sets(name, optimizer="sgd", rate=0.05, warmup=0.0)
+    sets = tiny_sets(name, optimizer="sgd", learning_rate=0.05, warmup=0.0)
     words = [word for pair in sets for word in ("--set", pair)]
     given = [str(undisturbed / "sp.h5"), "--method", name, "--steps", "2", *words, "--workers", "1"]
     masks = write_masks(undisturbed / "masks.h5", undisturbed / "data") if name == "maskcontrast" else None
@@ -711,7 +717,7 @@ def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -
         tmp_path / "b.h5",
         replace(PLAIN, steps=1),
         method=name,
-        sets=[*sets, "rate=1e-12"],
+        sets=[*sets, "learning_rate=1e-12"],
         proposals=masks,
         workers=1,
     )[0].path

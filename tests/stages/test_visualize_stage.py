@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 from called import cluster, evaluate, relabel, superpixels, visualize
-from conftest import MakePictures, four_quadrants
+from conftest import MakeImages, four_quadrants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def segmentation(
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with labels and a legend, superpixels, clusters and their metrics."""
+    """Images with labels and a legend, superpixels, clusters and their metrics."""
     home = tmp_path_factory.mktemp("template")
     images, labels = home / "data" / "images", home / "data" / "labels"
     images.mkdir(parents=True)
@@ -161,7 +161,7 @@ class Page(HTMLParser):
 # ---------------------------------------------------------------------------------------- panels and report
 
 
-def test_folder_has_a_panel_a_picture_a_sheet_and_a_report(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_has_a_panel_a_image_a_sheet_and_a_report(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     outcome = visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
     assert outcome == (scene / "out", 0)
     panels = [f"panels/p{number}.png" for number in range(3)]
@@ -209,13 +209,13 @@ def panel_of(path: Path) -> NDArray[np.uint8]:
 
 
 def tile(panel: NDArray[np.uint8], number: int, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
-    """One tile of a panel of the pictures of 48 x 64, which are enlarged five times."""
+    """One tile of a panel of the images of 48 x 64, which are enlarged five times."""
     top = drawing.MARGIN + drawing.TITLE + drawing.LINE
     left = drawing.MARGIN + number * (width + drawing.GUTTER)
     return panel[top : top + height, left : left + width]
 
 
-def test_tiles_show_picture_outlines_clusters_truth_and_errors(scene: Path) -> None:
+def test_tiles_show_image_outlines_clusters_truth_and_errors(scene: Path) -> None:
     visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     shown = [tile(panel, number) for number in range(5)]
@@ -285,7 +285,7 @@ def test_superpixels_are_shown_with_their_mean_colours(scene: Path) -> None:
     assert "superpixels" in (scene / "out" / "index.html").read_text()
 
 
-def test_pictures_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     (scene / "sp.h5").unlink()
     (scene / "data" / "images").rename(scene / "moved")
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
@@ -293,12 +293,12 @@ def test_pictures_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCa
     assert panel.shape[1] == drawing.NARROWEST_PANEL + 2 * drawing.MARGIN
     assert "--images" in said(caplog)
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), images=scene / "moved", workers=1)
-    assert "without_picture" in said(caplog)  # the recipe differs, and so the folder is replaced
+    assert "without_image" in said(caplog)  # the recipe differs, and so the folder is replaced
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     np.testing.assert_array_equal(tile(panel, 0)[2::5, 2::5], four_quadrants(48, 64, 0))
 
 
-def test_a_changed_picture_is_not_shown_as_the_one_that_was_segmented(scene: Path) -> None:
+def test_a_changed_image_is_not_shown_as_the_one_that_was_segmented(scene: Path) -> None:
     (scene / "sp.h5").unlink()
     Image.fromarray(four_quadrants(48, 64, 9)).save(scene / "data" / "images" / "p1.png")
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
@@ -316,10 +316,8 @@ def test_bad_labels_leave_the_panel_without_truth(scene: Path, caplog: pytest.Lo
     assert sizes[1] < sizes[0] == sizes[2]
 
 
-def test_folders_of_label_maps_are_shown_with_pictures_found_by_name(
-    tmp_path: Path, make_pictures: MakePictures
-) -> None:
-    images = make_pictures("pics", suffix=".jpg")
+def test_folders_of_label_maps_are_shown_with_images_found_by_name(tmp_path: Path, make_images: MakeImages) -> None:
+    images = make_images("pics", suffix=".jpg")
     maps = tmp_path / "maps"
     maps.mkdir()
     for number, name in enumerate(["p0.png", "p1_mask.png", "p2.jpg.png"]):
@@ -328,13 +326,13 @@ def test_folders_of_label_maps_are_shown_with_pictures_found_by_name(
     for name in ("p0.png", "p1_mask.png", "p2.jpg.png"):
         panel = panel_of(tmp_path / "out" / "panels" / name)
         assert tile(panel, 0)[60, 60].tolist() == pytest.approx([220, 30, 30], abs=30)
-    # Category 2 has the colour of category 2, whatever else is in its picture.
+    # Category 2 has the colour of category 2, whatever else is in its image.
     panel = panel_of(tmp_path / "out" / "panels" / "p2.jpg.png")
     assert int(np.argmax(tile(panel, 1)[60, 60])) == int(np.argmax(palette(3)[2]))
 
 
-def test_role_mask_shows_background_and_object_and_its_errors(tmp_path: Path, make_pictures: MakePictures) -> None:
-    images = make_pictures("data/images", count=1)
+def test_role_mask_shows_background_and_object_and_its_errors(tmp_path: Path, make_images: MakeImages) -> None:
+    images = make_images("data/images", count=1)
     (tmp_path / "maps").mkdir()
     (tmp_path / "data" / "labels").mkdir()
     found = np.zeros((48, 64), np.uint8)
@@ -371,7 +369,7 @@ def test_limit_takes_the_first_and_workers_change_nothing(scene: Path) -> None:
 
 def test_dry_run_writes_nothing(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     visualize(scene / "seg.h5", scene / "out", dry_run=True)
-    assert "would write 3 pictures" in said(caplog)
+    assert "would write 3 images" in said(caplog)
     assert not (scene / "out").exists()
 
 
@@ -446,9 +444,9 @@ def test_255_categories_and_void_fit_into_8_bits(clusters: int, dtype: Any, tmp_
     assert read_index(visualize(path, tmp_path / "out", LABELS, workers=1).path / "p0.png").dtype == dtype
 
 
-def test_superpixels_of_several_windows_keep_apart_in_an_export(make_pictures: MakePictures, tmp_path: Path) -> None:
-    pictures = Images(patch=32, stride=24)
-    sp = superpixels([make_pictures(count=1)], tmp_path / "sp.h5", Superpixels(), pictures, workers=1).path
+def test_superpixels_of_several_windows_keep_apart_in_an_export(make_images: MakeImages, tmp_path: Path) -> None:
+    images = Images(patch=32, stride=24)
+    sp = superpixels([make_images(count=1)], tmp_path / "sp.h5", Superpixels(), images, workers=1).path
     out = visualize(sp, tmp_path / "out", Visualize(export="labels", format="tiff"), workers=1).path
     found = tifffile.imread(out / "p0.tif")
     with store.open_artifact(sp) as artifact:
@@ -459,7 +457,7 @@ def test_superpixels_of_several_windows_keep_apart_in_an_export(make_pictures: M
     assert last.min() >= counts[:-1].sum()
 
 
-def test_upright_pictures_have_upright_maps(tmp_path: Path) -> None:
+def test_upright_images_have_upright_maps(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     (tmp_path / "data").mkdir()
@@ -687,7 +685,7 @@ def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
     out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     with pytest.raises(ConfigError, match="is the folder that is read"):
         visualize(out, out, workers=1)
-    with pytest.raises(ArtifactError, match="is no folder"):
+    with pytest.raises(ArtifactError, match="is not a folder"):
         visualize(scene / "seg.h5", scene / "sp.h5", workers=1)
 
 
@@ -762,7 +760,7 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
 
 
 def test_proposals_are_shown_when_they_are_named_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_pictures: MakePictures
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_images: MakeImages
 ) -> None:
     from typer.testing import CliRunner
 

@@ -77,31 +77,31 @@ BROKEN: dict[str, tuple[Sample, str]] = {
     ),
     "a window beyond the grid": (
         with_boxes([[0, 0, 4, 6], [0, 3, 4, 4]], [[4, 6]] * 2, [0, 1]),
-        "window 1 reaches beyond its working picture",
+        "window 1 reaches beyond its working image",
     ),
     "a window before the grid": (
         with_boxes([[-1, 0, 4, 6], [0, 0, 4, 4]], [[4, 6]] * 2, [0, 1]),
-        "window 0 reaches beyond its working picture",
+        "window 0 reaches beyond its working image",
     ),
     "a column in no window": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 5]], [[4, 6]] * 2, [0, 1]),
-        "the windows of source 1 do not cover its picture exactly",
+        "the windows of source 1 do not cover its image exactly",
     ),
     "a row between two windows": (
         with_boxes([[0, 0, 2, 6], [3, 0, 1, 6]], [[4, 6]] * 2, [0, 0]),
-        "the windows of source 0 do not cover its picture exactly",
+        "the windows of source 0 do not cover its image exactly",
     ),
     "a hole in the middle": (
         with_boxes([[0, 0, 2, 3], [0, 3, 2, 3], [2, 0, 2, 3]], [[4, 6]] * 3, [1, 1, 1]),
-        "the windows of source 1 do not cover its picture exactly",
+        "the windows of source 1 do not cover its image exactly",
     ),
     "the same window twice": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [0, 0]),
-        "the windows of source 0 do not cover its picture exactly",
+        "the windows of source 0 do not cover its image exactly",
     ),
     "windows of two grids": (
         with_boxes([[0, 0, 4, 4], [0, 2, 4, 4]], [[4, 6], [4, 8]], [0, 0]),
-        "the windows of source 0 do not cover its picture exactly",
+        "the windows of source 0 do not cover its image exactly",
     ),
     "a window of no source": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [0, 2]),
@@ -185,7 +185,7 @@ def test_a_text_changed(tmp_path: Path) -> None:
 
 
 def test_a_hint_may_change(tmp_path: Path) -> None:
-    """So that a file whose pictures were moved can be told where they are now."""
+    """So that a file whose images were moved can be told where they are now."""
 
     def change(file: h5py.File) -> None:
         file["sources/path"][0] = b"elsewhere.png"

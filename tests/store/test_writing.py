@@ -43,7 +43,7 @@ def test_same_recipe_is_left_alone(tmp_path: Path, said: pytest.LogCaptureFixtur
     path = sample("superpixels").write(tmp_path / "a.h5")
     before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino)
     turned = dict(reversed(RECIPE.items()))
-    assert Target(path, "superpixels", turned).finished() == Finished(1)  # one picture was skipped
+    assert Target(path, "superpixels", turned).finished() == Finished(1)  # one image was skipped
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) == before
     assert said.messages == [f"{path} is up to date: nothing to do"]
     assert list(tmp_path.iterdir()) == [path]
@@ -149,7 +149,7 @@ UNITS = 5
 
 
 def units() -> list[tuple[list[dict[str, Any]], dict[str, int]]]:
-    """Five pictures: of one window, but the third of two and the fourth of none, as if it could not be read."""
+    """Five images: of one window, but the third of two and the fourth of none, as if it could not be read."""
     random = np.random.default_rng(7)
     counts = [1, 1, 2, 0, 1]
     return [
@@ -228,7 +228,7 @@ def test_an_interrupted_run_goes_on(
     assert not path.exists()
     assert len(shards(path)) == stop
     assert run(path) == [{"number": number} for number in range(stop)]
-    finished = "1 picture" if stop == 1 else f"{stop} pictures"
+    finished = "1 image" if stop == 1 else f"{stop} images"
     assert said.messages == [f"going on after {finished} that an interrupted run finished"]
     assert fingerprint(path) == undisturbed
     assert problems(path) == []

@@ -14,7 +14,7 @@ from toy import squares, toy_pool, two_colours
 
 from unsegcli.methods._contract import Batch
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.data import Picture, Pool, fill
+from unsegcli.training.data import Pool, TrainingImage, fill
 
 CPU = torch.device("cpu")
 
@@ -54,19 +54,19 @@ def test_what_a_batch_holds() -> None:
 
 
 def test_pixels_and_superpixels_are_cut_alike() -> None:
-    """The superpixels of each crop are those of one place in one picture, numbered after those of the crop before."""
+    """The superpixels of each crop are those of one place in one image, numbered after those of the crop before."""
     pool = toy_pool(2)
     batch = batches(pool, size=2).at(0)
     assert batch.superpixels is not None
     assert batch.superpixel_count == 50
     for number in range(2):
         places = [
-            (picture, top, left)
-            for picture in range(2)
+            (image, top, left)
+            for image in range(2)
             for top in range(9)
             for left in range(9)
             if np.array_equal(
-                pool.pictures[picture].pixels[top : top + 12, left : left + 12].transpose(2, 0, 1), batch.images[number]
+                pool.images[image].pixels[top : top + 12, left : left + 12].transpose(2, 0, 1), batch.images[number]
             )
         ]
         assert len(places) == 1
@@ -98,10 +98,10 @@ def test_one_pass_makes_only_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("crop", [12, 20, 500])
 def test_place_is_where_the_crop_was_cut(crop: int) -> None:
-    """Of pictures whose pixels tell their row and column; in place x sides the crop is found again."""
+    """Of images whose pixels tell their row and column; in place x sides the crop is found again."""
     rows, columns = np.indices((40, 20), np.uint8)
-    picture = Picture(np.stack([rows, columns, rows], 2), None, squares(40, 20))
-    batch = batches(fill([picture]), crop=crop).at(2)
+    image = TrainingImage(np.stack([rows, columns, rows], 2), None, squares(40, 20))
+    batch = batches(fill([image]), crop=crop).at(2)
     assert batch.place is not None
     assert batch.place.shape == (4, 4)
     for image, place in zip(batch.images, batch.place, strict=True):
@@ -110,10 +110,10 @@ def test_place_is_where_the_crop_was_cut(crop: int) -> None:
         assert place.tolist() == pytest.approx(expected)
 
 
-def test_place_of_a_filled_up_picture_reaches_over_its_border() -> None:
-    """The crop is 20 x 20 and the picture 10 x 16: void lies beyond 1, the pixels from 0 to 1."""
-    pictures = [Picture(two_colours(0, 20, 20), None, None), Picture(two_colours(1, 10, 16), None, None)]
-    batch = batches(fill(pictures), crop=20, size=2, needs=()).at(0)
+def test_place_of_a_filled_up_image_reaches_over_its_border() -> None:
+    """The crop is 20 x 20 and the image 10 x 16: void lies beyond 1, the pixels from 0 to 1."""
+    images = [TrainingImage(two_colours(0, 20, 20), None, None), TrainingImage(two_colours(1, 10, 16), None, None)]
+    batch = batches(fill(images), crop=20, size=2, needs=()).at(0)
     assert batch.place is not None
     assert sorted(batch.place.tolist()) == [[0, 0, 1, 1], [0, 0, 2, 1.25]]
 
@@ -135,10 +135,10 @@ def test_all_ranks_are_in_the_same_epoch() -> None:
         assert len({batches(rank=rank, ranks=4, size=4).at(step).epoch for rank in range(4)}) == 1
 
 
-def test_every_picture_comes_once_in_an_epoch() -> None:
+def test_every_image_comes_once_in_an_epoch() -> None:
     pool = toy_pool(6)
     plain = fill(
-        replace(picture, pixels=np.full((20, 20, 3), number, np.uint8)) for number, picture in enumerate(pool.pictures)
+        replace(image, pixels=np.full((20, 20, 3), number, np.uint8)) for number, image in enumerate(pool.images)
     )
     found = [int(image[0, 0, 0]) for step in range(9) for image in batches(plain).at(step).images]
     epochs = [found[start : start + 6] for start in range(0, 36, 6)]
@@ -201,16 +201,16 @@ def test_failure_ahead_does_not_hang_a_loop_that_ends_before_it(monkeypatch: pyt
     ahead.close()
 
 
-def test_smaller_pictures_are_filled_with_void() -> None:
-    pictures = [
-        Picture(two_colours(0, 20, 20), None, squares(20, 20)),
-        Picture(two_colours(1, 10, 16), None, squares(10, 16), np.ones((10, 16), np.bool_)),
+def test_smaller_images_are_filled_with_void() -> None:
+    images = [
+        TrainingImage(two_colours(0, 20, 20), None, squares(20, 20)),
+        TrainingImage(two_colours(1, 10, 16), None, squares(10, 16), np.ones((10, 16), np.bool_)),
     ]
-    batch = batches(fill(pictures), crop=18, size=2, needs=("superpixels", "proposals")).at(0)
+    batch = batches(fill(images), crop=18, size=2, needs=("superpixels", "proposals")).at(0)
     assert batch.images.shape == (2, 3, 18, 18)
     assert batch.mask is not None
     assert batch.superpixels is not None
-    small = int(batch.mask[0].all())  # the picture that is not wholly valid
+    small = int(batch.mask[0].all())  # the image that is not wholly valid
     assert bool(batch.mask[1 - small].all())
     outside = ~batch.mask[small]
     assert int((~outside).sum()) == 10 * 16
@@ -219,7 +219,7 @@ def test_smaller_pictures_are_filled_with_void() -> None:
     assert int(batch.superpixels[small][~outside].min()) >= 0
 
 
-def test_crop_is_never_larger_than_all_pictures() -> None:
+def test_crop_is_never_larger_than_all_images() -> None:
     assert batches(crop=500).shape == (20, 20)
     assert batches(crop=500).at(0).mask is None
 
@@ -228,17 +228,17 @@ def test_masks_are_cut_with_the_pixels() -> None:
     valid = np.ones((20, 20), np.bool_)
     valid[:, 10:] = False
     pixels = np.where(valid[..., None], two_colours(0) | 1, 0).astype(np.uint8)
-    batch = batches(fill([Picture(pixels, valid, None)]), needs=(), size=3).at(0)
+    batch = batches(fill([TrainingImage(pixels, valid, None)]), needs=(), size=3).at(0)
     assert batch.mask is not None
     assert torch.equal(batch.mask, (batch.images > 0).all(1))
     assert 0 < int(batch.mask.sum()) < batch.mask.numel()
 
 
 @pytest.mark.parametrize("room", [0, 3000, 10**9])
-def test_spilled_pictures_give_the_same_batches(room: int, tmp_path: Path) -> None:
+def test_spilled_images_give_the_same_batches(room: int, tmp_path: Path) -> None:
     spill = tmp_path / "pictures-0.bin"
     spill.write_bytes(b"left over")
-    spilled = fill(toy_pool().pictures, room, spill)
+    spilled = fill(toy_pool().images, room, spill)
     assert spilled.stored_bytes + spilled.spilled_bytes == toy_pool().stored_bytes
     assert spilled.stored_bytes <= room
     assert spill.exists() == (room < 10**9)
@@ -249,13 +249,13 @@ def test_spilled_pictures_give_the_same_batches(room: int, tmp_path: Path) -> No
 
 
 def test_confidence_is_spilled_too(tmp_path: Path) -> None:
-    sure = [replace(picture, confidence=0.1 * number) for number, picture in enumerate(toy_pool().pictures)]
-    spilled = fill(sure, 0, tmp_path / "pictures-0.bin").pictures
-    assert [picture.confidence for picture in spilled] == [picture.confidence for picture in sure]
+    sure = [replace(image, confidence=0.1 * number) for number, image in enumerate(toy_pool().images)]
+    spilled = fill(sure, 0, tmp_path / "pictures-0.bin").images
+    assert [image.confidence for image in spilled] == [image.confidence for image in sure]
 
 
 def test_object_masks_are_cut_with_the_pixels() -> None:
-    """What is added to a small picture is no object."""
+    """What is added to a small image is no object."""
     for batch in (batches(needs=("proposals",)).at(1), batches(needs=("proposals",), pool=mixed()).at(0)):
         assert batch.proposals is not None
         assert batch.confidence is not None
@@ -266,13 +266,16 @@ def test_object_masks_are_cut_with_the_pixels() -> None:
 
 
 def mixed() -> Pool:
-    """Pictures of two sizes."""
-    return fill([*toy_pool(2).pictures, *toy_pool(2, 9, 11).pictures])
+    """Images of two sizes."""
+    return fill([*toy_pool(2).images, *toy_pool(2, 9, 11).images])
 
 
-def test_pool_knows_its_pictures() -> None:
+def test_pool_knows_its_images() -> None:
     pool = fill(
-        [Picture(two_colours(0, 8, 30, 5), None, None), Picture(two_colours(0, 20, 9, 5), None, squares(20, 9))]
+        [
+            TrainingImage(two_colours(0, 8, 30, 5), None, None),
+            TrainingImage(two_colours(0, 20, 9, 5), None, squares(20, 9)),
+        ]
     )
-    assert (pool.largest, pool.channels, len(pool.pictures)) == ((20, 30), 5, 2)
-    assert [picture.superpixels for picture in pool.pictures] == [0, 15]
+    assert (pool.largest, pool.channels, len(pool.images)) == ((20, 30), 5, 2)
+    assert [image.superpixels for image in pool.images] == [0, 15]

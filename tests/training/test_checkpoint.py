@@ -21,7 +21,7 @@ from unsegcli.training.optim import make_optimizer
 
 def begun(name: str, optimizer: str, momentum: float) -> tuple[Training, Any, Any]:
     loaded = find_method(name)
-    config = tiny(loaded, optimizer=optimizer, momentum=momentum, rate=1e-2)
+    config = tiny(loaded, optimizer=optimizer, momentum=momentum, learning_rate=1e-2)
     network = make_network(loaded, config)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scaler = torch.amp.GradScaler("cpu", enabled=False)

@@ -140,7 +140,7 @@ def test_an_exception_keeps_its_words_and_its_line(
         assert "takes 2" in words, "no line of the file is at fault where Python cannot call the function"
 
 
-@pytest.mark.parametrize("name", ["prepare", "after_step", "picture_features"])
+@pytest.mark.parametrize("name", ["prepare", "after_step", "image_features"])
 def test_what_a_method_may_have_is_tried_too(name: str, tmp_path: Path) -> None:
     more = f"\ndef {name}(*given):\n    raise KeyError('gone')\n"
     job = order_of(find_method(str(users_method(tmp_path, more=more))))

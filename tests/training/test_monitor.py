@@ -13,58 +13,58 @@ from toy import make_network, tiny, toy_batch, users_method
 
 from unsegcli.methods._contract import Batch, Embedded
 from unsegcli.methods._load import find_method, method_names
-from unsegcli.training.monitor import look, object_sight_of, sight_of
+from unsegcli.training.monitor import cluster_stats_of, measure, object_stats_of
 
 
 def test_sight_by_hand() -> None:
     """Shares 5/8, 2/8, 1/8 and 0 of four clusters: three have a tenth of a quarter; entropy 0.90026 of ln 4."""
     labels = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])
     again = torch.tensor([0, 0, 0, 0, 1, 1, 1, 3])
-    sight = sight_of(labels, again, 4)
-    assert (sight.live, sight.largest, sight.agreement) == (3, 5 / 8, 6 / 8)
+    stats = cluster_stats_of(labels, again, 4)
+    assert (stats.live, stats.largest, stats.agreement) == (3, 5 / 8, 6 / 8)
     entropy = -(5 / 8 * math.log(5 / 8) + 2 / 8 * math.log(2 / 8) + 1 / 8 * math.log(1 / 8))
     assert entropy == pytest.approx(0.90026, abs=1e-5)
-    assert sight.evenness == pytest.approx(entropy / math.log(4))
-    assert sight.warning(4) == ""
+    assert stats.evenness == pytest.approx(entropy / math.log(4))
+    assert stats.warning(4) == ""
 
 
 def test_a_cluster_of_a_hundredth_is_dead() -> None:
     labels = torch.cat([torch.zeros(50), torch.ones(48), torch.full((2,), 2)]).long()
-    assert sight_of(labels, labels, 4).live == 2  # a tenth of a quarter is 0.025
+    assert cluster_stats_of(labels, labels, 4).live == 2  # a tenth of a quarter is 0.025
 
 
 def test_collapse_is_said_with_what_to_try() -> None:
     labels = torch.zeros(100, dtype=torch.int64)
     labels[:3] = 1
-    sight = sight_of(labels, labels, 4)
-    text = sight.warning(4)
+    stats = cluster_stats_of(labels, labels, 4)
+    text = stats.warning(4)
     assert "1 of 4 live" in text.replace("2 of 4", "1 of 4")
-    assert all(word in text for word in ("collapsed", "97%", "--seeds", "rate", "batch"))
-    alone = sight_of(torch.zeros(9, dtype=torch.int64), torch.zeros(9, dtype=torch.int64), 4)
+    assert all(word in text for word in ("collapsed", "97%", "--seed", "learning_rate", "batch"))
+    alone = cluster_stats_of(torch.zeros(9, dtype=torch.int64), torch.zeros(9, dtype=torch.int64), 4)
     assert (alone.evenness, alone.live, str(alone.evenness)) == (0, 1, "0.0")
     assert alone.warning(4)
 
 
 def test_one_cluster_is_no_collapse() -> None:
     labels = torch.zeros(9, dtype=torch.int64)
-    sight = sight_of(labels, labels, 1)
-    assert (sight.evenness, sight.warning(1)) == (1, "")
+    stats = cluster_stats_of(labels, labels, 1)
+    assert (stats.evenness, stats.warning(1)) == (1, "")
 
 
-def test_sight_of_objects_by_hand() -> None:
-    """Three pictures of four pixels: objects to the east, to the north, and none; the last pixel is void."""
+def test_cluster_stats_of_objects_by_hand() -> None:
+    """Three images of four pixels: objects to the east, to the north, and none; the last pixel is void."""
     vectors = torch.zeros(3, 2, 1, 4)
     vectors[0, 0], vectors[1, 1] = 5, 0.1
     objectness = torch.tensor([[[1.0, 1, -1, 1]], [[2, -1, -1, 1]], [[-1, -1, -1, -1]]])
     again = torch.tensor([[[1.0, -1, -1, -1]], [[2, -1, -1, 1]], [[1, -1, -1, -1]]])
     inside = torch.ones(3, 1, 4, dtype=torch.bool)
     inside[:, :, 3] = False
-    sight = object_sight_of(Embedded(vectors, objectness), again, inside)
-    assert (sight.foreground, sight.agreement, sight.likeness) == pytest.approx((3 / 9, 7 / 9, 0))
-    assert sight.text(8) == "33% foreground, agreement 78%, likeness 0.00"
-    assert sight.warning(8) == ""
+    stats = object_stats_of(Embedded(vectors, objectness), again, inside)
+    assert (stats.foreground, stats.agreement, stats.likeness) == pytest.approx((3 / 9, 7 / 9, 0))
+    assert stats.text(8) == "33% foreground, agreement 78%, likeness 0.00"
+    assert stats.warning(8) == ""
     vectors[1] = vectors[0]
-    alike = object_sight_of(Embedded(vectors, objectness), again, inside)
+    alike = object_stats_of(Embedded(vectors, objectness), again, inside)
     assert alike.likeness == pytest.approx(1)
     assert "have become alike" in alike.warning(8)
     assert alike.warning(1) == "", "one cluster is wanted"
@@ -73,10 +73,10 @@ def test_sight_of_objects_by_hand() -> None:
 @pytest.mark.parametrize("value", [-1.0, 1.0])
 def test_all_or_nothing_is_warned_about(value: float) -> None:
     logits, inside = torch.full((2, 3, 3), value), torch.ones(2, 3, 3, dtype=torch.bool)
-    sight = object_sight_of(Embedded(torch.rand(2, 4, 3, 3), logits), logits, inside)
-    assert sight.foreground == (value > 0)
-    assert "of all pixels for objects" in sight.warning(8)
-    assert "rate" in sight.warning(8)
+    stats = object_stats_of(Embedded(torch.rand(2, 4, 3, 3), logits), logits, inside)
+    assert stats.foreground == (value > 0)
+    assert "of all pixels for objects" in stats.warning(8)
+    assert "rate" in stats.warning(8)
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -86,7 +86,7 @@ def test_looking_changes_nothing(name: str) -> None:
     network, batch = make_network(loaded, config), toy_batch(loaded, config)
     network(batch.images)  # running statistics that are not those of the start
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    first, again = (look(loaded.module, network, batch, config) for _ in range(2))
+    first, again = (measure(loaded.module, network, batch, config) for _ in range(2))
     assert first == again
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -105,9 +105,9 @@ def test_agreement_is_of_the_same_pixels(tmp_path: Path) -> None:
             return torch.cat([1 - right, right], 1)
 
     batch = toy_batch(loaded, config)
-    sight = look(Sides, nn.Identity(), batch, config)  # type: ignore[arg-type]
-    assert (sight.agreement, sight.evenness) == (0, pytest.approx(1))
+    stats = measure(Sides, nn.Identity(), batch, config)  # type: ignore[arg-type]
+    assert (stats.agreement, stats.evenness) == (0, pytest.approx(1))
     mask = torch.zeros(4, 16, 16, dtype=torch.bool)
     mask[:, :, 12:] = True
-    half = look(Sides, nn.Identity(), toy_batch(loaded, config, mask=mask), config)  # type: ignore[arg-type]
+    half = measure(Sides, nn.Identity(), toy_batch(loaded, config, mask=mask), config)  # type: ignore[arg-type]
     assert (half.largest, half.agreement) == (1, 0)

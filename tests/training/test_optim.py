@@ -14,20 +14,20 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods.inmars import Config
 from unsegcli.training.optim import check_settings, make_optimizer, rate_at, steps_of
 
-PLAIN = Config(rate=2.0, schedule="constant", warmup=0.0, epochs=3, batch=4, least_steps=0)
+PLAIN = Config(learning_rate=2.0, schedule="constant", warmup=0.0, epochs=3, batch=4, min_steps=0)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "steps", "epochs", "expected"),
+    ("images", "steps", "epochs", "expected"),
     [(8, None, None, 6), (9, None, None, 7), (9, 5, None, 5), (9, None, 1, 3), (9, None, 0.5, 2), (1, None, 0.01, 1)],
 )
-def test_number_of_steps(pictures: int, steps: int | None, epochs: float | None, expected: int) -> None:
-    assert steps_of(PLAIN, pictures, steps, epochs) == expected
+def test_number_of_steps(images: int, steps: int | None, epochs: float | None, expected: int) -> None:
+    assert steps_of(PLAIN, images, steps, epochs) == expected
 
 
-def test_few_pictures_are_shown_often_enough_unless_a_length_is_asked_for() -> None:
-    config = replace(PLAIN, least_steps=50)
-    assert [steps_of(config, pictures, None, None) for pictures in (1, 66, 68)] == [50, 50, 51]
+def test_few_images_are_shown_often_enough_unless_a_length_is_asked_for() -> None:
+    config = replace(PLAIN, min_steps=50)
+    assert [steps_of(config, images, None, None) for images in (1, 66, 68)] == [50, 50, 51]
     assert (steps_of(config, 1, 5, None), steps_of(config, 1, None, 1)) == (5, 1)
 
 
@@ -82,7 +82,9 @@ def test_optimizer_by_hand(name: str) -> None:
     network.weight.data.fill_(1)
     frozen = nn.Parameter(torch.ones(1), requires_grad=False)
     network.register_parameter("frozen", frozen)
-    optimizer = make_optimizer(network, replace(PLAIN, optimizer=name, rate=0.1, momentum=0.5, decay=0.0))
+    optimizer = make_optimizer(
+        network, replace(PLAIN, optimizer=name, learning_rate=0.1, momentum=0.5, weight_decay=0.0)
+    )
     assert [len(group["params"]) for group in optimizer.param_groups] == [1]
     for _ in range(2):
         network.weight.grad = torch.ones(1, 1)
@@ -94,7 +96,7 @@ def test_decay_is_added_to_the_gradient() -> None:
     network = nn.Linear(1, 1, bias=False)
     network.weight.data.fill_(2)
     network.weight.grad = torch.zeros(1, 1)
-    make_optimizer(network, replace(PLAIN, optimizer="sgd", rate=0.1, momentum=0.0, decay=0.5)).step()
+    make_optimizer(network, replace(PLAIN, optimizer="sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.5)).step()
     assert network.weight.item() == pytest.approx(2 - 0.1 * 0.5 * 2)
 
 
@@ -102,7 +104,8 @@ def test_decay_is_added_to_the_gradient() -> None:
     "wrong",
     [
         {"optimizer": "lion"}, {"schedule": "linear"}, {"classes": 0}, {"crop": 4}, {"batch": 0}, {"epochs": -1},
-        {"rate": 0.0}, {"warmup": 1.0}, {"warmup": -0.1}, {"momentum": 1.0}, {"decay": -1.0}, {"clip": -1.0},
+        {"learning_rate": 0.0}, {"warmup": 1.0}, {"warmup": -0.1}, {"momentum": 1.0},
+        {"weight_decay": -1.0}, {"grad_clip": -1.0},
     ],
     ids=str,
 )  # fmt: skip

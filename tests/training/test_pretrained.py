@@ -97,7 +97,7 @@ def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bands", [1, 2, 5])
 def test_first_filters_are_brought_to_other_bands(bands: int, tmp_path: Path) -> None:
-    """A grey picture has the answer that it would have in colour; beyond colours bands have the mean of all."""
+    """A grey image has the answer that it would have in colour; beyond colours bands have the mean of all."""
     given = state_of()
     found, _ = loaded(tmp_path / "w.pth", given, bands)
     colours, ours = given["conv1.weight"], found["conv1.weight"]
@@ -122,7 +122,7 @@ def test_a_file_that_could_run_code_is_refused(tmp_path: Path, monkeypatch: pyte
     Path("plain.pth").write_bytes(pickle.dumps(Rogue()))
     Path("broken.pth").write_bytes(b"no file of torch")
     for name in ("rogue.pth", "plain.pth", "broken.pth"):
-        with pytest.raises(ConfigError, match=rf"--weights {name}: is no file of weights alone") as caught:
+        with pytest.raises(ConfigError, match=rf"--weights {name}: is not a file of weights alone") as caught:
             read_state(Path(name))
         assert "\n" not in str(caught.value)
     assert not Path("was_run").exists()
@@ -148,9 +148,9 @@ def test_recipe_has_the_digest_of_the_file(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--weights imagenet: --method iic begins with weights by chance"):
+    with pytest.raises(ConfigError, match=r"--weights imagenet: --method iic starts from random weights"):
         find_weights("imagenet", find_method("iic"))
-    with pytest.raises(ConfigError, match=r"--weights x: --method mine begins with"):
+    with pytest.raises(ConfigError, match=r"--weights x: --method mine starts from"):
         find_weights("x", find_method(str(users_method(tmp_path))))
     with pytest.raises(ConfigError, match=r"cannot be read \(No such file.*imagenet or none"):
         find_weights(tmp_path / "nothing.pth", METHOD)

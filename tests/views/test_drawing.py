@@ -18,11 +18,11 @@ def test_categories_have_their_colours_and_void_is_striped() -> None:
     assert {tuple(color) for color in shown[1].tolist()} <= {tuple(color) for color in drawing.VOID.tolist()}
 
 
-def test_overlay_mixes_the_colour_with_the_picture_in_grey() -> None:
-    picture = np.full((4, 4, 3), (30, 60, 90), np.uint8)
+def test_overlay_mixes_the_colour_with_the_image_in_grey() -> None:
+    image = np.full((4, 4, 3), (30, 60, 90), np.uint8)
     labels = np.zeros((4, 4), int)
     labels[3, 3] = -1
-    shown = drawing.overlaid(picture, labels, COLORS)
+    shown = drawing.overlaid(image, labels, COLORS)
     grey = drawing.FADED[0] + drawing.FADED[1] * 60
     expected = np.round(drawing.OVERLAY * COLORS[0] + (1 - drawing.OVERLAY) * grey)
     assert shown[0, 0].tolist() == expected.tolist()
@@ -32,16 +32,16 @@ def test_overlay_mixes_the_colour_with_the_picture_in_grey() -> None:
 @pytest.mark.parametrize("level", [0, 255])
 def test_an_overlaid_colour_stays_nearest_to_its_own_over_black_and_white(level: int) -> None:
     colors = palette(8)
-    picture = np.full((1, 8, 3), level, np.uint8)
-    shown = drawing.overlaid(picture, np.arange(8)[None], colors)[0].astype(int)
+    image = np.full((1, 8, 3), level, np.uint8)
+    shown = drawing.overlaid(image, np.arange(8)[None], colors)[0].astype(int)
     middle = drawing.overlaid(np.full((1, 8, 3), 128, np.uint8), np.arange(8)[None], colors)[0].astype(int)
     nearest = np.linalg.norm(shown[:, None] - middle[None], axis=2).argmin(axis=1)
     assert nearest.tolist() == list(range(8))
 
 
 def test_errors_are_red_where_wrong_pale_where_right_striped_where_not_scored() -> None:
-    picture = np.full((1, 3, 3), 100, np.uint8)
-    shown = drawing.errors(picture, np.array([[True, False, True]]), np.array([[True, True, False]]))[0].astype(int)
+    image = np.full((1, 3, 3), 100, np.uint8)
+    shown = drawing.errors(image, np.array([[True, False, True]]), np.array([[True, True, False]]))[0].astype(int)
     assert shown[0, 0] > 150
     assert shown[0, 1:].max() < 60
     assert shown[1].min() > 180
@@ -49,9 +49,9 @@ def test_errors_are_red_where_wrong_pale_where_right_striped_where_not_scored() 
 
 
 def test_outlines_run_where_regions_meet_and_nowhere_else() -> None:
-    picture = np.full((40, 40, 3), 20, np.uint8)
+    image = np.full((40, 40, 3), 20, np.uint8)
     regions = np.repeat(np.arange(2), 20)[None].repeat(40, axis=0)
-    shown = drawing.outlined(picture, regions)
+    shown = drawing.outlined(image, regions)
     assert (shown[:, 19] == drawing.OUTLINES[0]).all()
     assert (np.delete(shown, 19, axis=1) == 20).all()
     bright = drawing.outlined(np.full((40, 40, 3), 240, np.uint8), regions)
@@ -59,9 +59,9 @@ def test_outlines_run_where_regions_meet_and_nowhere_else() -> None:
 
 
 def test_mean_colours_are_the_means() -> None:
-    picture = np.zeros((1, 4, 3), np.uint8)
-    picture[0, :, 0] = [10, 20, 200, 99]
-    shown = drawing.mean_colors(picture, np.array([[5, 5, 7, -1]]))
+    image = np.zeros((1, 4, 3), np.uint8)
+    image[0, :, 0] = [10, 20, 200, 99]
+    shown = drawing.mean_colors(image, np.array([[5, 5, 7, -1]]))
     assert shown[0, :3, 0].tolist() == [15, 15, 200]
     assert shown[0, 3].tolist() in drawing.VOID.tolist()
 
@@ -99,7 +99,7 @@ def test_what_the_font_lacks_is_marked() -> None:
     assert drawing._drawable("Straße 水\n Bäume") == "Strasse ? Baume"
 
 
-def test_a_contact_sheet_spreads_over_all_pictures() -> None:
+def test_a_contact_sheet_spreads_over_all_images() -> None:
     assert drawing.spread(3, 60) == [0, 1, 2]
     chosen = drawing.spread(1000, 60)
     assert len(set(chosen)) == 60

@@ -12,7 +12,11 @@ from unsegcli.errors import closest
 from unsegcli.params import AUTO, Option
 
 # (option as spelled, value) -> what that value is called today
-RENAMED_VALUES = {("--features", "rgb"): "bands"}
+RENAMED_VALUES = {
+    ("--features", "rgb"): "bands",
+    ("--scaling", "picture"): "image",
+    ("--objects", "picture"): "image",
+}
 
 
 def refuse(spelling: str, text: str, expected: str) -> typer.BadParameter:

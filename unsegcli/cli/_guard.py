@@ -68,9 +68,9 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
             except KeyboardInterrupt:
-                _fail("interrupted; finished pictures are kept, run the same command again to go on", INTERRUPTED)
+                _fail("interrupted; finished images are kept, run the same command again to go on", INTERRUPTED)
             except _Terminated:
-                _fail("terminated; finished pictures are kept, run the same command again to go on", TERMINATED)
+                _fail("terminated; finished images are kept, run the same command again to go on", TERMINATED)
 
     return run
 
@@ -81,7 +81,7 @@ def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False
         print(outcome.path, flush=True)
     if outcomes and outcomes[-1].skipped and not skip_bad:
         raise UnsegError(
-            f"{console.pictures(outcomes[-1].skipped)} could not be read: left out (listed above); "
+            f"{console.count_images(outcomes[-1].skipped)} could not be read: left out (listed above); "
             "mend or remove what is broken, or accept that with --skip-bad"
         )
 

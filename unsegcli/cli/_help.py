@@ -20,6 +20,9 @@ RENAMED_OPTIONS = {
         "`unseg cluster --refine` draws them anew; examples/refine_masks.sh has the three commands"
     },
     "proposals": {"--method": "is now called --cue"},
+    "train": {"--most-classes": "is now called --max-classes"},
+    "cluster": {"--most-classes": "is now called --max-classes"},
+    "demo": {"--images": "is now called --mosaics"},
 }
 FOLDED = "{} options on how images are read are left out here; `unseg superpixels --help` lists them"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
 
-PICTURE_FOLDERS = ("data", "images")
+IMAGE_FOLDERS = ("data", "images")
 
 
 def resolve_inputs(
-    arguments: Sequence[str] | None, command: str, kinds: Sequence[str] = (), pictures: bool = False
+    arguments: Sequence[str] | None, command: str, kinds: Sequence[str] = (), images: bool = False
 ) -> list[str]:
     """The inputs of a command.
 
@@ -23,7 +23,7 @@ def resolve_inputs(
         arguments: positional arguments; they win.
         command: named in errors.
         kinds: kinds of artifact that will do, best first.
-        pictures: whether a folder of pictures will do.
+        images: whether a folder of images will do.
     """
     if arguments:
         if "" in arguments:
@@ -37,7 +37,7 @@ def resolve_inputs(
                 "run it alone to see why"
             )
         return piped
-    return _from_working_folder(command, kinds, pictures)
+    return _from_working_folder(command, kinds, images)
 
 
 def _lines_from_pipe() -> list[str] | None:
@@ -51,7 +51,7 @@ def _lines_from_pipe() -> list[str] | None:
     return [line for line in (line.strip() for line in sys.stdin) if line]
 
 
-def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> list[str]:
+def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> list[str]:
     found = _artifacts_here(kinds)
     for kind in kinds:
         paths = found[kind]
@@ -63,16 +63,16 @@ def _from_working_folder(command: str, kinds: Sequence[str], pictures: bool) -> 
         if paths:
             console.note(f"taking {paths[0]} ({kind})")
             return [str(paths[0])]
-    for folder in PICTURE_FOLDERS if pictures else ():
+    for folder in IMAGE_FOLDERS if images else ():
         if Path(folder).is_dir():
-            console.note(f"taking the pictures in {folder}/")
+            console.note(f"taking the images in {folder}/")
             return [folder]
-    if not kinds and not pictures:
+    if not kinds and not images:
         raise DataError(f"no input is given: name a file after `{command}`")
-    wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in PICTURE_FOLDERS if pictures]
-    here = _images_here() if pictures else 0
+    wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in IMAGE_FOLDERS if images]
+    here = _images_here() if images else 0
     if here:
-        raise DataError(f"no input is given, but {console.pictures(here)} lie here: say `{command} .` to take them")
+        raise DataError(f"no input is given, but {console.count_images(here)} lie here: say `{command} .` to take them")
     raise DataError(
         f"no input is given, and the working folder has none of: {', '.join(wanted)}; name it after `{command}`"
     )

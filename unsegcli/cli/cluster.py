@@ -11,7 +11,7 @@ from unsegcli.params import K_MEANS, Cluster, Inputs, Run, changed_options
 def _kinds(params: Cluster) -> tuple[str, ...]:
     """A model is taken first, unless options of k-means are typed."""
     others = ("features", "superpixels")
-    return others if changed_options(params, (K_MEANS,), ("seed", "most_classes")) else ("model", *others)
+    return others if changed_options(params, (K_MEANS,), ("seed", "max_classes")) else ("model", *others)
 
 
 TAKES = Takes(

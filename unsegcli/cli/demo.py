@@ -14,14 +14,14 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
 
     from unsegcli import console
     from unsegcli.cli.evaluate import show_scores
-    from unsegcli.stages.demo import PICTURES, SCORED
+    from unsegcli.stages.demo import REPORT, SCORED
     from unsegcli.store import open_artifact
 
     for name in SCORED:
         with open_artifact(folder / name) as artifact:
             show_scores(json.loads(bytes(artifact.table("scores"))))
     console.note("images of the result, and a report as index.html, are in:")
-    print(folder / PICTURES)
+    print(folder / REPORT)
 
 
 @command("demo", Demo, Takes(argument="", run=("output",), terminal=("quiet", "verbose")), _show)

@@ -17,7 +17,7 @@ ARGUMENT = (
     "method, such as its seeds: their mean is printed too. Without it: the paths on a pipe; else what the working "
     "folder has."
 )
-CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each picture"}
+CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each image"}
 TAKES = Takes(
     kinds=("segmentation", "superpixels"),
     run=("output", "workers", "force"),
@@ -67,14 +67,14 @@ def show_scores(result: dict[str, Any]) -> None:
 
 def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     protocol = run["protocol"]
-    out.print(f"{run['input']}: {console.pictures(run['images'])}; labels used for scoring only", style="bold")
+    out.print(f"{run['input']}: {console.count_images(run['images'])}; labels used for scoring only", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     out.print(f"protocol {protocol['name']}: {', '.join(said)}")
     if protocol["not_reproduced"]:
         out.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
     if run.get("oracle_polarity"):
-        out.print("polarity chosen by the labels in each picture: an oracle, no result")
+        out.print("polarity chosen by the labels in each image: an oracle, no result")
     table = table_type("score", "value", "95 % interval")
     for name, value in run["scores"].items():
         low, high = run["interval"].get(name, (None, None))
@@ -96,13 +96,13 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     out.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
     if "oracle_per_image" in run:
         oracle = run["oracle_per_image"]
-        out.print(f"oracle, each picture matched by itself: accuracy {_number(oracle['accuracy'])}")
+        out.print(f"oracle, each image matched by itself: accuracy {_number(oracle['accuracy'])}")
     if "oracle_ceiling" in run:
         for sort, what in CEILINGS.items():
             best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())
             out.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
-        out.print(f"{console.pictures(len(run['missing']))} without a label, not scored")
+        out.print(f"{console.count_images(len(run['missing']))} without a label, not scored")
 
 
 def _number(value: float | None) -> str:

@@ -40,7 +40,7 @@ class Box(NamedTuple):
 
 
 def working_grid(height: int, width: int, size: tuple[int, ...] = (), scale: float = 1.0) -> tuple[int, int]:
-    """Height and width of the working picture of a source of `height` times `width` pixels.
+    """Height and width of the working image of a source of `height` times `width` pixels.
 
     Args:
         height: rows of the source, at least 1.
@@ -48,7 +48,7 @@ def working_grid(height: int, width: int, size: tuple[int, ...] = (), scale: flo
         size: () = as it is; (shorter side,), which keeps the aspect; or exactly (height, width).
         scale: factor on both sides; not together with `size`.
     """
-    _check_grid("picture", (height, width))
+    _check_grid("image", (height, width))
     if not (math.isfinite(scale) and scale > 0):
         raise ConfigError(f"--scale {scale:g} is not a factor above 0: use 0.5 for half the size")
     if not size:
@@ -75,7 +75,7 @@ def boxes(height: int, width: int, patch: int = 0, stride: int = 0) -> list[Box]
         patch: side of the square windows; 0 = one window, the whole. A shorter side is taken whole.
         stride: distance between windows; 0 = `patch`, no overlap.
     """
-    _check_grid("working picture", (height, width))
+    _check_grid("working image", (height, width))
     if patch < 0 or stride < 0:
         raise ConfigError(f"--patch {patch} and --stride {stride} must not be negative")
     if patch == 0 and stride > 0:
@@ -124,15 +124,15 @@ def sample_nearest(array: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
 def paint(
     maps: Sequence[NDArray[Any]], boxes: Sequence[Box], grid: tuple[int, int], source: tuple[int, int]
 ) -> NDArray[Any]:
-    """Put the maps of all windows of a working picture together on the source picture's own grid.
+    """Put the maps of all windows of a working image together on the source image's own grid.
 
     Each source pixel takes the working pixel under its centre, from the one window whose core has it.
 
     Args:
         maps: one array (height, width, ...) for each window, all of one dtype.
         boxes: the windows, as `boxes` made them.
-        grid: (height, width) of the working picture.
-        source: (height, width) of the source picture, oriented.
+        grid: (height, width) of the working image.
+        source: (height, width) of the source image, oriented.
     """
     _check_grid("source", source)
     if len(maps) != len(boxes):
@@ -192,7 +192,7 @@ def _check_cover(windows: Sequence[Box], owned: Sequence[Box], grid: tuple[int, 
     distinct = len(set(windows)) == len(windows)
     if not (inside and corners and ends and distinct and covered == grid[0] * grid[1]):
         raise DataError(
-            f"{len(windows)} windows do not cover the working picture of {_by(grid)} pixels: "
+            f"{len(windows)} windows do not cover the working image of {_by(grid)} pixels: "
             "some are missing or moved, make the file again"
         )
 

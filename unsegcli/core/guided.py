@@ -1,6 +1,6 @@
-"""Maps made to follow the edges of a picture: the guided filter of He, Sun and Tang (2013), for any number of bands.
+"""Maps made to follow the edges of an image: the guided filter of He, Sun and Tang (2013), for any number of bands.
 
-Around each pixel a map is taken as a linear function of the picture's bands, fitted by least squares in a box; the
+Around each pixel a map is taken as a linear function of the image's bands, fitted by least squares in a box; the
 mean of the functions of all boxes that hold a pixel is its new value. Only box means and small linear systems are
 needed. Pixels that are not valid lend nothing, and keep what they had.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 RADIUS = 8  # of the box, in pixels
-EPSILON = 1e-3  # variance of the picture, with values from 0 to 1, below which it is taken for plain
+EPSILON = 1e-3  # variance of the image, with values from 0 to 1, below which it is taken for plain
 MOST_BANDS = 6  # of a guide; more are first brought to so many by principal components
 STRIP_BYTES = 200_000_000  # of covariances that are held at once
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Scores (clusters, height, width) along the edges of the picture; each pixel's still sum to one.
+    """Scores (clusters, height, width) along the edges of the image; each pixel's still sum to one.
 
     Args:
         scores: at least 0; the sum over clusters is one.
@@ -37,7 +37,7 @@ def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArr
 
 
 def guide_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-    """A picture as a guide (height, width, bands at most MOST_BANDS), from 0 to about 1."""
+    """An image as a guide (height, width, bands at most MOST_BANDS), from 0 to about 1."""
     values: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if pixels.shape[2] <= MOST_BANDS:
         return values
@@ -64,7 +64,7 @@ def guided(
 
     Args:
         maps: what is made to follow.
-        guide: the picture, with values of about 0 to 1.
+        guide: the image, with values of about 0 to 1.
         valid: (height, width); None = all.
         radius: of the box.
         epsilon: larger = smoother.

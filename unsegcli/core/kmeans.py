@@ -1,6 +1,6 @@
 """K-means with bits that depend on the data and the seed alone: not on threads, block sizes or BLAS.
 
-Distances are summed dimension by dimension, elementwise, in float64; labels and pictures are unknown here.
+Distances are summed dimension by dimension, elementwise, in float64; labels and images are unknown here.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats
             raise DataError("k-means needs one finite weight for each point, none below 0")
         columns, mass = np.ascontiguousarray(columns[:, mass > 0]), mass[mass > 0]
     if mass.size == 0:
-        raise DataError("k-means has no points to cluster: no picture has a valid pixel")
+        raise DataError("k-means has no points to cluster: no image has a valid pixel")
     return columns, mass
 
 

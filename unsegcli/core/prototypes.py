@@ -1,4 +1,4 @@
-"""One vector for each object of a picture, and the space in which such vectors are grouped.
+"""One vector for each object of an image, and the space in which such vectors are grouped.
 
 Maps are (dimensions, height, width); objects are numbered from 0, -1 = background.
 """

@@ -1,4 +1,4 @@
-"""Large pictures in tiles that overlap: where they lie along an axis, and how much each counts at every pixel."""
+"""Large images in tiles that overlap: where they lie along an axis, and how much each counts at every pixel."""
 
 from __future__ import annotations
 

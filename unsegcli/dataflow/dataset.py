@@ -1,4 +1,4 @@
-"""Working pixels, one source picture after another, from picture files or from an artifact that holds them.
+"""Working pixels, one source image after another, from image files or from an artifact that holds them.
 
 What comes out of here is the same in both cases, so that no stage needs to know where its pixels came from.
 Nothing is computed on the pixels here, and labels are never read.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from unsegcli import store
 from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
-from unsegcli.images.find import DigestedFile, digest_files, find_pictures
+from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.scaling import Limits
 from unsegcli.images.survey import survey
 from unsegcli.images.working import Reading, Source, read_working
@@ -32,14 +32,14 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a working picture, in memory."""
+    """One window of a working image, in memory."""
 
     box: Box
-    grid: tuple[int, int]  # height and width of the whole working picture
+    grid: tuple[int, int]  # height and width of the whole working image
     pixels: NDArray[np.uint8]  # (height, width, bands); no bands where features take their place
     valid: NDArray[np.bool_] | None  # (height, width); None = all
-    key: str  # says which window of which picture this is, whatever else is in the run: seeds are drawn from it
-    name: str = ""  # of the source picture
+    key: str  # says which window of which image this is, whatever else is in the run: seeds are drawn from it
+    name: str = ""  # of the source image
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
 
@@ -53,8 +53,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class PictureUnit:
-    """A source picture that is read from its file."""
+class ImageUnit:
+    """A source image that is read from its file."""
 
     source: Source
     reading: Reading
@@ -68,7 +68,7 @@ class PictureUnit:
         return len(boxes(*grid, self.patch, self.stride))
 
     def windows(self) -> list[Window]:
-        """Decode the picture and cut it into windows."""
+        """Decode the image and cut it into windows."""
         pixels, valid = read_working(self.source, self.reading)
         grid = (pixels.shape[0], pixels.shape[1])
         return [
@@ -86,7 +86,7 @@ class PictureUnit:
 
 @dataclass(frozen=True)
 class StoredUnit:
-    """A source picture whose windows lie in an artifact; its pixels too, or else in the picture file."""
+    """A source image whose windows lie in an artifact; its pixels too, or else in the image file."""
 
     path: str
     fingerprint: str
@@ -131,39 +131,37 @@ class StoredUnit:
     def _reread(self) -> NDArray[np.uint8]:
         path = Path(self.source.path)
         if not path.exists():
-            raise DataError(
-                f"{self.path}: holds no pixels, and {path} is gone; say where the pictures are with --images"
-            )
+            raise DataError(f"{self.path}: holds no pixels, and {path} is gone; say where the images are with --images")
         try:
             return read_working(self.source, self.reading)[0]
         except ChangedError as error:
             raise DataError(f"{path}: has changed since {self.path} was made; make it again") from error
 
 
-Unit = PictureUnit | StoredUnit
+Unit = ImageUnit | StoredUnit
 
 
 @dataclass(frozen=True)
-class Supply:
-    """All source pictures of a run, and what the output must say about where they came from."""
+class Dataset:
+    """All source images of a run, and what the output must say about where they came from."""
 
     inputs: dict[str, str]  # name -> digest or fingerprint, for the recipe
     hints: dict[str, dict[str, str]]  # name -> where it lay, for people
     named: tuple[str | Path, ...] = ()  # as the user named it
-    bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of pictures that earlier stages could not read
+    bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of images that earlier stages could not read
     units: tuple[Unit, ...] = ()
     reading: Reading | None = None
     kind: str = "pictures"  # or the kind of the artifact
-    pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # pictures not looked into yet
+    pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # images not looked into yet
     images: Images | None = None  # how those are to be read
     recorded: tuple[Mapping[str, Any], ...] = ()  # what of that belongs into the recipe
     mask: Path | None = None
     pending_masks: tuple[DigestedFile, ...] = field(default=(), repr=False)
-    known: Reading | None = None  # how earlier pictures were read: these are read likewise, or refused
-    known_scaling: Limits | None = None  # of those earlier pictures
+    known: Reading | None = None  # how earlier images were read: these are read likewise, or refused
+    known_scaling: Limits | None = None  # of those earlier images
 
-    def opened(self, workers: int) -> Supply:
-        """Look into the picture files and decide how they are read; nothing to do for an artifact."""
+    def opened(self, workers: int) -> Dataset:
+        """Look into the image files and decide how they are read; nothing to do for an artifact."""
         if self.images is None:
             return self
         masks = {file.path.absolute(): file.digest for file in self.pending_masks}
@@ -171,12 +169,12 @@ class Supply:
             list(self.pending), self.images, self.mask, workers, self.known, self.known_scaling, mask_digests=masks
         )
         units = tuple(
-            PictureUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources
+            ImageUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources
         )
         left = replace(self, pending=(), pending_masks=(), images=None)
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
-    def with_input(self, name: str, path: str | Path, fingerprint: str) -> Supply:
+    def with_input(self, name: str, path: str | Path, fingerprint: str) -> Dataset:
         """The same, with one more input of the stage that the recipe names, such as object masks."""
         return replace(
             self,
@@ -190,9 +188,9 @@ def is_artifact(path: str | Path) -> bool:
     return Path(path).suffix.lower() in HDF5_SUFFIXES
 
 
-def find_supply(
+def find_dataset(
     inputs: Inputs, *, kinds: tuple[str, ...] = ("superpixels",), known_from: str | Path | None = None
-) -> Supply:
+) -> Dataset:
     """Take one artifact, or image files, whichever the inputs are.
 
     Args:
@@ -202,16 +200,16 @@ def find_supply(
     """
     artifacts = [path for path in inputs.paths if is_artifact(path)]
     if not artifacts:
-        return supply_from_files(inputs, known_from)
+        return dataset_from_files(inputs, known_from)
     if len(inputs.paths) > 1:
         raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs.paths)} inputs are given")
     if inputs.mask is not None or inputs.images != Images():
         raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how images are read do not apply")
-    return supply_from_artifact(artifacts[0], inputs.limit, inputs.source_folder, kinds)
+    return dataset_from_artifact(artifacts[0], inputs.limit, inputs.source_folder, kinds)
 
 
-def supply_from_files(inputs: Inputs, known_from: str | Path | None = None) -> Supply:
-    """Find and digest image files; `Supply.opened` looks into them.
+def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
+    """Find and digest image files; `Dataset.opened` looks into them.
 
     Args:
         inputs: folders, files, globs or lists; how they are read; and masks of valid pixels.
@@ -220,15 +218,15 @@ def supply_from_files(inputs: Inputs, known_from: str | Path | None = None) -> S
     if inputs.images.size and inputs.images.scale != 1.0:
         raise ConfigError("--size and --scale both say how large the working image is: give one of them")
     known = known_digests(known_from)
-    digested = digest_files(find_pictures(inputs.paths)[: inputs.limit], known)
+    digested = digest_files(find_images(inputs.paths)[: inputs.limit], known)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []
     if inputs.mask is not None:
-        masks = digest_files(find_pictures([inputs.mask]), known)
+        masks = digest_files(find_images([inputs.mask]), known)
         fingerprints["masks"] = listing_digest((file.name, file.digest) for file in masks)
         folders["masks"] = str(inputs.mask)
-    return Supply(
+    return Dataset(
         inputs=fingerprints,
         hints={name: {"path": path, "fingerprint": fingerprints[name]} for name, path in folders.items()},
         named=tuple(inputs.paths),
@@ -261,13 +259,13 @@ def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, .
     return replace(inputs, images=replace(inputs.images, size=size)), size
 
 
-def supply_from_artifact(
+def dataset_from_artifact(
     path: str | Path,
     limit: int | None = None,
     source_folder: str | Path | None = None,
     kinds: tuple[str, ...] = ("superpixels", "features"),
-) -> Supply:
-    """Take the pictures of an artifact that has superpixels.
+) -> Dataset:
+    """Take the images of an artifact that has superpixels.
 
     Args:
         path: an artifact.
@@ -293,7 +291,7 @@ def supply_from_artifact(
         inputs = {name: artifact.fingerprint}
         if limit is not None and limit < len(artifact.table("sources/name")):
             inputs["limit"] = str(limit)
-        return Supply(
+        return Dataset(
             inputs=inputs,
             hints={name: {"path": str(path), "fingerprint": artifact.fingerprint}},
             bad=tuple(bad),
@@ -397,7 +395,7 @@ def release_artifacts() -> None:
 
 
 def _moved(sources: list[Source], folder: Path) -> list[Source]:
-    here = {file.digest: file for file in digest_files(find_pictures([folder]), {})}
+    here = {file.digest: file for file in digest_files(find_images([folder]), {})}
     lost = [source.name for source in sources if source.digest not in here]
     if lost:
         raise DataError(f"{folder}: holds no file with the content of {lost[0]} ({len(lost)} are not found)")
@@ -405,7 +403,7 @@ def _moved(sources: list[Source], folder: Path) -> list[Source]:
 
 
 def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[tuple[float, float], ...]:
-    """A grey picture among colour pictures has one pair for all of its channels."""
+    """A grey image among colour images has one pair for all of its channels."""
     return scaling * channels if len(scaling) == 1 else scaling
 
 

@@ -1,4 +1,4 @@
-"""Label maps to be scored or shown, one for each picture: of an artifact, or of any tool as a folder of files.
+"""Label maps to be scored or shown, one for each image: of an artifact, or of any tool as a folder of files.
 
 Knows nothing of ground truth; where a map comes from makes no difference to what is done with it.
 """
@@ -19,7 +19,7 @@ from unsegcli.core.geometry import Box, paint, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
-from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.images.find import digest_files, find_images
 from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
@@ -31,7 +31,7 @@ LARGEST_NUMBER = 65_535  # of a category in a file of another tool
 
 @dataclass(frozen=True)
 class StoredMap:
-    """The map of one source picture in an artifact, in one or several windows."""
+    """The map of one source image in an artifact, in one or several windows."""
 
     name: str
     source: Source
@@ -42,17 +42,17 @@ class StoredMap:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width of the working picture."""
+        """Height and width of the working image."""
         height, width = held_open(self.path, self.fingerprint).table("windows/grid")[self.rows[0]]
         return int(height), int(width)
 
     @property
     def source_grid(self) -> tuple[int, int]:
-        """Height and width of the source picture as shown."""
+        """Height and width of the source image as shown."""
         return self.source.height, self.source.width
 
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
-        """The map on a grid (height, width) over the whole picture; -1 = void."""
+        """The map on a grid (height, width) over the whole image; -1 = void."""
         painted = self._painted(self.field, grid)
         void = np.iinfo(painted.dtype).max
         return np.where(painted == void, -1, painted.astype(np.int32))
@@ -63,7 +63,7 @@ class StoredMap:
         return self._painted("confidence", grid) if artifact.has("confidence") else None
 
     def certainty(self, box: Box, grid: tuple[int, int]) -> float:
-        """Mean confidence of the windows that a box of a grid over the whole picture lies in; 1 if none is stored."""
+        """Mean confidence of the windows that a box of a grid over the whole image lies in; 1 if none is stored."""
         artifact = held_open(self.path, self.fingerprint)
         if not artifact.has("windows/confidence"):
             return 1.0
@@ -100,7 +100,7 @@ def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> li
 
 @dataclass(frozen=True)
 class FileMap:
-    """The map of one picture in a file of its own, such as another tool writes."""
+    """The map of one image in a file of its own, such as another tool writes."""
 
     name: str
     path: str
@@ -113,7 +113,7 @@ class FileMap:
         return self.source_grid
 
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
-        """The map on a grid (height, width) over the whole picture; negative = void."""
+        """The map on a grid (height, width) over the whole image; negative = void."""
         values = read_index(Path(self.path), self.page)
         if values.ndim == 3 and (values == values[:, :, :1]).all():
             values = values[:, :, 0]
@@ -134,7 +134,7 @@ class FileMap:
         """A map of another tool has none."""
 
 
-PictureMap = StoredMap | FileMap
+ImageMap = StoredMap | FileMap
 
 
 def check_same_classes(run: Predictions, legend: Legend | None) -> None:
@@ -148,12 +148,12 @@ def check_same_classes(run: Predictions, legend: Legend | None) -> None:
         )
 
 
-def turned_like(item: PictureMap, values: NDArray[Any], what: str) -> NDArray[Any]:
-    """A map (height, width) that was drawn on the picture as stored, turned as the picture is shown.
+def turned_like(item: ImageMap, values: NDArray[Any], what: str) -> NDArray[Any]:
+    """A map (height, width) that was drawn on the image as stored, turned as the image is shown.
 
     Args:
-        item: the picture that it belongs to.
-        values: the map; in the shape of the picture, as shown or as stored, or a scaled copy of it.
+        item: the image that it belongs to.
+        values: the map; in the shape of the image, as shown or as stored, or a scaled copy of it.
         what: named in the error when it is of another shape.
     """
     height, width = item.source_grid
@@ -164,13 +164,12 @@ def turned_like(item: PictureMap, values: NDArray[Any], what: str) -> NDArray[An
     return values
 
 
-def check_aspect(shape: Sequence[int], item: PictureMap, what: str) -> None:
-    """Refuse what has another shape than the picture, and so must belong to another one."""
+def check_aspect(shape: Sequence[int], item: ImageMap, what: str) -> None:
+    """Refuse what has another shape than the image, and so must belong to another one."""
     height, width = item.source_grid
     if not math.isclose(shape[0] * width, shape[1] * height, rel_tol=SAME_ASPECT):
         raise DataError(
-            f"{what} is {shape[0]} x {shape[1]}, but {item.name} is {height} x {width}: "
-            "they do not show the same picture"
+            f"{what} is {shape[0]} x {shape[1]}, but {item.name} is {height} x {width}: they do not show the same image"
         )
 
 
@@ -181,10 +180,10 @@ class Predictions:
     name: str  # as the user named it
     role: str  # clusters classes mask superpixels
     clusters: int | None  # how many there are, empty ones included; None = not known
-    maps: tuple[PictureMap, ...]
+    maps: tuple[ImageMap, ...]
     inputs: dict[str, str]
     hints: dict[str, dict[str, str]]
-    pictures: Path | None = None  # the folder of the source pictures
+    images: Path | None = None  # the folder of the source images
     categories: tuple[str, ...] = ()  # names, where the artifact has them
     colors: tuple[str, ...] = ()
     labels_used: str = ""  # what labels were used for before, if they were
@@ -226,7 +225,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             maps=maps,
             inputs={field: artifact.fingerprint},
             hints={field: {"path": str(path), "fingerprint": artifact.fingerprint}},
-            pictures=_picture_folder(sources),
+            images=_image_folder(sources),
             categories=tuple(names),
             colors=tuple(colors),
             labels_used=str(artifact.recipe.get("labels_used", "")),
@@ -234,8 +233,8 @@ def _of_artifact(path: Path, role: str) -> Predictions:
 
 
 def _of_folder(given: str | Path, role: str) -> Predictions:
-    files = digest_files(find_pictures([given]), {})
-    maps: list[PictureMap] = []
+    files = digest_files(find_images([given]), {})
+    maps: list[ImageMap] = []
     for file in files:
         header = read_header(file.path)
         for page in range(header.pages):
@@ -252,8 +251,8 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
     )
 
 
-def _picture_folder(sources: Sequence[Source]) -> Path | None:
-    """The folder that the names of the pictures are relative to."""
+def _image_folder(sources: Sequence[Source]) -> Path | None:
+    """The folder that the names of the images are relative to."""
     if not sources:
         return None
     first = sources[0]

@@ -62,7 +62,7 @@ class OutputFolder:
         while not os.path.lexists(folder):
             folder = folder.parent
         if not folder.is_dir():
-            raise ArtifactError(f"{folder}: is no folder, so none can be made there; take another name with -o")
+            raise ArtifactError(f"{folder}: is not a folder, so none can be made there; take another name with -o")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ArtifactError(f"{self.path}: nothing can be written in {folder}; take another place with -o")
 
@@ -157,7 +157,7 @@ class FolderWriter:
 
 
 def safe_names(names: Sequence[str], suffix: str) -> list[str]:
-    """File names for pictures: below the folder, valid on every system, no two alike even if case is ignored.
+    """File names for images: below the folder, valid on every system, no two alike even if case is ignored.
 
     The suffix is replaced and subfolders are kept. Where that makes two names alike, both keep their old suffix
     too: `x.jpg` and `x.png` become `x.jpg.png` and `x.png.png`.

@@ -19,7 +19,7 @@ UNCHANGED = "unchanged"
 
 
 def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The inputs of an artifact, and theirs, down to the pictures: depth, input, path, fingerprint, state."""
+    """The inputs of an artifact, and theirs, down to the images: depth, input, path, fingerprint, state."""
     folder = artifact.path.resolve().parent
     if depth == DEEPEST:
         return
@@ -29,7 +29,7 @@ def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, A
         if not path.exists():
             yield {**entry, "state": "is no longer there"}
         elif not is_artifact(path):
-            yield {**entry, "state": "picture files"}
+            yield {**entry, "state": "image files"}
         else:
             yield from _of_artifact(path, entry, depth)
 

@@ -17,21 +17,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unsegcli import console, store
-from unsegcli.dataflow.dataset import Supply, Unit, Window, relative_hints, release_artifacts, source_tables
+from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, release_artifacts, source_tables
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-PICTURES_FOR_ESTIMATE = 3
-MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before a picture is read
+IMAGES_FOR_ESTIMATE = 3
+MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before an image is read
 BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # of most work on an image
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
 
 
 class Outcome(NamedTuple):
-    """What a stage did: where the result lies, and how many pictures it had to leave out."""
+    """What a stage did: where the result lies, and how many images it had to leave out."""
 
     path: Path
     skipped: int = 0
@@ -68,13 +68,13 @@ class Pass:
     """One run of a stage over all images: what it reads, what it writes, and what an earlier run left."""
 
     target: store.Target
-    supply: Supply
+    dataset: Dataset
     run: Run
     earlier: Outcome | None  # the output is up to date
 
     def opened(self) -> Pass:
         """The same, with the images looked into: how they are read is decided now."""
-        return replace(self, supply=self.supply.opened(self.run.workers))
+        return replace(self, dataset=self.dataset.opened(self.run.workers))
 
     def write(
         self,
@@ -97,14 +97,14 @@ class Pass:
             return self.earlier
         now = self.opened()
         if self.run.dry_run:
-            console.note(f"would write {self.target.path}: {estimate(now.supply, work, self.run.workers, peak)}")
-            return Outcome(self.target.path, len(now.supply.bad))
-        return sweep(self.target, now.supply, work, what, attributes, self.run.workers, tables)
+            console.note(f"would write {self.target.path}: {estimate(now.dataset, work, self.run.workers, peak)}")
+            return Outcome(self.target.path, len(now.dataset.bad))
+        return write_artifact(self.target, now.dataset, work, what, attributes, self.run.workers, tables)
 
 
 def prepare(
     stage: Stage,
-    supply: Supply,
+    dataset: Dataset,
     run: Run,
     settings: Sequence[Any],
     more: Mapping[str, Any] | None = None,
@@ -114,22 +114,22 @@ def prepare(
 
     Args:
         stage: which one it is.
-        supply: the images, not opened yet.
+        dataset: the images, not opened yet.
         run: how it runs, with its output.
         settings: dataclasses or mappings that the result depends on.
         more: further entries of the recipe, such as the method.
         upgrade: brings the recipe of an output of an earlier version to the form of today's.
     """
     parts = [recorded(part) if is_dataclass(part) else part for part in settings]
-    recipe = make_recipe(stage.name, stage.revision, [*parts, *supply.recorded], supply.inputs, more)
-    reads = [*supply.named, *(hint["path"] for hint in supply.hints.values())]
+    recipe = make_recipe(stage.name, stage.revision, [*parts, *dataset.recorded], dataset.inputs, more)
+    reads = [*dataset.named, *(hint["path"] for hint in dataset.hints.values())]
     target = store.Target(run.output, stage.kind, recipe, force=run.force, reads=reads, upgrade=upgrade)
-    return Pass(target, supply, run, unchanged(target))
+    return Pass(target, dataset, run, unchanged(target))
 
 
-def sweep(
+def write_artifact(
     target: store.Target,
-    supply: Supply,
+    dataset: Dataset,
     work: Work,
     what: str,
     attributes: Mapping[str, Any],
@@ -140,28 +140,28 @@ def sweep(
 
     Args:
         target: what to write.
-        supply: opened pictures.
+        dataset: opened images.
         work: picklable; one window to its datasets.
         what: shown on the progress bar.
         attributes: the kind's own attributes, without `reading`.
         workers: processes; 0 = one for each processor.
         tables: further datasets that the file has once.
     """
-    if supply.reading is None:
-        raise ValueError("open the supply first")
+    if dataset.reading is None:
+        raise ValueError("open the dataset first")
     with target.writing() as writer:
-        remaining = supply.units[len(writer.notes) :]
-        with _releasing(), console.progress(len(supply.units), what) as bar:
+        remaining = dataset.units[len(writer.notes) :]
+        with _releasing(), console.progress(len(dataset.units), what) as bar:
             bar.update(len(writer.notes))
             for windows, note in ordered_map(partial(_do, work), remaining, _processes(remaining, workers)):
                 writer.append(windows, note)
                 bar.update()
         notes = [*writer.notes, *writer.pending_notes()]
-        done = [(unit.source, note) for unit, note in zip(supply.units, notes, strict=True)]
-        bad = [*supply.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
+        done = [(unit.source, note) for unit, note in zip(dataset.units, notes, strict=True)]
+        bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
         good = [(source, note) for source, note in done if "failed" not in note]
         if not good:
-            raise DataError(f"not one picture could be read; the first: {bad[0][0]}: {bad[0][1]}")
+            raise DataError(f"not one image could be read; the first: {bad[0][0]}: {bad[0][1]}")
         writer.finish(
             {
                 **source_tables([source for source, _ in good], target.path),
@@ -170,19 +170,19 @@ def sweep(
                 "skipped/reason": [reason for _, reason in bad],
                 **(tables or {}),
             },
-            {**attributes, "reading": supply.reading.to_json()},
-            relative_hints(supply.hints, target.path),
+            {**attributes, "reading": dataset.reading.to_json()},
+            relative_hints(dataset.hints, target.path),
         )
     report_skipped(bad)
     _report_warnings(notes)
-    return Outcome(target.path, len(bad) - len(supply.bad if supply.kind != "pictures" else ()))
+    return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
 
 
 def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
     counts = Counter(row["warning"] for note in notes for row in note.get("rows", ()) if row.get("warning"))
     total = sum(len(note.get("rows", ())) for note in notes)
     for text, count in counts.items():
-        console.warn(f"{count} of {total} pictures: {text}")
+        console.warn(f"{count} of {total} images: {text}")
 
 
 def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
@@ -194,7 +194,7 @@ def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
 
 
 def unchanged(target: store.Target) -> Outcome | None:
-    """The outcome of the earlier run, if the output is up to date; its skipped pictures are told again."""
+    """The outcome of the earlier run, if the output is up to date; its skipped images are listed again."""
     if target.finished() is None:
         return None
     with store.open_artifact(target.path) as artifact:
@@ -202,14 +202,14 @@ def unchanged(target: store.Target) -> Outcome | None:
             return Outcome(target.path)
         bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
     report_skipped(bad)
-    read_here = "pictures" in target.recipe["inputs"]  # else they were left out, and told, before
+    read_here = "pictures" in target.recipe["inputs"]  # else they were left out, and listed, before
     return Outcome(target.path, len(bad) if read_here else 0)
 
 
-def estimate(supply: Supply, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
+def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
     """Try a few images, and say what all of them would take."""
-    units = list(supply.units)
-    tried = units[:: max(1, len(units) // PICTURES_FOR_ESTIMATE)][:PICTURES_FOR_ESTIMATE]
+    units = list(dataset.units)
+    tried = units[:: max(1, len(units) // IMAGES_FOR_ESTIMATE)][:IMAGES_FOR_ESTIMATE]
     _do(work, tried[0])  # imports what the work needs, so that the clock does not see it
     started, stored = time.monotonic(), 0
     for windows, _ in map(partial(_do, work), tried):
@@ -222,7 +222,7 @@ def estimate(supply: Supply, work: Work, workers: int = 0, peak: Peak = plain_pe
     largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{console.pictures(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
+        f"{console.count_images(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory a process, "
         f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
         f"measured on {len(tried)} of them"
@@ -242,12 +242,12 @@ def _processes(units: Sequence[Unit], workers: int) -> int:
     """As many as asked for, but none that would cost more to start than it saves."""
     pixels = sum(unit.source.height * unit.source.width for unit in units)
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
-    console.detail(f"{console.pictures(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
+    console.detail(f"{console.count_images(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
     return processes
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
-    """All windows of one picture; a picture that cannot be read is noted instead of ending the run."""
+    """All windows of one image; an image that cannot be read is noted instead of ending the run."""
     try:
         windows = unit.windows()
         results = [work(window) for window in windows]
@@ -273,18 +273,18 @@ def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, A
 
 
 def gather(
-    supply: Supply,
+    dataset: Dataset,
     work: Callable[[Window], Any],
     what: str,
     workers: int,
     bad: list[tuple[str, str]] | None = None,
 ) -> Iterator[Any]:
-    """Run `work` on every window of every readable picture, in order, and store nothing.
+    """Run `work` on every window of every readable image, in order, and store nothing.
 
-    A picture that cannot be read is left to the sweep that follows, which lists it; where none follows, its name and
+    An image that cannot be read is left to the sweep that follows, which lists it; where none follows, its name and
     the reason are added to `bad`. Only if none can be read is that an error.
     """
-    units = supply.units
+    units = dataset.units
     failures: list[str] = []
     with _releasing(), console.progress(len(units), what) as bar:
         found = ordered_map(partial(_gather, work), units, _processes(units, workers))

@@ -1,4 +1,4 @@
-"""Picture files: found, decoded, and turned into working pixels.
+"""Image files: found, decoded, and turned into working pixels.
 
 Nothing here knows about labels, superpixels or HDF5.
 """

@@ -1,4 +1,4 @@
-"""Which bands of a picture are taken, and what its last band means: decided once for a whole folder.
+"""Which bands of an image are taken, and what its last band means: decided once for a whole folder.
 
 Looks at bands only; what their values become is decided elsewhere.
 """
@@ -24,14 +24,14 @@ ORDINALS = {2: "second", 4: "fourth"}
 
 @dataclass(frozen=True)
 class Taking:
-    """Which bands of each picture become which working bands."""
+    """Which bands of each image become which working bands."""
 
     bands: tuple[int, ...]  # 1-based, in this order, as the user chose them; () = all that are not alpha
-    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no picture has so many
+    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no image has so many
     channels: int  # number of working bands
 
     def colours(self, stored: int) -> list[int]:
-        """Indices of the bands to take from a picture of `stored` bands, a grey one repeated as needed."""
+        """Indices of the bands to take from an image of `stored` bands, a grey one repeated as needed."""
         if self.bands:
             return [band - 1 for band in self.bands]
         count = stored - 1 if stored in WITH_ALPHA and self.alpha in ("drop", "mask") else stored
@@ -42,7 +42,7 @@ class Taking:
         return stored - 1 if self.alpha == "mask" and stored in WITH_ALPHA else None
 
     def check(self, stored: int) -> None:
-        """Refuse a picture of `stored` bands that does not give the bands asked for."""
+        """Refuse an image of `stored` bands that does not give the bands asked for."""
         if self.bands:
             if max(self.bands) > stored:
                 raise DataError(f"band {max(self.bands)} is asked for, but there are {stored}: see --bands")
@@ -64,7 +64,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class AlphaTask:
-    """Where to look for what the last band of a picture holds."""
+    """Where to look for what the last band of an image holds."""
 
     path: str
     digest: str
@@ -74,10 +74,10 @@ class AlphaTask:
 
 
 def alpha_kind(task: AlphaTask) -> tuple[str, str]:
-    """Say what the last band of a picture holds: opaque (its maximum), empty (0), binary (both) or values.
+    """Say what the last band of an image holds: opaque (its maximum), empty (0), binary (both) or values.
 
     Returns:
-        the kind, and why the picture cannot be read ("" if it can).
+        the kind, and why the image cannot be read ("" if it can).
     """
     path = Path(task.path)
     try:
@@ -99,14 +99,14 @@ def kind_of_band(band: Pixels) -> str:
 
 
 def needs_alpha_kinds(alpha: str, bands: Sequence[int]) -> bool:
-    """Whether the settings leave open what a last band means, so that pictures must be looked into."""
+    """Whether the settings leave open what a last band means, so that images must be looked into."""
     if alpha not in ALPHAS:
         raise ConfigError(f"--alpha {alpha}: give one of {' '.join(ALPHAS)}")
     return alpha == "auto" and not bands
 
 
 def may_be_alpha(header: Header) -> bool:
-    """Whether the last band of a picture is one that could be alpha."""
+    """Whether the last band of an image is one that could be alpha."""
     return header.bands in WITH_ALPHA and header.dtype in ALPHA_TYPES
 
 
@@ -114,10 +114,10 @@ def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], ki
     """Decide for a folder which bands are taken.
 
     Args:
-        headers: of all its pictures, by name.
+        headers: of all its images, by name.
         alpha: auto, drop, mask or band.
         bands: as chosen by the user, 1-based; () = all.
-        kinds: of the last bands of those pictures that were looked into, by name.
+        kinds: of the last bands of those images that were looked into, by name.
     """
     if bands:
         return _as_chosen(headers, alpha, bands)
@@ -136,11 +136,11 @@ def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], ki
             said.pop()
             having = sum(header.bands in WITH_ALPHA for header in headers.values())
             warned.append(
-                f"the last band of {having} of {len(headers)} pictures holds values, but the others have no such band: "
-                "it is left out (choose with --bands, or put the pictures into folders of their own)"
+                f"the last band of {having} of {len(headers)} images holds values, but the others have no such band: "
+                "it is left out (choose with --bands, or put the images into folders of their own)"
             )
     if set(counts) == {1, 3}:
-        said.append(f"grey pictures repeated to three bands: {len(counts[1])} of {len(headers)}")
+        said.append(f"grey images repeated to three bands: {len(counts[1])} of {len(headers)}")
     elif len(counts) > 1:
         raise DataError(_mixed(headers))
     channels = max(counts)
@@ -153,7 +153,7 @@ def _as_chosen(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...]
     lacking = [name for name, header in headers.items() if header.bands < max(bands)]
     if lacking:
         first = f"{lacking[0]} has {headers[lacking[0]].bands}"
-        raise DataError(f"--bands asks for band {max(bands)}, but {len(lacking)} pictures have fewer: {first}")
+        raise DataError(f"--bands asks for band {max(bands)}, but {len(lacking)} images have fewer: {first}")
     some = any(header.bands in WITH_ALPHA for header in headers.values())
     meaning = "none" if not some else "band" if alpha == "auto" else alpha
     return Decision(Taking(bands, meaning, len(bands)), ())
@@ -178,7 +178,7 @@ def _why(headers: Mapping[str, Header], kinds: Mapping[str, str], meaning: str) 
 
 
 def _colour_counts(headers: Mapping[str, Header], meaning: str) -> dict[int, list[str]]:
-    """Names of pictures by the number of their bands, alpha not counted."""
+    """Names of images by the number of their bands, alpha not counted."""
     counts: dict[int, list[str]] = {}
     for name, header in headers.items():
         alpha = meaning in ("drop", "mask") and header.bands in WITH_ALPHA
@@ -193,4 +193,4 @@ def _mixed(headers: Mapping[str, Header]) -> str:
     listed = ", ".join(
         f"{len(names)} of {count} band{'s' * (count > 1)} ({names[0]})" for count, names in sorted(counts.items())
     )
-    return f"pictures of different numbers of bands: {listed}: take bands that all have, such as --bands 1,2,3"
+    return f"images of different numbers of bands: {listed}: take bands that all have, such as --bands 1,2,3"

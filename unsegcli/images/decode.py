@@ -1,4 +1,4 @@
-"""Decode one picture file of any supported format into an array, or say in one line why it cannot be.
+"""Decode one image file of any supported format into an array, or say in one line why it cannot be.
 
 Decides nothing about a folder, scales nothing and resizes nothing: what comes out is what the file holds.
 """
@@ -59,7 +59,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Decoded:
-    """One decoded picture."""
+    """One decoded image."""
 
     pixels: Pixels  # (height, width, bands), in the file's own type, oriented
     orientation: int
@@ -67,7 +67,7 @@ class Decoded:
 
 
 def read_header(path: Path, axes: str = "auto") -> Header:
-    """Read size, bands and type of the pictures in a file without decoding them.
+    """Read size, bands and type of the images in a file without decoding them.
 
     Args:
         path: the file.
@@ -86,13 +86,13 @@ def read_header(path: Path, axes: str = "auto") -> Header:
 
 
 def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode one picture of a file: colours instead of palettes and inks, turned upright.
+    """Decode one image of a file: colours instead of palettes and inks, turned upright.
 
     Args:
         path: the file.
-        page: which of its pictures.
+        page: which of its images.
         axes: as in `read_header`.
-        max_pixels: a larger picture is refused before it is decoded.
+        max_pixels: a larger image is refused before it is decoded.
     """
     check_axes(axes)
     with _broken_files_named(path):
@@ -119,7 +119,7 @@ def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixel
     """Decode a label file or mask as the numbers that it stores.
 
     Palette indices stay indices, samples of 1, 2 and 4 bits stay 0 to 1, 3 and 15, and the orientation
-    tag is not applied: it turns pictures, not the label files made from them.
+    tag is not applied: it turns images, not the label files made from them.
 
     Returns:
         (height, width), or (height, width, bands) where the file has several, in the file's own type.
@@ -264,7 +264,7 @@ def _pil_bands(image: Image.Image, path: Path) -> tuple[int, str]:
 
 
 def _pil_mode(image: Image.Image, path: Path) -> str:
-    """The mode of Pillow in which a picture is read: L, LA, RGB or RGBA."""
+    """The mode of Pillow in which an image is read: L, LA, RGB or RGBA."""
     transparent = "transparency" in image.info
     if image.mode in ("1", "L", "LA", "La"):
         return "LA" if transparent or "A" in image.mode.upper() else "L"
@@ -272,7 +272,7 @@ def _pil_mode(image: Image.Image, path: Path) -> str:
         return "RGBA" if transparent else "RGB"
     if image.mode in ("PA", "RGBA", "RGBa"):
         return "RGBA"
-    raise DataError(f"{path}: pictures of the kind {image.mode!r} are not read: convert it to RGB or grey")
+    raise DataError(f"{path}: images of the kind {image.mode!r} are not read: convert it to RGB or grey")
 
 
 def _exif_orientation(image: Image.Image, png: _PngFacts | None) -> int:
@@ -282,9 +282,9 @@ def _exif_orientation(image: Image.Image, png: _PngFacts | None) -> int:
             exif = Image.Exif()
             exif.load(b"Exif\0\0" + png.exif)
         else:
-            exif = Image.Image.getexif(image)  # PngImageFile's own would decode the picture
+            exif = Image.Image.getexif(image)  # PngImageFile's own would decode the image
         orientation = exif.get(ORIENTATION_TAG, 1)
-    except BROKEN:  # a picture is not bad because its description is
+    except BROKEN:  # an image is not bad because its description is
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 

@@ -1,4 +1,4 @@
-"""Find the picture files that the user means: folders, single files, patterns and lists of paths.
+"""Find the image files that the user means: folders, single files, patterns and lists of paths.
 
 Looks at names only: no file is opened here but lists of paths, and those read for their digest, or for whether they
 still hold what was digested.
@@ -27,7 +27,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".btf", ".tf8", ".npy"),
 )
 IMAGES_FOLDER = "images"
-NOT_PICTURES = ("labels", "masks")  # subfolders of a plain folder that hold no pictures to segment
+NOT_IMAGES = ("labels", "masks")  # subfolders of a plain folder that hold no images to segment
 LIST_SUFFIX = ".txt"
 UNREADABLE = "unreadable"  # stands for the digest of a file that cannot be read
 BLOCK = 1 << 20
@@ -35,8 +35,8 @@ SETTLED = 1_000_000_000  # nanoseconds after which a further change of a file mu
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A file that should hold a picture."""
+class ImageFile:
+    """A file that should hold an image."""
 
     name: str  # unique in the list: relative to the folder given, with / between the parts
     path: Path
@@ -44,7 +44,7 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class DigestedFile:
-    """A picture file with the SHA-256 of its bytes."""
+    """An image file with the SHA-256 of its bytes."""
 
     name: str
     path: Path
@@ -53,25 +53,25 @@ class DigestedFile:
     modified: int  # nanoseconds since 1970
 
 
-def find_pictures(inputs: Sequence[str | Path]) -> list[PictureFile]:
-    """List the picture files of folders, files, patterns and lists, each file once, under unique names.
+def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
+    """List the image files of folders, files, patterns and lists, each file once, under unique names.
 
     A folder is searched through all its subfolders, in natural order (2 before 10), without hidden names;
     if it has a subfolder `images`, only that is read, and otherwise `labels` and `masks` in it are not.
 
     Args:
-        inputs: each a folder, a picture file, a pattern such as "data/*.png", or a .txt file with one path
+        inputs: each a folder, an image file, a pattern such as "data/*.png", or a .txt file with one path
             a line (# starts a comment), relative to the list's folder or else to the working folder.
     """
-    found: list[PictureFile] = []
+    found: list[ImageFile] = []
     for given in inputs:
         found.extend(_one_input(str(given)))
     return _unique_names(_each_once(found))
 
 
-def data_folder(pictures_folder: Path) -> Path:
+def data_folder(images_folder: Path) -> Path:
     """The folder that holds `images/`, given that folder or `images/` itself."""
-    folder = pictures_folder.resolve() if ".." in pictures_folder.parts else pictures_folder.absolute()
+    folder = images_folder.resolve() if ".." in images_folder.parts else images_folder.absolute()
     return folder if (folder / "images").is_dir() else folder.parent
 
 
@@ -84,7 +84,7 @@ def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     return tuple(parts), name
 
 
-def digest_files(files: Sequence[PictureFile], known: Mapping[tuple[str, int, int], str]) -> list[DigestedFile]:
+def digest_files(files: Sequence[ImageFile], known: Mapping[tuple[str, int, int], str]) -> list[DigestedFile]:
     """Add the SHA-256 of its bytes to each file, unless it is known for this path, size and time.
 
     Args:
@@ -94,7 +94,7 @@ def digest_files(files: Sequence[PictureFile], known: Mapping[tuple[str, int, in
     return [_digested(file, known) for file in files]
 
 
-def _digested(file: PictureFile, known: Mapping[tuple[str, int, int], str]) -> DigestedFile:
+def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str]) -> DigestedFile:
     try:
         state = file.path.stat()
         key = (str(file.path.absolute()), state.st_size, state.st_mtime_ns)
@@ -166,12 +166,12 @@ def _remembered_digest(path: Path, state: _State) -> str:
     return file_digest(path)
 
 
-def _one_input(given: str) -> list[PictureFile]:
+def _one_input(given: str) -> list[ImageFile]:
     path = Path(given)
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
-        return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [PictureFile(path.name, path)]
+        return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, path)]
     if path.exists():
         raise DataError(f"{given}: neither a file nor a folder")
     if glob.has_magic(given):
@@ -179,23 +179,23 @@ def _one_input(given: str) -> list[PictureFile]:
     raise DataError(f"{given}: no such file or folder, and no pattern either: check the spelling")
 
 
-def _in_folder(folder: Path) -> list[PictureFile]:
+def _in_folder(folder: Path) -> list[ImageFile]:
     top, left_out = folder, []
     if (folder / IMAGES_FOLDER).is_dir():
         top = folder / IMAGES_FOLDER
     else:
-        left_out = [name for name in NOT_PICTURES if (folder / name).is_dir()]
+        left_out = [name for name in NOT_IMAGES if (folder / name).is_dir()]
     names = sorted(names_below(top, left_out), key=natural_order)
     if not names:
         aside = f" (left out: {', '.join(f'{name}/' for name in left_out)})" if left_out else ""
-        raise DataError(f"{top}: no picture in this folder{aside}: looked for {' '.join(SUFFIXES)}")
+        raise DataError(f"{top}: no image in this folder{aside}: looked for {' '.join(SUFFIXES)}")
     if left_out:
-        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} left out: not pictures")
-    return [PictureFile(name, top / name) for name in names]
+        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} left out: not images")
+    return [ImageFile(name, top / name) for name in names]
 
 
 def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
-    """Names of picture files relative to `top`; links to folders are followed, but never in a circle."""
+    """Names of image files relative to `top`; links to folders are followed, but never in a circle."""
     seen: set[tuple[int, int]] = set()
     for at, folders, files in os.walk(top, followlinks=True):
         here = Path(at)
@@ -211,7 +211,7 @@ def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
                 yield (here / name).relative_to(top).as_posix()
 
 
-def _by_pattern(pattern: str) -> list[PictureFile]:
+def _by_pattern(pattern: str) -> list[ImageFile]:
     top, rest = _fixed_part(pattern)
     try:
         matches = [path for path in top.glob(rest) if not _is_hidden(path, top)]
@@ -221,7 +221,7 @@ def _by_pattern(pattern: str) -> list[PictureFile]:
     if not files:
         seen = f"{len(matches)} other files or folders match" if matches else "nothing matches"
         raise DataError(f"{pattern}: {seen} this pattern: looked for {' '.join(SUFFIXES)}")
-    found = [PictureFile(path.relative_to(top).as_posix(), path) for path in files]
+    found = [ImageFile(path.relative_to(top).as_posix(), path) for path in files]
     return sorted(found, key=lambda file: natural_order(file.name))
 
 
@@ -237,7 +237,7 @@ def _is_hidden(path: Path, top: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(top).parts)
 
 
-def _in_list(path: Path) -> list[PictureFile]:
+def _in_list(path: Path) -> list[ImageFile]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -248,14 +248,14 @@ def _in_list(path: Path) -> list[PictureFile]:
         if line.strip() and not line.strip().startswith("#")
     ]
     if not entries:
-        raise DataError(f"{path}: a list without a path: give one picture a line")
+        raise DataError(f"{path}: a list without a path: give one image a line")
     return [_listed(path, number, entry) for number, entry in entries]
 
 
-def _listed(path: Path, number: int, entry: str) -> PictureFile:
+def _listed(path: Path, number: int, entry: str) -> ImageFile:
     for candidate in (path.parent / entry, Path(entry)):
         if candidate.is_file():
-            return PictureFile(_name_in_list(entry), candidate)
+            return ImageFile(_name_in_list(entry), candidate)
     places = " or ".join(dict.fromkeys(str(place) for place in (path.parent.absolute(), Path.cwd())))
     raise DataError(f"{path}: line {number}: {entry}: no such file, looked in {places}")
 
@@ -265,15 +265,15 @@ def _name_in_list(entry: str) -> str:
     return pure.name if pure.is_absolute() or ".." in pure.parts else pure.as_posix()
 
 
-def _each_once(found: Sequence[PictureFile]) -> list[PictureFile]:
+def _each_once(found: Sequence[ImageFile]) -> list[ImageFile]:
     """Leave out a file that was found before, by whatever path."""
-    by_file: dict[str, PictureFile] = {}
+    by_file: dict[str, ImageFile] = {}
     for file in found:
         by_file.setdefault(os.path.realpath(file.path), file)
     return list(by_file.values())
 
 
-def _unique_names(found: Sequence[PictureFile]) -> list[PictureFile]:
+def _unique_names(found: Sequence[ImageFile]) -> list[ImageFile]:
     """Name files that share a name by as many of the folders above them as it takes."""
     names = [file.name for file in found]
     paths = [Path(os.path.realpath(file.path.parent), file.path.name) for file in found]
@@ -283,4 +283,4 @@ def _unique_names(found: Sequence[PictureFile]) -> list[PictureFile]:
             if name in shared:
                 depths[index] += 1
                 names[index] = "/".join(paths[index].parts[1:][-depths[index] :])
-    return [PictureFile(name, file.path) for name, file in zip(names, found, strict=True)]
+    return [ImageFile(name, file.path) for name, file in zip(names, found, strict=True)]

@@ -1,4 +1,4 @@
-"""What is known of a picture before it is decoded, and what the axes of stored arrays mean.
+"""What is known of an image before it is decoded, and what the axes of stored arrays mean.
 
 Opens no file: the readers of each format fill this in and are held to it.
 """
@@ -24,12 +24,12 @@ SAMPLES_PER_PIXEL = 16  # bands on average beyond which many bands count as an a
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of one of its pictures before anything is decoded; sizes before orientation."""
+    """What a file says of one of its images before anything is decoded; sizes before orientation."""
 
     pages: int
     height: int
     width: int
-    bands: int  # of the decoded picture, alpha included
+    bands: int  # of the decoded image, alpha included
     dtype: str
     axes: str  # of the stored array, letters of y x c p in its order
     layout: str  # grey, rgb or bands; with "+alpha" where the file itself declares alpha
@@ -55,11 +55,11 @@ def check_axes(axes: str) -> None:
 
 
 def check_size(path: Path, header: Header, page: int, max_pixels: int) -> None:
-    """Refuse a page that is not there, an empty picture, and one of an absurd size."""
+    """Refuse a page that is not there, an empty image, and one of an absurd size."""
     if not 0 <= page < header.pages:
         raise DataError(f"{path}: page {page} is asked for, but the file has {header.pages} (counted from 0)")
     if header.height < 1 or header.width < 1 or header.bands < 1:
-        raise DataError(f"{path}: an empty picture of {header.height} x {header.width} x {header.bands}")
+        raise DataError(f"{path}: an empty image of {header.height} x {header.width} x {header.bands}")
     count = header.height * header.width
     if count > max_pixels or count * header.bands > SAMPLES_PER_PIXEL * max_pixels:
         raise DataError(f"{path}: {_too_large(header, max_pixels)}")

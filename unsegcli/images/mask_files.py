@@ -1,4 +1,4 @@
-"""Masks in a folder of their own: one file for each picture, of the same stem.
+"""Masks in a folder of their own: one file for each image, of the same stem.
 
 Of valid pixels, or of objects as some tool found them; a mask is never ground truth.
 """
@@ -23,18 +23,18 @@ FULL = 255  # what many tools write for one
 
 @dataclass(frozen=True)
 class MaskFile:
-    """The mask of one picture."""
+    """The mask of one image."""
 
     path: Path
     page: int
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Find the mask file of each picture file: of the same relative path but suffix, or else the same stem.
+    """Find the mask file of each image file: of the same relative path but suffix, or else the same stem.
 
     Args:
         folder: where the masks lie.
-        names: of picture files, relative to their own folder, with / between the parts.
+        names: of image files, relative to their own folder, with / between the parts.
     """
     masks, missing = match_masks(folder, names, "--mask")
     if missing:
@@ -45,7 +45,7 @@ def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[str, Path], list[str]]:
     """The mask files that are there, as in `find_masks`, and the names without one; `option` named the folder."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder: {option} names a folder with a mask for each picture")
+        raise DataError(f"{folder}: no such folder: {option} names a folder with a mask for each image")
     by_path: dict[str, list[str]] = {}
     by_stem: dict[str, list[str]] = {}
     for found in sorted(names_below(folder)):
@@ -65,13 +65,13 @@ def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[s
 
 
 def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
-    """Refuse a mask that does not fit its picture; say which page of the mask file belongs to it.
+    """Refuse a mask that does not fit its image; say which page of the mask file belongs to it.
 
     Args:
         path: the mask file.
-        page: of the picture in its own file.
-        name: of the picture.
-        header: of the picture.
+        page: of the image in its own file.
+        name: of the image.
+        header: of the image.
     """
     mask = read_header(path)
     check_size(path, mask, name, header.oriented, header.orientation)
@@ -81,7 +81,7 @@ def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
 
 
 def check_size(path: Path, mask: Header, name: str, shown: tuple[int, int], orientation: int) -> None:
-    """Refuse a mask of another height and width than the picture as shown."""
+    """Refuse a mask of another height and width than the image as shown."""
     found = (mask.height, mask.width)
     if found == shown:
         return
@@ -122,5 +122,5 @@ def _without_suffix(name: str) -> str:
 
 def _without_mask(folder: Path, missing: Sequence[str]) -> str:
     shown = ", ".join(missing[:MISSING_SHOWN]) + (", ..." if len(missing) > MISSING_SHOWN else "")
-    count = f"{len(missing)} picture{'s' * (len(missing) > 1)}"
+    count = f"{len(missing)} image{'s' * (len(missing) > 1)}"
     return f"{folder}: no mask for {count}: {shown}: give each a file of its stem ({' '.join(SUFFIXES)})"

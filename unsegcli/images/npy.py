@@ -47,8 +47,8 @@ class ArrayFile:
 
     def pixels(self, axes: str, page: int) -> Pixels:
         letters = self._letters(axes)
-        picture = self.array[page_selection(self.array.shape, letters, page)]
-        return np.array(arranged(picture, letters.replace("p", "")))
+        image = self.array[page_selection(self.array.shape, letters, page)]
+        return np.array(arranged(image, letters.replace("p", "")))
 
     def _letters(self, axes: str) -> str:
         shape = self.array.shape

@@ -1,4 +1,4 @@
-"""Turn band values of any type into 0 to 255, and change the size of pictures band by band.
+"""Turn band values of any type into 0 to 255, and change the size of images band by band.
 
 Pure functions of arrays: which low and high are meant is decided elsewhere.
 """
@@ -87,7 +87,7 @@ def _band_to_bytes(band: Pixels, low: float, high: float) -> NDArray[np.uint8]:
 def resized(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Change the size of a picture, each band alone, bilinear, smoothed before it shrinks.
+    """Change the size of an image, each band alone, bilinear, smoothed before it shrinks.
 
     Invalid pixels lend nothing to their neighbours: values are averaged over valid pixels only. Invalid
     working pixels are 0, so that nothing that follows can depend on what they held.

@@ -27,16 +27,16 @@ from unsegcli.images.working import Reading, Source, check_working_size, taken_p
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Images
 
-SAMPLED_PICTURES = 256  # for percentiles over a folder, evenly spaced
+SAMPLED_IMAGES = 256  # for percentiles over a folder, evenly spaced
 SAMPLED_PIXELS = 20_000  # of each of them
-SAMPLED_VALUES = 100_000_000  # of all bands together; fewer pixels of each picture where bands are many
+SAMPLED_VALUES = 100_000_000  # of all bands together; fewer pixels of each image where bands are many
 FILES_WORTH_WORKERS = 2000  # headers are so quick to read that fewer files are read in this process
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is in a folder of pictures and how it is read."""
+    """What is in a folder of images and how it is read."""
 
     reading: Reading
     sources: list[Source]
@@ -45,7 +45,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class _Page:
-    """A picture that seems readable."""
+    """An image that seems readable."""
 
     name: str
     page: int
@@ -69,10 +69,10 @@ def survey(
     Args:
         files: as found and digested.
         params: the user's settings.
-        mask_folder: with a mask of valid pixels for each picture, or None.
+        mask_folder: with a mask of valid pixels for each image, or None.
         workers: processes; 0 = one for each processor.
-        known: how earlier pictures were read: new ones are read likewise, or refused.
-        known_scaling: of the earlier pictures, used instead of new percentiles over the folder.
+        known: how earlier images were read: new ones are read likewise, or refused.
+        known_scaling: of the earlier images, used instead of new percentiles over the folder.
         mask_digests: of masks that were digested before, by their absolute paths.
     """
     _check_params(params)
@@ -93,7 +93,7 @@ def survey(
 
 
 def check_fits(name: str, header: Header, reading: Reading) -> None:
-    """Refuse a new picture that cannot be read the way that earlier pictures were."""
+    """Refuse a new image that cannot be read the way that earlier images were."""
     try:
         reading.taking.check(header.bands)
     except DataError as error:
@@ -101,7 +101,7 @@ def check_fits(name: str, header: Header, reading: Reading) -> None:
     family = value_family(header.dtype)
     if reading.values not in (family, "mixed"):
         earlier = _FAMILY_WORDS[reading.values]
-        raise DataError(f"{name}: values of type {header.dtype}, but the earlier pictures held {earlier}: convert it")
+        raise DataError(f"{name}: values of type {header.dtype}, but the earlier images held {earlier}: convert it")
 
 
 _FAMILY_WORDS = {
@@ -113,8 +113,8 @@ _FAMILY_WORDS = {
 
 def _check_params(params: Images) -> None:
     check_axes(params.axes)
-    if params.scaling not in ("folder", "picture"):
-        raise ConfigError(f"--scaling {params.scaling}: give one of folder picture")
+    if params.scaling not in ("folder", "image"):
+        raise ConfigError(f"--scaling {params.scaling}: give one of folder image")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         raise ConfigError(f"--percentiles {low:g},{high:g}: give two of 0 to 100, the lower one first")
@@ -130,7 +130,7 @@ def _as_known(params: Images, known: Reading) -> Images:
 
 
 def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped: list[tuple[str, str]]) -> list[_Page]:
-    """All pictures whose headers can be read and are of a reasonable size."""
+    """All images whose headers can be read and are of a reasonable size."""
     pages: list[_Page] = []
     tasks = [(str(file.path), params) for file in files]
     headers = ordered_map(_header, tasks, workers if len(files) > FILES_WORTH_WORKERS else 1, len(files))
@@ -145,9 +145,9 @@ def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped:
     _some_left(pages, skipped)
     turned = sum(page.header.orientation != 1 for page in pages)
     if turned:
-        console.note(f"pictures turned upright by their EXIF orientation: {turned} of {len(pages)}")
+        console.note(f"images turned upright by their EXIF orientation: {turned} of {len(pages)}")
     if len(pages) > len(files) - len(skipped):
-        console.note(f"{len(files) - len(skipped)} files hold {len(pages)} pictures: each page is one (see --axes)")
+        console.note(f"{len(files) - len(skipped)} files hold {len(pages)} images: each page is one (see --axes)")
     return pages
 
 
@@ -171,10 +171,10 @@ def _some_left(left: Sequence[object], skipped: Sequence[tuple[str, str]]) -> No
     if left:
         return
     if not skipped:
-        raise DataError("there is no picture to read: name a folder or files")
+        raise DataError("there is no image to read: name a folder or files")
     shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:SHOWN])
     more = "; ..." if len(skipped) > SHOWN else ""
-    raise DataError(f"none of the pictures can be read: {shown}{more}")
+    raise DataError(f"none of the images can be read: {shown}{more}")
 
 
 # Decisions
@@ -217,7 +217,7 @@ def _decided(
 def _alpha_kinds(
     pages: Sequence[_Page], params: Images, workers: int, skipped: list[tuple[str, str]]
 ) -> dict[str, str]:
-    """What the last band of each picture of two or four bands holds, up to the first that settles it."""
+    """What the last band of each image of two or four bands holds, up to the first that settles it."""
     asked = [page for page in pages if band_rules.may_be_alpha(page.header)]
     tasks = [
         AlphaTask(str(page.file.path), page.file.digest, page.page, params.axes, params.max_pixels) for page in asked
@@ -241,12 +241,12 @@ def _values(headers: dict[str, Header], scaling: str) -> str:
         families.setdefault(value_family(header.dtype), name)
     if len(families) == 1:
         return next(iter(families))
-    if scaling == "picture":
+    if scaling == "image":
         return "mixed"
     found = ", ".join(f"{_FAMILY_WORDS[family]} ({name})" for family, name in families.items())
     raise DataError(
-        f"pictures of different value types: {found}: they can share no scaling: convert them to one type, "
-        "or use --scaling picture"
+        f"images of different value types: {found}: they can share no scaling: convert them to one type, "
+        "or use --scaling image"
     )
 
 
@@ -329,7 +329,7 @@ def _check_known(scaling: Limits, reading: Reading) -> None:
 def _folder_scaling(
     sources: list[Source], reading: Reading, workers: int, skipped: list[tuple[str, str]]
 ) -> list[Source]:
-    count = min(SAMPLED_PICTURES, len(sources))
+    count = min(SAMPLED_IMAGES, len(sources))
     chosen = [sources[index * len(sources) // count] for index in range(count)]
     samples = [sample for _, sample in _samples(chosen, reading, workers, skipped)]
     limits = percentile_limits(samples, reading.percentiles, reading.channels)
@@ -356,7 +356,7 @@ def _samples(
 
 def _sample(task: tuple[Source, Reading]) -> Pixels | str:
     source, reading = task
-    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_PICTURES * reading.channels))
+    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_IMAGES * reading.channels))
     try:
         pixels, valid = taken_pixels(source, reading)
     except DataError as error:

@@ -46,10 +46,10 @@ def _tifffile() -> Any:
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[TiffSeries]:
-    # A file of a set of OME-TIFF files would otherwise show the pictures of all of them.
+    # A file of a set of OME-TIFF files would otherwise show the images of all of them.
     with _tifffile().TiffFile(path, _multifile=False) as tiff:
         if not tiff.pages or not tiff.series:
-            raise DataError(f"{path}: a TIFF file without a picture")
+            raise DataError(f"{path}: a TIFF file without an image")
         yield TiffSeries(tiff)
 
 
@@ -144,7 +144,7 @@ class TiffSeries:
         return bool(int(page.subfiletype) & 5)
 
     def _stored(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
-        """The samples of one picture as stored, (height, width, bands)."""
+        """The samples of one image as stored, (height, width, bands)."""
         letters = self._letters(axes, path)
         selection = page_selection(self.shape, letters, page)
         inner = tuple(int(length) for length in self.page.shape)

@@ -27,12 +27,12 @@ from unsegcli.images.scaling import (
     resized,
     to_bytes,
 )
-from unsegcli.params import Images
+from unsegcli.params import Images, as_stored
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture: a file, or one page of it."""
+    """One image: a file, or one page of it."""
 
     name: str  # unique; of the file, with "#" and the page where the file has several
     path: str  # absolute
@@ -40,7 +40,7 @@ class Source:
     digest: str  # SHA-256 of the file
     bytes: int
     modified: int  # nanoseconds since 1970
-    height: int  # of the upright picture
+    height: int  # of the upright image
     width: int
     orientation: int  # EXIF, already applied in height and width
     scaling: Limits  # of each working band: the values that become 0 and 255
@@ -52,16 +52,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was decided once for a folder of pictures, and holds for new pictures too."""
+    """What was decided once for a folder of images, and holds for new images too."""
 
     axes: str
     bands: tuple[int, ...]  # as chosen, 1-based; () = all but alpha
-    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no picture has so many
+    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no image has so many
     channels: int  # number of working bands
-    values: str  # types of the pictures: bytes (uint8), whole or real numbers; mixed if scaled one by one
+    values: str  # types of the images: bytes (uint8), whole or real numbers; mixed if scaled one by one
     nodata: float | None
     percentiles: tuple[float, float]
-    scaling: str  # folder picture
+    scaling: str  # folder image
     size: tuple[int, ...]
     scale: float
     max_pixels: int
@@ -73,7 +73,7 @@ class Reading:
 
     def to_json(self) -> str:
         """As JSON text, from which `from_json` makes the same again."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(as_stored(dataclasses.asdict(self)), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Reading:
@@ -83,13 +83,14 @@ class Reading:
             values["bands"] = tuple(values["bands"])
             values["percentiles"] = tuple(values["percentiles"])
             values["size"] = tuple(values["size"])
+            values["scaling"] = "image" if values["scaling"] == "picture" else values["scaling"]
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"how pictures were read is stored in a way not understood: {error}") from error
+            raise ArtifactError(f"how images were read is stored in a way not understood: {error}") from error
 
 
 def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Read the whole working picture of a source: upright, bands taken, scaled to 0..255, resized.
+    """Read the whole working image of a source: upright, bands taken, scaled to 0..255, resized.
 
     Refuses a file that no longer holds what was digested.
 
@@ -105,7 +106,7 @@ def check_working_size(path: str, grid: tuple[int, int], params: Images | Readin
     if grid[0] * grid[1] > params.max_pixels:
         size = f"{grid[0]} x {grid[1]} = {millions(grid[0] * grid[1])} million"
         raise DataError(
-            f"{path}: a working picture of {size} pixels is over the limit of "
+            f"{path}: a working image of {size} pixels is over the limit of "
             f"{millions(params.max_pixels)} million: raise --max-pixels if you mean it"
         )
 

@@ -21,14 +21,14 @@ from typing import Any
 from unsegcli import console, methods
 from unsegcli.errors import ConfigError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
-from unsegcli.methods._removed import was_removed
+from unsegcli.methods._older import RENAMED, was_removed, with_todays_names
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
 INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
 ROLES = ("clusters", "mask")
 NEEDED = ("superpixels", "proposals")
-MAY_LACK = {"least_steps"}  # of the settings of the loop
+MAY_LACK = {"min_steps"}  # of the settings of the loop
 OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
 
 
@@ -127,7 +127,7 @@ def settings_of(
     """The method's Config: its defaults, then the preset, the file, `key=value`, and the number of clusters."""
     values: dict[str, Any] = dict(read_preset(method.name, preset))
     if file is not None:
-        values |= _read_toml(Path(file))
+        values |= with_todays_names(_read_toml(Path(file)))
     values |= dict(_split(pair) for pair in sets)
     values |= {} if classes is None else {"classes": classes}
     return config_from(method, values)
@@ -141,6 +141,8 @@ def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
     for name in values:
         if was_removed(method.identity, name):
             raise ConfigError(f"{name}: this setting of {method.name} was removed; leave it out")
+        if name in RENAMED and name not in known:
+            raise ConfigError(f"{name}: this setting is now called {RENAMED[name]}")
         if name not in known:
             raise ConfigError(f"{method.name} has no setting {name}: there are {', '.join(known)}")
     return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})

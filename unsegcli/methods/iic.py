@@ -1,7 +1,7 @@
-"""Invariant information clustering: two views of a picture should tell as much as they can about each other.
+"""Invariant information clustering: two views of an image should tell as much as they can about each other.
 
 Ji, Henriques and Vedaldi, ICCV 2019. A network gives each pixel a distribution over clusters; the loss is minus the
-mutual information of the distributions at nearby pixels of a picture and of its recoloured, mirrored copy. A second
+mutual information of the distributions at nearby pixels of an image and of its recoloured, mirrored copy. A second
 head with more clusters than are wanted (A) helps the trunk; only the other one (B) is used afterwards.
 """
 
@@ -31,10 +31,10 @@ COLOURS = 3
 class Config(LoopSettings):
     """Defaults for small data and two cores; the published values are presets."""
 
-    # Published, where the defaults of the loop stand: rate 1e-6 to 1e-4, schedule constant, batch 8 to 120 pairs.
+    # Published, where the defaults of the loop stand: learning_rate 1e-6 to 1e-4, schedule constant, batch 8 to 120.
     crop: int = 192  # pixels; published: 128 (COCO-Stuff), 200 (Potsdam)
-    epochs: int = 60  # passes over all pictures; 200 to 250 pictures take about 4 minutes on one core
-    clip: float = 0.0  # longest gradient; 0 = any
+    epochs: int = 60  # passes over all images; 200 to 250 images take about 4 minutes on one core
+    grad_clip: float = 0.0  # longest gradient; 0 = any
 
     architecture: str = "small"  # small, or net10a as published
     shrink: int = 2  # the network works on means of squares of this side; published: 1
@@ -44,7 +44,7 @@ class Config(LoopSettings):
     balance: float = 1.0  # lambda of head B; 1 = mutual information, 1.5 = clusters of more equal size
     balance_overclusters: float = 1.0  # lambda of head A
     reach: int = 1  # T, largest displacement in pixels of the loss's maps; published: 5 or 10; 0 to 10
-    full_resolution: bool = False  # compare maps of the picture's size, as published; else of the network's own
+    full_resolution: bool = False  # compare maps of the image's size, as published; else of the network's own
     alternate: bool = False  # one head in each epoch, A first, as published; else both in every step
     border_ring: bool = False  # the published network's border: dilated layers shrink the map, heads pad it with zeros
 
@@ -124,7 +124,7 @@ def _heads_of(epoch: int, config: Config) -> str:
 
 
 def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Tensor]:
-    """The recoloured pictures, some of them mirrored, and which are (batch,), bool."""
+    """The recoloured images, some of them mirrored, and which are (batch,), bool."""
     bands = COLOURS if config.jitter_colours_only else batch.images.shape[1]
     changed = jitter(
         batch.images[:, :bands],

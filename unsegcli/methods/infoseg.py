@@ -1,10 +1,10 @@
-"""InfoSeg: each place of a picture should tell as much as it can about a feature of its class in the whole picture.
+"""InfoSeg: each place of an image should tell as much as it can about a feature of its class in the whole image.
 
 Maximising mutual information between local and global features (Harb and Knöbelreiter, GCPR 2021). A network gives a
-picture local features L, one at each place, and global features H, one for each class. Every step segments, by the
+image local features L, one at each place, and global features H, one for each class. Every step segments, by the
 likeness of L and H (equations 1 to 3), and then makes each place and the feature of its class tell more of each other
 (equations 4 to 6). The equations are known, but neither code nor layers nor settings; each choice of ours is marked
-`Deviation:` and told in docs/methods.md.
+`Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Config(GuideSettings):
     """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
     # Each of the classes, K, has one global feature. Published sets have crops of 128 and 200.
-    batch: int = 12  # crops in a step, at least 2: a crop is told from the others; 8 to 64
+    batch: int = 12  # crops in a step, at least 2: a crop is distinguished from the others; 8 to 64
 
     # Network. The paper has blocks A to D, L from C and H from D; what is in them is not public.
-    shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
+    shrink: int = 2  # the network works on means of squares of this side: 1 for small images or fine detail
     width: int = 16  # channels of block A; B has twice, C four times, D eight times as many; 16 to 64
     blocks: int = 1  # residual blocks in B and in each half of D, 1 or 2; C has two
     stride: int = 4  # of B and C: 4, or 2 for finer and slower local features; D has four times as much
@@ -68,9 +68,9 @@ class Config(GuideSettings):
 
     # Information, equations 4 to 6
     scale: float = 0.0  # factor of T in equation 6; 0 = tau. The paper's is 1 as far as known, without `normalize`
-    negatives: str = "all"  # L' of other pictures: all = many places with many, roll = the same place of one picture
-    places: int = 48  # of each picture, for `negatives` all; 16 to 256
-    agree: float = 1.0  # 0 to 1: places of other pictures that are of the same class are spared. Deviation: 0 there
+    negatives: str = "all"  # L' of other images: all = many places with many, roll = the same place of one image
+    places: int = 48  # of each image, for `negatives` all; 16 to 256
+    agree: float = 1.0  # 0 to 1: places of other images that are of the same class are spared. Deviation: 0 there
 
     # Where H looks. Deviation: the paper takes H from the same pass as L, as far as known: context 0, not lit.
     context: int = 2  # H is from a view of the crop that is so many times smaller, half of these mirrored; 0 = as L
@@ -94,7 +94,7 @@ class Network(nn.Module):
     def forward(
         self, images: Tensor, whole: Tensor | None = None, inside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Local features (batch, features, rows, columns), and what is seen of each whole picture (batch, 8 width).
+        """Local features (batch, features, rows, columns), and what is seen of each whole image (batch, 8 width).
 
         Args:
             images: (batch, channels, height, width), values from 0 to 1.
@@ -104,12 +104,12 @@ class Network(nn.Module):
         maps = self.near(_prepared(images))
         local = self._length(self.local(maps).float(), 1)
         if whole is not None:
-            with still_statistics(self.near):  # what it remembers is of the pictures that are labelled
+            with still_statistics(self.near):  # what it remembers is of the images that are labelled
                 maps = self.near(_prepared(whole))
         return local, self._seen(maps, inside)
 
     def overview(self, whole: Tensor, inside: Tensor | None) -> Tensor:
-        """What is seen of each picture as a whole (batch, 8 width), alone."""
+        """What is seen of each image as a whole (batch, 8 width), alone."""
         return self._seen(self.near(_prepared(whole)), inside)
 
     def _seen(self, maps: Tensor, inside: Tensor | None) -> Tensor:
@@ -118,7 +118,7 @@ class Network(nn.Module):
             return _mean_inside(self.far(maps.float()), inside)
 
     def class_features(self, seen: Tensor) -> Tensor:
-        """H (batch, classes, features) from what is seen of each picture as a whole (batch, 8 width)."""
+        """H (batch, classes, features) from what is seen of each image as a whole (batch, 8 width)."""
         rows = self.overall(seen[:, :, None, None]).flatten(1).float()
         return self._length(rows.unflatten(1, (self.config.classes, self.config.features)), 2)
 
@@ -143,7 +143,7 @@ def needs(config: Config) -> tuple[str, ...]:
 
 
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
-    """Equation 5 as a loss: low where each place fits the feature of its class, and places of other pictures do not."""
+    """Equation 5 as a loss: low where each place fits the feature of its class, and places of other images do not."""
     batch = shrunk(batch, config.shrink)
     whole, inside = _changed_view(batch, config)
     local, seen = network(_lit(batch.images, batch, "crop", LIGHT if config.context else 0.0), whole, inside)
@@ -159,15 +159,15 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
     """V of each pixel; with superpixels, each pixel has that of its own."""
     small = shrunk(batch, config.shrink)
     local, seen = network(small.images, _smaller(small.images, config), small.mask)
-    classes = network.class_features(seen if batch.picture_features is None else batch.picture_features)
+    classes = network.class_features(seen if batch.image_features is None else batch.image_features)
     logits = grow(_logits(local, classes, config), batch.images.shape[-2:])
     if batch.superpixels is not None:
         logits = levelled(logits, batch.superpixels, batch.superpixel_count)
     return logits.softmax(1)
 
 
-def picture_features(network: Network, batch: Batch, config: Config) -> Tensor:
-    """What is seen of each picture as a whole (batch, 8 width); of a larger picture it is the mean over its tiles."""
+def image_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """What is seen of each image as a whole (batch, 8 width); of a larger image it is the mean over its tiles."""
     small = shrunk(batch, config.shrink)
     whole = _smaller(small.images, config)
     found: Tensor = network.overview(small.images if whole is None else whole, small.mask)
@@ -205,12 +205,12 @@ def positive(found: Assigned, config: Config) -> Tensor:
 
 
 def negative(found: Assigned, batch: Batch, config: Config) -> Tensor:
-    """The second half of equation 5: mean of softplus(T) over pairs of L' and S of different pictures."""
+    """The second half of equation 5: mean of softplus(T) over pairs of L' and S of different images."""
     return _rolled(found, batch, config) if config.negatives == "roll" else _all_pairs(found, batch, config)
 
 
 def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
-    """L' from the same place of another picture: all are moved on by one number, drawn at each step."""
+    """L' from the same place of another image: all are moved on by one number, drawn at each step."""
     count = len(found.local)
     in_all = count * ranks()
     steps = Draws(batch.seed, batch.step, torch.zeros(1, dtype=torch.int64)).integers("roll", below=in_all - 1)
@@ -225,22 +225,22 @@ def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
 
 
 def _all_pairs(found: Assigned, batch: Batch, config: Config) -> Tensor:
-    """L' from some places of each picture, each with S at such places of all other pictures."""
+    """L' from some places of each image, each with S at such places of all other images."""
     drawn, known = _places(found.valid, batch, config.places)
     local, mixture, volume = (_at(maps, drawn) for maps in (found.local, found.mixture, found.volume.detach()))
     weight = known.to(local.dtype)[:, None].expand_as(drawn).flatten()
-    picture = (rank() * len(drawn) + torch.arange(len(drawn), device=drawn.device)).to(local.dtype)
-    picture = picture[:, None].expand_as(drawn).flatten()
+    image = (rank() * len(drawn) + torch.arange(len(drawn), device=drawn.device)).to(local.dtype)
+    image = image[:, None].expand_as(drawn).flatten()
     likeness = _scale(config) * local @ gathered_with_gradient(mixture).T
     weights = weight[:, None] * gathered_with_gradient(weight)
-    weights = weights * (picture[:, None] != gathered_with_gradient(picture))
+    weights = weights * (image[:, None] != gathered_with_gradient(image))
     if config.agree:
         weights = weights * (1 - config.agree * volume @ gathered_with_gradient(volume).T)
     return share_of_mean(functional.softplus(likeness), weights)
 
 
 def _places(valid: Tensor, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-    """Valid places of each picture by chance (batch, count), counted row by row; and who has one (batch,)."""
+    """Random valid places of each image (batch, count), counted row by row; and who has one (batch,)."""
     so_far = valid.flatten(1).cumsum(1)
     total = so_far[:, -1:]
     drawn = Draws(batch.seed, batch.step, batch.index).uniform("places", count)
@@ -262,7 +262,7 @@ def _marginal(found: Assigned) -> Tensor:
 
 
 def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor | None]:
-    """The smaller view of each crop that H is from, lit and mirrored by chance, and its valid pixels."""
+    """The smaller view of each crop that H is from, lit and mirrored at random, and its valid pixels."""
     whole = _smaller(batch.images, config)
     if whole is None:
         return None, batch.mask
@@ -275,7 +275,7 @@ def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor |
 
 
 def _smaller(images: Tensor, config: Config) -> Tensor | None:
-    """The view of pictures that H is from; None = the pictures themselves, and no pass of its own."""
+    """The view of images that H is from; None = the images themselves, and no pass of its own."""
     if not config.context:
         return None
     return functional.avg_pool2d(images, min(config.context, *images.shape[2:]), ceil_mode=True)
@@ -290,7 +290,7 @@ def _posteriors(found: Assigned, batch: Batch) -> Tensor:
 
 
 def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
-    """The pictures in another light; void stays black."""
+    """The images in another light; void stays black."""
     if not strength:
         return images
     draws = Draws(batch.seed, batch.step, batch.index)
@@ -367,7 +367,7 @@ def _check(config: Config) -> None:
         if str(getattr(config, name)) not in known:
             raise ConfigError(f"{name} {getattr(config, name)}: is not one of {', '.join(known)}")
     if config.batch < 2:
-        raise ConfigError(f"batch {config.batch}: must be at least 2, since a crop is told from the others of its step")
+        raise ConfigError(f"batch {config.batch}: must be at least 2: a crop is compared with the others of its step")
     for name, (least, most) in BOUNDS.items():
         if not least <= getattr(config, name) <= most:
             raise ConfigError(f"{name} {getattr(config, name)}: must be from {least:g} to {most:g}")

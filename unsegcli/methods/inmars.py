@@ -2,7 +2,7 @@
 
 Information maximisation and adversarial regularisation over superpixels (Mirsadeghi, Royat and Rezatofighi, RA-L 2021).
 The equations of the paper are not public in code; what stands here is built on IMSAT (Hu et al., ICML 2017), whose code
-is. Each choice of ours is marked `Deviation:` and told in docs/methods.md.
+is. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config(GuideSettings):
 
     # Crops of whole images keep what place tells; twice as many epochs gave no more.
     batch: int = 12  # crops in a step
-    shrink: int = 2  # the network works on means of squares of this side: 1 for small pictures or fine detail
+    shrink: int = 2  # the network works on means of squares of this side: 1 for small images or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end
     overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
     evenness: float = 1.0  # mu of IMSAT's equation: weight of even clusters; 1 = mutual information, 4 forces them
@@ -66,7 +66,7 @@ class Network(nn.Module):
         self.first = first_grouping(config, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, clusters of both heads, rows, columns) of pictures with values from 0 to 1."""
+        """Logits (batch, clusters of both heads, rows, columns) of images with values from 0 to 1."""
         logits: Tensor = self.head(self.trunk((images - 0.5) / 0.25))
         return logits.float()
 

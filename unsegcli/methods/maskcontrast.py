@@ -1,8 +1,8 @@
 """MaskContrast: each pixel of an object is pulled to its object in another view, and pushed from those of others.
 
 Van Gansbeke, Vandenhende, Georgoulis and Van Gool, ICCV 2021. It learns from object masks that were made before, one
-a picture: a vector for each pixel, and whether the pixel is object at all. Clusters are found afterwards, among the
-vectors of objects. Each choice of ours is marked `Deviation:` and told in docs/methods.md.
+an image: a vector for each pixel, and whether the pixel is object at all. Clusters are found afterwards, among the
+vectors of objects. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ COLOUR_BANDS = (3, 4)  # numbers of bands of which the first three are colours
 class Config(LoopSettings):
     """Defaults for small data and two cores; the published values are presets."""
 
-    # Clusters are found afterwards: `classes` of them unless `unseg cluster` is told another number.
-    # Published, where the defaults of the loop stand: batch 64, 128; optimizer sgd, rate 0.004, schedule poly_epochs,
-    # decay 1e-4, clip 0.
-    crop: int = 320  # pixels; both views are taken from this part of a picture; larger than the pictures = the whole
-    epochs: int = 60  # passes over all pictures; published: 40
+    # Clusters are found afterwards: `classes` of them unless `unseg cluster` is given another number.
+    # Published, where the defaults of the loop stand: batch 64, 128; optimizer sgd, learning_rate 0.004,
+    # schedule poly_epochs, weight_decay 1e-4, grad_clip 0.
+    crop: int = 320  # pixels; both views are taken from this part of an image; larger than the images = the whole
+    epochs: int = 60  # passes over all images; published: 40
 
     architecture: str = "small"  # small resnet18 resnet34 resnet50; published: resnet50
     width: int = 16  # of small: channels of its first layer, an eighth of the last one's; 8 to 64
-    stride: int = 8  # by which the network shrinks pictures: 4 or 8 (small); 8, as published, 16 or 32 (resnet)
+    stride: int = 8  # by which the network shrinks images: 4 or 8 (small); 8, as published, 16 or 32 (resnet)
     head: int = 64  # features of the DeepLab head; published: 256
     dropout: float = 0.0  # share of the head's features that are left out while learning; published: 0.5
     freeze: bool = False  # a resnet's first half keeps its weights; published: yes with weights from ImageNet's labels
@@ -60,8 +60,8 @@ class Config(LoopSettings):
     full_resolution: bool = False  # compare pixels of the views, as published; else of the network's maps
 
     view: int = 128  # side of the views in pixels; published: 224
-    smallest: float = 0.2  # least area of a view, as a share of the picture's; published: 0.2
-    tries: int = 10  # pairs of views drawn until the mask covers 1 to 99 % of both; published: 4, then another picture
+    smallest: float = 0.2  # least area of a view, as a share of the image's; published: 0.2
+    tries: int = 10  # pairs of views drawn until the mask covers 1 to 99 % of both; published: 4, then another image
     flip: bool = True  # half of the views are mirrored
     jittered: float = 0.8  # share of the views whose light and colours are changed
     brightness: float = 0.4  # strength, 0 to 1
@@ -70,7 +70,7 @@ class Config(LoopSettings):
     hue: float = 0.1  # share of the colour circle, at most 0.5
     bands: float = 0.0  # factor for each band by itself, for bands that are no colours; not published
     grey: float = 0.2  # share of the views without colour
-    zoom: float = 1.0  # of pictures when the model is used; below 1 if objects are larger there than in the views
+    zoom: float = 1.0  # of images when the model is used; below 1 if objects are larger there than in the views
 
 
 class Encoder(nn.Module):
@@ -137,7 +137,7 @@ class Network(nn.Module):
 
 
 class View(NamedTuple):
-    """A changed part of each picture."""
+    """A changed part of each image."""
 
     images: Tensor  # (batch, channels, side, side)
     objects: Tensor  # (batch, side, side), bool
@@ -200,7 +200,7 @@ def backbones(network: nn.Module) -> Sequence[nn.Module]:
 
 
 def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
-    """Two views of each picture; its object is a part of both, if that was found with so many tries."""
+    """Two views of each image; its object is a part of both, if that was found with so many tries."""
     if batch.proposals is None:
         raise ValueError("the batch has no object masks")
     extents = _extents(batch)
@@ -209,7 +209,7 @@ def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
         random_boxes(draws, purpose, extents, config.tries, (config.smallest, 1.0), RATIO)
         for purpose in ("first view", "second view")
     ]
-    # Deviation: the last resort is the whole picture, not another picture, which a method cannot reach.
+    # Deviation: the last resort is the whole image, not another image, which a method cannot reach.
     pairs = torch.stack([torch.cat([boxes, whole[:, None]], 1) for boxes in candidates], 2)  # (batch, tries, 2, 4)
     covered = shares(batch.proposals, pairs.flatten(1, 2)).unflatten(1, (-1, 2))
     good = ((covered >= LEAST) & (covered <= MOST)).all(2)
@@ -223,7 +223,7 @@ def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
 
 
 def _extents(batch: Batch) -> Tensor:
-    """Height and width (batch, 2) of what is picture: smaller ones are filled up at their lower and right border."""
+    """Height and width (batch, 2) of what is image: smaller ones are filled up at their lower and right border."""
     sides = torch.tensor(batch.images.shape[2:], device=batch.images.device)
     if batch.place is None:
         return sides.expand(len(batch.images), 2)

@@ -1,7 +1,7 @@
 """SegNet, the second stage of IEM: a network that learns to draw the object masks that were made before.
 
 Savarese and others, CVPR 2021, train a segmentation network on the masks of IEM. Masks go wrong in a different way
-in each picture, and a network that sees many of them learns what they have in common. The authors have published
+in each image, and a network that sees many of them learns what they have in common. The authors have published
 neither the network nor its settings; see docs/methods.md for what is ours.
 """
 
@@ -30,14 +30,14 @@ class Config(LoopSettings):
     """Defaults for small data and two cores; what is known of the published network is a preset."""
 
     classes: int = 2  # background and object; there is no other number
-    crop: int = 128  # pixels; larger than the pictures = the whole of them
-    rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 images take about 3 minutes on one core
-    clip: float = 0.0  # longest gradient; 0 = any
+    crop: int = 128  # pixels; larger than the images = the whole of them
+    learning_rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 images take about 3 minutes on one core
+    grad_clip: float = 0.0  # longest gradient; 0 = any
 
     architecture: str = "small"  # small, with fine detail, or pyramid: the mask network of ReDO
     width: int = 16  # channels of the first layer, a quarter of those at a quarter of the resolution; 8 to 32
     blocks: int = 3  # of pyramid: residual blocks at a quarter of the resolution
-    trust: float = 1.0  # a picture counts by its mask's confidence to this power; 0 = all alike; 0 to 4
+    trust: float = 1.0  # an image counts by its mask's confidence to this power; 0 = all alike; 0 to 4
     bootstrap: float = 0.0  # share of the network's own answer in what it learns, rising from 0 to this; below 1
 
     zoom: float = 0.25  # enlarged or made smaller by up to this share, and moved; 0 to 1
@@ -57,7 +57,7 @@ class Network(nn.Module):
         self.drawing = _drawing(config, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, height, width) of pictures (batch, channels, height, width)."""
+        """Logits (batch, height, width) of images (batch, channels, height, width)."""
         logits: Tensor = self.drawing(images)
         return logits[:, 0].float()
 
@@ -86,7 +86,7 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 
 
 def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
-    """Changed pictures, their masks (0 and 1) and valid pixels, the latter two (batch, height, width)."""
+    """Changed images, their masks (0 and 1) and valid pixels, the latter two (batch, height, width)."""
     if batch.proposals is None:
         raise ConfigError("segnet learns from object masks: the batch has none")
     draws = Draws(batch.seed, batch.step, batch.index)

@@ -1,4 +1,4 @@
-"""Named settings, one flat TOML file each: a published row, or what is known to be good for a kind of picture.
+"""Named settings, one flat TOML file each: a published row, or what is known to be good for a kind of image.
 
 Only reads them; what the settings mean is said by the dataclass that they are for.
 """

@@ -17,10 +17,10 @@ from unsegcli import console, store
 from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
 from unsegcli.core.superpixels.features import blurred_pixels, feature_weights, region_features, standardise
-from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import AUTO, Cluster
+from unsegcli.params import AUTO, Cluster, as_stored
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS = ("blur", "samples")  # settings
@@ -74,22 +74,22 @@ class Fit:
         }
 
 
-def draw_sample(supply: Supply, params: Cluster, workers: int) -> Sample:
+def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
     """Points of all windows for k-means to be fitted on, scaled."""
-    share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in supply.units)))
+    share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
     draw = partial(_draw, params=params, share=share)
-    drawn = list(gather(supply, draw, "sampling", workers))
+    drawn = list(gather(dataset, draw, "sampling", workers))
     points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))
     weights = np.concatenate([areas for _, areas in drawn]) if drawn else np.zeros(0)
     if not len(points):
-        raise DataError("no valid pixel was found in any picture: look at --nodata, --mask and --alpha")
-    scaling = _scaling(supply, params, points, weights)
+        raise DataError("no valid pixel was found in any image: look at --nodata, --mask and --alpha")
+    scaling = _scaling(dataset, params, points, weights)
     return Sample(standardise(points, *scaling), weights, scaling)
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
     """The number of clusters for `--classes auto`, with what was found for all numbers; says both."""
-    curve = stability_curve(sample.points, sample.weights, params.most_classes, seed=params.seed)
+    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed)
     for number, score in zip(curve.numbers, curve.scores, strict=True):
         console.note(f"{number:>3} clusters: stability {score:.3f}{'  <- taken' if number == curve.chosen else ''}")
     if not curve.is_clear:
@@ -99,9 +99,9 @@ def choose_number(sample: Sample, params: Cluster) -> Curve:
     return curve
 
 
-def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
+def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
     """K-means on a sample of all windows, and before that the choice of a number if none is given."""
-    sample = draw_sample(supply, params, workers)
+    sample = draw_sample(dataset, params, workers)
     curve = choose_number(sample, params) if params.classes == AUTO else None
     classes = curve.chosen if curve else params.number
     fitted = kmeans(
@@ -114,7 +114,7 @@ def fit_centres(supply: Supply, params: Cluster, workers: int) -> Fit:
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:
-        console.warn(f"the pictures have only {live} distinct features: the other clusters stay empty")
+        console.warn(f"the images have only {live} distinct features: the other clusters stay empty")
     console.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
     return Fit(fitted.centres, *sample.scaling, curve)
 
@@ -123,17 +123,17 @@ def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _scaling(supply: Supply, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
+def _scaling(dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
     """Mean, deviation and weight of each dimension.
 
     Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
     """
     dimensions = points.shape[1]
-    if params.features == "bands" or supply.kind == "features":
+    if params.features == "bands" or dataset.kind == "features":
         return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
     mean = np.average(points, axis=0, weights=areas)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
-    return mean, deviation, feature_weights(points, areas, supply.reading.channels if supply.reading else 0)
+    return mean, deviation, feature_weights(points, areas, dataset.reading.channels if dataset.reading else 0)
 
 
 def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -176,10 +176,10 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
     return regions, region_features(window.pixels, regions)
 
 
-def untrained(supply: Supply, params: Cluster) -> Fit:
+def untrained(dataset: Dataset, params: Cluster) -> Fit:
     """Centres of the right shape, to measure how long assigning takes."""
-    windows = supply.units[0].windows()
-    classes = params.most_classes if params.classes == AUTO else params.number
+    windows = dataset.units[0].windows()
+    classes = params.max_classes if params.classes == AUTO else params.number
     drawn, _ = _draw(windows[0], params, share=classes)
     dimensions = drawn.shape[1]
     ones = np.ones(dimensions, np.float32)
@@ -190,8 +190,8 @@ def settings_of(params: Cluster) -> dict[str, Any]:
     """What the result depends on: regions are not blurred, and all of them are taken."""
     names = ["classes", "features", "starts", "iterations", "seed"]
     names += ONLY_BANDS if params.features == "bands" else ()
-    names += ["most_classes"] if params.classes == AUTO else []
-    return {name: getattr(params, name) for name in names}
+    names += ["max_classes"] if params.classes == AUTO else []
+    return as_stored({name: getattr(params, name) for name in names})
 
 
 def check_settings(params: Cluster) -> None:
@@ -201,8 +201,8 @@ def check_settings(params: Cluster) -> None:
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if params.classes == AUTO:
-        if not FEWEST <= params.most_classes <= MOST_CLASSES:
-            raise ConfigError(f"--most-classes {params.most_classes}: must be from {FEWEST} to {MOST_CLASSES}")
+        if not FEWEST <= params.max_classes <= MOST_CLASSES:
+            raise ConfigError(f"--max-classes {params.max_classes}: must be from {FEWEST} to {MOST_CLASSES}")
     elif not 1 <= params.number <= MOST_CLASSES:
         raise ConfigError(f"--classes {params.classes}: must be from 1 to {MOST_CLASSES}")
     if params.samples < 1 or params.starts < 1 or params.iterations < 1 or params.blur < 0:

@@ -1,6 +1,6 @@
 """Windows parted by inpainting error maximisation: what of a window is worked on, from which first mask, and back.
 
-Shared by the stages that part pictures; what is done with the parts is theirs.
+Shared by the stages that part images; what is done with the parts is theirs.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from unsegcli.core.geometry import Box, sample_nearest, working_grid
 from unsegcli.core.saliency.iem import Inpainter, centred_square
 from unsegcli.core.saliency.parts import Ascending, Parted, part
 from unsegcli.dataflow.dataset import Window
-from unsegcli.dataflow.label_maps import PictureMap, check_aspect
+from unsegcli.dataflow.label_maps import ImageMap, check_aspect
 from unsegcli.errors import DataError
 from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Superpixels
 
-LONGEST = 4096  # side of a picture that is worked on; the filter along it is a square matrix
+LONGEST = 4096  # side of an image that is worked on; the filter along it is a square matrix
 MASK_ENDINGS = ("", "_mask", "_proposal")
 
 
 @dataclass(frozen=True)
 class Starts:
-    """First masks that were made elsewhere, by picture."""
+    """First masks that were made elsewhere, by image."""
 
     name: str  # as the user named it
-    by_digest: dict[str, PictureMap]
-    by_name: dict[str, PictureMap]
+    by_digest: dict[str, ImageMap]
+    by_name: dict[str, ImageMap]
 
     def on(self, window: Window) -> NDArray[np.bool_]:
         """The first mask (height, width) of a window."""
@@ -42,7 +42,7 @@ class Starts:
         )
         if found is None:
             raise DataError(f"{self.name}: has no first mask for {name}")
-        check_aspect(window.grid, found, f"{self.name}: the first mask is for another picture: {name}")
+        check_aspect(window.grid, found, f"{self.name}: the first mask is for another image: {name}")
         first: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0
         return first
 

@@ -59,7 +59,7 @@ def read_model_file(path: str | Path) -> ModelFile:
 
 
 def scaling_of(artifact: store.Artifact) -> Limits | None:
-    """What became 0 and 255 in each band of the pictures that a model learned from, if it was the same for all."""
+    """What became 0 and 255 in each band of the images that a model learned from, if it was the same for all."""
     if not artifact.has("scaling"):
         return None
     return tuple((float(low), float(high)) for low, high in artifact.table("scaling"))

@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from unsegcli import console
-from unsegcli.dataflow.dataset import Supply, find_supply
+from unsegcli.dataflow.dataset import Dataset, find_dataset
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Images, Inputs
 from unsegcli.segmenters.model_file import ModelFile, is_model
 
-STILL_CHOSEN = ("patch", "stride", "max_pixels")  # all else about reading pictures is as it was when they were learned
+STILL_CHOSEN = ("patch", "stride", "max_pixels")  # all else about reading images is as it was when they were learned
 
 
-def supply_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None = None) -> Supply:
+def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
     """The images or superpixels that a model is used on: those named, or else those that it learned from.
 
     Args:
@@ -29,32 +29,32 @@ def supply_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None =
     wrong = [path for path in inputs.paths if is_model(path)]
     if wrong:
         raise ConfigError(f"{wrong[0]}: one model is taken at a time, before the images or superpixels")
-    supply = _named(model, inputs, known_from) if inputs.paths else _learned_from(model, inputs, known_from)
-    supply = replace(
-        supply,
-        inputs={"model": model.fingerprint, **supply.inputs},
-        hints={"model": model.hint, **supply.hints},
+    dataset = _named(model, inputs, known_from) if inputs.paths else _learned_from(model, inputs, known_from)
+    dataset = replace(
+        dataset,
+        inputs={"model": model.fingerprint, **dataset.inputs},
+        hints={"model": model.hint, **dataset.hints},
     )
-    if supply.kind != "pictures":
-        _check_stored(model, supply)
-        return supply
+    if dataset.kind != "pictures":
+        _check_stored(model, dataset)
+        return dataset
     if model.scaling is None and model.reading.values != "bytes" and model.reading.scaling == "folder":
         console.warn(f"{model.path} does not say how its images were scaled: these are scaled by themselves")
     chosen = {name: getattr(inputs.images, name) for name in STILL_CHOSEN}
-    return replace(supply, known=model.reading, known_scaling=model.scaling, recorded=(chosen,))
+    return replace(dataset, known=model.reading, known_scaling=model.scaling, recorded=(chosen,))
 
 
-def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Supply:
+def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Dataset:
     plain = replace(inputs.images, **{name: getattr(Images, name) for name in STILL_CHOSEN})
     if plain != Images():
         raise ConfigError(
             f"{model.path}: says itself how images are read; of those options only --mask, --patch, --stride and "
             "--max-pixels go with a model"
         )
-    return find_supply(inputs, known_from=known_from)
+    return find_dataset(inputs, known_from=known_from)
 
 
-def _learned_from(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Supply:
+def _learned_from(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Dataset:
     """The images or superpixels that a model learned from, if they are still what they were."""
     kind = next((name for name in ("superpixels", "pictures") if name in model.learned_from), None)
     again = f"`unseg cluster {model.path} IMAGES`"
@@ -78,9 +78,9 @@ def _learned_from(model: ModelFile, inputs: Inputs, known_from: str | Path | Non
     return whole if inputs.limit is None else _named(model, inputs, known_from)
 
 
-def _check_stored(model: ModelFile, supply: Supply) -> None:
+def _check_stored(model: ModelFile, dataset: Dataset) -> None:
     """Refuse working pixels that are not of the kind that the model knows."""
-    path, reading = supply.hints["superpixels"]["path"], supply.reading
+    path, reading = dataset.hints["superpixels"]["path"], dataset.reading
     if reading is None:
         return
     if reading.channels != model.reading.channels:
@@ -89,11 +89,11 @@ def _check_stored(model: ModelFile, supply: Supply) -> None:
             "bands with --bands when you make the superpixels"
         )
     if "mixed" not in (reading.values, model.reading.values) and reading.values != model.reading.values:
-        raise DataError(f"{path}: its pictures hold other types of values than those {model.path} learned from")
-    if model.scaling is not None and any(unit.source.scaling != model.scaling for unit in supply.units):
+        raise DataError(f"{path}: its images hold other types of values than those {model.path} learned from")
+    if model.scaling is not None and any(unit.source.scaling != model.scaling for unit in dataset.units):
         console.warn(
             f"{path}: its bands were scaled by other values than those that {model.path} learned from; name the "
-            "pictures themselves to have them scaled likewise"
+            "images themselves to have them scaled likewise"
         )
     if (reading.size, reading.scale) != (model.reading.size, model.reading.scale):
-        console.warn(f"{path}: has pictures of another --size or --scale than those that {model.path} learned from")
+        console.warn(f"{path}: has images of another --size or --scale than those that {model.path} learned from")

@@ -1,4 +1,4 @@
-"""A model, ready for use: its network and method, what it says of pictures, and the scores that it gives them."""
+"""A model, ready for use: its network and method, what it says of images, and the scores that it gives them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unsegcli.params import Cluster
 from unsegcli.segmenters.trained import Trained
 
 SEEN = 1e-4  # a change of scores that is smaller is none
-BLOCK = 8  # side of the squares of the picture by which is measured how far a network sees
+BLOCK = 8  # side of the squares of the image by which is measured how far a network sees
 
 Scores = NDArray[np.float32]  # (clusters, height, width); each pixel's sum to one
 Pixels = NDArray[np.uint8]  # (height, width, bands)
@@ -48,11 +48,11 @@ def scores_of(
         pixels: (height, width, bands).
         valid: (height, width); None = all. The others are 0 for the network.
         regions: (height, width) superpixels for a method that uses them, -1 = void; None = each pixel by itself.
-        tile: larger pictures are taken in tiles of this side, which overlap.
-        flips: take the mean over the picture and its mirror image.
+        tile: larger images are taken in tiles of this side, which overlap.
+        flips: take the mean over the image and its mirror image.
     """
     if pixels.shape[2] != trained.channels:
-        raise ConfigError(f"the picture has {pixels.shape[2]} bands, but the model was made for {trained.channels}")
+        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was made for {trained.channels}")
     seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
     scores = _tiled(trained, _Part(seen, valid, regions), tile)
     if flips:
@@ -63,7 +63,7 @@ def scores_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """A picture or a part of it, and what belongs to it."""
+    """An image or a part of it, and what belongs to it."""
 
     pixels: Pixels
     valid: NDArray[np.bool_] | None
@@ -97,7 +97,7 @@ def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
     if max(padded.pixels.shape[:2]) <= tile:
         return _whole(trained, padded)[:, :height, :width]
     margin = reach_of(trained, tile, superpixels=scene.regions is not None)
-    known = _picture_features(trained, padded, tile)
+    known = _image_features(trained, padded, tile)
     rows, columns = (spans(side, tile, margin, trained.multiple) for side in padded.pixels.shape[:2])
     total = np.zeros((0, *padded.pixels.shape[:2]), np.float32)
     for row in rows:
@@ -114,12 +114,12 @@ def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
     return total[:, :height, :width]
 
 
-def _picture_features(trained: Trained, scene: _Part, tile: int) -> Tensor | None:
-    """What a method that looks at pictures as a whole has of this one (1, features): the mean over tiles, side by side.
+def _image_features(trained: Trained, scene: _Part, tile: int) -> Tensor | None:
+    """What a method that looks at images as a whole has of this one (1, features): the mean over tiles, side by side.
 
-    Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small picture are.
+    Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small image are.
     """
-    features = getattr(trained.method.module, "picture_features", None)
+    features = getattr(trained.method.module, "image_features", None)
     if features is None:
         return None
     height, width = scene.pixels.shape[:2]
@@ -147,16 +147,16 @@ def _sum_of(along: list[Any], length: int) -> NDArray[np.float32]:
 def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
     """How far the network sees, in pixels: measured once, at most half of the tile.
 
-    One half of a picture of chance colours is replaced; the scores that change on the other half tell.
+    One half of an image of random colours is replaced; the scores that change on the other half show how far.
     """
     key = (tile, superpixels)
     if key not in trained.reaches:
         half, shape = tile // 2, (2 * trained.multiple, tile)
-        before, after = _chance_picture(*shape, trained.channels, 0), _chance_picture(*shape, trained.channels, 1)
+        before, after = _random_image(*shape, trained.channels, 0), _random_image(*shape, trained.channels, 1)
         after[:, half:] = before[:, half:]
         regions = _squares(*shape) if superpixels else None
-        known = _picture_features(trained, _Part(before, None, regions), tile)  # what is the same in all tiles
-        scores = [_whole(trained, _Part(picture, None, regions), known) for picture in (before, after)]
+        known = _image_features(trained, _Part(before, None, regions), tile)  # what is the same in all tiles
+        scores = [_whole(trained, _Part(image, None, regions), known) for image in (before, after)]
         change = np.abs(scores[0] - scores[1])[:, :, half:].max(axis=(0, 1))
         changed = np.flatnonzero(change > SEEN)
         reach = 0 if not len(changed) else int(changed[-1]) + 1
@@ -169,13 +169,13 @@ def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
     return trained.reaches[key]
 
 
-def _chance_picture(height: int, width: int, bands: int, seed: int) -> Pixels:
-    """Squares of chance colours, with a little noise: it has something for coarse and for fine filters."""
+def _random_image(height: int, width: int, bands: int, seed: int) -> Pixels:
+    """Squares of random colours, with a little noise: it has something for coarse and for fine filters."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 224, (-(-height // BLOCK), -(-width // BLOCK), bands), np.uint8)
     squares = coarse.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
-    picture: Pixels = squares + random.integers(0, 32, squares.shape, np.uint8)
-    return picture
+    image: Pixels = squares + random.integers(0, 32, squares.shape, np.uint8)
+    return image
 
 
 def _squares(height: int, width: int) -> NDArray[np.int32]:
@@ -183,10 +183,10 @@ def _squares(height: int, width: int) -> NDArray[np.int32]:
     return (rows[:, None] * width + columns).astype(np.int32)
 
 
-def _whole(trained: Trained, scene: _Part, picture_features: Tensor | None = None) -> Scores:
+def _whole(trained: Trained, scene: _Part, image_features: Tensor | None = None) -> Scores:
     """The scores of what goes through the network at once."""
     with torch.inference_mode(), full_float32():
-        batch = replace(_batch(scene, trained.device), picture_features=picture_features)
+        batch = replace(_batch(scene, trained.device), image_features=image_features)
         found = _embedded(trained, batch) if trained.method.embeds else _scored(trained, batch)
         result: Scores = found[0].float().cpu().numpy()
     if not np.isfinite(result).all():

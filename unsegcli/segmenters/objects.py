@@ -1,6 +1,6 @@
-"""A model that gives embeddings on windows of pictures: objects found, grouped by k-means, and painted as clusters.
+"""A model that gives embeddings on windows of images: objects found, grouped by k-means, and painted as clusters.
 
-Cluster 0 is background. Pictures without an object have no part in the grouping.
+Cluster 0 is background. Images without an object have no part in the grouping.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from unsegcli.core.guided import refined
 from unsegcli.core.kmeans import assign, kmeans
 from unsegcli.core.prototypes import Whitening, prototypes, whitening
 from unsegcli.core.superpixels.regions import components
-from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import DataError
 from unsegcli.params import Cluster
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Grouping:
-    """What was fitted on the objects of all pictures."""
+    """What was fitted on the objects of all images."""
 
     space: Whitening
     centres: NDArray[np.float64]  # (clusters, directions)
@@ -68,25 +68,25 @@ def find_objects(window: Window, trained: Trained, params: Cluster) -> Found:
     return Found(prototypes(vectors, objects, weights), areas, objects, sides[1])
 
 
-def fit_objects(supply: Supply, trained: Trained, params: Cluster, workers: int) -> Grouping:
-    """Group the objects of all pictures."""
+def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: int) -> Grouping:
+    """Group the objects of all images."""
 
     def vectors_of(window: Window) -> NDArray[np.float64]:
         found = find_objects(window, trained, params)
-        return found.vectors if params.objects == "picture" else found.vectors[found.areas >= LEAST]
+        return found.vectors if params.objects == "image" else found.vectors[found.areas >= LEAST]
 
-    found = list(gather(supply, vectors_of, "finding objects", workers))
+    found = list(gather(dataset, vectors_of, "finding objects", workers))
     points = np.concatenate(found)
     if not len(points):
         raise DataError(
-            f"no object was found in {console.pictures(len(found))}; lower --threshold from {params.threshold:g}, "
+            f"no object was found in {console.count_images(len(found))}; lower --threshold from {params.threshold:g}, "
             "train longer, or look at the masks that it learned from"
         )
     empty, classes = sum(not len(vectors) for vectors in found), params.number
     space = whitening(points)
     best = kmeans(space(points), classes, seed=params.seed, starts=params.starts, iterations=params.iterations)
     console.note(
-        f"{len(points)} objects in {console.pictures(len(found) - empty)} ({empty} without one), "
+        f"{len(points)} objects in {console.count_images(len(found) - empty)} ({empty} without one), "
         f"{best.centres.shape[1]} directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
     )
     if len(points) < classes:

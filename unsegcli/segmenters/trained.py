@@ -15,12 +15,12 @@ from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names
-from unsegcli.methods._removed import without_removed
+from unsegcli.methods._older import of_today
 from unsegcli.segmenters.model_file import scaling_of
 from unsegcli.segmenters.weights import arrays_to_state
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-MULTIPLE = 32  # sides of the pictures that a network takes are multiples of this, unless its method says otherwise
+MULTIPLE = 32  # sides of the images that a network takes are multiples of this, unless its method says otherwise
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Trained:
     network: nn.Module  # in eval mode, without gradients
     method: Loaded
     config: Any
-    reading: Reading  # how the pictures that it learned from were read
+    reading: Reading  # how the images that it learned from were read
     scaling: Limits | None  # of each band of them; None where it was not the same for all
     device: torch.device
     reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # what `reach_of` has measured
@@ -47,7 +47,7 @@ class Trained:
 
     @property
     def multiple(self) -> int:
-        """What the sides of pictures must be multiples of."""
+        """What the sides of images must be multiples of."""
         return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))
 
 
@@ -115,7 +115,7 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
         values = json.loads(artifact.attributes["config"])
         if not isinstance(values, dict):
             raise ArtifactError("it is no table")
-        return config_from(method, without_removed(method.identity, values))
+        return config_from(method, of_today(method.identity, values))
     except (ValueError, UnsegError) as error:
         raise ArtifactError(
             f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"

@@ -48,7 +48,7 @@ def arrays_to_state(artifact: store.Artifact) -> dict[str, Tensor]:
 
 def _array(name: str, value: Any) -> NDArray[Any]:
     if not isinstance(value, Tensor):
-        raise ConfigError(f"the network's {name} is no tensor, and cannot be stored: leave it out of its state")
+        raise ConfigError(f"the network's {name} is not a tensor, and cannot be stored: leave it out of its state")
     if "/" in name:
         raise ConfigError(f"the network's {name} has / in its name, which is not possible in HDF5: rename it")
     plain = value.detach().cpu().contiguous()

@@ -1,1 +1,1 @@
-"""One file for each command: wires pictures, algorithms and the store together, and knows no command line."""
+"""One file for each command: wires images, algorithms and the store together, and knows no command line."""

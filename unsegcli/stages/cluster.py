@@ -6,18 +6,17 @@ from dataclasses import replace
 from functools import partial
 
 from unsegcli import console
-from unsegcli.dataflow.dataset import find_supply, is_artifact
+from unsegcli.dataflow.dataset import find_dataset, is_artifact
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, Work, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import AUTO, K_MEANS, MODEL, OBJECTS, Cluster, Inputs, Run, changed_options
-from unsegcli.recipe import Recipe
+from unsegcli.params import AUTO, K_MEANS, MODEL, OBJECTS, Cluster, Inputs, Run, as_stored, changed_options
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
-from unsegcli.segmenters.model_inputs import supply_for
+from unsegcli.segmenters.model_inputs import dataset_for
 
 STAGE = Stage("cluster", 2, "segmentation")
 LEVELS = ("", "pixel", "superpixel")
-SORTS, POOLINGS = ("picture", "component"), ("mean", "logit")
+SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
 OF_SCORES = ("per", "flips", "refine", "tile", "confidence")  # settings of a model's scores
 OF_OBJECTS = ("objects", "threshold", "pooling", "classes", "starts", "iterations", "seed")
@@ -55,38 +54,30 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
             f"{first}: --features {params.features} needs superpixels; make them first with "
             "`unseg superpixels`, or take --features bands"
         )
-    supply = find_supply(inputs, kinds=("superpixels", "features"), known_from=run.output)
+    dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
     more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
-    found = prepare(STAGE, supply, run, [baselines.settings_of(params)], more, upgrade=_upgraded)
+    found = prepare(STAGE, dataset, run, [baselines.settings_of(params)], more)
     if found.earlier is not None:
         return found.earlier
     found = found.opened()
     work = partial(baselines.assign_window, params=params)
     if run.dry_run:
-        return found.write(partial(work, fit=baselines.untrained(found.supply, params)), "clusters", {})
-    fit = baselines.fit_centres(found.supply, params, run.workers)
+        return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
+    fit = baselines.fit_centres(found.dataset, params, run.workers)
     tables = {"centres": fit.in_feature_units(), **fit.curve_tables()}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
 
 
-def _upgraded(old: Recipe, wanted: Recipe) -> Recipe:
-    """The recipe of an earlier version, which called the features `bands` by another name."""
-    parameters = dict(old.get("parameters", {}))
-    if parameters.get("features") == "rgb":
-        parameters["features"] = "bands"
-    return {**old, "parameters": parameters}
-
-
 def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     model = read_model_file(inputs.paths[0])
     params = _of_model(params, model)
-    supply = supply_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
-    params = replace(params, per=_level(params, supply.kind, model))
+    dataset = dataset_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
+    params = replace(params, per=_level(params, dataset.kind, model))
     names = (*OF_SCORES, *(OF_OBJECTS if model.embeds else ()))
-    settings = {name: getattr(params, name) for name in names}
+    settings = as_stored({name: getattr(params, name) for name in names})
     # torch has threads of its own, so that everything is done in this process.
-    found = prepare(STAGE, supply, replace(run, workers=1), [settings], {"method": model.method})
+    found = prepare(STAGE, dataset, replace(run, workers=1), [settings], {"method": model.method})
     if found.earlier is not None:
         return found.earlier
     return _apply(found.opened(), model, params)
@@ -110,14 +101,14 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
     paint = partial(paint_window, trained=trained, params=params)
     if found.run.dry_run:
         return found.write(partial(paint, grouping=None), "clusters", {})
-    grouping = fit_objects(found.supply, trained, params, found.run.workers)
+    grouping = fit_objects(found.dataset, trained, params, found.run.workers)
     attributes = {"role": "clusters", "clusters": params.number + 1}
     return found.write(partial(paint, grouping=grouping), "clusters", attributes)
 
 
 def _of_model(params: Cluster, model: ModelFile) -> Cluster:
     """The settings with the number of clusters settled; refuses what does not go with this model."""
-    named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "most_classes"))
+    named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "max_classes"))
     if model.embeds and "--starts" in named:
         named.remove("--starts")  # objects are grouped by k-means
     if named:

@@ -1,4 +1,4 @@
-"""`unseg demo`: the whole way from pictures to scores on mosaics whose classes are known, in a few minutes.
+"""`unseg demo`: the whole way from images to scores on mosaics whose classes are known, in a few minutes.
 
 The textures are photographs that come with scikit-image; every step is run as a command that a user could type.
 """
@@ -37,10 +37,10 @@ COMMANDS = (
     "cluster data --features bands --classes {classes} -o floor.h5",
     "evaluate segmentation.h5 -o metrics.h5",
     "evaluate floor.h5 -o floor-metrics.h5",
-    "visualize segmentation.h5 --metrics metrics.h5 -o pictures",
+    "visualize segmentation.h5 --metrics metrics.h5 -o report",
 )
 SCORED = ("metrics.h5", "floor-metrics.h5")
-PICTURES = "pictures"
+REPORT = "report"
 
 
 def demo(params: Demo | None = None, run: Run | None = None) -> Path:
@@ -58,13 +58,13 @@ def demo(params: Demo | None = None, run: Run | None = None) -> Path:
 
 
 def _write_mosaics(folder: Path, params: Demo) -> None:
-    """Pictures, labels and legend; files that are there already must be these."""
+    """Images, labels and legend; files that are there already must be these."""
     textures = [make() for make in TEXTURES.values()]
     files = {"classes.toml": _legend()}
-    with console.progress(params.pictures, "mosaics") as bar:
-        for number in range(params.pictures):
-            picture, labels = mosaic(textures, params.side, np.random.default_rng([params.seed, number]))
-            files[f"images/mosaic{number:03d}.png"] = _png(picture)
+    with console.progress(params.mosaics, "mosaics") as bar:
+        for number in range(params.mosaics):
+            image, labels = mosaic(textures, params.side, np.random.default_rng([params.seed, number]))
+            files[f"images/mosaic{number:03d}.png"] = _png(image)
             files[f"labels/mosaic{number:03d}.png"] = _png(labels)
             bar.update()
     strangers = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - files.keys()
@@ -76,7 +76,7 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
             continue  # its time of change stands, so that nothing after it is made again
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    console.note(f"{params.pictures} labelled mosaics are in {folder}")
+    console.note(f"{params.mosaics} labelled mosaics are in {folder}")
 
 
 def _photograph(name: str) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores, b
 from unsegcli.core.scoring.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
 from unsegcli.dataflow.dataset import relative_hints, release_artifacts
 from unsegcli.dataflow.label_maps import (
-    PictureMap,
+    ImageMap,
     Predictions,
     StoredMap,
     check_same_classes,
@@ -46,7 +46,7 @@ VERSION = 1  # of the scores as JSON
 SHOWN = 5
 FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
 BATCH = 32
-PICTURES_WORTH_A_TASK = 50  # scoring a picture is so quick that few of them need no second process
+IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
 MIOU_OVER = {
     "truth": "classes with a label",
     "either": "classes with a label or a prediction",
@@ -56,9 +56,9 @@ MIOU_OVER = {
 
 @dataclass(frozen=True)
 class Task:
-    """One picture to be scored."""
+    """One image to be scored."""
 
-    map: PictureMap
+    map: ImageMap
     labels: tuple[str, ...]  # files, one or several annotators
     page: int
     legend: Legend | None
@@ -143,11 +143,11 @@ def _check(params: Evaluate) -> None:
 def _label_folder(run: Predictions, given: str | Path | None) -> Path:
     if given is not None:
         return given_labels(given)
-    found = None if run.pictures is None else find_labels(run.pictures)
+    found = None if run.images is None else find_labels(run.images)
     if found is None:
-        beside = f" beside {run.pictures}" if run.pictures is not None else ""
-        if run.pictures is not None and not run.pictures.exists():
-            beside = f": the images are no longer where {run.name} says ({run.pictures})"
+        beside = f" beside {run.images}" if run.images is not None else ""
+        if run.images is not None and not run.images.exists():
+            beside = f": the images are no longer where {run.name} says ({run.images})"
         raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
     console.note(f"labels are read from {found}, to score with them only")
     return found
@@ -156,7 +156,7 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
 def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
     if given is not None:
         return given_legend(given)
-    found = legend_beside(run.pictures, labels)
+    found = legend_beside(run.images, labels)
     if found is not None:
         console.note(f"label values mean what {found} says")
     return found
@@ -210,9 +210,9 @@ def _score_run(
 def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
     if match.missing:
         shown = ", ".join(match.missing[:SHOWN])
-        console.warn(f"{len(match.missing)} of {len(run.maps)} pictures have no label and are not scored: {shown}")
+        console.warn(f"{len(match.missing)} of {len(run.maps)} images have no label and are not scored: {shown}")
     if match.extra:
-        console.note(f"{len(match.extra)} label files fit no picture: {', '.join(match.extra[:SHOWN])}")
+        console.note(f"{len(match.extra)} label files fit no image: {', '.join(match.extra[:SHOWN])}")
 
 
 def _protocol(params: Evaluate, run: Predictions) -> Protocol:
@@ -246,7 +246,7 @@ def _described(
         "name": protocol.name,
         "matching": ("one-to-one" if one else "many-to-one") if matched else "none",
         "cost": protocol.by if matched else None,
-        "level": "data set" if run.role in ("clusters", "classes") else "picture",
+        "level": "data set" if run.role in ("clusters", "classes") else "image",
         "clusters": clusters,
         "classes": classes,
         "miou_over": MIOU_OVER[protocol.over],
@@ -305,7 +305,7 @@ def _score_superpixels(tasks: Sequence[Task], params: Evaluate, workers: int) ->
 def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
     try:
         with console.progress(len(tasks), what) as bar:
-            quick = len(tasks) // PICTURES_WORTH_A_TASK
+            quick = len(tasks) // IMAGES_WORTH_A_TASK
             for result in ordered_map(work, tasks, workers, expected=quick, batch=BATCH):
                 bar.update()
                 yield result
@@ -313,7 +313,7 @@ def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what
         release_artifacts()
 
 
-# One picture, in a worker
+# One image, in a worker
 
 
 def _matrix_of(task: Task) -> tuple[CountMatrix, int, dict[Segments, CountMatrix]]:
@@ -335,7 +335,7 @@ def _object_of(task: Task) -> tuple[ObjectScores, NDArray[np.int8], NDArray[Any]
     truth, predicted = _truth_and_map(task)
     binary = np.sign(truth).astype(np.int8)  # the first class is background, all others are objects
     if task.params.protocol == "iem":
-        binary[predicted < 0] = -1  # the paper crops the labels like the picture
+        binary[predicted < 0] = -1  # the paper crops the labels like the image
     score = best_of_two if task.params.polarity == "best-of-two" else object_scores
     return score(predicted > 0, binary), binary, task.map.confidence(truth.shape)
 
@@ -354,7 +354,7 @@ def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
     truths = [truth for path in task.labels for truth in _labels(task, path)]
     if len(truths) > 1:
         raise DataError(
-            f"{task.labels[0]}: has {len(truths)} annotators, which is for superpixels; give one label map a picture"
+            f"{task.labels[0]}: has {len(truths)} annotators, which is for superpixels; give one label map an image"
         )
     truth = truths[0]
     if task.params.grid == "working":
@@ -367,7 +367,7 @@ def _labels(task: Task, path: str) -> list[NDArray[Any]]:
     return [turned_like(task.map, truth, f"{path}: the label map") for truth in found]
 
 
-def _page(item: PictureMap) -> int:
+def _page(item: ImageMap) -> int:
     return item.source.page if isinstance(item, StoredMap) else item.page
 
 

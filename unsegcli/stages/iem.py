@@ -1,4 +1,4 @@
-"""`unseg iem`: an object mask for every picture by inpainting error maximisation. Nothing is learned."""
+"""`unseg iem`: an object mask for every image by inpainting error maximisation. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unsegcli import console, store
 from unsegcli.core.geometry import working_grid
 from unsegcli.core.saliency.contour import prepare as prepare_ascent
 from unsegcli.core.saliency.parts import part
-from unsegcli.dataflow.dataset import Supply, Window, at_working_size, find_supply, is_artifact
-from unsegcli.dataflow.label_maps import PictureMap, StoredMap, open_predictions
+from unsegcli.dataflow.dataset import Dataset, Window, at_working_size, find_dataset, is_artifact
+from unsegcli.dataflow.label_maps import ImageMap, StoredMap, open_predictions
 from unsegcli.dataflow.output_folder import OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome, Result, Stage, gather, prepare
 from unsegcli.errors import ConfigError
@@ -43,9 +43,9 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     params = replace(params, size=size)
     _check(params)
     starts, start_inputs = _starts(params)
-    supply = find_supply(inputs, known_from=run.output)
-    supply = replace(supply, inputs={**supply.inputs, **start_inputs})
-    found = prepare(STAGE, supply, run, [_settings(params)])
+    dataset = find_dataset(inputs, known_from=run.output)
+    dataset = replace(dataset, inputs={**dataset.inputs, **start_inputs})
+    found = prepare(STAGE, dataset, run, [_settings(params)])
     traces = None
     if params.trace is not None:
         traces = OutputFolder(params.trace, "traces of masks", found.target.recipe, force=run.force)
@@ -53,7 +53,7 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
         prepare_ascent()
     outcome = found.write(partial(part_window, params=params, starts=starts), "parting", _attributes(params))
     if traces is not None and not run.dry_run and traces.finished() is None:
-        _draw_traces(found.opened().supply, traces, partial(trace_window, params=params, starts=starts), run.workers)
+        _draw_traces(found.opened().dataset, traces, partial(trace_window, params=params, starts=starts), run.workers)
     return outcome
 
 
@@ -92,16 +92,16 @@ def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
     run = open_predictions(params.init, "" if is_artifact(params.init) else "mask")
     if run.role != "mask":
         raise ConfigError(f"--init {params.init}: holds {run.role}, but first masks are wanted: 0 is background")
-    by_digest: dict[str, PictureMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
+    by_digest: dict[str, ImageMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
     by_name = {bare(item.name): item for item in run.maps}
     return Starts(run.name, by_digest, by_name), {f"first {name}": value for name, value in run.inputs.items()}
 
 
 def _draw_traces(
-    supply: Supply, folder: OutputFolder, work: Callable[[Window], tuple[str, bytes]], workers: int
+    dataset: Dataset, folder: OutputFolder, work: Callable[[Window], tuple[str, bytes]], workers: int
 ) -> None:
     with folder.writing() as writer:
-        names, pages = zip(*gather(supply, work, "tracing", workers), strict=True)
+        names, pages = zip(*gather(dataset, work, "tracing", workers), strict=True)
         for name, page in zip(safe_names(names, ".png"), pages, strict=True):
             writer.add(name, page)
     console.note(f"traces are in {folder.path}")
@@ -122,12 +122,12 @@ def _settings(params: Iem) -> dict[str, Any]:
 def _check(params: Iem) -> None:
     if params.update not in UPDATES:
         raise ConfigError(f"--update {params.update}: is not one of {', '.join(UPDATES)}")
-    working_grid(1, 1, params.size)  # refuses what is no size
+    working_grid(1, 1, params.size)  # refuses a wrong size
     if params.kernel < 1 or params.kernel % 2 == 0:
         raise ConfigError(f"--kernel {params.kernel}: must be an odd number, such as 11")
     if params.size and params.kernel > min(params.size):
         raise ConfigError(
-            f"--kernel {params.kernel}: is wider than the picture, whose shorter side is {min(params.size)}"
+            f"--kernel {params.kernel}: is wider than the image, whose shorter side is {min(params.size)}"
         )
     if not 0 < params.square < 1:
         raise ConfigError(f"--square {params.square:g}: must be between 0 and 1, such as 0.6")

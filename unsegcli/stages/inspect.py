@@ -1,4 +1,4 @@
-"""`unseg inspect`: what an artifact is, how it was made, and from which pictures; changes nothing."""
+"""`unseg inspect`: what an artifact is, how it was made, and from which images; changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unseg proposals`: one mask of an object for every picture, by cues that know no label, or made elsewhere."""
+"""`unseg proposals`: one mask of an object for every image, by cues that know no label, or made elsewhere."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from unsegcli.core.saliency.masks import Mask, agreement, majority, tidied
 from unsegcli.core.saliency.otsu import otsu
 from unsegcli.core.superpixels.graph import Graph
 from unsegcli.core.superpixels.regions import RegionMap, paint
-from unsegcli.dataflow.dataset import Supply, Window, at_working_size, find_supply, is_artifact
+from unsegcli.dataflow.dataset import Dataset, Window, at_working_size, find_dataset, is_artifact
 from unsegcli.dataflow.runner import Outcome, Result, Stage, prepare
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import read_header
-from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.images.find import digest_files, find_images
 from unsegcli.images.mask_files import MaskFile, check_size, match_masks, read_object
 from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Inputs, Proposals, Run, Superpixels, recorded
@@ -35,7 +35,7 @@ SUPERPIXELS = 200  # aimed at: about 600 pixels each where the shorter side has 
 VOID = 255
 NO_PIXEL = "no pixel is valid; look at --nodata, --mask and --alpha"
 NOTHING = "no object: nothing stands out, or only in pieces smaller than --smallest allows"
-SENSELESS = "no object: the mask has less or more of the picture than --area allows"
+SENSELESS = "no object: the mask has less or more of the image than --area allows"
 NO_MASK = "no object: there is no mask for them in the folder"
 EMPTY_MASK = "no object: the mask is empty"
 
@@ -52,15 +52,15 @@ def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None =
     _check(params)
     elsewhere = None if params.masks is None else Path(params.masks)
     inputs, settings = _resolved(inputs, params)
-    supply = find_supply(inputs, known_from=run.output)
+    dataset = find_dataset(inputs, known_from=run.output)
     given = {} if elsewhere is None else _masks_as_input(elsewhere)
-    supply = replace(supply, inputs={**supply.inputs, **given})
-    found = prepare(STAGE, supply, run, [_recorded(settings, supply.kind)])
+    dataset = replace(dataset, inputs={**dataset.inputs, **given})
+    found = prepare(STAGE, dataset, run, [_recorded(settings, dataset.kind)])
     if found.earlier is None:
         found = found.opened()
     work: Callable[[Window], Result] = partial(propose_window, params=settings)
     if elsewhere is not None and found.earlier is None:
-        work = partial(take_window, params=settings, files=_fitting(elsewhere, found.supply))
+        work = partial(take_window, params=settings, files=_fitting(elsewhere, found.dataset))
     elif "iem" in _voters(settings) and found.earlier is None:
         _prepare_iem()
     return found.write(work, "proposing", {"role": "proposal", "clusters": 2})
@@ -198,18 +198,18 @@ def _voters(params: Proposals) -> tuple[str, ...]:
 def _masks_as_input(folder: Path) -> dict[str, str]:
     """What the recipe says of masks made elsewhere."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder: --masks names a folder with a mask for each picture")
-    files = digest_files(find_pictures([folder]), {})
+        raise DataError(f"{folder}: no such folder: --masks names a folder with a mask for each image")
+    files = digest_files(find_images([folder]), {})
     return {"masks of objects": listing_digest((file.name, file.digest) for file in files)}
 
 
-def _fitting(folder: Path, supply: Supply) -> dict[str, MaskFile]:
-    """The mask of each picture, by the picture's name; those without one are left out."""
-    sources = [unit.source for unit in supply.units]
+def _fitting(folder: Path, dataset: Dataset) -> dict[str, MaskFile]:
+    """The mask of each image, by the image's name; those without one are left out."""
+    sources = [unit.source for unit in dataset.units]
     file_of = {source.name: source.name.removesuffix(f"#{source.page}") for source in sources}
     found, missing = match_masks(folder, list(dict.fromkeys(file_of.values())), "--masks")
     if not found:
-        raise DataError(f"{folder}: has a mask for none of the pictures, such as {missing[0]}: name them alike")
+        raise DataError(f"{folder}: has a mask for none of the images, such as {missing[0]}: name them alike")
     fitting = {}
     for source in sources:
         path = found.get(file_of[source.name])
@@ -244,9 +244,9 @@ def _recorded(settings: Proposals, kind: str) -> dict[str, Any]:
 def _check(params: Proposals) -> None:
     if params.cue not in ALL_CUES:
         raise ConfigError(f"--cue {params.cue}: is not one of {', '.join(ALL_CUES)}")
-    working_grid(1, 1, params.working_size)  # refuses what is no size
+    working_grid(1, 1, params.working_size)  # refuses a wrong size
     if not 0 <= params.smallest < 1:
-        raise ConfigError(f"--smallest {params.smallest:g}: must be a share of the picture, such as 0.01")
+        raise ConfigError(f"--smallest {params.smallest:g}: must be a share of the image, such as 0.01")
     low, high = params.area
     if not 0 <= low < high <= 1:
-        raise ConfigError(f"--area {low:g},{high:g}: must be two rising shares of the picture, such as 0.01,0.99")
+        raise ConfigError(f"--area {low:g},{high:g}: must be two rising shares of the image, such as 0.01,0.99")

@@ -103,7 +103,7 @@ def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Nam
     for rule in rules:
         match = RULE.fullmatch(rule)
         if match is None:
-            raise ConfigError(f"{rule!r} is no rule: write 3=water, or 1+4=roof to merge")
+            raise ConfigError(f"{rule!r} is not a rule: write 3=water, or 1+4=roof to merge")
         for number in map(int, match[1].split("+")):
             if number >= clusters:
                 raise ConfigError(f"{rule!r} names the cluster {number}, but there are only 0 to {clusters - 1}")
@@ -175,7 +175,7 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     finally:
         release_artifacts()
     if not shared:
-        raise ConfigError(f"{old.name}: has none of the pictures of {run.name}, so no number can be kept")
+        raise ConfigError(f"{old.name}: has none of the images of {run.name}, so no number can be kept")
     given = one_to_one(total)
     fresh = [number for number in range(run.clusters) if given[number] < 0]
     numbers = tuple(

@@ -1,4 +1,4 @@
-"""`unseg superpixels`: pictures -> superpixels, the first artifact of most pipelines."""
+"""`unseg superpixels`: images -> superpixels, the first artifact of most pipelines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.dataflow.dataset import Window, find_supply
+from unsegcli.dataflow.dataset import Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Inputs, Run, Superpixels
@@ -52,7 +52,7 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
     """
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
     _check(params, inputs)
-    found = prepare(STAGE, find_supply(inputs, known_from=run.output), run, [params])
+    found = prepare(STAGE, find_dataset(inputs, known_from=run.output), run, [params])
     return found.write(partial(cut_into_superpixels, params=params), "superpixels", {}, peak=peak_of_slic)
 
 
@@ -77,7 +77,7 @@ def _warning(count: int, aim: int, area: int) -> str:
     if area == 0:
         return "no pixel is valid; look at --nodata, --mask and --alpha"
     if count < FEW * aim:
-        return "far fewer superpixels than aimed at; noisy pictures need more --compactness, such as 100"
+        return "far fewer superpixels than aimed at; noisy images need more --compactness, such as 100"
     return ""
 
 

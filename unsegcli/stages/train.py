@@ -1,4 +1,4 @@
-"""`unseg train`: a network from pictures, without a label; one plain loop for all methods."""
+"""`unseg train`: a network from images, without a label; one plain loop for all methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import ranks
 from unsegcli.core.nn.precision import PRECISIONS, own_arithmetic, resolved_precision
-from unsegcli.dataflow.dataset import Supply, find_supply
+from unsegcli.dataflow.dataset import Dataset, find_dataset
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, settings_of
@@ -29,11 +29,11 @@ from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, prop
 from unsegcli.training.distributed import is_first, joined, mean_gradients, together
 from unsegcli.training.interrupts import Stopping, asked_to_stop
 from unsegcli.training.job import TrainingJob, check_needs, check_options, check_role, recipe_of, upgraded_recipe
-from unsegcli.training.monitor import Losses, ObjectSight, Sight, look
+from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, measure
 from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import find_weights, read_weights
 from unsegcli.training.restarts import best_of
-from unsegcli.training.setup import batches_of, begun, estimate_training
+from unsegcli.training.setup import batches_of, estimate_training, start_or_resume
 
 REVISION = 1
 LOOKS = 20  # times that the clusters are looked at in a training
@@ -52,29 +52,28 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     params, run = params or Train(), (run or Run()).of("train")
     job, weights = _job(params, device_of(run.device))
     masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
-    supply = find_supply(inputs)
+    dataset = find_dataset(inputs)
     if masks is not None:
-        supply = supply.with_input("proposals", masks.path, masks.fingerprint)
+        dataset = dataset.with_input("proposals", masks.path, masks.fingerprint)
     if params.restarts > 1:
         several = replace(params, restarts=1, seeds=params.restarts)
-        return best_of(
-            job, _target(job, supply, run), supply, run, lambda path: train(inputs, several, replace(run, output=path))
-        )
+        target = _target(job, dataset, run)
+        return best_of(job, target, dataset, run, lambda path: train(inputs, several, replace(run, output=path)))
     jobs = [replace(job, params=replace(job.params, seed=params.seed + number)) for number in range(params.seeds)]
-    targets = [_target(one, supply, replace(run, output=_numbered(one, run.output))) for one in jobs]
+    targets = [_target(one, dataset, replace(run, output=_numbered(one, run.output))) for one in jobs]
     earlier = [unchanged(target) for target in targets]
     left = [(one, target) for one, target, made in zip(jobs, targets, earlier, strict=True) if made is None]
     outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
     if not left:
         return outcomes if is_first() else []
-    supply = _opened(job, supply, masks, run.workers)
-    left = _completed(left, weights, supply, run.workers)
+    dataset = _opened(job, dataset, masks, run.workers)
+    left = _completed(left, weights, dataset, run.workers)
     reader = Reader(run.workers, masks, params.min_confidence)
     if run.dry_run:
         with own_arithmetic():
-            console.note(estimate_training(left[0][0], supply, reader, len(left), take_step))
+            console.note(estimate_training(left[0][0], dataset, reader, len(left), take_step))
         return outcomes
-    bad = _train_all(left, supply, reader)
+    bad = _train_all(left, dataset, reader)
     report_skipped(bad)
     return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
 
@@ -95,26 +94,26 @@ def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]
     return TrainingJob(method, config, params, device, digest), file
 
 
-def _target(job: TrainingJob, supply: Supply, run: Run) -> store.Target:
+def _target(job: TrainingJob, dataset: Dataset, run: Run) -> store.Target:
     own = [path for path in (job.params.proposals, job.params.weights) if path is not None]
-    reads = [*supply.named, *own]
-    recipe = recipe_of(job, REVISION, supply)
+    reads = [*dataset.named, *own]
+    recipe = recipe_of(job, REVISION, dataset)
     return store.Target(run.output, "model", recipe, force=run.force, reads=reads, upgrade=upgraded_recipe)
 
 
-def _opened(job: TrainingJob, supply: Supply, masks: ObjectMasks | None, workers: int) -> Supply:
+def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, workers: int) -> Dataset:
     """The images, looked into, with all that the method needs of them; and the method itself, if it is a user's own."""
-    supply = supply.opened(workers)
-    check_needs(job.method, job.config, supply)
-    if job.method.digest and supply.reading is not None:
-        check_method(job, supply.reading.channels)
+    dataset = dataset.opened(workers)
+    check_needs(job.method, job.config, dataset)
+    if job.method.digest and dataset.reading is not None:
+        check_method(job, dataset.reading.channels)
     if masks is not None:
-        masks.check(unit.source for unit in supply.units)
-    return supply
+        masks.check(unit.source for unit in dataset.units)
+    return dataset
 
 
 def _completed(
-    left: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, supply: Supply, workers: int
+    left: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, dataset: Dataset, workers: int
 ) -> list[tuple[TrainingJob, store.Target]]:
     """The same jobs with what had to be read for them: first weights, and the number of clusters if it is `auto`."""
     job = left[0][0]
@@ -122,23 +121,23 @@ def _completed(
     jobs = [(replace(one, pretrained=pretrained), target) for one, target in left]
     if job.params.classes != AUTO:
         return jobs
-    features = "regions" if supply.kind == "superpixels" else "bands"
-    asked = Cluster(classes=AUTO, most_classes=job.params.most_classes, features=features, seed=job.params.seed)
-    curve = baselines.choose_number(baselines.draw_sample(supply, asked, workers), asked)
+    features = "regions" if dataset.kind == "superpixels" else "bands"
+    asked = Cluster(classes=AUTO, max_classes=job.params.max_classes, features=features, seed=job.params.seed)
+    curve = baselines.choose_number(baselines.draw_sample(dataset, asked, workers), asked)
     return [
         (replace(one, config=replace(one.config, classes=curve.chosen), curve=curve), target) for one, target in jobs
     ]
 
 
-def _train_all(left: Sequence[tuple[TrainingJob, store.Target]], supply: Supply, reader: Reader) -> Bad:
+def _train_all(left: Sequence[tuple[TrainingJob, store.Target]], dataset: Dataset, reader: Reader) -> Bad:
     """Write one model after the other, all from the same pool; the images that cannot be read are given back."""
-    bad = list(supply.bad)
+    bad = list(dataset.bad)
     with own_arithmetic(), joined(left[0][0].device) as here:
         pool = None
         for one, target in left:
             with _held(target) as writer:
-                pool = pool or pool_of(supply, target.partial, one.params.memory, reader, bad)
-                job, read = replace(one, device=here), replace(supply, bad=tuple(bad))
+                pool = pool or pool_of(dataset, target.partial, one.params.memory, reader, bad)
+                job, read = replace(one, device=here), replace(dataset, bad=tuple(bad))
                 training = _learn(job, pool, target, partial(keep, job, read, target))
                 if writer is not None:
                     writer.finish(**content_of(training, job, read, target))
@@ -149,7 +148,7 @@ def _train_all(left: Sequence[tuple[TrainingJob, store.Target]], supply: Supply,
 def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
     """The loop."""
     method, config = job.method.module, job.config
-    training = begun(job, pool, target, take_step)
+    training = start_or_resume(job, pool, target, take_step)
     batches = batches_of(job, pool, training.steps)
     watched = _watched(batches, job.device)
     losses = Losses(training, target)
@@ -167,7 +166,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
                 bar.set_postfix(losses.read(), refresh=False)
             if last or training.step % max(1, training.steps // LOOKS) == 0:
-                _watch(job, training, look(method, training.network, watched, config), last)
+                _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
                 _save(target, training)
                 saved = time.monotonic()
@@ -191,8 +190,8 @@ def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, T
     training.scaler.scale(terms["loss"]).backward()
     mean_gradients(network)  # first, so that all processes see the same overflow of short numbers
     training.scaler.unscale_(training.optimizer)
-    if config.clip:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    if config.grad_clip:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
     training.scaler.step(training.optimizer)
     training.scaler.update()
     if hasattr(method, "after_step"):
@@ -202,21 +201,21 @@ def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, T
 
 def _watched(batches: Batches, device: torch.device) -> Batch:
     """The crops that are looked at, the same through the whole training."""
-    few = replace(batches, size=min(SEEN_AT_ONCE, len(batches.pool.pictures)), rank=0, ranks=1)
+    few = replace(batches, size=min(SEEN_AT_ONCE, len(batches.pool.images)), rank=0, ranks=1)
     return on_device(few.at(0), device)
 
 
-def _watch(job: TrainingJob, training: Training, sight: Sight | ObjectSight, last: bool) -> None:
-    training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(sight)}.items()})
-    (console.note if last else console.detail)(f"step {training.step}: {sight.text(job.config.classes)}")
-    if last and sight.warning(job.config.classes):
-        console.warn(sight.warning(job.config.classes))
+def _watch(job: TrainingJob, training: Training, stats: ClusterStats | ObjectStats, last: bool) -> None:
+    training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(stats)}.items()})
+    (console.note if last else console.detail)(f"step {training.step}: {stats.text(job.config.classes)}")
+    if last and stats.warning(job.config.classes):
+        console.warn(stats.warning(job.config.classes))
 
 
 def _save(target: store.Target, training: Training) -> None:
     if is_first():
         store.save_checkpoint(target, *training.pack())
-        console.detail(f"step {training.step} can be gone on from")
+        console.detail(f"checkpoint saved at step {training.step}")
 
 
 def _interruptible() -> AbstractContextManager[Stopping]:

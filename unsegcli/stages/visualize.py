@@ -20,7 +20,7 @@ from PIL import Image
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import is_artifact, release_artifacts
 from unsegcli.dataflow.label_maps import (
-    PictureMap,
+    ImageMap,
     Predictions,
     StoredMap,
     check_same_classes,
@@ -56,17 +56,17 @@ from unsegcli.views.panels import CELL, Content, Panel, compose
 REVISION = 1
 DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}
 KINDS = {"": "panels", "labels": "label maps", "csv": "areas"}
-ON_SHEET = 60  # pictures, evenly spaced
+ON_SHEET = 60  # images, evenly spaced
 PNG_LEVEL = 2  # of compression: higher ones take longer and save nothing on photographs
-TRIED = 3  # pictures, for an estimate
-PICTURES_WORTH_A_TASK = 2  # panels take so long that this many are worth what one costs elsewhere
+TRIED = 3  # images, for an estimate
+IMAGES_WORTH_A_TASK = 2  # panels take so long that this many are worth what one costs elsewhere
 SHOWN = 5
 NO_PANEL = Panel(np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8), (), 0, 0, 0, "", "")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the ground truth of one picture is."""
+    """Where the ground truth of one image is."""
 
     files: tuple[str, ...]  # one, or one for each annotator
     page: int
@@ -78,29 +78,29 @@ class Truth:
 class PanelTask:
     """One panel to be drawn."""
 
-    map: PictureMap
+    map: ImageMap
     role: str
     categories: Categories | None  # None: superpixels
     regions: StoredMap | None  # the superpixels that a segmentation came from
-    picture: Place | None  # where the pixels are, if no artifact holds them
+    image: Place | None  # where the pixels are, if no artifact holds them
     truth: Truth | None
     on_sheet: bool
 
 
 class Drawn(NamedTuple):
-    """What came of one picture: its panel as a file and the facts of it, or why there is none."""
+    """What came of one image: its panel as a file and the facts of it, or why there is none."""
 
     png: bytes = b""
     size: tuple[int, int] = (0, 0)  # height and width of the panel
-    panel: Panel = NO_PANEL  # without its picture
-    pictured: bool = False  # whether the picture is in it
+    panel: Panel = NO_PANEL  # without its image
+    has_image: bool = False  # whether the image is in it
     warnings: tuple[str, ...] = ()
     failed: str = ""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that was found before the first picture is drawn."""
+    """Everything that was found before the first image is drawn."""
 
     run: Predictions
     params: Visualize
@@ -112,7 +112,7 @@ class Scene:
     match: LabelMatch | None
     ignore: tuple[int, ...]
     regions: Mapping[str, StoredMap]
-    pictures: Mapping[str, Place]
+    images: Mapping[str, Place]
     inputs: Mapping[str, str]
 
 
@@ -135,7 +135,7 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if not predictions.maps:
         raise DataError(f"{inputs.paths[0]}: has no label map")
     path = Path(run.output or DEFAULT_OUTPUT[params.export])
-    _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, predictions.pictures])
+    _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, predictions.images])
     scene = _scene(predictions, params, inputs, run.workers)
     folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
     done = folder.finished()
@@ -178,7 +178,7 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> Scene:
     matching = None if params.metrics is None else read_matching(Path(params.metrics), run)
-    beside = run.pictures if given.source_folder is None else Path(given.source_folder)
+    beside = run.images if given.source_folder is None else Path(given.source_folder)
     inputs = dict(run.inputs)
     panels = not params.export
     label_folder = _label_folder(params.labels, matching, beside) if panels and params.truth else None
@@ -189,7 +189,7 @@ def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> 
     if label_folder is not None:
         check_same_classes(run, meaning)
     regions = regions_behind(run) if panels else {}
-    pictures = find_places(run, given.source_folder, inputs, workers) if panels else {}
+    images = find_places(run, given.source_folder, inputs, workers) if panels else {}
     if matching is not None:
         inputs["metrics"] = matching.fingerprint
     if legend_path is not None:
@@ -203,12 +203,12 @@ def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> 
         inputs["superpixels"] = next(iter(regions.values())).fingerprint
     ignore = _ignored(matching, meaning)
     return Scene(
-        run, params, given.limit, matching, legend_path, meaning, label_folder, match, ignore, regions, pictures, inputs
+        run, params, given.limit, matching, legend_path, meaning, label_folder, match, ignore, regions, images, inputs
     )
 
 
 def _label_folder(given: str | Path | None, matching: Matching | None, beside: Path | None) -> Path | None:
-    """The folder given, else that which was scored with, else the one beside the pictures."""
+    """The folder given, else that which was scored with, else the one beside the images."""
     if given is not None:
         return given_labels(given)
     scored = matching.scores.get("labels") if matching is not None else None
@@ -285,7 +285,7 @@ def _export_maps(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool
     dtype = exported_type(_largest_count(scene, workers), scene.params.format)
     tasks = [MapTask(item, scene.params.format, dtype) for item in scene.run.maps]
     void = np.iinfo(dtype).max
-    console.note(f"label maps as {dtype} on the grid of each picture as shown; {void} = void")
+    console.note(f"label maps as {dtype} on the grid of each image as shown; {void} = void")
     if dry_run:
         return _estimated(folder, tasks, export_map, lambda made: len(made.content), workers)
     names = safe_names([file_name(item) for item in scene.run.maps], SUFFIXES[scene.params.format])
@@ -338,7 +338,7 @@ def _finish(folder: OutputFolder, writer: FolderWriter, skipped: Sequence[tuple[
 
 def _each(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int) -> Iterator[Any]:
     with console.progress(len(tasks), "drawing" if work is draw_panel else "exporting") as bar:
-        for made in ordered_map(work, tasks, workers, expected=len(tasks) // PICTURES_WORTH_A_TASK):
+        for made in ordered_map(work, tasks, workers, expected=len(tasks) // IMAGES_WORTH_A_TASK):
             bar.update()
             yield made
 
@@ -350,7 +350,7 @@ def _estimated(
     stored: Callable[[Any], int],
     workers: int,
 ) -> Outcome:
-    """Try a few pictures, and say what all of them would take."""
+    """Try a few images, and say what all of them would take."""
     tried = [tasks[number] for number in drawing.spread(len(tasks), TRIED)]
     work(tried[0])  # imports what the work needs, so that the clock does not see it
     started = time.monotonic()
@@ -359,7 +359,7 @@ def _estimated(
     processes = min(workers or available_cores(), max(1, len(tasks) // 16))
     seconds = (time.monotonic() - started) * share / processes
     console.note(
-        f"would write {console.pictures(len(tasks))} into {folder.path}: about {seconds:,.0f} s "
+        f"would write {console.count_images(len(tasks))} into {folder.path}: about {seconds:,.0f} s "
         f"on {processes} processes, {size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
     )
     return Outcome(folder.path)
@@ -377,7 +377,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
     if dry_run:
         return _estimated(folder, tasks, draw_panel, lambda drawn: len(drawn.png), workers)
     names = [f"panels/{name}" for name in safe_names([file_name(item) for item in scene.run.maps], ".png")]
-    shown: list[tuple[PictureMap, str, Drawn]] = []
+    shown: list[tuple[ImageMap, str, Drawn]] = []
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
         for item, name, drawn in zip(scene.run.maps, names, _each(tasks, draw_panel, workers), strict=True):
@@ -391,9 +391,9 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
         writer.add("contact-sheet.png", _png(sheet))
         writer.add("index.html", _page(scene, categories, shown, sheet.shape).encode())
     warnings = [(item.name, line) for item, _, drawn in shown for line in drawn.warnings]
-    bare = sum(not drawn.pictured for _, _, drawn in shown)
+    bare = sum(not drawn.has_image for _, _, drawn in shown)
     if bare:
-        console.warn(f"{bare} of {len(shown)} panels lack the picture: say with --images where the pictures are")
+        console.warn(f"{bare} of {len(shown)} panels lack the image: say with --images where the images are")
     for name, line in warnings[:SHOWN]:
         console.warn(f"{name}: {line}")
     if len(warnings) > SHOWN:
@@ -419,7 +419,7 @@ def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
             scene.run.role,
             categories,
             scene.regions.get(item.name),
-            scene.pictures.get(item.name),
+            scene.images.get(item.name),
             Truth(tuple(map(str, files[item.name])), page_of(item), scene.legend, scene.ignore)
             if item.name in files
             else None,
@@ -430,7 +430,7 @@ def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
 
 
 def _sheet(
-    scene: Scene, categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]
+    scene: Scene, categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]
 ) -> NDArray[np.uint8]:
     cells = [drawing.Tile(item.name, drawn.panel.cell) for item, _, drawn in shown if drawn.panel.cell.size]
     if not cells:  # those that were meant for it could not be read
@@ -439,13 +439,13 @@ def _sheet(
     if categories is not None:
         total = np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)
         keys = [drawing.Key("", (*categories.entries(total), *([("void", None)] if total[-1] else [])))]
-    title = f"{_short(scene.run.name)}: {len(cells)} of {len(shown)} pictures"
+    title = f"{_short(scene.run.name)}: {len(cells)} of {len(shown)} images"
     return drawing.contact_sheet(title, cells, keys)
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
+def _png(image: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", compress_level=PNG_LEVEL)
+    Image.fromarray(image).save(stream, "PNG", compress_level=PNG_LEVEL)
     return stream.getvalue()
 
 
@@ -453,7 +453,7 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def draw_panel(task: PanelTask) -> Drawn:
-    """Read and draw one picture; a map that cannot be read is noted instead of ending the run."""
+    """Read and draw one image; a map that cannot be read is noted instead of ending the run."""
     try:
         values = task.map.on(task.map.grid)
     except DataError as error:
@@ -466,7 +466,7 @@ def draw_panel(task: PanelTask) -> Drawn:
         task.role,
         values,
         task.categories,
-        _noting(warnings, lambda: working_pixels(task.map, task.regions, task.picture)),
+        _noting(warnings, lambda: working_pixels(task.map, task.regions, task.image)),
         _noting(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
         truth,
         annotators,
@@ -474,9 +474,9 @@ def draw_panel(task: PanelTask) -> Drawn:
     )
     panel = compose(content)
     return Drawn(
-        _png(panel.picture),
-        (panel.picture.shape[0], panel.picture.shape[1]),
-        panel._replace(picture=panel.picture[:0], cell=panel.cell if task.on_sheet else panel.cell[:0]),
+        _png(panel.image),
+        (panel.image.shape[0], panel.image.shape[1]),
+        panel._replace(image=panel.image[:0], cell=panel.cell if task.on_sheet else panel.cell[:0]),
         content.pixels is not None,
         tuple(warnings),
     )
@@ -495,7 +495,7 @@ def _noting(warnings: list[str], read: Callable[[], Found | None]) -> Found | No
 
 
 def _truth(task: PanelTask) -> tuple[NDArray[Any], int] | None:
-    """The classes that the first annotator gave, turned like the picture; and how many annotators there are."""
+    """The classes that the first annotator gave, turned like the image; and how many annotators there are."""
     if task.truth is None:
         return None
     maps = read_labels(Path(task.truth.files[0]), task.truth.legend, task.truth.page, task.truth.ignore)
@@ -510,7 +510,7 @@ def _truth(task: PanelTask) -> tuple[NDArray[Any], int] | None:
 def _page(
     scene: Scene,
     categories: Categories | None,
-    shown: Sequence[tuple[PictureMap, str, Drawn]],
+    shown: Sequence[tuple[ImageMap, str, Drawn]],
     sheet: tuple[int, ...],
 ) -> str:
     run = scene.run
@@ -528,7 +528,7 @@ def _page(
             scores=None if scene.matching is None else scene.matching.scores,
             areas=_areas(categories, shown),
             sheet=report.Figure(
-                "contact sheet", "contact-sheet.png", sheet[0], sheet[1], "", "Many of the pictures, small."
+                "contact sheet", "contact-sheet.png", sheet[0], sheet[1], "", "Many of the images, small."
             ),
             panels=panels,
             warnings=[f"{item.name}: {line}" for item, _, drawn in shown for line in drawn.warnings],
@@ -540,23 +540,23 @@ def _short(name: str) -> str:
     return Path(name).resolve().name
 
 
-def _summary(shown: Sequence[tuple[PictureMap, str, Drawn]], categories: Categories | None) -> str:
-    pictures = console.pictures(len(shown))
+def _summary(shown: Sequence[tuple[ImageMap, str, Drawn]], categories: Categories | None) -> str:
+    images = console.count_images(len(shown))
     if categories is not None:
-        return f"{pictures}, {len(categories.names)} categories. Each has the same colour in every picture."
+        return f"{images}, {len(categories.names)} categories. Each has the same colour in every image."
     total = sum(drawn.panel.regions for _, _, drawn in shown)
-    return f"{pictures}, {total:,} superpixels, {total / max(1, len(shown)):,.1f} in a picture."
+    return f"{images}, {total:,} superpixels, {total / max(1, len(shown)):,.1f} in an image."
 
 
 def _label_lines(
-    scene: Scene, categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]
+    scene: Scene, categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]
 ) -> list[str]:
     """What labels were used for, in whole sentences."""
     lines = []
     if scene.label_folder is not None:
         scored = sum(drawn.panel.scored for _, _, drawn in shown)
         wrong = sum(drawn.panel.wrong for _, _, drawn in shown)
-        said = f" {wrong / scored:.1%} of {scored:,} labelled pixels in these pictures are wrong." if scored else ""
+        said = f" {wrong / scored:.1%} of {scored:,} labelled pixels in these images are wrong." if scored else ""
         lines.append(f"Labels were used here: the truth is from {scene.label_folder}, and is shown only.{said}")
         if categories is not None and categories.class_of is None:
             lines.append(
@@ -610,8 +610,8 @@ def _chain(run: Predictions) -> list[dict[str, Any]]:
     return chain
 
 
-def _areas(categories: Categories | None, shown: Sequence[tuple[PictureMap, str, Drawn]]) -> list[report.Area]:
-    """Each category with the colour and pixels that it has over all pictures, in the order of the numbers."""
+def _areas(categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]) -> list[report.Area]:
+    """Each category with the colour and pixels that it has over all images, in the order of the numbers."""
     if categories is None:
         return []
     total = [int(pixels) for pixels in np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)]

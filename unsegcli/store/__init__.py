@@ -1,6 +1,6 @@
 """The HDF5 format: what an artifact may hold, how it is written whole or not at all, and how it is read safely.
 
-The only importer of h5py. It knows nothing of pictures, labels or methods.
+The only importer of h5py. It knows nothing of images, labels or methods.
 """
 
 from __future__ import annotations

@@ -37,24 +37,24 @@ class Kind:
 
 
 SOURCES = {
-    "sources/name": Field("text", ("source",), "path of the picture below the folder given; `#1` = second page"),
+    "sources/name": Field("text", ("source",), "path of the image below the folder given; `#1` = second page"),
     "sources/path": Field("text", ("source",), "path relative to the artifact", hint=True),
     "sources/page": Field("int32", ("source",), "page of the file, from 0"),
     "sources/digest": Field("text", ("source",), "SHA-256 of the file"),
     "sources/bytes": Field("int64", ("source",), "size of the file"),
     "sources/modified": Field("int64", ("source",), "time of the last change, nanoseconds", hint=True),
-    "sources/size": Field("int32", ("source", "2"), "height and width of the picture as shown"),
+    "sources/size": Field("int32", ("source", "2"), "height and width of the image as shown"),
     "sources/orientation": Field("uint8", ("source",), "EXIF orientation that was undone, 1 to 8"),
     "sources/bands": Field("int32", ("source",), "bands in the file"),
     "sources/scaling": Field("float64", ("source", "band", "2"), "values mapped to 0 and 255"),
 }
 WINDOWS = {
     "windows/source": Field("int32", ("window",), "row of the source"),
-    "windows/box": Field("int32", ("window", "4"), "top, left, height, width in the working picture"),
-    "windows/grid": Field("int32", ("window", "2"), "height and width of the whole working picture"),
+    "windows/box": Field("int32", ("window", "4"), "top, left, height, width in the working image"),
+    "windows/grid": Field("int32", ("window", "2"), "height and width of the whole working image"),
 }
 SKIPPED = {
-    "skipped/name": Field("text", ("skipped",), "a picture that could not be read"),
+    "skipped/name": Field("text", ("skipped",), "an image that could not be read"),
     "skipped/reason": Field("text", ("skipped",), "why"),
 }
 SUPERPIXEL_MAPS = {
@@ -67,7 +67,7 @@ SUPERPIXEL_MAPS = {
 KINDS: dict[str, Kind] = {
     "superpixels": Kind(
         1,
-        "pictures cut into superpixels",
+        "images cut into superpixels",
         SOURCES
         | WINDOWS
         | SKIPPED

@@ -74,7 +74,7 @@ def _window_problems(artifact: Artifact) -> Iterator[str]:
         return
     for index, ((top, left, height, width), (rows, columns)) in enumerate(zip(boxes, grids, strict=True)):
         if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
-            yield f"window {index} reaches beyond its working picture"
+            yield f"window {index} reaches beyond its working image"
             return
     for source in np.unique(sources):
         members = np.flatnonzero(sources == source)
@@ -88,7 +88,7 @@ def _window_problems(artifact: Artifact) -> Iterator[str]:
             for w, c in zip(windows, owned, strict=True)
         )
         if (grids[members] != grids[members[0]]).any() or covered != rows * columns or not inside:
-            yield f"the windows of source {source} do not cover its picture exactly"
+            yield f"the windows of source {source} do not cover its image exactly"
 
 
 def _value_problems(artifact: Artifact) -> Iterator[str]:

@@ -182,7 +182,7 @@ class Target:
 
 
 class Writer:
-    """Takes results one unit (one source picture) after another, in order.
+    """Takes results one unit (one source image) after another, in order.
 
     `notes` holds what the stage said about each finished unit, also of an earlier, interrupted run: its length
     is the number of units that need not be computed again.
@@ -213,7 +213,7 @@ class Writer:
                 continue
             self._shards.append(path)
         if self.notes:
-            console.note(f"going on after {console.pictures(len(self.notes))} that an interrupted run finished")
+            console.note(f"going on after {console.count_images(len(self.notes))} that an interrupted run finished")
 
     def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
         """Add one unit: the encoded datasets of each of its windows, and a JSON value to find in `notes`."""
@@ -248,7 +248,7 @@ class Writer:
         _rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
-        console.detail(f"{path.name}: {console.pictures(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
+        console.detail(f"{path.name}: {console.count_images(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     def pending_notes(self) -> list[Any]:

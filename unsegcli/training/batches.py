@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unsegcli.methods._contract import Batch
-from unsegcli.training.data import Picture, Pool
+from unsegcli.training.data import Pool, TrainingImage
 
 AHEAD = 3  # batches that wait for the network
-CROP, ORDER = 1, 2  # purposes of chance
+CROP, ORDER = 1, 2  # purposes of random draws
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Batches:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the crops; pictures that are smaller are filled up with void."""
+        """Height and width of the crops; images that are smaller are filled up with void."""
         height, width = self.pool.largest
         return min(self.crop, height), min(self.crop, width)
 
@@ -55,7 +55,7 @@ class Batches:
 
         The same in every process, which sees those of all; the last batch may be smaller.
         """
-        count = len(self.pool.pictures)
+        count = len(self.pool.images)
         for step, first in enumerate(range(0, count, self.size)):
             batch = self._of(range(first, min(first + self.size, count)), step)
             yield replace(on_device(batch, device), progress=0.0)
@@ -68,7 +68,7 @@ class Batches:
             index=torch.tensor(list(samples)),
             seed=self.seed,
             step=step,
-            epoch=step * self.size // len(self.pool.pictures),  # the same in all processes
+            epoch=step * self.size // len(self.pool.images),  # the same in all processes
             progress=step / max(1, self.steps),
             mask=_stacked([crop.valid for crop in crops]),
             superpixels=_numbered(crops) if "superpixels" in self.needs else None,
@@ -112,14 +112,14 @@ class Batches:
             thread.join()
 
     def _crop(self, number: int) -> _Crop:
-        epoch, turn = divmod(number, len(self.pool.pictures))
-        picture = self.pool.pictures[_order(self.seed, epoch, len(self.pool.pictures))[turn]]
-        height, width = picture.pixels.shape[:2]
+        epoch, turn = divmod(number, len(self.pool.images))
+        image = self.pool.images[_order(self.seed, epoch, len(self.pool.images))[turn]]
+        height, width = image.pixels.shape[:2]
         tall, wide = min(self.shape[0], height), min(self.shape[1], width)
-        chance = np.random.default_rng([self.seed, number, CROP])
-        top, left = int(chance.integers(height - tall + 1)), int(chance.integers(width - wide + 1))
+        random = np.random.default_rng([self.seed, number, CROP])
+        top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
         place = (top / height, left / width, self.shape[0] / height, self.shape[1] / width)
-        return _cut(picture, (slice(top, top + tall), slice(left, left + wide)), self.shape, place)
+        return _cut(image, (slice(top, top + tall), slice(left, left + wide)), self.shape, place)
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class _Crop:
     regions: NDArray[np.int32] | None
     proposal: NDArray[np.bool_] | None
     confidence: float  # in the proposal
-    count: int  # of superpixels of the whole picture
-    place: tuple[float, float, float, float]  # top, left, height, width, as shares of the picture
+    count: int  # of superpixels of the whole image
+    place: tuple[float, float, float, float]  # top, left, height, width, as shares of the image
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
@@ -143,19 +143,19 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _cut(
-    picture: Picture, box: tuple[slice, slice], shape: tuple[int, int], place: tuple[float, float, float, float]
+    image: TrainingImage, box: tuple[slice, slice], shape: tuple[int, int], place: tuple[float, float, float, float]
 ) -> _Crop:
-    pixels = picture.pixels[box]
-    valid = None if picture.valid is None else picture.valid[box]
+    pixels = image.pixels[box]
+    valid = None if image.valid is None else image.valid[box]
     if pixels.shape[:2] != shape and valid is None:
         valid = np.ones(pixels.shape[:2], np.bool_)
     return _Crop(
         _filled_up(pixels, shape, 0),
         None if valid is None else _filled_up(valid, shape, False),
-        None if picture.regions is None else _filled_up(picture.regions[box], shape, -1),
-        None if picture.proposal is None else _filled_up(picture.proposal[box], shape, False),
-        picture.confidence,
-        picture.superpixels,
+        None if image.regions is None else _filled_up(image.regions[box], shape, -1),
+        None if image.proposal is None else _filled_up(image.proposal[box], shape, False),
+        image.confidence,
+        image.superpixels,
         place,
     )
 
@@ -176,7 +176,7 @@ def _stacked(parts: list[NDArray[np.bool_] | None]) -> Tensor | None:
 
 
 def _numbered(crops: list[_Crop]) -> Tensor:
-    """Superpixels numbered through the batch; those of a picture that the crop does not show have no pixel."""
+    """Superpixels numbered through the batch; those of an image that the crop does not show have no pixel."""
     first = np.cumsum([0] + [crop.count for crop in crops])
     maps = [
         np.where(crop.regions < 0, -1, crop.regions + start)

@@ -14,7 +14,7 @@ from torch import nn
 
 from unsegcli import console, store
 from unsegcli.core.scoring.cluster_number import Curve
-from unsegcli.dataflow.dataset import Supply, relative_hints
+from unsegcli.dataflow.dataset import Dataset, relative_hints
 from unsegcli.errors import ArtifactError
 from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
 from unsegcli.training.distributed import is_first
@@ -69,12 +69,12 @@ class Training:
 
     def unpack(self, arrays: Arrays, rest: str) -> None:
         """Become what `pack` gave; as many threads compute as did then, since their number changes the bits."""
-        told = json.loads(rest)
-        self.step, self.steps = told["step"], told["steps"]
-        torch.set_num_threads(told["threads"])
-        self.scaler.load_state_dict(told["scaler"])
+        about = json.loads(rest)
+        self.step, self.steps = about["step"], about["steps"]
+        torch.set_num_threads(about["threads"])
+        self.scaler.load_state_dict(about["scaler"])
         numbers = {name: array for name, array in arrays.items() if not name.startswith("history.")}
-        tensors = tensors_of(numbers, told["bfloat16"])
+        tensors = tensors_of(numbers, about["bfloat16"])
         self.network.load_state_dict(_below(tensors, "network."))
         self._unpack_optimizer(_below(tensors, "optimizer."))
         self.history = {
@@ -101,25 +101,25 @@ def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def content_of(training: Training, job: TrainingJob, supply: Supply, target: store.Target) -> dict[str, Any]:
+def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: store.Target) -> dict[str, Any]:
     """What the model's file holds."""
-    if supply.reading is None:
-        raise ValueError("open the supply first")
+    if dataset.reading is None:
+        raise ValueError("open the dataset first")
     weights, halves = state_to_arrays(training.network.state_dict())
-    scaled = supply.reading.values != "bytes" and supply.reading.scaling == "folder"
+    scaled = dataset.reading.values != "bytes" and dataset.reading.scaling == "folder"
     return {
         "tables": {
-            **({"scaling": np.asarray(supply.units[0].source.scaling, np.float64)} if scaled else {}),
-            "skipped/name": [name for name, _ in supply.bad],
-            "skipped/reason": [reason for _, reason in supply.bad],
+            **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),
+            "skipped/name": [name for name, _ in dataset.bad],
+            "skipped/reason": [reason for _, reason in dataset.bad],
         },
         "attributes": {
             "method": job.method.identity,
             "config": json.dumps(asdict(job.config), sort_keys=True),
-            "reading": supply.reading.to_json(),
+            "reading": dataset.reading.to_json(),
             "bfloat16": json.dumps(halves),
         },
-        "inputs": relative_hints(supply.hints, target.path),
+        "inputs": relative_hints(dataset.hints, target.path),
         "entries": {
             "weights": weights,
             "history": {
@@ -129,15 +129,15 @@ def content_of(training: Training, job: TrainingJob, supply: Supply, target: sto
     }
 
 
-def keep(job: TrainingJob, supply: Supply, target: store.Target, training: Training) -> None:
-    """Write the model as it is now, beside the one to come; what must not be replaced is let be."""
+def keep(job: TrainingJob, dataset: Dataset, target: store.Target, training: Training) -> None:
+    """Write the model of this step to a file of its own, unless that would replace a file that must stay."""
     if not is_first():
         return
     path = target.path.with_stem(f"{target.path.stem}-step{training.step}")
     kept = store.Target(path, "model", {**target.recipe, "step": training.step}, force=target.force)
     try:
         if kept.finished() is None:
-            store.write_whole(kept, **content_of(training, job, supply, kept))
+            store.write_whole(kept, **content_of(training, job, dataset, kept))
             console.note(f"step {training.step} is kept in {path}")
     except ArtifactError as error:
         console.warn(f"step {training.step} is not kept: {error}")

@@ -107,11 +107,11 @@ def _check_use(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
     """What `unseg cluster` asks of the method."""
     method: Any = job.method.module
     with torch.inference_mode():
-        if hasattr(method, "picture_features"):
-            with mistakes_named(job.method, "picture_features"):
-                found = method.picture_features(network, batch, job.config)
+        if hasattr(method, "image_features"):
+            with mistakes_named(job.method, "image_features"):
+                found = method.image_features(network, batch, job.config)
             if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(batch.images):
-                raise _fault(job, f"picture_features must give (batch, features); it gave {_a(found)}")
+                raise _fault(job, f"image_features must give (batch, features); it gave {_a(found)}")
         if job.method.embeds:
             with mistakes_named(job.method, "embeddings"):
                 found = method.embeddings(network, batch, job.config)

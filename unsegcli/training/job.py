@@ -10,10 +10,10 @@ import torch
 from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve
-from unsegcli.dataflow.dataset import Supply
+from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
-from unsegcli.methods._removed import without_removed
+from unsegcli.methods._older import of_today
 from unsegcli.params import AUTO, Train, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.training.optim import check_settings
@@ -51,16 +51,16 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
             "the model was trained before its recipe held the precision: it was float32, or bf16 where the processor "
             "has units for it; train it again with --force if that matters"
         )
-    settings = without_removed(old.get("method", ""), old.get("settings", {}))
+    settings = of_today(old.get("method", ""), old.get("settings", {}))
     return {**old, "parameters": {"compile": False, **parameters}, "settings": settings}
 
 
-def recipe_of(job: TrainingJob, revision: int, supply: Supply) -> Recipe:
+def recipe_of(job: TrainingJob, revision: int, dataset: Dataset) -> Recipe:
     """All that the content of a model follows from; `revision` is that of the loop."""
     method, params, settings = job.method, recorded(job.params), asdict(job.config)
     more = {"gives": "embeddings"} if method.embeds else {}
     more |= {"weights": job.weights} if job.weights else {}
-    if "proposals" not in supply.inputs:
+    if "proposals" not in dataset.inputs:
         del params["min_confidence"]
     if job.params.restarts == 1:
         del params["restarts"]
@@ -71,8 +71,8 @@ def recipe_of(job: TrainingJob, revision: int, supply: Supply) -> Recipe:
     return make_recipe(
         "train",
         revision,
-        [params, *supply.recorded],
-        supply.inputs,
+        [params, *dataset.recorded],
+        dataset.inputs,
         {
             "settings": settings,  # by themselves: a method may call them what we call ours
             "method": method.identity,
@@ -104,8 +104,8 @@ def check_options(params: Train, config: Any) -> None:
     if params.restarts > 1 and (params.seeds > 1 or params.keep_every):
         other = "--seeds" if params.seeds > 1 else "--keep-every"
         raise ConfigError(f"--restarts keeps one model of several, and {other} keeps more than one: give one of them")
-    if params.classes == AUTO and params.most_classes < FEWEST:
-        raise ConfigError(f"--most-classes {params.most_classes}: must be at least {FEWEST}")
+    if params.classes == AUTO and params.max_classes < FEWEST:
+        raise ConfigError(f"--max-classes {params.max_classes}: must be at least {FEWEST}")
 
 
 def check_role(method: Loaded, config: Any, params: Train) -> None:
@@ -120,9 +120,9 @@ def check_role(method: Loaded, config: Any, params: Train) -> None:
         )
 
 
-def check_needs(method: Loaded, config: Any, supply: Supply) -> None:
-    """Refuse pictures without what the method needs of them."""
-    if "superpixels" in method.needs(config) and supply.kind != "superpixels":
+def check_needs(method: Loaded, config: Any, dataset: Dataset) -> None:
+    """Refuse images without what the method needs of them."""
+    if "superpixels" in method.needs(config) and dataset.kind != "superpixels":
         raise ConfigError(
             f"--method {method.name} needs superpixels; make them first with `unseg superpixels`, and give that file"
         )

@@ -23,17 +23,17 @@ from unsegcli.training.distributed import mean_of
 LIVE = 0.1  # of an even share: a cluster with less is dead
 COLLAPSED = 0.25  # entropy, as a share of the largest, below which a training is said to have collapsed
 RARE = 0.01  # share of the pixels below which there are no objects, or no background
-ALIKE = 0.98  # mean cosine of different pictures' objects from which on they cannot be told apart
+ALIKE = 0.98  # mean cosine of different images' objects from which on they cannot be distinguished
 
 
 @dataclass(frozen=True)
-class Sight:
+class ClusterStats:
     """The state of a training at one step."""
 
     live: int  # clusters with at least a tenth of an even share of the pixels
     evenness: float  # entropy of the clusters' shares over the largest possible; 1 = all alike
     largest: float  # share of the largest cluster
-    agreement: float  # pixels that keep their cluster when the picture is mirrored and lit otherwise
+    agreement: float  # pixels that keep their cluster when the image is mirrored and lit otherwise
 
     def text(self, classes: int) -> str:
         """All of it, for people."""
@@ -47,19 +47,19 @@ class Sight:
         if classes > 1 and self.evenness < COLLAPSED:
             return (
                 f"the clusters have collapsed: {self.live} of {classes} live, the largest has {self.largest:.0%}. "
-                "Try another --seeds, a lower rate (--set rate=...), more pictures a step (--set batch=...), or more "
+                "Try another --seed, a lower --set learning_rate=..., more images a step (--set batch=...), or more "
                 "weight on even clusters where the method has it"
             )
         return ""
 
 
 @dataclass(frozen=True)
-class ObjectSight:
+class ObjectStats:
     """The same for a method whose clusters are found afterwards, among the vectors of objects."""
 
     foreground: float  # share of the pixels that are taken for objects
-    agreement: float  # pixels that stay object or background when the picture is mirrored and lit otherwise
-    likeness: float  # mean cosine of the objects of different pictures; 1 = all the same, 0 = spread evenly
+    agreement: float  # pixels that stay object or background when the image is mirrored and lit otherwise
+    likeness: float  # mean cosine of the objects of different images; 1 = all the same, 0 = spread evenly
 
     def text(self, classes: int) -> str:
         """All of it, for people."""
@@ -70,17 +70,17 @@ class ObjectSight:
         if not RARE <= self.foreground <= 1 - RARE:
             return (
                 f"the network takes {self.foreground:.0%} of all pixels for objects: look at the masks that it learns "
-                "from, train longer, or try a lower rate (--set rate=...)"
+                "from, train longer, or try a lower --set learning_rate=..."
             )
         if classes > 1 and self.likeness > ALIKE:
             return (
-                f"the objects of different pictures have become alike (cosine {self.likeness:.2f}): they cannot be "
-                "grouped. Try a lower rate (--set rate=...), more pictures a step (--set batch=...), or train longer"
+                f"the objects of different images have become alike (cosine {self.likeness:.2f}): they cannot be "
+                "grouped. Try a lower --set learning_rate=..., more images a step (--set batch=...), or train longer"
             )
         return ""
 
 
-def look(method: Method, network: nn.Module, batch: Batch, config: Any) -> Sight | ObjectSight:
+def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> ClusterStats | ObjectStats:
     """Let the network label a batch and its changed copy; its state stays as it is."""
     was_training = network.training
     network.eval()
@@ -92,33 +92,33 @@ def look(method: Method, network: nn.Module, batch: Batch, config: Any) -> Sight
             inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
             if hasattr(method, "embeddings"):
                 first, second = (method.embeddings(network, one, config) for one in (batch, changed))
-                return object_sight_of(first, second.objectness.flip(2), inside)
+                return object_stats_of(first, second.objectness.flip(2), inside)
             labels = _labels(method, network, batch, config)
             again = _labels(method, network, changed, config).flip(2)
     finally:
         network.train(was_training)
-    return sight_of(labels[inside], again[inside], config.classes)
+    return cluster_stats_of(labels[inside], again[inside], config.classes)
 
 
-def object_sight_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectSight:
-    """The sight of vectors and objectness, of the objectness of the changed pictures, and of the valid pixels."""
+def object_stats_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectStats:
+    """The stats of vectors and objectness, of the objectness of the changed images, and of the valid pixels."""
     objects, others = ((logits > 0) & inside for logits in (found.objectness, again))
     pixels = inside.sum().clamp_min(1)
     means = object_means(found.vectors, objects)[objects.any((1, 2))]
     pairs = len(means) * (len(means) - 1)
     likeness = float((means @ means.T).sum() - (means * means).sum()) / pairs if pairs else 0.0
-    return ObjectSight(
+    return ObjectStats(
         foreground=float(objects.sum() / pixels),
         agreement=float(((objects == others) & inside).sum() / pixels),
         likeness=likeness,
     )
 
 
-def sight_of(labels: Tensor, again: Tensor, classes: int) -> Sight:
-    """The sight of labels (pixels,) and of those of the changed picture (pixels,)."""
+def cluster_stats_of(labels: Tensor, again: Tensor, classes: int) -> ClusterStats:
+    """The stats of labels (pixels,) and of those of the changed image (pixels,)."""
     shares = torch.bincount(labels, minlength=classes).double() / max(1, len(labels))
     entropy = float(-(shares * shares.clamp_min(1e-12).log()).sum())
-    return Sight(
+    return ClusterStats(
         live=int((shares >= LIVE / classes).sum()),
         evenness=max(0.0, entropy) / math.log(classes) if classes > 1 else 1.0,
         largest=float(shares.max()),
@@ -149,7 +149,7 @@ class Losses:
         self.unread.append({name: mean_of(term) for name, term in terms.items()})
 
     def read(self) -> dict[str, str]:
-        """Wait for all terms, note them down, and give the last ones as text; stop if one is no number."""
+        """Wait for all terms, note them down, and give the last ones as text; stop if one is NaN or infinite."""
         first = self.training.step - len(self.unread)
         for number, terms in enumerate(self.unread):
             values = {name: float(term) for name, term in terms.items()}
@@ -169,6 +169,6 @@ class Losses:
             else ("no earlier state was kept")
         )
         return (
-            f"the loss is no number at step {step} ({terms}); {kept}. Try a lower rate (--set rate=...), --set clip=1, "
-            "or --precision float32"
+            f"the loss is NaN or infinite at step {step} ({terms}); {kept}. Try a lower --set learning_rate=..., "
+            "--set grad_clip=1, or --precision float32"
         )

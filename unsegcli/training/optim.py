@@ -15,36 +15,36 @@ OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly", "poly_ep
 POLY = 0.9  # power
 
 
-def steps_of(config: LoopSettings, pictures: int, steps: int | None, epochs: float | None) -> int:
-    """Steps of a training: as said, or else by passes over all pictures, but not too few for a handful of them."""
+def steps_of(config: LoopSettings, images: int, steps: int | None, epochs: float | None) -> int:
+    """Steps of a training: as said, or else by passes over all images, but not too few for a handful of them."""
     if steps is not None:
         return steps
     if epochs is not None:
-        return max(1, math.ceil(epochs * pictures / config.batch))
-    least = int(getattr(config, "least_steps", 1))
-    return max(1, least, math.ceil(config.epochs * pictures / config.batch))
+        return max(1, math.ceil(epochs * images / config.batch))
+    least = int(getattr(config, "min_steps", 1))
+    return max(1, least, math.ceil(config.epochs * images / config.batch))
 
 
 def rate_at(config: LoopSettings, step: int, steps: int) -> float:
     """The learning rate of a step: a straight rise, then the schedule."""
     rising = config.warmup * steps
     if step < rising:
-        return config.rate * (step + 1) / (math.floor(rising) + 1)
+        return config.learning_rate * (step + 1) / (math.floor(rising) + 1)
     done = (step - rising) / max(1.0, steps - rising)
     if config.schedule == "cosine":
-        return config.rate * 0.5 * (1 + math.cos(math.pi * done))
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "poly_epochs":  # in as many equal stairs as the settings say epochs, whatever the length
         done = math.floor(done * config.epochs + 1e-9) / max(1, config.epochs)
-        return config.rate * float((1 - done) ** POLY)
+        return config.learning_rate * float((1 - done) ** POLY)
     if config.schedule == "poly":
-        return config.rate * float((1 - done) ** POLY)
-    return config.rate
+        return config.learning_rate * float((1 - done) ** POLY)
+    return config.learning_rate
 
 
 def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Optimizer:
     """The optimiser of all weights that learn."""
     learning = [weight for weight in network.parameters() if weight.requires_grad]
-    settings: dict[str, Any] = {"lr": config.rate, "weight_decay": config.decay}
+    settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
         return torch.optim.SGD(learning, momentum=config.momentum, **settings)
     return torch.optim.Adam(learning, betas=(config.momentum, 0.999), **settings)
@@ -59,7 +59,7 @@ def check_settings(config: LoopSettings) -> None:
     for name, least in (("classes", 1), ("crop", 8), ("batch", 1), ("epochs", 0)):
         if getattr(config, name) < least:
             raise ConfigError(f"{name} {getattr(config, name)}: must be at least {least}")
-    if not (config.rate > 0 and 0 <= config.warmup < 1 and 0 <= config.momentum < 1):
-        raise ConfigError("rate must be above 0, and warmup and momentum from 0 to below 1")
-    if config.decay < 0 or config.clip < 0:
-        raise ConfigError("decay and clip must not be below 0")
+    if not (config.learning_rate > 0 and 0 <= config.warmup < 1 and 0 <= config.momentum < 1):
+        raise ConfigError("learning_rate must be above 0, and warmup and momentum from 0 to below 1")
+    if config.weight_decay < 0 or config.grad_clip < 0:
+        raise ConfigError("weight_decay and grad_clip must not be below 0")

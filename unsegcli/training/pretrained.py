@@ -1,6 +1,6 @@
 """Weights that were trained elsewhere: read from a file, or torchvision's own, and put into the backbones of a network.
 
-A file is read as tensors only, so that nothing in it can run. What does not fit is told, never guessed.
+A file is read as tensors only, so that nothing in it can run. What does not fit is reported, never guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NONE, IMAGENET = "none", "imagenet"
 VERSION = "IMAGENET1K_V1"  # of torchvision's weights
 INSIDE = ("state_dict", "teacher", "student", "model")  # where files keep the weights; the first that is there
 AROUND = ("module", "encoder_q", "teacher", "student", "backbone")  # what their names may begin with, in any order
-FIRST = "conv1.weight"  # sees the bands of the picture
+FIRST = "conv1.weight"  # sees the bands of the image
 COLOURS = 3
 SHOWN = 3  # names in a message
 
@@ -64,7 +64,7 @@ class Pretrained:
 @dataclass(frozen=True)
 class _Fit:
     good: Mapping[str, Tensor]  # by the names of the network
-    lacking: Sequence[str]  # weights of the network that keep their chance values
+    lacking: Sequence[str]  # weights of the network that keep their random values
     left: Sequence[str]  # weights of the file that have no place
     total: int  # weights of the network
 
@@ -74,7 +74,7 @@ def find_weights(given: str | Path, method: Loaded) -> tuple[str, Path | None]:
     if str(given) == NONE:
         return "", None
     if not hasattr(method.module, "backbones"):
-        raise ConfigError(f"--weights {given}: --method {method.name} begins with weights by chance; leave it out")
+        raise ConfigError(f"--weights {given}: --method {method.name} starts from random weights; leave it out")
     if str(given) == IMAGENET:
         return f"{IMAGENET} {VERSION}", None
     try:
@@ -101,7 +101,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file makes torch fail in many ways
         raise ConfigError(
-            f"--weights {path}: is no file of weights alone, or broken; torch.save(net.state_dict(), FILE) makes one"
+            f"--weights {path}: is not a file of weights alone, or broken; torch.save(net.state_dict(), FILE) makes one"
         ) from error
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):

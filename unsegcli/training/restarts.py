@@ -1,4 +1,4 @@
-"""Several trainings of which one is kept: which one, how that is told, and what the kept model says of the others."""
+"""Several trainings of which one is kept: which one, by what sign, and what the kept model reports of the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from unsegcli import console, store
 from unsegcli.core.nn.precision import own_arithmetic
-from unsegcli.dataflow.dataset import Supply, relative_hints
+from unsegcli.dataflow.dataset import Dataset, relative_hints
 from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.params import Run
 from unsegcli.training.distributed import is_first
@@ -27,7 +27,7 @@ ALMOST = 1e-9  # scores that differ by less are equal
 def best_of(
     job: TrainingJob,
     target: store.Target,
-    supply: Supply,
+    dataset: Dataset,
     run: Run,
     train_into: Callable[[Path], list[Outcome]],
 ) -> list[Outcome]:
@@ -36,7 +36,7 @@ def best_of(
     Args:
         job: the training, with the number of restarts.
         target: the model to write.
-        supply: the images, not opened yet.
+        dataset: the images, not opened yet.
         run: how it runs.
         train_into: trains one model for each seed, beside this path.
     """
@@ -52,14 +52,14 @@ def best_of(
     paths = [outcome.path for outcome in made]
     seeds = [job.params.seed + number for number in range(count)]
     with own_arithmetic():
-        opened = supply.opened(run.workers)
+        opened = dataset.opened(run.workers)
         found = judge(paths, opened, method=job.params.method, device=job.device.type, workers=run.workers)
     kept, sign = best_run(found)
     for line in table(found, seeds, kept):
         console.note(line)
     console.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
     content = content_with(paths[kept], as_history(found, seeds, kept))
-    store.write_whole(target, **content, inputs=relative_hints(supply.hints, target.path))
+    store.write_whole(target, **content, inputs=relative_hints(dataset.hints, target.path))
     clear(paths)
     return [Outcome(target.path, made[kept].skipped)]
 

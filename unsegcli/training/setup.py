@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import rank, ranks
-from unsegcli.dataflow.dataset import Supply
+from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.segmenters.weights import Arrays
@@ -26,16 +26,16 @@ from unsegcli.training.job import TrainingJob
 from unsegcli.training.optim import make_optimizer, steps_of
 
 TIMED = 8  # steps that say how long one takes, where the length is given in minutes
-FEW = 32  # pictures that an estimate is made with
+FEW = 32  # images that an estimate is made with
 
 Step = Callable[
     [TrainingJob, Training, Batch], dict[str, Tensor]
 ]  # changes the weights, and gives the terms of the loss
 
 
-def begun(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Training:
+def start_or_resume(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Training:
     """A training at its start, or where an interrupted one stopped."""
-    training = fresh(job, pool, steps_planned(job, pool, step))
+    training = new_training(job, pool, steps_planned(job, pool, step))
     found = _checkpoint_of(training, target)
     if found is not None:
         training.unpack(*found)
@@ -45,11 +45,11 @@ def begun(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Tra
         if job.pretrained is not None:
             module: Any = job.method.module
             console.note(job.pretrained.report(module.backbones(training.network)[0]))
-        pictures = len(pool.pictures)
+        images = len(pool.images)
         console.note(
             f"{job.method.name} on {job.device} in {job.precision}: {training.steps} steps of "
             f"{job.config.batch} crops, "
-            f"{training.steps * job.config.batch / pictures:.1f} times through {console.pictures(pictures)}, "
+            f"{training.steps * job.config.batch / images:.1f} times through {console.count_images(images)}, "
             f"seed {job.params.seed}"
         )
     together()
@@ -61,11 +61,11 @@ def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, st
     found = store.load_checkpoint(target)
     if found is None:
         return None
-    told = json.loads(found[1])
-    device = told.get("device", training.device)  # older checkpoints do not say
+    about = json.loads(found[1])
+    device = about.get("device", training.device)  # older checkpoints do not say
     if device == training.device:
         return found
-    where = f"{target.partial}: holds the checkpoint of step {told['step']} of a training on {device}"
+    where = f"{target.partial}: holds the checkpoint of step {about['step']} of a training on {device}"
     if not target.force:
         raise ArtifactError(
             f"{where}, and this is {training.device}, which rounds otherwise; go on with --device {device}, or start "
@@ -75,7 +75,7 @@ def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, st
     return None
 
 
-def fresh(job: TrainingJob, pool: Pool, steps: int) -> Training:
+def new_training(job: TrainingJob, pool: Pool, steps: int) -> Training:
     """A training before its first step."""
     torch.manual_seed(job.params.seed)
     network = job.method.module.Network(job.config, pool.channels)
@@ -101,9 +101,9 @@ def _prepare(job: TrainingJob, training: Training, batches: Iterator[Batch]) -> 
 
 def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
     """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
-    params, pictures = job.params, len(pool.pictures)
+    params, images = job.params, len(pool.images)
     if params.minutes is None:
-        return steps_of(job.config, pictures, params.steps, params.epochs)
+        return steps_of(job.config, images, params.steps, params.epochs)
     seconds = seconds_a_step(job, pool, step)
     steps = max(1, int(60 * params.minutes / seconds))
     console.note(f"a step takes {seconds:.3g} s: {steps} steps in {params.minutes:g} minutes")
@@ -112,7 +112,7 @@ def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
 
 def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
     """How long a step takes, by some that are thrown away."""
-    training = fresh(job, pool, TIMED)
+    training = new_training(job, pool, TIMED)
     batches = batches_of(job, pool, TIMED)
     _prepare(job, training, islice(batches.one_pass(job.device), TIMED))
     started = 0.0
@@ -125,23 +125,23 @@ def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
     return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=job.device)))
 
 
-def estimate_training(job: TrainingJob, supply: Supply, reader: Reader, models: int, step: Step) -> str:
-    """Time some steps on a few pictures, and say what the whole training would take."""
-    pool = reader.fill(replace(supply, units=supply.units[:FEW]))
+def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models: int, step: Step) -> str:
+    """Time some steps on a few images, and say what the whole training would take."""
+    pool = reader.fill(replace(dataset, units=dataset.units[:FEW]))
     seconds = seconds_a_step(job, pool, step)
-    pictures = sum(unit.window_count for unit in supply.units)
+    images = sum(unit.window_count for unit in dataset.units)
     params = job.params
-    steps = steps_of(job.config, pictures, params.steps, params.epochs)
+    steps = steps_of(job.config, images, params.steps, params.epochs)
     if params.minutes is not None:
         steps = max(1, int(60 * params.minutes / seconds))
-    size = pool.stored_bytes / len(pool.pictures) * pictures
+    size = pool.stored_bytes / len(pool.images) * images
     minutes = steps * seconds / 60
     long = f"about {minutes:,.1f} minutes"
     if models > 1:
         long += f" for each of {models} models, {models * minutes:,.1f} minutes in all,"
     return (
         f"would train {job.method.name} for {steps} steps, {long} on "
-        f"{job.device}, with {console.pictures(pictures)} in {size / 1e9:.2f} GB of memory"
+        f"{job.device}, with {console.count_images(images)} in {size / 1e9:.2f} GB of memory"
     )
 
 

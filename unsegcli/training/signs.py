@@ -1,4 +1,4 @@
-"""Trained models on the same pictures: what can be said of each without a label, and how far they agree.
+"""Trained models on the same images: what can be said of each without a label, and how far they agree.
 
 What a sign means for a person who has labels is not known here; `tests/benchmarks/judge_runs.py` measures it.
 """
@@ -20,25 +20,25 @@ from unsegcli.core.scoring import label_free as signs
 from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
 from unsegcli.core.superpixels.regions import contiguous, pool
 from unsegcli.core.superpixels.slic import slic
-from unsegcli.dataflow.dataset import Supply, Window
+from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import gather
 from unsegcli.params import Superpixels
 from unsegcli.segmenters.network import scores_of
 from unsegcli.segmenters.trained import Trained, open_trained
 
-PICTURES = 48  # that are looked at, evenly over all
-SIDE = 512  # of larger pictures the middle is looked at
+IMAGES = 48  # that are looked at, evenly over all
+SIDE = 512  # of larger images the middle is looked at
 POINTS = 1000  # superpixels that the silhouette is taken of
 LAST = 0.1  # share of the steps at the end whose loss counts
-LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # how the changed picture is lit
+LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # how the changed image is lit
 SIGNS = {
     "evenness": "entropy of the mean assignment over the largest possible",
     "confidence": "1 - mean entropy of a pixel's assignment over the largest possible",
     "information": "mutual information of pixel and cluster: evenness + confidence - 1",
-    "agreement": "pixels that keep their cluster in the mirrored picture in another light",
+    "agreement": "pixels that keep their cluster in the mirrored image in another light",
     "beyond-chance": "the same, corrected for chance (Cohen's kappa)",
     "purity": "pixels that have the most frequent cluster of their superpixel",
-    "edges": "steps of the picture at borders of clusters over those everywhere",
+    "edges": "steps of the image at borders of clusters over those everywhere",
     "explained": "variance of the superpixels' features that lies between clusters",
     "silhouette": "mean silhouette of the superpixels' features",
     "stability": "mean adjusted Rand index with the maps of the other runs",
@@ -50,7 +50,7 @@ Signals = dict[str, float]
 
 @dataclass(frozen=True)
 class Described:
-    """A picture to be looked at, and what is known of its superpixels."""
+    """An image to be looked at, and what is known of its superpixels."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
@@ -68,18 +68,18 @@ class Look:
 
 
 def judge(
-    models: Sequence[str | Path], supply: Supply, *, method: str | None = None, device: str = "auto", workers: int = 1
+    models: Sequence[str | Path], dataset: Dataset, *, method: str | None = None, device: str = "auto", workers: int = 1
 ) -> list[Signals]:
-    """The signs of each model, all on the same pictures.
+    """The signs of each model, all on the same images.
 
     Args:
         models: artifacts of kind model.
-        supply: opened; pictures, or superpixels with their pixels.
+        dataset: opened; images, or superpixels with their pixels.
         method: the file of the method, if it is a user's own.
         device: where the networks run.
-        workers: processes that read pictures.
+        workers: processes that read images.
     """
-    scenes = scenes_of(supply, workers)
+    scenes = scenes_of(dataset, workers)
     looks, most = [], 1
     for path in models:
         trained = open_trained(path, method, device)
@@ -92,10 +92,10 @@ def judge(
     ]
 
 
-def scenes_of(supply: Supply, workers: int = 1) -> list[Described]:
-    """Some pictures, evenly over all."""
-    taken = np.linspace(0, len(supply.units) - 1, min(PICTURES, len(supply.units))).round().astype(int)
-    few = replace(supply, units=tuple(supply.units[at] for at in taken))
+def scenes_of(dataset: Dataset, workers: int = 1) -> list[Described]:
+    """Some images, evenly over all."""
+    taken = np.linspace(0, len(dataset.units) - 1, min(IMAGES, len(dataset.units))).round().astype(int)
+    few = replace(dataset, units=tuple(dataset.units[at] for at in taken))
     described = list(gather(few, _described, "looking", workers))
     areas = np.concatenate([scene.areas for scene in described])
     points = np.concatenate([scene.points for scene in described])

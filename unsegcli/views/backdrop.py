@@ -1,4 +1,4 @@
-"""What lies behind a label map: the pixels of its picture, and the superpixels that it was made from, if still there.
+"""What lies behind a label map: the pixels of its image, and the superpixels that it was made from, if still there.
 
 Draws nothing and reads no ground truth.
 """
@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.dataflow.dataset import is_artifact, supply_from_files
-from unsegcli.dataflow.label_maps import FileMap, PictureMap, Predictions, StoredMap, check_aspect, open_predictions
+from unsegcli.dataflow.dataset import dataset_from_files, is_artifact
+from unsegcli.dataflow.label_maps import FileMap, ImageMap, Predictions, StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.provenance import UNCHANGED, provenance
 from unsegcli.errors import ChangedError, DataError
-from unsegcli.images.find import digest_files, find_pictures
+from unsegcli.images.find import digest_files, find_images
 from unsegcli.images.working import Reading, Source, read_working
 from unsegcli.params import Inputs
 from unsegcli.recipe import listing_digest
 from unsegcli.views.export import file_name
 
-Place: TypeAlias = tuple[Source, Reading]  # where a picture is, and how it is read
+Place: TypeAlias = tuple[Source, Reading]  # where an image is, and how it is read
 
 SHOWN = 5
-MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # what tools add to a picture's stem
+MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # what tools add to an image's stem
 
 
 def regions_behind(run: Predictions) -> dict[str, StoredMap]:
-    """The superpixels that a segmentation was made from, by picture, if they are still there unchanged."""
+    """The superpixels that a segmentation was made from, by image, if they are still there unchanged."""
     if run.role == "superpixels" or not is_artifact(run.name):
         return {}
     with store.open_artifact(run.name) as artifact:
@@ -56,7 +56,7 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
         reading = Reading.from_json(artifact.attributes["reading"])
     moved: dict[str, Path] | None = None
     if images is not None:
-        moved = {file.digest: file.path for file in digest_files(find_pictures([images]), {})}
+        moved = {file.digest: file.path for file in digest_files(find_images([images]), {})}
     found = {}
     for item in run.maps:
         if isinstance(item, StoredMap):
@@ -65,20 +65,20 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
                 found[item.name] = replace(item.source, path=str(place.resolve())), reading
     lost = [item.name for item in run.maps if item.name not in found]
     if lost:
-        inputs["without_picture"] = listing_digest((name, "") for name in lost)
+        inputs["without_image"] = listing_digest((name, "") for name in lost)
     return found
 
 
 def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str], workers: int) -> dict[str, Place]:
-    """Pictures whose path but for the suffix, or else bare stem, is that of a map."""
-    supply = supply_from_files(Inputs([images]))
-    inputs.update(supply.inputs)
-    supply = supply.opened(workers)
-    if supply.reading is None:
+    """Images whose path but for the suffix, or else bare stem, is that of a map."""
+    dataset = dataset_from_files(Inputs([images]))
+    inputs.update(dataset.inputs)
+    dataset = dataset.opened(workers)
+    if dataset.reading is None:
         return {}
     by_key: dict[str, Source] = {}
-    stems = Counter(PurePosixPath(unit.source.name).stem for unit in supply.units)
-    for unit in supply.units:
+    stems = Counter(PurePosixPath(unit.source.name).stem for unit in dataset.units)
+    for unit in dataset.units:
         for key in _keys(_with_page(unit.source.name, unit.source.page)):
             by_key.setdefault(key, unit.source)
         stem = PurePosixPath(unit.source.name).stem
@@ -89,11 +89,11 @@ def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str]
         keys = _keys(file_name(item))
         for key in (*keys, *(f"*/{PurePosixPath(key).name}" for key in keys)):
             if key in by_key:
-                found[item.name] = by_key[key], supply.reading
+                found[item.name] = by_key[key], dataset.reading
                 break
     lost = [item.name for item in run.maps if item.name not in found]
     if lost:
-        console.warn(f"{len(lost)} of {len(run.maps)} maps have no picture in {images}: {', '.join(lost[:SHOWN])}")
+        console.warn(f"{len(lost)} of {len(run.maps)} maps have no image in {images}: {', '.join(lost[:SHOWN])}")
     return found
 
 
@@ -102,23 +102,23 @@ def _with_page(name: str, page: int) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """What a picture of this name, or its map, may be called without the suffix."""
+    """What an image of this name, or its map, may be called without the suffix."""
     bare = str(PurePosixPath(name).with_suffix(""))
     inner = str(PurePosixPath(bare).with_suffix(""))  # x.jpg.png
     stripped = [bare.removesuffix(ending) for ending in MAP_ENDINGS if bare.endswith(ending)]
     return list(dict.fromkeys([bare, inner, *stripped]))
 
 
-def working_pixels(item: PictureMap, regions: StoredMap | None, picture: Place | None) -> NDArray[np.uint8] | None:
-    """The working pixels, from an artifact or from the picture file, if it is the one that was segmented."""
+def working_pixels(item: ImageMap, regions: StoredMap | None, image: Place | None) -> NDArray[np.uint8] | None:
+    """The working pixels, from an artifact or from the image file, if it is the one that was segmented."""
     stored = item.pixels() if regions is None else regions.pixels()
-    if stored is not None or picture is None:
+    if stored is not None or image is None:
         return stored
-    source, reading = picture
+    source, reading = image
     path = Path(source.path)
     try:
         pixels = read_working(source, reading)[0]
     except ChangedError as error:
-        raise DataError(f"{path}: has changed since, so the picture is not shown") from error
-    check_aspect(pixels.shape, item, f"{path}: the picture")
+        raise DataError(f"{path}: has changed since, so the image is not shown") from error
+    check_aspect(pixels.shape, item, f"{path}: the image")
     return pixels

@@ -1,4 +1,4 @@
-"""Pictures for people, from arrays: outlines, coloured label maps, errors, panels and contact sheets.
+"""Images for people, from arrays: outlines, coloured label maps, errors, panels and contact sheets.
 
 Takes and gives arrays (height, width, 3) of uint8; reads and writes no file, and knows no artifact.
 """
@@ -18,25 +18,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from unsegcli.core.geometry import nearest_rows, sample_nearest
 
-Picture = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 WHITE, INK, FAINT = (255, 255, 255), (34, 34, 34), (110, 110, 110)
-VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, like no category and no picture
+VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, like no category and no image
 STRIPE = 3  # pixels, of void
 WRONG = np.array((204, 20, 20), np.uint8)
 WRONG_SHARE, PALE = 0.8, 0.7  # share of red where wrong, of white where right
 OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright surroundings
 BRIGHT, SURROUNDINGS = 175.0, 16  # mean grey of so many pixels a side that counts as bright
-OVERLAY = 0.65  # share of the category's colour; the rest is the picture in grey
+OVERLAY = 0.65  # share of the category's colour; the rest is the image in grey
 FADED = (140, 0.42)  # that grey: what black becomes, and how much contrast is left, or dark parts would hide the colour
 
 GUTTER, MARGIN = 10, 10
 SWATCH, LINE, TITLE = 12, 20, 24
 FONT_SIZE = 13
 LONGEST_NAME = 40  # letters of a name in a key
-SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller pictures are enlarged by a whole factor
-SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for very wide pictures, which are put below each other
+SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller images are enlarged by a whole factor
+SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for very wide images, which are put below each other
 WIDE = 2.5  # width by height
 NARROWEST_PANEL = 420
 SPELT = {
@@ -56,10 +56,10 @@ SPELT = {
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a panel with the words above it."""
+    """One image of a panel with the words above it."""
 
     caption: str
-    picture: Picture
+    image: Rgb
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Key:
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:
-    """Height and width at which a picture is shown: small ones enlarged by a whole factor, large ones shrunk."""
+    """Height and width at which an image is shown: small ones enlarged by a whole factor, large ones shrunk."""
     wide = width > WIDE * height
     smallest, largest = (SMALLEST_STRIP, LARGEST_STRIP) if wide else (SMALLEST_TILE, LARGEST_TILE)
     longest = max(height, width)
@@ -84,18 +84,18 @@ def tile_grid(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * largest / longest)), max(1, round(width * largest / longest))
 
 
-def as_rgb(pixels: NDArray[np.uint8]) -> Picture:
+def as_rgb(pixels: NDArray[np.uint8]) -> Rgb:
     """Any number of bands as red, green and blue: the first three, or the first as grey."""
     if pixels.shape[2] >= 3:
         return np.ascontiguousarray(pixels[:, :, :3])
     return np.repeat(pixels[:, :, :1], 3, axis=2)
 
 
-def fitted(picture: Picture, grid: tuple[int, int]) -> Picture:
-    """The picture on another grid (height, width): averaged where it shrinks, each pixel a square where it grows."""
-    if picture.shape[0] <= grid[0] and picture.shape[1] <= grid[1]:
-        return sample_nearest(picture, grid)
-    return np.asarray(Image.fromarray(picture).resize((grid[1], grid[0]), Image.Resampling.BOX))
+def fitted(image: Rgb, grid: tuple[int, int]) -> Rgb:
+    """The image on another grid (height, width): averaged where it shrinks, each pixel a square where it grows."""
+    if image.shape[0] <= grid[0] and image.shape[1] <= grid[1]:
+        return sample_nearest(image, grid)
+    return np.asarray(Image.fromarray(image).resize((grid[1], grid[0]), Image.Resampling.BOX))
 
 
 def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -106,85 +106,85 @@ def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-def outlined(picture: Picture, regions: NDArray[Any]) -> Picture:
-    """The picture with a line, one pixel wide, where one region meets the next; void regions are striped."""
-    result = _striped(picture.copy(), regions < 0)
+def outlined(image: Rgb, regions: NDArray[Any]) -> Rgb:
+    """The image with a line, one pixel wide, where one region meets the next; void regions are striped."""
+    result = _striped(image.copy(), regions < 0)
     line = edges(regions)
-    result[line] = OUTLINES[_bright_around(picture)[line].astype(int)]
+    result[line] = OUTLINES[_bright_around(image)[line].astype(int)]
     return result
 
 
-def _bright_around(picture: Picture) -> NDArray[np.bool_]:
+def _bright_around(image: Rgb) -> NDArray[np.bool_]:
     """Where the surroundings of a pixel (height, width) are so bright that a bright line would be lost."""
-    height, width = picture.shape[:2]
-    coarse = fitted(picture, (max(1, height // SURROUNDINGS), max(1, width // SURROUNDINGS)))
+    height, width = image.shape[:2]
+    coarse = fitted(image, (max(1, height // SURROUNDINGS), max(1, width // SURROUNDINGS)))
     bright: NDArray[np.bool_] = sample_nearest(coarse.mean(axis=2) > BRIGHT, (height, width))
     return bright
 
 
-def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
+def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb:
     """Each category in its colour; negative numbers, and those without a colour, are striped as void."""
     table = np.vstack([colors, VOID[:1]])
     void = (labels < 0) | (labels >= len(colors))
-    result: Picture = table[np.where(void, len(colors), labels)]
+    result: Rgb = table[np.where(void, len(colors), labels)]
     return _striped(result, void)
 
 
-def overlaid(picture: Picture, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Picture:
-    """The colours of the categories over the picture in grey, so that both can be seen; void is striped."""
+def overlaid(image: Rgb, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb:
+    """The colours of the categories over the image in grey, so that both can be seen; void is striped."""
     void = (labels < 0) | (labels >= len(colors))
-    grey = FADED[0] + FADED[1] * _grey(picture)
+    grey = FADED[0] + FADED[1] * _grey(image)
     colour = np.float32(OVERLAY) * colored(labels, colors)
-    mixed: Picture = (colour + (1 - OVERLAY) * grey).round().astype(np.uint8)
+    mixed: Rgb = (colour + (1 - OVERLAY) * grey).round().astype(np.uint8)
     return _striped(mixed, void)
 
 
-def _grey(picture: Picture) -> NDArray[np.float32]:
+def _grey(image: Rgb) -> NDArray[np.float32]:
     """The mean of the three colours: (height, width, 1)."""
-    mean: NDArray[np.float32] = picture.mean(axis=2, keepdims=True, dtype=np.float32)
+    mean: NDArray[np.float32] = image.mean(axis=2, keepdims=True, dtype=np.float32)
     return mean
 
 
-def errors(picture: Picture, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Picture:
-    """The picture pale where the map is right, red where it is wrong, striped where it is not scored."""
-    grey = _grey(picture)
+def errors(image: Rgb, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Rgb:
+    """The image pale where the map is right, red where it is wrong, striped where it is not scored."""
+    grey = _grey(image)
     pale = PALE * 255 + (1 - PALE) * grey
     red = WRONG_SHARE * WRONG + (1 - WRONG_SHARE) * grey
-    result: Picture = np.where(wrong[:, :, None], red, pale).round().astype(np.uint8)
+    result: Rgb = np.where(wrong[:, :, None], red, pale).round().astype(np.uint8)
     return _striped(result, ~scored)
 
 
-def mean_colors(picture: Picture, regions: NDArray[Any]) -> Picture:
+def mean_colors(image: Rgb, regions: NDArray[Any]) -> Rgb:
     """Each region in the mean colour of its pixels; void is striped."""
     known = regions >= 0
     result = stripes(regions.shape)
     if known.any():
         numbers, inverse = np.unique(regions[known], return_inverse=True)
         count = np.bincount(inverse, minlength=len(numbers))
-        means = [np.bincount(inverse, picture[:, :, band][known], len(numbers)) / count for band in range(3)]
+        means = [np.bincount(inverse, image[:, :, band][known], len(numbers)) / count for band in range(3)]
         result[known] = np.stack(means, axis=1).round().astype(np.uint8)[inverse]
     return result
 
 
-def _striped(picture: Picture, void: NDArray[np.bool_]) -> Picture:
+def _striped(image: Rgb, void: NDArray[np.bool_]) -> Rgb:
     """Draw stripes where void (height, width), in place."""
     if void.any():
-        picture[void] = stripes(void.shape)[void]
-    return picture
+        image[void] = stripes(void.shape)[void]
+    return image
 
 
-def stripes(shape: tuple[int, ...]) -> Picture:
+def stripes(shape: tuple[int, ...]) -> Rgb:
     """Diagonal stripes (height, width, 3) that stand for void."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
-    result: Picture = VOID[(rows + columns) // STRIPE % 2]
+    result: Rgb = VOID[(rows + columns) // STRIPE % 2]
     return result
 
 
-def shrunk(picture: Picture, longest: int) -> Picture:
-    """The picture with its longer side at most so long."""
-    height, width = picture.shape[:2]
+def shrunk(image: Rgb, longest: int) -> Rgb:
+    """The image with its longer side at most so long."""
+    height, width = image.shape[:2]
     factor = min(1.0, longest / max(height, width))
-    return fitted(picture, (max(1, round(height * factor)), max(1, round(width * factor))))
+    return fitted(image, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
@@ -198,9 +198,9 @@ def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
 # Panels and sheets
 
 
-def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Picture:
+def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Rgb:
     """Tiles of one size with a title above and keys below: side by side, or below each other if they are wide."""
-    height, width = tiles[0].picture.shape[:2]
+    height, width = tiles[0].image.shape[:2]
     columns = 1 if width > WIDE * height else len(tiles)
     rows = math.ceil(len(tiles) / columns)
     inner = max(NARROWEST_PANEL, columns * (width + GUTTER) - GUTTER)
@@ -214,15 +214,15 @@ def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Picture:
         left = MARGIN + number % columns * (width + GUTTER)
         at = top + number // columns * (LINE + height + GUTTER)
         _write(draw, left, at, tile.caption, max(width, NARROWEST_PANEL if columns == 1 else 0), FAINT)
-        image.paste(Image.fromarray(tile.picture), (left, at + LINE))
+        image.paste(Image.fromarray(tile.image), (left, at + LINE))
     _draw_lines(draw, lines, top + rows * (LINE + height + GUTTER))
     return np.asarray(image)
 
 
-def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest: int = 1800) -> Picture:
-    """Many small pictures in rows, each in a cell as large as the largest, with its name below."""
-    height = max(cell.picture.shape[0] for cell in cells) + LINE + GUTTER
-    width = max(cell.picture.shape[1] for cell in cells) + GUTTER
+def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest: int = 1800) -> Rgb:
+    """Many small images in rows, each in a cell as large as the largest, with its name below."""
+    height = max(cell.image.shape[0] for cell in cells) + LINE + GUTTER
+    width = max(cell.image.shape[1] for cell in cells) + GUTTER
     # About as wide as high, but no wider than a screen.
     columns = max(1, min(len(cells), (widest - 2 * MARGIN) // width, math.ceil(math.sqrt(len(cells) * height / width))))
     rows = math.ceil(len(cells) / columns)
@@ -234,14 +234,14 @@ def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest
     _write(draw, MARGIN, MARGIN, title, inner, INK)
     for number, cell in enumerate(cells):
         left, at = MARGIN + number % columns * width, top + number // columns * height
-        image.paste(Image.fromarray(cell.picture), (left, at))
-        _write(draw, left, at + cell.picture.shape[0] + 1, cell.caption, width - GUTTER, FAINT)
+        image.paste(Image.fromarray(cell.image), (left, at))
+        _write(draw, left, at + cell.image.shape[0] + 1, cell.caption, width - GUTTER, FAINT)
     _draw_lines(draw, lines, top + rows * height)
     return np.asarray(image)
 
 
-def beside(first: Picture, second: Picture) -> Picture:
-    """Two pictures of one size, side by side, or below each other if they are wide."""
+def beside(first: Rgb, second: Rgb) -> Rgb:
+    """Two images of one size, side by side, or below each other if they are wide."""
     height, width = first.shape[:2]
     axis = 0 if width > WIDE * height else 1
     gap = np.full((2, width, 3) if axis == 0 else (height, 2, 3), 255, np.uint8)

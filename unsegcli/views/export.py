@@ -1,4 +1,4 @@
-"""Label maps as plain files on the grid of their pictures, and areas as a table, for other programs.
+"""Label maps as plain files on the grid of their images, and areas as a table, for other programs.
 
 Shows nothing and reads no ground truth.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli.core.geometry import nearest_rows
-from unsegcli.dataflow.label_maps import PictureMap, StoredMap
+from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import ConfigError, DataError
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins so
@@ -28,13 +28,13 @@ TYPES = {"png": (np.uint8, np.uint16), "tiff": (np.uint8, np.uint16, np.uint32)}
 class MapTask:
     """One label map to be written as a file."""
 
-    map: PictureMap
+    map: ImageMap
     format: str
     dtype: str
 
 
 class Made(NamedTuple):
-    """What came of one picture: the content of a file, or areas, or why there is neither."""
+    """What came of one image: the content of a file, or areas, or why there is neither."""
 
     content: bytes = b""
     areas: tuple[int, ...] = ()
@@ -50,7 +50,7 @@ def exported_type(count: int, format_: str) -> str:
 
 
 def export_map(task: MapTask) -> Made:
-    """The map on the grid of its picture as shown, as the bytes of a file without colours."""
+    """The map on the grid of its image as shown, as the bytes of a file without colours."""
     try:
         values = task.map.on(task.map.source_grid)
     except DataError as error:
@@ -61,7 +61,7 @@ def export_map(task: MapTask) -> Made:
 
 
 def encoded(values: NDArray[Any], format_: str) -> bytes:
-    """The bytes of a picture file that holds these numbers (height, width), or this picture (height, width, 3)."""
+    """The bytes of an image file that holds these numbers (height, width), or this image (height, width, 3)."""
     stream = io.BytesIO()
     if format_ == "png":
         Image.fromarray(values).save(stream, "PNG")
@@ -72,7 +72,7 @@ def encoded(values: NDArray[Any], format_: str) -> bytes:
     return stream.getvalue()
 
 
-def map_areas(task: tuple[PictureMap, int]) -> Made:
+def map_areas(task: tuple[ImageMap, int]) -> Made:
     """Source pixels of each of so many categories; the last entry is void."""
     item, count = task
     try:
@@ -87,7 +87,7 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
 
     Args:
         values: categories, negative = void.
-        source: height and width of the source picture.
+        source: height and width of the source image.
         count: of categories; larger numbers count as void.
     """
     down = np.bincount(nearest_rows(values.shape[0], source[0]), minlength=values.shape[0])
@@ -106,11 +106,11 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
 
 
 def area_table(names: Sequence[str], rows: Sequence[tuple[str, tuple[int, int], Sequence[int]]]) -> bytes:
-    """CSV text: one row a picture with its name, height and width, and pixels and share of each category and void.
+    """CSV text: one row an image with its name, height and width, and pixels and share of each category and void.
 
     Args:
         names: of the categories.
-        rows: name, (height, width) and areas of each picture, void last.
+        rows: name, (height, width) and areas of each image, void last.
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
@@ -128,7 +128,7 @@ def no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
-def largest_number(item: PictureMap) -> int:
+def largest_number(item: ImageMap) -> int:
     """The largest category of a map; -1 where it has none or cannot be read."""
     try:
         return int(item.on(item.grid).max(initial=-1))
@@ -136,8 +136,8 @@ def largest_number(item: PictureMap) -> int:
         return -1
 
 
-def file_name(item: PictureMap) -> str:
-    """The name of a picture with its page, if it has one, before the suffix: `stack.tif#2` is `stack_2.tif`."""
+def file_name(item: ImageMap) -> str:
+    """The name of an image with its page, if it has one, before the suffix: `stack.tif#2` is `stack_2.tif`."""
     page = page_of(item)
     base = item.name.removesuffix(f"#{page}")
     if base == item.name:
@@ -147,6 +147,6 @@ def file_name(item: PictureMap) -> str:
     return f"{folder}{slash}{stem}_{page}.{suffix}" if dot else f"{base}_{page}.page"
 
 
-def page_of(item: PictureMap) -> int:
-    """The page of its file that the picture is on, from 0."""
+def page_of(item: ImageMap) -> int:
+    """The page of its file that the image is on, from 0."""
     return item.source.page if isinstance(item, StoredMap) else item.page

@@ -17,26 +17,26 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.palette import MOST_DISTINCT, palette
 from unsegcli.views import drawing
 from unsegcli.views.categories import Categories, Colors
-from unsegcli.views.drawing import Color, Key, Picture, Tile
+from unsegcli.views.drawing import Color, Key, Rgb, Tile
 from unsegcli.views.export import areas
 
-CELL = 160  # longer side of a picture on the contact sheet
+CELL = 160  # longer side of an image on the contact sheet
 LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels of a superpixel: below the first, the middle alone is shown
-LARGEST_SHARES = 3  # named in the text for those who cannot see the picture
-BLANK = 245  # stands for a picture that is not at hand
+LARGEST_SHARES = 3  # named in the text for those who cannot see the image
+BLANK = 245  # stands for an image that is not at hand
 RED: Color = (204, 20, 20)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of one picture."""
+    """What is known of one image."""
 
     name: str
-    source: tuple[int, int]  # height and width of the picture as shown
+    source: tuple[int, int]  # height and width of the image as shown
     role: str  # clusters classes mask superpixels
     values: NDArray[np.int32]  # (height, width) the label map on its working grid; negative = void
     categories: Categories | None  # None: superpixels
-    pixels: NDArray[np.uint8] | None = None  # (height, width, bands) of the working picture
+    pixels: NDArray[np.uint8] | None = None  # (height, width, bands) of the working image
     regions: NDArray[np.int32] | None = None  # (height, width) the superpixels that a segmentation came from
     truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
     annotators: int = 1
@@ -46,8 +46,8 @@ class Content:
 class Panel(NamedTuple):
     """A panel, and the facts that a report needs."""
 
-    picture: Picture
-    cell: Picture  # for a contact sheet
+    image: Rgb
+    cell: Rgb  # for a contact sheet
     areas: tuple[int, ...]  # source pixels of each category, void last; () for superpixels
     regions: int  # how many superpixels; 0 for a segmentation
     wrong: int  # scored pixels of another class than the truth, or of none
@@ -61,20 +61,20 @@ def compose(content: Content) -> Panel:
     shape = content.values.shape if content.pixels is None else content.pixels.shape
     grid = drawing.tile_grid(shape[0], shape[1])
     rgb = None if content.pixels is None else drawing.as_rgb(content.pixels)
-    picture = None if rgb is None else drawing.fitted(rgb, grid)
+    image = None if rgb is None else drawing.fitted(rgb, grid)
     counts = _counts(content)
     wrong, scored = _wrong(content)
-    first = [] if picture is None else [Tile(_bands(content), picture)]
+    first = [] if image is None else [Tile(_bands(content), image)]
     main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
-    tiles = [*first, *main, *_truth_tiles(content, picture, grid), *_error_tiles(content, wrong, picture, grid)]
+    tiles = [*first, *main, *_truth_tiles(content, image, grid), *_error_tiles(content, wrong, image, grid)]
     missed = 0 if wrong is None else int(wrong.sum())
-    # Of superpixels the mean colours: outlines are too dense for a small picture.
-    seen = drawing.shrunk(main[0 if content.categories is None else -1].picture, CELL)
+    # Of superpixels the mean colours: outlines are too dense for a small image.
+    seen = drawing.shrunk(main[0 if content.categories is None else -1].image, CELL)
     return Panel(
         drawing.panel(
             f"{content.name}, {content.source[1]} x {content.source[0]} pixels", tiles, _keys(content, counts)
         ),
-        seen if picture is None else drawing.beside(drawing.shrunk(picture, CELL), seen),
+        seen if image is None else drawing.beside(drawing.shrunk(image, CELL), seen),
         tuple(counts),
         int(content.values.max(initial=-1)) + 1 if content.categories is None else 0,
         missed,
@@ -134,22 +134,22 @@ def _spoken(content: Content, tiles: Sequence[Tile], counts: Sequence[int]) -> s
 
 def _bands(content: Content) -> str:
     bands = 0 if content.pixels is None else content.pixels.shape[2]
-    return {1: "picture", 2: "picture (band 1 of 2)", 3: "picture"}.get(bands, f"picture (bands 1 to 3 of {bands})")
+    return {1: "image", 2: "image (band 1 of 2)", 3: "image"}.get(bands, f"image (bands 1 to 3 of {bands})")
 
 
-def _superpixel_tiles(content: Content, rgb: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+def _superpixel_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list[Tile]:
     blank = np.full((*content.values.shape, 3), BLANK, np.uint8) if rgb is None else rgb
     found = [] if rgb is None else [Tile("mean colours", _mean_tile(content, rgb, grid))]
     return [*found, _outlines(content.values, blank, grid)]
 
 
-def _mean_tile(content: Content, rgb: Picture, grid: tuple[int, int]) -> Picture:
+def _mean_tile(content: Content, rgb: Rgb, grid: tuple[int, int]) -> Rgb:
     regions = content.values if content.values.shape == rgb.shape[:2] else sample_nearest(content.values, rgb.shape[:2])
     return drawing.fitted(drawing.mean_colors(rgb, regions), grid)
 
 
-def _outlines(regions: NDArray[np.int32], rgb: Picture, grid: tuple[int, int]) -> Tile:
-    """Outlines over the picture; where they would hide all of it, the middle of the picture alone, enlarged."""
+def _outlines(regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Tile:
+    """Outlines over the image; where they would hide all of it, the middle of the image alone, enlarged."""
     count = int(regions.max(initial=-1)) + 1
     caption = f"{count:,} superpixels"
     area = grid[0] * grid[1] / max(1, count)
@@ -161,7 +161,7 @@ def _outlines(regions: NDArray[np.int32], rgb: Picture, grid: tuple[int, int]) -
     return Tile(caption, drawing.outlined(drawing.fitted(rgb, grid), sample_nearest(regions, grid)))
 
 
-def _map_tiles(content: Content, rgb: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+def _map_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list[Tile]:
     if content.categories is None:
         return []
     small, colors = sample_nearest(content.values, grid), content.categories.colors
@@ -171,20 +171,20 @@ def _map_tiles(content: Content, rgb: Picture | None, grid: tuple[int, int]) -> 
     return [*found, Tile(content.role, _painted(small, colors, None if rgb is None else drawing.fitted(rgb, grid)))]
 
 
-def _painted(labels: NDArray[Any], colors: Colors, picture: Picture | None) -> Picture:
-    return drawing.colored(labels, colors) if picture is None else drawing.overlaid(picture, labels, colors)
+def _painted(labels: NDArray[Any], colors: Colors, image: Rgb | None) -> Rgb:
+    return drawing.colored(labels, colors) if image is None else drawing.overlaid(image, labels, colors)
 
 
-def _truth_tiles(content: Content, picture: Picture | None, grid: tuple[int, int]) -> list[Tile]:
+def _truth_tiles(content: Content, image: Rgb | None, grid: tuple[int, int]) -> list[Tile]:
     if content.truth is None:
         return []
     caption = "truth" if content.annotators == 1 else f"truth (1 of {content.annotators} annotators)"
     small = sample_nearest(content.truth, grid)
     if content.categories is None:
-        blank = np.full((*grid, 3), BLANK, np.uint8) if picture is None else picture
+        blank = np.full((*grid, 3), BLANK, np.uint8) if image is None else image
         return [Tile(caption, drawing.outlined(blank, small))]
     numbers, colors = _renumbered(content, small)
-    return [Tile(caption, _painted(numbers, colors, picture))]
+    return [Tile(caption, _painted(numbers, colors, image))]
 
 
 def _renumbered(content: Content, truth: NDArray[Any]) -> tuple[NDArray[Any], Colors]:
@@ -204,13 +204,13 @@ def _class_colors(content: Content) -> Colors:
 
 
 def _error_tiles(
-    content: Content, wrong: NDArray[np.bool_] | None, picture: Picture | None, grid: tuple[int, int]
+    content: Content, wrong: NDArray[np.bool_] | None, image: Rgb | None, grid: tuple[int, int]
 ) -> list[Tile]:
     if wrong is None or content.truth is None:
         return []
     scored = content.truth >= 0
     share = f" ({wrong.sum() / scored.sum():.1%} wrong)" if scored.any() else ""
-    under = np.full((*grid, 3), BLANK, np.uint8) if picture is None else picture
+    under = np.full((*grid, 3), BLANK, np.uint8) if image is None else image
     return [Tile(f"errors{share}", drawing.errors(under, sample_nearest(wrong, grid), sample_nearest(scored, grid)))]
 
 
@@ -238,7 +238,7 @@ def _keys(content: Content, counts: Sequence[int]) -> list[Key]:
 
 
 def _class_entries(content: Content) -> list[tuple[str, Color]]:
-    """Name and colour of each class that the truth of this picture has."""
+    """Name and colour of each class that the truth of this image has."""
     if content.truth is None or content.categories is None:
         return []
     truth, names = content.truth, content.categories.class_names

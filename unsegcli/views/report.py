@@ -1,4 +1,4 @@
-"""A report as one HTML page: self-contained, without scripts, with pictures beside it and nothing from elsewhere.
+"""A report as one HTML page: self-contained, without scripts, with images beside it and nothing from elsewhere.
 
 Turns plain data into text; reads and writes no file.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 MOST_ROWS = 60  # of the table of areas; the rest is summed up
-EAGER = 2  # pictures that are loaded at once; the others when they are scrolled to
+EAGER = 2  # images that are loaded at once; the others when they are scrolled to
 
 STYLE = """
 :root { color-scheme: light; --ink: #222; --faint: #666; --line: #ddd; --soft: #f6f6f4; }
@@ -54,14 +54,14 @@ class Area:
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture of the report."""
+    """One image of the report."""
 
     name: str
     file: str  # relative to the page, with / between the parts
     height: int
     width: int
     caption: str
-    text: str  # what the picture shows, for those who cannot see it
+    text: str  # what the image shows, for those who cannot see it
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def page(report: Report) -> str:
         *_areas(report.areas),
         *(_scores(report.scores) if report.scores else []),
         *_section("All at a glance", [_figure(report.sheet, eager=True)] if report.sheet else []),
-        *_section("Pictures", [_figure(panel, number < EAGER) for number, panel in enumerate(report.panels)]),
+        *_section("Images", [_figure(panel, number < EAGER) for number, panel in enumerate(report.panels)]),
         *_section("What was run", [_facts(report.facts), _provenance(report.provenance)]),
     ]
     # The policy keeps a browser from loading or running anything, should a text ever slip through unescaped.
@@ -149,7 +149,7 @@ def _areas(areas: Sequence[Area]) -> list[str]:
     rows = [[f"{_swatch(area.color)}{_text(area.name)}", *_share(area.pixels, total, area.color)] for area in shown]
     if left:
         rows.append([f"{len(areas) - MOST_ROWS} more", *_share(left, total, None)])
-    return _section("Area over all pictures", [_table(["", "share", "", "pixels"], rows, (1, 3))])
+    return _section("Area over all images", [_table(["", "share", "", "pixels"], rows, (1, 3))])
 
 
 def _share(pixels: int, total: int, color: tuple[int, int, int] | None) -> list[str]:
@@ -187,7 +187,7 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
     return _section(
         "Scores",
         [
-            f'<p class="faint">{_text(said)}; {_text(scores.get("images", "?"))} pictures scored</p>',
+            f'<p class="faint">{_text(said)}; {_text(scores.get("images", "?"))} images scored</p>',
             '<div class="columns">',
             *tables,
             "</div>",

@@ -1,4 +1,4 @@
-"""Networks whose maps keep their size: strides, dilations, numbers of weights, and one picture alone."""
+"""Networks whose maps keep their size: strides, dilations, numbers of weights, and one image alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_head_keeps_the_size_and_sees_the_whole() -> None:
     assert float((before - after)[0, :, -1, -1].abs().max()) > 1e-6, "by the mean of the map"
 
 
-def test_head_learns_from_one_picture() -> None:
+def test_head_learns_from_one_image() -> None:
     head = DeepLabHead(3, 4, (2,)).train()
     head(torch.rand(1, 3, 5, 5)).sum().backward()
     assert all(weight.grad is not None for weight in head.parameters())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from unsegcli.core.nn.contrast import balanced_entropy, object_means, picture_weights, pixel_contrast
+from unsegcli.core.nn.contrast import balanced_entropy, image_weights, object_means, pixel_contrast
 
 EAST, NORTH, WEST = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([-1.0, 0.0])
 
@@ -19,14 +19,14 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def chance_case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Vectors, masks, means and earlier objects of three pictures."""
+    """Vectors, masks, means and earlier objects of three images."""
     vectors, masks = normal(3, 5, 4, 6), normal(3, 4, 6, seed=1) > 0.3
     means = functional.normalize(normal(3, 5, seed=2), dim=1)
     return vectors, masks, means, functional.normalize(normal(7, 5, seed=3), dim=1)
 
 
 def test_contrast_by_hand() -> None:
-    """One pixel of the first picture points east and one of the second north, as do their objects; temperature 1/2.
+    """One pixel of the first image points east and one of the second north, as do their objects; temperature 1/2.
 
     Logits 2 and 0, and 2 and 0, with an earlier object in the west -2 and 0: ln(1 + e^-2 + e^-4) and ln(1 + 2 e^-2).
     """
@@ -44,14 +44,14 @@ def test_contrast_against_a_loop() -> None:
     columns = torch.cat([means, others])
     foreground = int(masks.sum())
     above = below = 0.0
-    for picture in range(3):
-        weight = 1 / math.log(1.02 + int(masks[picture].sum()) / foreground)
+    for image in range(3):
+        weight = 1 / math.log(1.02 + int(masks[image].sum()) / foreground)
         for row in range(4):
             for column in range(6):
-                if masks[picture, row, column]:
-                    vector = vectors[picture, :, row, column]
+                if masks[image, row, column]:
+                    vector = vectors[image, :, row, column]
                     logits = [float(vector @ one) / float(vector.norm()) / 0.3 for one in columns]
-                    above += weight * (math.log(sum(map(math.exp, logits))) - logits[picture])
+                    above += weight * (math.log(sum(map(math.exp, logits))) - logits[image])
                     below += weight
     assert float(found) == pytest.approx(above / below, rel=1e-9)
 
@@ -74,7 +74,7 @@ def test_gradient_reaches_foreground_pixels_alone() -> None:
     assert torch.equal(reached, masks & usable[:, None, None])
 
 
-def test_a_picture_without_an_object_is_not_there() -> None:
+def test_a_image_without_an_object_is_not_there() -> None:
     vectors, masks, means, others = chance_case()
     usable = torch.tensor([True, False, True])
     found = pixel_contrast(vectors, masks, means, usable, others, 0.5)
@@ -87,9 +87,9 @@ def test_a_picture_without_an_object_is_not_there() -> None:
     assert not vectors.grad.any()
 
 
-def test_weights_of_pictures_by_hand() -> None:
-    """A picture with a thirty-second of the foreground has about 20, one with a tenth about 8.8."""
-    weights = picture_weights(torch.tensor([10, 32, 278]))
+def test_weights_of_images_by_hand() -> None:
+    """An image with a thirty-second of the foreground has about 20, one with a tenth about 8.8."""
+    weights = image_weights(torch.tensor([10, 32, 278]))
     assert weights[:2].tolist() == pytest.approx([1 / math.log(1.02 + 1 / 32), 1 / math.log(1.12)])
     assert weights[:2].tolist() == pytest.approx([20.0, 8.82], abs=0.05)
 

@@ -1,4 +1,4 @@
-"""Boxes of chance inside of pictures, how much of an object they show, and their pixels at one size."""
+"""Boxes of chance inside of images, how much of an object they show, and their pixels at one size."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_boxes_are_of_the_right_size_shape_and_place() -> None:
     assert bool(((top + height == high).any(1) & (left + width == wide).any(1)).all())
 
 
-def test_boxes_of_a_long_picture_are_its_centre_if_none_fits() -> None:
+def test_boxes_of_a_long_image_are_its_centre_if_none_fits() -> None:
     found = boxes(torch.tensor([[10, 100]]), scale=(0.9, 1.0))
     assert found.unique(dim=1).tolist() == [[[0, 43, 10, 13]]]
 
@@ -48,7 +48,7 @@ def test_boxes_follow_from_seed_step_and_sample() -> None:
     assert torch.equal(boxes(extents)[:1], boxes(extents[:1]))
 
 
-def test_one_pixel_is_a_picture() -> None:
+def test_one_pixel_is_a_image() -> None:
     assert boxes(torch.tensor([[1, 1]]), 3).tolist() == [[[0, 0, 1, 1]] * 3]
 
 
@@ -74,7 +74,7 @@ def test_views_by_hand() -> None:
     assert resized_masks(torch.arange(8).expand(1, 8, 8) >= 5, box, 8)[0, 0].tolist() == [False] * 2 + [True] * 6
 
 
-def test_each_picture_has_its_own_box() -> None:
+def test_each_image_has_its_own_box() -> None:
     images = torch.arange(2.0)[:, None, None, None] * 100 + torch.arange(36.0).view(1, 1, 6, 6)
     box = torch.tensor([[0, 0, 2, 2], [3, 4, 2, 2]])
     assert resized(images, box, 2)[:, 0].tolist() == [[[0, 1], [6, 7]], [[122, 123], [128, 129]]]

@@ -62,7 +62,7 @@ def test_void_has_no_part() -> None:
     assert bool(found.isfinite().all())
 
 
-def test_a_crop_has_its_place_in_the_picture() -> None:
+def test_a_crop_has_its_place_in_the_image() -> None:
     """The same superpixels have the same positions, whether they are seen in the whole or in a crop."""
     image, regions = smooth_noise(3, 64, 80), squares(64, 80)
     whole, _ = superpixel_features(image, regions, 80, None)
@@ -76,7 +76,7 @@ def test_a_crop_has_its_place_in_the_picture() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_pictures_smaller_than_the_filters(side: int) -> None:
+def test_images_smaller_than_the_filters(side: int) -> None:
     found, _ = superpixel_features(smooth_noise(3, 4 * side, 4)[:, :, :side], squares(side, 4), 1, None)
     assert bool(found.isfinite().all())
 
@@ -85,7 +85,7 @@ COLOURS = torch.tensor([[0.9, 0.2, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.9]])
 
 
 def coloured(seed: int, crops: int = CROPS) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (crops, 3, 32, 32) of squares in three colours with noise, their superpixels, and which is which."""
+    """Images (crops, 3, 32, 32) of squares in three colours with noise, their superpixels, and which is which."""
     chance = torch.Generator().manual_seed(seed)
     regions = squares(32, 32) + 16 * torch.arange(crops)[:, None, None]
     kinds = torch.randint(3, (16 * crops,), generator=chance)

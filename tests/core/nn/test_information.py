@@ -122,7 +122,7 @@ def test_two_pixels_by_hand() -> None:
 @pytest.mark.parametrize("reach", [0, 1, 2, 4, 7])
 @pytest.mark.parametrize("by", ["convolution", "fft"])
 def test_joints_equal_a_naive_loop(reach: int, by: information.By) -> None:
-    first, second = maps(1, (2, 3, 5, 7)), maps(2, (2, 3, 5, 7))  # reach 7 is beyond the picture
+    first, second = maps(1, (2, 3, 5, 7)), maps(2, (2, 3, 5, 7))  # reach 7 is beyond the image
     mask = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3)) > 0.3
     expected = naive_joints(first, second, mask, reach)
     torch.testing.assert_close(displacement_joints(first, second, mask, reach, by), expected, atol=1e-12, rtol=0)
@@ -171,7 +171,7 @@ def test_constant_views_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_shifts_beyond_the_picture_count_as_zero_both_ways(kind: torch.dtype) -> None:
+def test_shifts_beyond_the_image_count_as_zero_both_ways(kind: torch.dtype) -> None:
     first, second = maps(12, (2, 3, 4, 5)).to(kind), maps(13, (2, 3, 4, 5)).to(kind)
     found = [displaced_information(displacement_joints(first, second, None, 6, by)) for by in ("convolution", "fft")]
     torch.testing.assert_close(found[0], found[1], atol=1e-5 if kind == torch.float32 else 1e-12, rtol=0)

@@ -15,7 +15,7 @@ from unsegcli.core.nn.jitter import jitter, lightness
 ZERO = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "bands": 0.0}
 
 
-def pictures(count: int, bands: int) -> Tensor:
+def some_images(count: int, bands: int) -> Tensor:
     return torch.rand(count, bands, 6, 5, generator=torch.Generator().manual_seed(bands))
 
 
@@ -25,13 +25,13 @@ def draws(count: int) -> Draws:
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
 def test_no_strength_is_no_change(bands: int) -> None:
-    images = pictures(3, bands)
+    images = some_images(3, bands)
     torch.testing.assert_close(jitter(images, draws(3), "test", **ZERO), images)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
 def test_each_sample_is_changed_by_itself(bands: int) -> None:
-    images = pictures(4, bands)
+    images = some_images(4, bands)
     together = jitter(images, draws(4), "test", bands=0.2)
     alone = jitter(images[2:3], dataclasses.replace(draws(4), index=draws(4).index[2:3]), "test", bands=0.2)
     torch.testing.assert_close(together[2:3], alone)
@@ -42,12 +42,12 @@ def test_each_sample_is_changed_by_itself(bands: int) -> None:
 
 
 def test_purposes_differ() -> None:
-    images = pictures(2, 3)
+    images = some_images(2, 3)
     assert not torch.equal(jitter(images, draws(2), "first"), jitter(images, draws(2), "second"))
 
 
 def test_brightness_is_one_factor_for_all_bands() -> None:
-    images = 0.2 + 0.3 * pictures(5, 4)  # nothing reaches 1
+    images = 0.2 + 0.3 * some_images(5, 4)  # nothing reaches 1
     factors = (jitter(images, draws(5), "test", **{**ZERO, "brightness": 0.5}) / images).flatten(1)
     torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
     assert float(factors[:, 0].min()) >= 0.5
@@ -56,7 +56,7 @@ def test_brightness_is_one_factor_for_all_bands() -> None:
 
 
 def test_contrast_keeps_the_mean_lightness_and_saturation_each_lightness() -> None:
-    images = 0.4 + 0.2 * pictures(5, 3)
+    images = 0.4 + 0.2 * some_images(5, 3)
     changed = jitter(images, draws(5), "test", **{**ZERO, "contrast": 0.5})
     torch.testing.assert_close(lightness(changed).mean((2, 3)), lightness(images).mean((2, 3)))
     changed = jitter(images, draws(5), "test", **{**ZERO, "saturation": 0.5})
@@ -65,7 +65,7 @@ def test_contrast_keeps_the_mean_lightness_and_saturation_each_lightness() -> No
 
 
 def test_hue_keeps_lightness_and_turns_the_circle() -> None:
-    images = 0.45 + 0.1 * pictures(5, 3)
+    images = 0.45 + 0.1 * some_images(5, 3)
     changed = jitter(images, draws(5), "test", **{**ZERO, "hue": 0.2})
     torch.testing.assert_close(lightness(changed), lightness(images), atol=1e-3, rtol=0)
     before = colorsys.rgb_to_hsv(*images[0, :, 0, 0].tolist())[0]
@@ -75,13 +75,13 @@ def test_hue_keeps_lightness_and_turns_the_circle() -> None:
 
 @pytest.mark.parametrize("bands", [1, 2, 5])
 def test_hue_and_saturation_need_colours(bands: int) -> None:
-    images = pictures(2, bands)
+    images = some_images(2, bands)
     strong = {**ZERO, "hue": 0.5, "saturation": 1.0}
     torch.testing.assert_close(jitter(images, draws(2), "test", **strong), images)
 
 
 def test_a_fourth_band_has_no_hue() -> None:
-    images = pictures(2, 4)
+    images = some_images(2, 4)
     changed = jitter(images, draws(2), "test", **{**ZERO, "hue": 0.5, "saturation": 1.0})
     torch.testing.assert_close(changed[:, 3], images[:, 3])
     assert not torch.allclose(changed[:, :3], images[:, :3])

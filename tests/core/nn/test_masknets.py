@@ -1,4 +1,4 @@
-"""Networks that draw a map as large as the picture: shapes, the pyramid by hand, and what is known of ReDO's."""
+"""Networks that draw a map as large as the image: shapes, the pyramid by hand, and what is known of ReDO's."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import nn
 from unsegcli.core.nn.masknets import FineNetwork, Pyramid, PyramidNetwork
 
 
-def pictures(height: int, width: int, bands: int = 3) -> torch.Tensor:
+def images(height: int, width: int, bands: int = 3) -> torch.Tensor:
     return torch.rand(2, bands, height, width, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (30, 21)])
-def test_maps_are_as_large_as_the_picture(bands: int, size: tuple[int, int]) -> None:
+def test_maps_are_as_large_as_the_image(bands: int, size: tuple[int, int]) -> None:
     for network in (FineNetwork(bands, 4), PyramidNetwork(bands, 8, 1)):
-        assert network(pictures(*size, bands)).shape == (2, 1, *size)
+        assert network(images(*size, bands)).shape == (2, 1, *size)
 
 
 def test_narrowest_network() -> None:
-    assert FineNetwork(3, 1)(pictures(16, 16)).shape == (2, 1, 16, 16)
+    assert FineNetwork(3, 1)(images(16, 16)).shape == (2, 1, 16, 16)
 
 
 def test_pyramid_by_hand() -> None:
@@ -39,12 +39,12 @@ def test_pyramid_by_hand() -> None:
     torch.testing.assert_close(found[:, 4:], maps)  # squares of one pixel
 
 
-def test_fine_network_sees_single_pixels_and_the_whole_picture() -> None:
+def test_fine_network_sees_single_pixels_and_the_whole_image() -> None:
     torch.manual_seed(0)
-    network, picture = FineNetwork(3, 8).eval(), pictures(96, 96)[:1].requires_grad_()
-    network(picture)[0, 0, 3, 3].backward()
-    assert picture.grad is not None
-    slopes = picture.grad[0].abs().sum(0)
+    network, image = FineNetwork(3, 8).eval(), images(96, 96)[:1].requires_grad_()
+    network(image)[0, 0, 3, 3].backward()
+    assert image.grad is not None
+    slopes = image.grad[0].abs().sum(0)
     row, column = divmod(int(slopes.argmax()), 96)
     assert max(abs(row - 3), abs(column - 3)) <= 1
     assert float(slopes[-4:, -4:].sum()) > 0
@@ -58,6 +58,6 @@ def test_weights_of_redos_network() -> None:
     assert found == kernels + 2 * (16 + 32 + 64 + 6 * 64 + 32 + 16)
 
 
-def test_redos_network_knows_no_other_picture_of_the_batch() -> None:
-    network, batch = PyramidNetwork(3, 8, 1).train(), pictures(16, 16)
+def test_redos_network_knows_no_other_image_of_the_batch() -> None:
+    network, batch = PyramidNetwork(3, 8, 1).train(), images(16, 16)
     torch.testing.assert_close(network(batch)[:1], network(batch[:1]))

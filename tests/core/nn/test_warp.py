@@ -24,32 +24,32 @@ def change(**parts: object) -> Tensor:
     return affine(**{**base, **{name: torch.tensor([value]) for name, value in parts.items()}})
 
 
-def picture(size: int = 8) -> Tensor:
+def image(size: int = 8) -> Tensor:
     return torch.rand(1, 2, size, size, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
 def test_no_change_is_the_identity_and_all_is_seen() -> None:
-    torch.testing.assert_close(warp(picture(), change()), picture())
-    assert bool(seen(picture(), change()).all())
-    assert bool(there_and_back(picture(), change()).all())
+    torch.testing.assert_close(warp(image(), change()), image())
+    assert bool(seen(image(), change()).all())
+    assert bool(there_and_back(image(), change()).all())
 
 
 def test_flip_is_a_flip() -> None:
-    torch.testing.assert_close(warp(picture(), change(flip=True)), picture().flip(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(warp(image(), change(flip=True)), image().flip(3), atol=1e-5, rtol=0)
 
 
 def test_quarter_turn_is_a_quarter_turn() -> None:
-    turned = warp(picture(), change(turn=90.0))
-    expected = torch.rot90(picture(), 1, (2, 3))
+    turned = warp(image(), change(turn=90.0))
+    expected = torch.rot90(image(), 1, (2, 3))
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
 
 
 def test_shift_by_a_quarter_shows_what_lies_right_of_it() -> None:
     # A quarter of 8 pixels is 2: the new column 0 is the old column 2, and the last two show nothing.
-    shifted = warp(picture(), change(shift=[0.25, 0.0]))
-    torch.testing.assert_close(shifted[..., :6], picture()[..., 2:], atol=1e-5, rtol=0)
+    shifted = warp(image(), change(shift=[0.25, 0.0]))
+    torch.testing.assert_close(shifted[..., :6], image()[..., 2:], atol=1e-5, rtol=0)
     assert float(shifted[..., 6:].abs().max()) < 1e-5
-    assert seen(picture(), change(shift=[0.25, 0.0]))[0, 0].tolist() == [True] * 6 + [False] * 2
+    assert seen(image(), change(shift=[0.25, 0.0]))[0, 0].tolist() == [True] * 6 + [False] * 2
 
 
 def test_scale_two_shows_the_middle_half() -> None:
@@ -83,7 +83,7 @@ def test_nearest_keeps_labels() -> None:
 
 
 def test_each_sample_has_its_own_change() -> None:
-    images = picture().expand(2, -1, -1, -1)
+    images = image().expand(2, -1, -1, -1)
     matrices = torch.cat([change(), change(flip=True)])
     torch.testing.assert_close(warp(images, matrices)[0], images[0])
     torch.testing.assert_close(warp(images, matrices)[1], images[1].flip(2), atol=1e-5, rtol=0)

@@ -11,7 +11,7 @@ import pytest
 from unsegcli.core.saliency.contour import Ascent, ascend, gradient
 from unsegcli.core.saliency.iem import Inpainter, Problem, centred_square, problem_of
 
-HALF = Inpainter(2.5, 7, 2)  # about what the published filter is on pictures of half the size
+HALF = Inpainter(2.5, 7, 2)  # about what the published filter is on images of half the size
 TINY = Inpainter(2.0, 5, 2)
 SQUARE = 78 / 128
 SAME = 0.995  # share of pixels
@@ -46,7 +46,7 @@ def check_gradient(problem: Problem, mask: np.ndarray) -> None:
 
 @pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "coins"])
-def test_gradient_of_ragged_masks_on_pictures_that_are_not_square(name: str, holes: bool) -> None:
+def test_gradient_of_ragged_masks_on_images_that_are_not_square(name: str, holes: bool) -> None:
     random = np.random.default_rng(1)
     valid = random.random((96, 150)) < 0.9
     valid[20:50, 100:] = False
@@ -131,7 +131,7 @@ def test_masks_of_a_coarse_filter_are_those_of_the_reference() -> None:
 
 @pytest.mark.parametrize("seed", range(0, 60, 3))
 def test_stopping_early_gives_what_all_iterations_give(seed: int) -> None:
-    """Half of these pictures end in a cycle of two masks or more, some stand still."""
+    """Half of these images end in a cycle of two masks or more, some stand still."""
     problem, start = noise_problem(seed), centred_square(12, 12, 0.6)
     mask = one_by_one(problem, start, 149)
     for iterations in (149, 150, 151):
@@ -195,7 +195,7 @@ def test_what_stands_in_void_pixels_has_no_influence() -> None:
     np.testing.assert_array_equal(*masks)
 
 
-def test_a_frame_of_void_pixels_is_like_the_border_of_the_picture() -> None:
+def test_a_frame_of_void_pixels_is_like_the_border_of_the_image() -> None:
     pixels = reference.photograph("chelsea", 50, 60)
     start = centred_square(50, 60, SQUARE)
     bare = ascend(problem_of(pixels, None, HALF, 1e-3), start, 60).mask
@@ -218,7 +218,7 @@ def test_no_side_is_emptied(full: bool) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 2), (3, 3), (1, 40), (40, 1), (3, 200)])
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_pictures_smaller_than_the_filter(shape: tuple[int, int], everywhere: bool) -> None:
+def test_images_smaller_than_the_filter(shape: tuple[int, int], everywhere: bool) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (*shape, 3)).astype(np.uint8)
     problem = problem_of(pixels, None, Inpainter(), 1e-3)
     start = np.arange(shape[0] * shape[1]).reshape(shape) % 7 == 0

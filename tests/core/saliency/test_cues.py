@@ -223,7 +223,7 @@ def test_island_amid_void_does_no_harm(saliency: Saliency) -> None:
 
 @pytest.mark.parametrize("saliency", BOTH)
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_picture_has_the_same_values(saliency: Saliency, turns: int) -> None:
+def test_a_turned_image_has_the_same_values(saliency: Saliency, turns: int) -> None:
     pixels, _ = textured(90, 90)
     regions = slic(pixels, None, 100, 10.0)
     straight = paint(saliency(graph_of(pixels, regions)), regions, 0.0)
@@ -259,7 +259,7 @@ def test_where_there_is_nothing_nothing_stands_out(saliency: Saliency, pixels: N
 
 @pytest.mark.parametrize("saliency", BOTH)
 @pytest.mark.parametrize("shape", [(1, 2), (2, 2), (1, 9), (3, 3)])
-def test_tiny_pictures_have_finite_values(saliency: Saliency, shape: tuple[int, int]) -> None:
+def test_tiny_images_have_finite_values(saliency: Saliency, shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
     values = saliency(graph_of(pixels, squares(*shape, 1)))
     assert np.isfinite(values).all()

@@ -49,7 +49,7 @@ def test_filter_is_its_own_transpose(inpainter: Inpainter) -> None:
 
 
 def test_two_passes_are_not_one_pass_of_the_composed_taps_near_the_border() -> None:
-    """What leaves the picture in the first pass must not come back in the second."""
+    """What leaves the image in the first pass must not come back in the second."""
     taps = Inpainter(repeats=1).matrix(41)[20, 15:26]
     composed = np.convolve(taps, taps)
     twice = Inpainter(repeats=2).matrix(41)

@@ -27,7 +27,7 @@ def test_holes_are_filled_and_bays_are_not() -> None:
     np.testing.assert_array_equal(tidied(bay, ALL, 0), bay)
 
 
-def test_a_hole_at_the_border_of_the_picture_is_open() -> None:
+def test_a_hole_at_the_border_of_the_image_is_open() -> None:
     mask = boxes((slice(0, 5), slice(2, 7)))
     mask[0:3, 4] = False
     np.testing.assert_array_equal(tidied(mask, ALL, 0), mask)

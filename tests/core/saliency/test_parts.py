@@ -1,4 +1,4 @@
-"""Pictures in two parts or more: right where the parts are obvious, and a defined result where there are none."""
+"""Images in two parts or more: right where the parts are obvious, and a defined result where there are none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ START = centred_square(SIDE, SIDE, 0.6)
 
 
 def scene(objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """A dark noisy picture with up to three bright noisy objects, and the map of them: 0 = background."""
+    """A dark noisy image with up to three bright noisy objects, and the map of them: 0 = background."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     shapes = [
         np.hypot(rows - 48, columns - 29) < 14,
@@ -128,6 +128,6 @@ def test_a_side_that_would_vanish_is_kept_and_said() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (3, 3), (1, 50), (60, 2)])
 @pytest.mark.parametrize("bands", [1, 3, 5])
 @pytest.mark.parametrize("count", [2, 5])
-def test_tiny_pictures_give_a_result(shape: tuple[int, int], bands: int, count: int) -> None:
+def test_tiny_images_give_a_result(shape: tuple[int, int], bands: int, count: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, bands)).astype(np.uint8)
     check(part(pixels, None, centred_square(*shape, 0.6), SETTINGS, count), np.ones(shape, bool), count)

@@ -26,7 +26,7 @@ def test_best_labelling_by_hand() -> None:
     assert best_labelling(segments, truth, 3).tolist() == expected
 
 
-def test_picture_without_a_segment() -> None:
+def test_image_without_a_segment() -> None:
     none = np.full((2, 2), -1, np.int32)
     assert best_labelling(none, np.array([[0, 1], [1, -1]]), 2).tolist() == [[0, 0], [0, 0], [1, 2]]
 

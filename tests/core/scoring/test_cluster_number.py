@@ -41,16 +41,16 @@ def test_blobs_are_counted(count: int) -> None:
 
 @pytest.mark.slow
 def test_textures_of_mosaics_are_counted() -> None:
-    """Four photographs of textures, whose number is known from how the pictures were made.
+    """Four photographs of textures, whose number is known from how the images were made.
 
     Not any four are: docs/results.md has those that are not.
     """
     textures = [TEXTURES[name]() for name in ("gravel", "tissue", "stars", "fur")]
     points, areas = [], []
     for number in range(40):
-        picture, _ = mosaic(textures, 128, np.random.default_rng([4, number]))
-        regions = slic(picture, None, 81, 10.0)
-        points.append(region_features(picture, regions))
+        image, _ = mosaic(textures, 128, np.random.default_rng([4, number]))
+        regions = slic(image, None, 81, 10.0)
+        points.append(region_features(image, regions))
         areas.append(np.bincount(regions.ravel()))
     every, weights = np.concatenate(points), np.concatenate(areas).astype(np.float64)
     deviation = np.sqrt(np.average((every - every.mean(axis=0)) ** 2, axis=0, weights=weights))
@@ -95,5 +95,5 @@ def test_few_points_try_few_numbers() -> None:
     assert stability_curve(points, np.ones(9), 12, seed=0).numbers == (2, 3, 4)
     with pytest.raises(DataError, match="--classes N"):
         stability_curve(np.ones((50, 2)), np.ones(50), 12, seed=0)
-    with pytest.raises(ConfigError, match="--most-classes 1"):
+    with pytest.raises(ConfigError, match="--max-classes 1"):
         stability_curve(points, np.ones(9), 1, seed=0)

@@ -71,7 +71,7 @@ def test_truth_without_sign_and_booleans() -> None:
     np.testing.assert_array_equal(confusion(predicted, truth, 2, 3), [[1, 0, 0], [0, 0, 2], [0, 0, 0]])
 
 
-def test_pictures_add_up_and_renaming_moves_rows() -> None:
+def test_images_add_up_and_renaming_moves_rows() -> None:
     rng = np.random.default_rng(3)
     predicted, truth = rng.integers(0, 5, (20, 10)), rng.integers(-1, 4, (20, 10))
     whole = confusion(predicted, truth, 5, 4)

@@ -57,14 +57,14 @@ def test_pure_pixels_by_hand() -> None:
     assert judging.pure_pixels(labels, labels, 2) == (8, 8), "regions within clusters are pure"
 
 
-def test_borders_on_edges_of_the_picture() -> None:
-    """One column of steps of 30 in a flat picture: four of 24 pairs of neighbours."""
+def test_borders_on_edges_of_the_image() -> None:
+    """One column of steps of 30 in a flat image: four of 24 pairs of neighbours."""
     pixels = (HALVES * 10).astype(np.uint8)[:, :, None].repeat(3, axis=2)
     found = judging.edge_steps(pixels, HALVES)
     assert found == (4 * 30, 4, 4 * 30, 24)
     assert judging.edge_ratio(found) == pytest.approx(24 / 4)
     across = judging.edge_steps(pixels, HALVES.T)
-    assert judging.edge_ratio(across) == 0, "borders where the picture is flat"
+    assert judging.edge_ratio(across) == 0, "borders where the image is flat"
     assert judging.edge_ratio(judging.edge_steps(pixels, np.zeros((4, 4), int))) == 1, (
         "without a border nothing is known"
     )

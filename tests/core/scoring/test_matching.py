@@ -119,8 +119,8 @@ def test_dropping_unmatched_clusters_raises_the_score() -> None:
     assert accuracy(together) == np.diagonal(together).sum() / truth.size
 
 
-def test_matching_each_picture_by_itself_forgives_everything() -> None:
-    # Trap: perfect regions, but their numbers shuffled in each picture: no semantics at all.
+def test_matching_each_image_by_itself_forgives_everything() -> None:
+    # Trap: perfect regions, but their numbers shuffled in each image: no semantics at all.
     rng = np.random.default_rng(0)
     total = np.zeros((27, 27), np.int64)
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Object masks by hand, the polarity oracle, empty pictures, and the F measure against a slow count."""
+"""Object masks by hand, the polarity oracle, empty images, and the F measure against a slow count."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_f_measure_against_a_slow_count() -> None:
     assert curve.largest() == pytest.approx(measure.max())
     each = [1.3 * p * r / np.maximum(0.3 * p + r, 1e-300) for p, r in curves]
     assert curve.largest("measure") == pytest.approx(np.mean(each, axis=0).max())
-    assert curve.pictures == 5
+    assert curve.images == 5
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float16, np.float32, np.float64])
@@ -122,16 +122,16 @@ def test_f_measure_forgives_rounding(kind: type) -> None:
     np.testing.assert_array_equal(curves[0].precision, curves[1].precision)
 
 
-def test_f_measure_of_empty_pictures() -> None:
+def test_f_measure_of_empty_images() -> None:
     curve = FMeasureCurve()
     assert math.isnan(curve.largest())
     curve.add(np.ones((2, 2)), np.full((2, 2), -1))
-    assert curve.pictures == 0
+    assert curve.images == 0
     curve.add(np.zeros((2, 2)), np.ones((2, 2), int))
     assert curve.largest() == 0
     curve.add(np.ones((2, 2)), np.zeros((2, 2), int))
     assert curve.largest("measure") == 0
-    assert curve.pictures == 2
+    assert curve.images == 2
     with pytest.raises(ConfigError, match="'mean'"):
         curve.largest("mean")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Scores worked by hand, against scikit-learn's figures and slow definitions, and the bootstrap over pictures."""
+"""Scores worked by hand, against scikit-learn's figures and slow definitions, and the bootstrap over images."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def test_mean_iou_says_over_which_classes() -> None:
         mean_iou(wider, "present")  # type: ignore[arg-type]
 
 
-def test_mean_over_the_data_set_is_not_the_mean_over_pictures() -> None:
-    # Trap: one large class that is right everywhere, and in each picture a speck of one rare class that is wrong
+def test_mean_over_the_data_set_is_not_the_mean_over_images() -> None:
+    # Trap: one large class that is right everywhere, and in each image a speck of one rare class that is wrong
     # in most of them.
-    pictures = []
+    images = []
     for number in range(20):
         matrix = np.zeros((6, 5), np.int64)
         rare = 1 + number % 4
         matrix[0, 0] = 1000
         matrix[rare if number < 4 else 0, rare] = 100 if number < 4 else 1
-        pictures.append(matrix)
-    of_all = mean_iou(np.sum(pictures, axis=0))
-    of_each = float(np.mean([mean_iou(matrix) for matrix in pictures]))
+        images.append(matrix)
+    of_all = mean_iou(np.sum(images, axis=0))
+    of_each = float(np.mean([mean_iou(matrix) for matrix in images]))
     assert of_all > 0.95
     assert of_each < 0.65
 
@@ -204,14 +204,14 @@ def test_chance_against_predictions_drawn_at_random() -> None:
         assert mean_iou(matrix, over) == pytest.approx(chance(matrix, over).uniform_miou, abs=0.005)
 
 
-def pictures(number: int, rows: int = 4, classes: int = 3) -> list[np.ndarray]:
+def images(number: int, rows: int = 4, classes: int = 3) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     return [rng.integers(0, 50, (rows, classes)) for _ in range(number)]
 
 
 def test_bootstrap_is_the_weighted_sum() -> None:
     bootstrap = Bootstrap(4, 3, replicates=50, seed=7)
-    given_ = pictures(300)  # more than wait at a time
+    given_ = images(300)  # more than wait at a time
     expected = np.zeros((50, 4, 3), np.int64)
     for index, matrix in enumerate(given_):
         bootstrap.add(index, matrix)
@@ -222,7 +222,7 @@ def test_bootstrap_is_the_weighted_sum() -> None:
 
 
 def test_bootstrap_in_any_order_and_in_parts() -> None:
-    given_ = pictures(20)
+    given_ = images(20)
     whole, one, other = (Bootstrap(4, 3, replicates=60) for _ in range(3))
     for index, matrix in enumerate(given_):
         whole.add(index, matrix)
@@ -232,7 +232,7 @@ def test_bootstrap_in_any_order_and_in_parts() -> None:
     np.testing.assert_array_equal(one.matrices, whole.matrices)
     with pytest.raises(DataError, match="cannot be merged"):
         one.merge(Bootstrap(4, 3, replicates=60, seed=1))
-    with pytest.raises(DataError, match=r"\(3, 3\) of picture 5"):
+    with pytest.raises(DataError, match=r"\(3, 3\) of image 5"):
         one.add(5, np.zeros((3, 3), np.int64))
 
 
@@ -254,7 +254,7 @@ def test_bootstrap_stays_exact_and_within_its_memory() -> None:
 
 
 def test_interval_covers_as_often_as_it_says() -> None:
-    # 200 data sets of 60 pictures: the accuracy of a picture is drawn around 0.7.
+    # 200 data sets of 60 images: the accuracy of an image is drawn around 0.7.
     rng = np.random.default_rng(0)
     inside = 0
     for repeat in range(200):
@@ -268,7 +268,7 @@ def test_interval_covers_as_often_as_it_says() -> None:
 
 
 def test_interval_matches_anew_in_each_replicate() -> None:
-    # Two pictures with the two numbers exchanged: whichever weighs more decides the matching.
+    # Two images with the two numbers exchanged: whichever weighs more decides the matching.
     bootstrap = Bootstrap(2, 2, replicates=100)
     bootstrap.add(0, np.array([[50, 0], [0, 50]]))
     bootstrap.add(1, np.array([[0, 50], [50, 0]]))

@@ -123,7 +123,7 @@ def test_texture_tells_flat_from_fine_from_coarse() -> None:
 
 
 def test_the_gradient_of_a_ramp_by_hand() -> None:
-    # 2 levels of 255 for each row and none along it; the border of the picture is left out.
+    # 2 levels of 255 for each row and none along it; the border of the image is left out.
     pixels = np.repeat(2 * np.arange(60, dtype=np.uint8)[:, None, None], 20, axis=1)
     regions = np.full((60, 20), -1, np.int32)
     regions[20:40] = 0
@@ -163,7 +163,7 @@ def test_renumbering_the_regions_reorders_the_features() -> None:
     np.testing.assert_array_equal(region_features(pixels, 1 - halves()), region_features(pixels, halves())[::-1])
 
 
-def test_tiny_pictures_and_no_region() -> None:
+def test_tiny_images_and_no_region() -> None:
     for shape in ((1, 1), (1, 5), (5, 1)):
         features = region_features(np.full((*shape, 3), 9, np.uint8), np.zeros(shape, np.int32))
         assert np.isfinite(features).all()
@@ -196,7 +196,7 @@ def test_blur_of_a_point_by_hand() -> None:
     assert blurred[:4].max() == 0
 
 
-def test_no_blur_is_the_picture_over_255() -> None:
+def test_no_blur_is_the_image_over_255() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 4)).astype(np.uint8)
     np.testing.assert_allclose(blurred_pixels(pixels, 0.0), pixels / 255, rtol=1e-6)
 

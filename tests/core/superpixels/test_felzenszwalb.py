@@ -78,7 +78,7 @@ def test_bytes_and_floats_give_the_same_and_invalid_pixels_have_no_influence() -
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 2)])
 @pytest.mark.parametrize("bands", [1, 3, 4])
-def test_tiny_and_constant_pictures(shape: tuple[int, int], bands: int) -> None:
+def test_tiny_and_constant_images(shape: tuple[int, int], bands: int) -> None:
     assert (felzenszwalb(np.full((*shape, bands), 9, np.uint8), None, 3) == 0).all()
     assert felzenszwalb(noisy_blocks(1, *shape, bands), None, 1000).min() == 0
 

@@ -46,7 +46,7 @@ def test_sides_are_top_bottom_left_and_right() -> None:
     assert links_of(graph.bordered(np.zeros((5, 5), np.bool_))) == {(0, 1), (0, 2), (0, 4), (1, 2), (1, 4), (2, 4)}
 
 
-def test_border_is_where_the_picture_begins_and_a_hole_is_none() -> None:
+def test_border_is_where_the_image_begins_and_a_hole_is_none() -> None:
     regions = np.full((9, 9), -1, np.int32)
     regions[1:8, 1:8] = 0  # a ring
     regions[2:7, 2:7] = 1

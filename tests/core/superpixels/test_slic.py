@@ -1,4 +1,4 @@
-"""SLIC: what every superpixel map must be, and pictures whose superpixels are known."""
+"""SLIC: what every superpixel map must be, and images whose superpixels are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unsegcli.core.superpixels.slic import slic
 from unsegcli.errors import ConfigError, DataError
 
 
-def random_picture(seed: int, height: int, width: int, bands: int) -> np.ndarray:
+def random_image(seed: int, height: int, width: int, bands: int) -> np.ndarray:
     """Coloured blocks with noise."""
     generator = np.random.default_rng(seed)
     blocks = generator.integers(0, 200, (height // 7 + 1, width // 7 + 1, bands))
@@ -21,7 +21,7 @@ def random_picture(seed: int, height: int, width: int, bands: int) -> np.ndarray
 
 
 def four_quadrants(bands: int, side: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of four colours and the map of its quadrants."""
+    """An image of four colours and the map of its quadrants."""
     quadrants = np.repeat(np.repeat([[0, 1], [2, 3]], side // 2, 0), side // 2, 1)
     colours = np.random.default_rng(bands).permutation(np.arange(4 * bands) * 255 // (4 * bands))
     return colours.reshape(4, bands)[quadrants].astype(np.uint8), quadrants
@@ -49,7 +49,7 @@ def check_map(found: np.ndarray, valid: np.ndarray) -> None:
 def test_every_map_is_numbered_connected_and_void_where_invalid(
     seed: int, height: int, width: int, bands: int, segments: int, exponent: float, share: float | None
 ) -> None:
-    pixels = random_picture(seed, height, width, bands)
+    pixels = random_image(seed, height, width, bands)
     valid = None if share is None else np.random.default_rng(seed).random((height, width)) < share
     found = slic(pixels, valid, segments, 10**exponent)
     check_map(found, np.ones((height, width), bool) if valid is None else valid)
@@ -58,7 +58,7 @@ def test_every_map_is_numbered_connected_and_void_where_invalid(
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("masked", [False, True])
 def test_bytes_and_floats_give_the_same_superpixels(bands: int, masked: bool) -> None:
-    pixels = random_picture(3, 60, 50, bands)
+    pixels = random_image(3, 60, 50, bands)
     valid = np.hypot(*np.mgrid[-30:30, -25:25]) < 22 if masked else None
     expected = slic(pixels, valid, 40, 10.0)
     for dtype in (np.float64, np.float32):
@@ -93,7 +93,7 @@ def test_compactness_means_the_same_for_any_number_of_bands(compactness: float) 
 
 @pytest.mark.parametrize("bands", [1, 3, 4])
 def test_a_high_compactness_makes_squares_and_a_lower_one_follows_colour(bands: int) -> None:
-    pixels = random_picture(5, 64, 64, bands)
+    pixels = random_image(5, 64, 64, bands)
 
     def unexplained(found: np.ndarray) -> float:
         means = pool(pixels, found, found.max() + 1)
@@ -105,7 +105,7 @@ def test_a_high_compactness_makes_squares_and_a_lower_one_follows_colour(bands: 
 
 
 def test_what_stands_in_invalid_pixels_has_no_influence() -> None:
-    pixels = random_picture(8, 48, 64, 3)
+    pixels = random_image(8, 48, 64, 3)
     valid = np.zeros((48, 64), bool)
     valid[5:40, 10:50] = True
     valid[20:24, 10:40] = False
@@ -114,7 +114,7 @@ def test_what_stands_in_invalid_pixels_has_no_influence() -> None:
 
 
 def test_a_mask_gives_about_the_number_asked_for_and_no_slivers() -> None:
-    pixels = random_picture(9, 120, 120, 3)
+    pixels = random_image(9, 120, 120, 3)
     valid = np.hypot(*np.mgrid[-60:60, -60:60]) < 45
     found = slic(pixels, valid, 60, 30.0)
     assert 45 <= found.max() + 1 <= 80
@@ -122,25 +122,25 @@ def test_a_mask_gives_about_the_number_asked_for_and_no_slivers() -> None:
 
 
 def test_a_mask_that_is_all_true_changes_nothing() -> None:
-    pixels = random_picture(2, 30, 30, 3)
+    pixels = random_image(2, 30, 30, 3)
     np.testing.assert_array_equal(slic(pixels, np.ones((30, 30), bool), 9, 10.0), slic(pixels, None, 9, 10.0))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 2), (3, 50)])
 @pytest.mark.parametrize("bands", [1, 3, 4])
 @pytest.mark.parametrize("segments", [1, 5, 1000])
-def test_tiny_and_constant_pictures(shape: tuple[int, int], bands: int, segments: int) -> None:
-    for pixels in (np.full((*shape, bands), 9, np.uint8), random_picture(1, *shape, bands)):
+def test_tiny_and_constant_images(shape: tuple[int, int], bands: int, segments: int) -> None:
+    for pixels in (np.full((*shape, bands), 9, np.uint8), random_image(1, *shape, bands)):
         check_map(slic(pixels, None, segments, 10.0), np.ones(shape, bool))
 
 
 def test_no_valid_pixel_gives_no_superpixel() -> None:
-    found = slic(random_picture(1, 9, 9, 3), np.zeros((9, 9), bool), 5, 10.0)
+    found = slic(random_image(1, 9, 9, 3), np.zeros((9, 9), bool), 5, 10.0)
     assert (found == -1).all()
 
 
 def test_nonsense_is_refused() -> None:
-    pixels = random_picture(1, 9, 9, 3)
+    pixels = random_image(1, 9, 9, 3)
     with pytest.raises(ConfigError, match="--segments 0"):
         slic(pixels, None, 0, 10.0)
     with pytest.raises(ConfigError, match="--compactness"):

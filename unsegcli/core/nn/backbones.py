@@ -1,4 +1,4 @@
-"""Networks that turn pictures into maps of features at an eighth or so of their resolution.
+"""Networks that turn images into maps of features at an eighth or so of their resolution.
 
 Stages beyond that resolution do not shrink the map; their convolutions are spread instead (dilated).
 """
@@ -20,7 +20,7 @@ COLOURS = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))  # mean and spread th
 
 
 class Backbone(nn.Module):
-    """A network, the number of its features, and by how much it shrinks a picture."""
+    """A network, the number of its features, and by how much it shrinks an image."""
 
     architecture: str
     features: int

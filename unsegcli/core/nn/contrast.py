@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from unsegcli.core.nn.distributed_sums import rank, ranks, summed
 
-EVEN = 1.02  # in the weight of a picture, 1 / ln(1.02 + its share of the foreground)
+EVEN = 1.02  # in the weight of an image, 1 / ln(1.02 + its share of the foreground)
 
 
 def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
-    """The mean direction of each picture's object: (batch, dimensions) of length 1; 0 without a pixel.
+    """The mean direction of each image's object: (batch, dimensions) of length 1; 0 without a pixel.
 
     Args:
         vectors: (batch, dimensions, rows, columns), of any length.
@@ -29,32 +29,32 @@ def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
 def pixel_contrast(
     vectors: Tensor, masks: Tensor, means: Tensor, usable: Tensor, others: Tensor, temperature: float
 ) -> Tensor:
-    """Cross entropy of telling to which picture each foreground pixel belongs, weighted by picture.
+    """Cross entropy of telling to which image each foreground pixel belongs, weighted by image.
 
     Args:
         vectors: (batch, dimensions, rows, columns) of this process, of any length.
         masks: (batch, rows, columns), bool; pixels outside contribute nothing.
         means: (all, dimensions) of length 1, of the other view's objects, over all processes; without gradient.
-        usable: (all,) which pictures have an object in both views; only these count.
+        usable: (all,) which images have an object in both views; only these count.
         others: (count, dimensions) of length 1: objects of earlier steps.
         temperature: by which the cosines are divided.
     """
     mine = slice(rank() * len(vectors), (rank() + 1) * len(vectors))
     masks = masks & usable[mine, None, None]
-    weights = picture_weights(masks.sum((1, 2)))
-    picture, row, column = masks.nonzero(as_tuple=True)
-    directions = functional.normalize(vectors, dim=1)[picture, :, row, column]
+    weights = image_weights(masks.sum((1, 2)))
+    image, row, column = masks.nonzero(as_tuple=True)
+    directions = functional.normalize(vectors, dim=1)[image, :, row, column]
     logits = torch.cat(
         [(directions @ means.T).masked_fill(~usable, -torch.inf), directions @ others.T], 1
     )  # (pixels, all + count)
-    surprise = functional.cross_entropy(logits / temperature, picture + mine.start, reduction="none")
-    weight = weights[picture].to(surprise.dtype)
+    surprise = functional.cross_entropy(logits / temperature, image + mine.start, reduction="none")
+    weight = weights[image].to(surprise.dtype)
     total = summed(weight.sum()).clamp_min(torch.finfo(surprise.dtype).tiny)
     return ranks() * (weight * surprise).sum() / total
 
 
-def picture_weights(areas: Tensor) -> Tensor:
-    """1 / ln(1.02 + p) of each picture (batch,), where p is its share of the foreground pixels of all processes."""
+def image_weights(areas: Tensor) -> Tensor:
+    """1 / ln(1.02 + p) of each image (batch,), where p is its share of the foreground pixels of all processes."""
     total = summed(areas.sum().double()).clamp_min(1)
     return 1 / torch.log(EVEN + areas / total)
 

@@ -1,4 +1,4 @@
-"""Crops of chance size and shape that show a part of a given object, and their pixels at one size.
+"""Crops of random size and shape that show a part of a given object, and their pixels at one size.
 
 Boxes are (..., 4): top, left, height and width in whole pixels.
 """
@@ -13,26 +13,26 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 
-SHAPES = 10  # drawn for each box; if none fits into the picture, the box is its centre
+SHAPES = 10  # drawn for each box; if none fits into the image, the box is its centre
 
 
 def random_boxes(
     draws: Draws, purpose: str, extents: Tensor, count: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Tensor:
-    """Boxes of chance area, shape and place: (batch, count, 4).
+    """Boxes of random area, shape and place: (batch, count, 4).
 
     Args:
-        draws: where chance comes from.
-        purpose: names this use of chance.
-        extents: (batch, 2) height and width of each picture, at least 1.
-        count: boxes for each picture.
-        scale: least and largest area, as a share of the picture's.
+        draws: where random numbers come from.
+        purpose: names this use of random numbers.
+        extents: (batch, 2) height and width of each image, at least 1.
+        count: boxes for each image.
+        scale: least and largest area, as a share of the image's.
         ratio: least and largest width over height; evenly drawn on a logarithmic scale.
     """
     high, wide = (extents[:, side].double()[:, None, None] for side in (0, 1))
-    chance = draws.uniform(purpose, count, SHAPES, 2).double()
-    areas = high * wide * (scale[0] + (scale[1] - scale[0]) * chance[..., 0])
-    shapes = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * chance[..., 1])
+    drawn = draws.uniform(purpose, count, SHAPES, 2).double()
+    areas = high * wide * (scale[0] + (scale[1] - scale[0]) * drawn[..., 0])
+    shapes = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * drawn[..., 1])
     widths, heights = (areas * shapes).sqrt().round(), (areas / shapes).sqrt().round()
     fits = (heights >= 1) & (widths >= 1) & (heights <= high) & (widths <= wide)
     first = fits.int().argmax(2, keepdim=True)  # of equal ones the first
@@ -45,7 +45,7 @@ def random_boxes(
 
 
 def _centres(extents: Tensor, ratio: tuple[float, float]) -> Tensor:
-    """The whole picture, or its centre where it is longer than the ratio allows: (batch, 4)."""
+    """The whole image, or its centre where it is longer than the ratio allows: (batch, 4)."""
     high, wide = extents[:, 0].double(), extents[:, 1].double()
     height = torch.minimum(high, (wide / ratio[0]).round()).clamp_min(1)
     width = torch.minimum(wide, (high * ratio[1]).round()).clamp_min(1)
@@ -63,7 +63,7 @@ def shares(masks: Tensor, boxes: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """One box (batch, 4) of each picture (batch, channels, height, width), as squares of `side`: bilinear, smoothed."""
+    """One box (batch, 4) of each image (batch, channels, height, width), as squares of `side`: bilinear, smoothed."""
     parts = [
         functional.interpolate(
             image[None, :, top : top + height, left : left + width],

@@ -29,7 +29,7 @@ class Whole(nn.Module):
         return functional.relu(self._normalised(mean)).expand(-1, -1, *maps.shape[2:])
 
     def _normalised(self, mean: Tensor) -> Tensor:
-        """A single picture has no variance: there it is normalised by what is remembered of others."""
+        """A single image has no variance: there it is normalised by what is remembered of others."""
         if self.training and len(mean) * ranks() == 1:
             norm = self.norm
             return functional.batch_norm(mean, norm.running_mean, norm.running_var, norm.weight, norm.bias, False)

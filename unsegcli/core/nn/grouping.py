@@ -21,7 +21,7 @@ ITERATIONS, STARTS = 100, 10  # of k-means
 
 
 def dimensions_of(channels: int) -> int:
-    """How many numbers describe a superpixel of a picture with so many bands."""
+    """How many numbers describe a superpixel of an image with so many bands."""
     return 2 * channels + TEXTURES + PLACES
 
 
@@ -32,7 +32,7 @@ def superpixel_features(images: Tensor, superpixels: Tensor, count: int, place: 
         images: (batch, channels, height, width), 0 to 1.
         superpixels: (batch, height, width), numbered through the batch, -1 = void.
         count: how many there are.
-        place: (batch, 4) top, left, height and width of each crop in its picture; None = the whole.
+        place: (batch, 4) top, left, height and width of each crop in its image; None = the whole.
     """
     colours = lab(images) if images.shape[1] == 3 else images
     maps = torch.cat([colours, _texture(images.mean(1, keepdim=True)), _positions(images, place)], 1)
@@ -129,7 +129,7 @@ def _blurred(grey: Tensor, sigma: float) -> Tensor:
 
 
 def _positions(images: Tensor, place: Tensor | None) -> Tensor:
-    """Row and column of each pixel in the whole picture, 0 to 1: (batch, 2, height, width)."""
+    """Row and column of each pixel in the whole image, 0 to 1: (batch, 2, height, width)."""
     count, _, height, width = images.shape
     down = (torch.arange(height, device=images.device) + 0.5) / height
     across = (torch.arange(width, device=images.device) + 0.5) / width

@@ -1,4 +1,4 @@
-"""Changes of light and colour for pictures of any number of bands, each sample by itself.
+"""Changes of light and colour for images of any number of bands, each sample by itself.
 
 Geometry is left alone; see `warp.py`.
 """
@@ -30,9 +30,9 @@ def jitter(
     red, green and blue; brightness and contrast all bands.
 
     Args:
-        images: the pictures.
-        draws: where chance comes from.
-        purpose: names this use of chance, so that two views differ.
+        images: the images.
+        draws: where random numbers come from.
+        purpose: names this use of random numbers, so that two views differ.
         brightness: factor from 1 - b to 1 + b.
         contrast: factor on the distance to the mean lightness, from 1 - c to 1 + c.
         saturation: factor on the distance to grey, likewise.

@@ -1,4 +1,4 @@
-"""Networks that draw one map as large as the picture: a small one for two cores, and the mask network of ReDO.
+"""Networks that draw one map as large as the image: a small one for two cores, and the mask network of ReDO.
 
 No weights are loaded here, and no method is known.
 """
@@ -32,7 +32,7 @@ class Pyramid(nn.Module):
 
 
 class FineNetwork(nn.Module):
-    """The small trunk and the whole picture at a glance, brought back to full size beside what was fine."""
+    """The small trunk and the whole image at a glance, brought back to full size beside what was fine."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class FineNetwork(nn.Module):
         self.last = nn.Conv2d(narrow, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """One logit a pixel (batch, 1, height, width) of pictures (batch, channels, height, width)."""
+        """One logit a pixel (batch, 1, height, width) of images (batch, channels, height, width)."""
         half = self.first(images)
         maps = self.narrow(self.around(self.second(half)))
         maps = self.to_half(torch.cat([grow(maps, half.shape[-2:]), half], 1))
@@ -70,7 +70,7 @@ class PyramidNetwork(nn.Module):
         self.last = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(quarter, 1, 7))
 
     def forward(self, images: Tensor) -> Tensor:
-        """One logit a pixel (batch, 1, height, width) of pictures (batch, channels, height, width)."""
+        """One logit a pixel (batch, 1, height, width) of images (batch, channels, height, width)."""
         full = self.start(images)
         half = self.first(full)
         maps = self.around(self.blocks(self.second(half)))
@@ -81,7 +81,7 @@ class PyramidNetwork(nn.Module):
 
 
 class StyledResidual(nn.Module):
-    """Two convolutions, each normalised within the picture, and the way around them."""
+    """Two convolutions, each normalised within the image, and the way around them."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class StyledResidual(nn.Module):
 
 
 def _styled(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A convolution, normalised within each picture, cut off at 0; kernels of 3 have zeros around."""
+    """A convolution, normalised within each image, cut off at 0; kernels of 3 have zeros around."""
     padding = 1 if kernel == 3 else 0
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),

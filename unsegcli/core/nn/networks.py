@@ -54,7 +54,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def still_statistics(network: nn.Module) -> Iterator[None]:
-    """Normalise by the batch at hand without remembering it: for passes over pictures that were changed on purpose."""
+    """Normalise by the batch at hand without remembering it: for passes over images that were changed on purpose."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [norm.still for norm in norms]
     for norm in norms:

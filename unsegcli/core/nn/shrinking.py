@@ -1,4 +1,4 @@
-"""Batches at a part of their resolution: pictures as means of squares, maps by the pixel in the middle."""
+"""Batches at a part of their resolution: images as means of squares, maps by the pixel in the middle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class Shrinkable(Protocol):
-    """A dataclass with pictures, and maps that belong to them."""
+    """A dataclass with images, and maps that belong to them."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -33,7 +33,7 @@ Given = TypeVar("Given", bound=Shrinkable)
 
 
 def shrunk(batch: Given, factor: int) -> Given:
-    """The batch at a part of its resolution: pictures as means, superpixels and masks by the pixel in the middle."""
+    """The batch at a part of its resolution: images as means, superpixels and masks by the pixel in the middle."""
     if factor == 1:
         return batch
     images = functional.avg_pool2d(batch.images, factor, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""Edges as extra bands: what a network sees of a picture beside its colours."""
+"""Edges as extra bands: what a network sees of an image beside its colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOWNWARD = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
 
 
 def with_edges(images: Tensor) -> Tensor:
-    """The pictures (batch, channels, height, width), and Sobel's two derivatives of their lightness as two more bands.
+    """The images (batch, channels, height, width), and Sobel's two derivatives of their lightness as two more bands.
 
     With three or four bands lightness is that of the first three, red, green and blue; else the mean of all bands.
     Zeros lie beyond the border; derivatives are from -4 to 4.

@@ -1,4 +1,4 @@
-"""Affine changes of pictures and the way back, with a mask of what can be seen; one convention for positions.
+"""Affine changes of images and the way back, with a mask of what can be seen; one convention for positions.
 
 Positions are in (x, y) from -1 to 1 at the outer borders (align_corners is False everywhere).
 """
@@ -13,16 +13,16 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 
-SEEN = 0.999  # weight of the picture (not of what lies beyond) that a pixel must have after interpolation
+SEEN = 0.999  # weight of the image (not of what lies beyond) that a pixel must have after interpolation
 
 
 def affine(turn: Tensor, scale: Tensor, shift: Tensor, shear: Tensor, flip: Tensor) -> Tensor:
-    """Matrices (batch, 2, 3) that take positions in the new picture to positions in the old one.
+    """Matrices (batch, 2, 3) that take positions in the new image to positions in the old one.
 
     Args:
         turn: (batch,) angle in degrees.
-        scale: (batch,) above 1 shows less of the old picture, enlarged.
-        shift: (batch, 2) in x and y, as a share of the picture's side.
+        scale: (batch,) above 1 shows less of the old image, enlarged.
+        shift: (batch, 2) in x and y, as a share of the image's side.
         shear: (batch,) angle in degrees.
         flip: (batch,) bool, left to right.
     """
@@ -37,14 +37,14 @@ def affine(turn: Tensor, scale: Tensor, shift: Tensor, shear: Tensor, flip: Tens
 def drawn_affine(
     draws: Draws, purpose: str, *, turn: float, zoom: float, shift: float, shear: float, flip: bool
 ) -> Tensor:
-    """Matrices (batch, 2, 3), one by chance for each sample.
+    """Random matrices (batch, 2, 3), one for each sample.
 
     Args:
-        draws: where chance comes from.
-        purpose: names this use of chance.
+        draws: where random numbers come from.
+        purpose: names this use of random numbers.
         turn: largest angle in degrees, both ways.
         zoom: largest change of scale.
-        shift: largest, as a share of the picture's side.
+        shift: largest, as a share of the image's side.
         shear: largest angle in degrees.
         flip: mirror half of the samples.
     """
@@ -61,19 +61,19 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor, *, nearest: bool = False) -> Tensor:
-    """The new pictures (batch, channels, height, width); zeros where the old one ends."""
+    """The new images (batch, channels, height, width); zeros where the old one ends."""
     grid = functional.affine_grid(matrices.to(images.dtype), list(images.shape), align_corners=False)
     mode = "nearest" if nearest else "bilinear"
     return functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def seen(images: Tensor, matrices: Tensor) -> Tensor:
-    """Which pixels of the new picture lie wholly in the old one: (batch, height, width), bool."""
+    """Which pixels of the new image lie wholly in the old one: (batch, height, width), bool."""
     ones = torch.ones_like(images[:, :1])
     return warp(ones, matrices)[:, 0] > SEEN
 
 
 def there_and_back(images: Tensor, matrices: Tensor) -> Tensor:
-    """Which pixels of the old picture are still known after a warp and its inverse: (batch, height, width), bool."""
+    """Which pixels of the old image are still known after a warp and its inverse: (batch, height, width), bool."""
     there = seen(images, matrices).to(images.dtype)[:, None]
     return warp(there, inverse(matrices))[:, 0] > SEEN

@@ -1,4 +1,4 @@
-"""Symmetric filters along both axes of a picture, whose matrices are zero far from the diagonal; compiled by numba."""
+"""Symmetric filters along both axes of an image, whose matrices are zero far from the diagonal; compiled by numba."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def ascend(
     returned at once.
 
     Args:
-        problem: the picture.
+        problem: the image.
         start: the first mask; both sides must have a valid pixel.
         iterations: steps, each of which moves the contour by a pixel at most.
         smooth: after each step keep foreground only where enough of the pixels around are so.
@@ -100,7 +100,7 @@ def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iter
     side, known = start.astype(np.float32), valid[1:-1, 1:-1].astype(np.float32)
     image_single = image.astype(np.float32)
     areas, sums = _totals(image, valid, start)
-    # Masks have a frame of zeros, so that the border of the picture needs no care.
+    # Masks have a frame of zeros, so that the border of the image needs no care.
     mask = np.zeros((height + 2, width + 2), np.uint8)
     mask[1:-1, 1:-1] = start
     moved, earlier = np.zeros_like(mask), np.full_like(mask, 2)
@@ -289,7 +289,7 @@ def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backwar
 
 @compiled
 def _contour(mask, valid, row, out):
-    """Mark the valid pixels of a row that have a neighbour on the other side, or on none: void, or off the picture."""
+    """Mark the valid pixels of a row that have a neighbour on the other side, or on none: void, or off the image."""
     here, known = mask[row + 1], valid[row + 1]
     up, down, above, below = mask[row, 1:-1], mask[row + 2, 1:-1], valid[row, 1:-1], valid[row + 2, 1:-1]
     for x in range(len(out)):

@@ -1,6 +1,6 @@
 """Inpainting error maximisation: the objective, its filter, and how certain its mask is; no learning and no labels.
 
-Two sides of a picture, foreground and background, are good when neither can be filled in from the other (Savarese et
+Two sides of an image, foreground and background, are good when neither can be filled in from the other (Savarese et
 al., CVPR 2021). The ascent itself is in `contour.py`.
 """
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from unsegcli.core.saliency.banded import banded, filtered
 
 EPSILON = 1e-8  # weight of the mean of all visible pixels, which speaks where none is near
-REFERENCE_PIXELS, REFERENCE_BANDS = 128 * 128, 3  # of the pictures for which the paper's weights are meant
+REFERENCE_PIXELS, REFERENCE_BANDS = 128 * 128, 3  # of the images for which the paper's weights are meant
 
-Stack = NDArray[np.float64]  # (bands + 1, height, width): the picture under a mask, and the mask itself
+Stack = NDArray[np.float64]  # (bands + 1, height, width): the image under a mask, and the mask itself
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Inpainter:
 
 @dataclass(frozen=True)
 class Problem:
-    """One picture to be parted in two."""
+    """One image to be parted in two."""
 
     image: NDArray[np.float64]  # (bands, height, width), -1 to 1; 0 where not valid
     valid: NDArray[np.bool_]  # (height, width); the rest belongs to no side
     inpainter: Inpainter
-    diversity: float  # weight of the spread of colours within the sides, for this picture; see `diversity_weight`
+    diversity: float  # weight of the spread of colours within the sides, for this image; see `diversity_weight`
 
     @functools.cached_property
     def whole(self) -> Stack:
@@ -64,7 +64,7 @@ class Problem:
 def problem_of(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, inpainter: Inpainter, diversity: float
 ) -> Problem:
-    """A picture (height, width, bands) of bytes as a problem; `diversity` is the paper's lambda."""
+    """An image (height, width, bands) of bytes as a problem; `diversity` is the paper's lambda."""
     inside = np.ones(pixels.shape[:2], np.bool_) if valid is None else valid
     image = np.ascontiguousarray(pixels.transpose(2, 0, 1)) / 127.5 - 1.0
     weight = diversity_weight(diversity, int(np.count_nonzero(inside)), len(image))
@@ -72,7 +72,7 @@ def problem_of(
 
 
 def diversity_weight(diversity: float, pixels: int, bands: int) -> float:
-    """The paper's lambda for a picture of another size and number of bands.
+    """The paper's lambda for an image of another size and number of bands.
 
     The error term is a mean over pixels and bands, the diversity term a sum, so an equal balance asks for a weight in
     inverse proportion to both. Deviation: the paper keeps the number, and so means 128 x 128 pixels of three bands.
@@ -81,7 +81,7 @@ def diversity_weight(diversity: float, pixels: int, bands: int) -> float:
 
 
 def under(image: NDArray[np.float64], mask: NDArray[Any]) -> Stack:
-    """The picture under a mask, and the mask itself: (bands + 1, height, width)."""
+    """The image under a mask, and the mask itself: (bands + 1, height, width)."""
     weights = mask.astype(np.float64)
     return np.concatenate([image * weights, weights[np.newaxis]])
 
@@ -117,7 +117,7 @@ def judge(problem: Problem, mask: NDArray[Any]) -> Judgement:
 
 
 def centred_square(height: int, width: int, share: float) -> NDArray[np.bool_]:
-    """A centred rectangle whose sides are a share of the picture's."""
+    """A centred rectangle whose sides are a share of the image's."""
     mask = np.zeros((height, width), np.bool_)
     top, left = (round(length * (1 - share) / 2) for length in (height, width))
     mask[top : height - top, left : width - left] = True

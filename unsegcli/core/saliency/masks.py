@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 def tidied(mask: Mask, valid: Mask, smallest: float) -> Mask:
     """The mask without holes and without small pieces.
 
-    A hole is background that is not connected with the border of the picture by edges of pixels.
+    A hole is background that is not connected with the border of the image by edges of pixels.
 
     Args:
         mask: (height, width).

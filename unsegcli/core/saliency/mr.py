@@ -1,4 +1,4 @@
-"""Manifold ranking (MR): what is unlike all four sides of the picture, and then what is like that; nothing is learned.
+"""Manifold ranking (MR): what is unlike all four sides of the image, and then what is like that; nothing is learned.
 
 Yang and others, *Saliency detection via graph-based manifold ranking*, CVPR 2013.
 """

@@ -1,4 +1,4 @@
-"""One picture in two parts or more, by inpainting error maximisation; pictures that cannot be parted are let be.
+"""One image in two parts or more, by inpainting error maximisation; images that cannot be parted stay whole.
 
 Knows no files. Parts are numbered from 0, the background, in the order in which they were split off.
 """
@@ -33,7 +33,7 @@ class Ascending:
 
 @dataclass(frozen=True)
 class Parted:
-    """The parts of a picture."""
+    """The parts of an image."""
 
     parts: NDArray[np.int32]  # (height, width); -1 where not valid
     confidence: float  # 0 to 1, a mean over the splits
@@ -48,7 +48,7 @@ def part(
     settings: Ascending,
     count: int = 2,
 ) -> Parted:
-    """Split a picture (height, width, bands) from a first mask (height, width), and its parts again up to `count`.
+    """Split an image (height, width, bands) from a first mask (height, width), and its parts again up to `count`.
 
     The next part to be split is the one whose colours are spread most; it starts from the halves of its colours.
     """

@@ -1,4 +1,4 @@
-"""Boundary connectivity (RBD): background is what holds on to the border of the picture; no learning and no labels.
+"""Boundary connectivity (RBD): background is what holds on to the border of the image; no learning and no labels.
 
 Zhu and others, *Saliency optimization from robust background detection*, CVPR 2014.
 """
@@ -16,7 +16,7 @@ from unsegcli.core.saliency.otsu import otsu
 from unsegcli.core.superpixels.graph import Graph, Links, Square, distances, stretched
 
 SPREAD_OF_CONNECTIVITY = 1.0
-SPREAD_OF_PLACE = 0.4  # in shares of the picture's sides
+SPREAD_OF_PLACE = 0.4  # in shares of the image's sides
 SURELY_BACKGROUND, SURE_WEIGHT = 3.0, 1000.0  # connectivity above which a superpixel is held down, and how hard
 WEIGHT_OF_BACKGROUND, WEIGHT_OF_NEIGHBOURS = 5.0, 0.1
 LEAST_GEODESIC, MOST_GEODESIC, MOST_COLOUR = 5.0, 10.0, 20.0  # bounds of the two spreads below, in units of Lab
@@ -51,7 +51,7 @@ def background_contrast(graph: Graph, background: NDArray[np.float64]) -> NDArra
 
 
 class Spreads(NamedTuple):
-    """What counts as a small difference of colours in a picture, in units of Lab."""
+    """What counts as a small difference of colours in an image, in units of Lab."""
 
     clip: float  # a step along a way that is free
     geodesic: float
@@ -59,7 +59,7 @@ class Spreads(NamedTuple):
 
 
 def spreads_of(graph: Graph) -> Spreads:
-    """The spreads that fit the colours of the picture."""
+    """The spreads that fit the colours of the image."""
     least = _mean_of_nearest(graph.apart, graph.adjacent)
     edges = np.sort(graph.apart[np.triu(graph.adjacent)])[::-1]
     top = float(edges[: max(1, round(TOP * len(edges)))].mean()) if len(edges) else 0.0

@@ -19,11 +19,11 @@ SEGMENTS: tuple[Segments, ...] = ("component", "picture")
 
 
 def segments_of(labels: NDArray[np.integer[Any]], sort: Segments, background: int | None = None) -> RegionMap:
-    """Segments of one picture (height, width), numbered from 0; -1 where there is none.
+    """Segments of one image (height, width), numbered from 0; -1 where there is none.
 
     Args:
         labels: (height, width) clusters, -1 = void.
-        sort: component: each connected part of a cluster; picture: all that has one cluster in the picture.
+        sort: component: each connected part of a cluster; image: all that has one cluster in the image.
         background: the cluster that is no object, and so in no segment; None = all are segments.
     """
     foreground = labels if background is None else np.where(labels == background, -1, labels)

@@ -1,6 +1,6 @@
-"""How many clusters points have, told by whether a grouping repeats itself on other points of the same kind.
+"""How many clusters points have, by whether a grouping repeats itself on other points of the same kind.
 
-Points and their weights in, one score for each number out. Labels and pictures are unknown here.
+Points and their weights in, one score for each number out. Labels and images are unknown here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
         seed: of halves and of k-means.
     """
     if most < FEWEST:
-        raise ConfigError(f"--most-classes {most}: must be at least {FEWEST}")
+        raise ConfigError(f"--max-classes {most}: must be at least {FEWEST}")
     distinct = len(np.unique(points[weights > 0], axis=0))
     if distinct < 2 * FEWEST:
         raise DataError(f"--classes auto needs at least {2 * FEWEST} different superpixels or pixels; say --classes N")

@@ -1,6 +1,6 @@
 """How many pixels of each class lie in each cluster: the one matrix from which all semantic scores follow.
 
-Nothing here knows which cluster means which class, and nothing here is kept between pictures: add the matrices.
+Nothing here knows which cluster means which class, and nothing here is kept between images: add the matrices.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What can be said of label maps and scores without a label: each function one sign, for one picture or for a run.
+"""What can be said of label maps and scores without a label: each function one sign, for one image or for a run.
 
-Label maps are (height, width), -1 = void. Counts and sums are given where pictures are put together by adding them.
+Label maps are (height, width), -1 = void. Counts and sums are given where images are put together by adding them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def pure_pixels(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: i
 
 
 def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
-    """Steps of a picture (height, width, bands), summed over bands, right and down."""
+    """Steps of an image (height, width, bands), summed over bands, right and down."""
     at_borders, borders, everywhere, pairs = 0.0, 0, 0.0, 0
     values = pixels.astype(np.float32)
     for axis in (0, 1):
@@ -97,7 +97,7 @@ def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
 
 
 def edge_ratio(found: EdgeSteps) -> float:
-    """How many times as large steps are at borders as everywhere; 1 = borders know nothing of the picture."""
+    """How many times as large steps are at borders as everywhere; 1 = borders know nothing of the image."""
     if not found.borders or not found.everywhere:
         return 1.0
     return (found.at_borders / found.borders) / (found.everywhere / found.pairs)
@@ -149,7 +149,7 @@ def stability(runs: Sequence[Sequence[LabelMap]], clusters: int) -> list[float]:
     """Of each run, the mean adjusted Rand index of its label maps with those of every other run; NaN for a single run.
 
     Args:
-        runs: label maps of the same pictures, in the same order.
+        runs: label maps of the same images, in the same order.
         clusters: the most that any run has.
     """
     found = np.full((len(runs), len(runs)), np.nan)

@@ -1,4 +1,4 @@
-"""Scores of object masks: each picture by itself, then averaged over pictures by whoever asks.
+"""Scores of object masks: each image by itself, then averaged over images by whoever asks.
 
 A truth map here is 1 = object, 0 = background, negative = ignored. Nothing here thresholds, crops or resizes.
 """
@@ -21,7 +21,7 @@ class ObjectScores(NamedTuple):
 
     With neither a predicted nor a true object pixel, IoU and Dice are 1: nothing was there and nothing was found.
     With only one of the two they are 0. (Codes that divide by the union plus a small number give 0 in both cases;
-    then a picture without an object can never be right.) The background's IoU follows the same rule.
+    then an image without an object can never be right.) The background's IoU follows the same rule.
     """
 
     iou: float
@@ -38,7 +38,7 @@ def object_scores(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]])
 def best_of_two(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> ObjectScores:
     """The better of the mask and its inverse, for each score by itself, as IEM's published code takes it.
 
-    The choice looks at the truth, and two scores of one picture may come from different choices: an oracle,
+    The choice looks at the truth, and two scores of one image may come from different choices: an oracle,
     to be named wherever its result is shown.
     """
     both, mask_only, object_only, neither = _counts(predicted, truth)
@@ -48,24 +48,24 @@ def best_of_two(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -
 
 
 class FMeasureCurve:
-    """Precision and recall of confidence maps at 255 thresholds, averaged over pictures while they stream by.
+    """Precision and recall of confidence maps at 255 thresholds, averaged over images while they stream by.
 
     At threshold j (1 to 255) a pixel is an object where its confidence is at least j / 255: this parts all levels
-    of an 8-bit map. A threshold of 0, which takes the whole picture for an object, is not among them. A picture
+    of an 8-bit map. A threshold of 0, which takes the whole image for an object, is not among them. An image
     without a pixel above a threshold has precision 0 there, one without an object has recall 0 everywhere, as in
-    the published benchmarks, whose pictures all have one.
+    the published benchmarks, whose images all have one.
     """
 
     def __init__(self, beta_squared: float = BETA_SQUARED) -> None:
         """F weighs recall `beta_squared` times as much as precision."""
         self.beta_squared = beta_squared
-        self.pictures = 0
+        self.images = 0
         self._precision = np.zeros(THRESHOLDS)
         self._recall = np.zeros(THRESHOLDS)
         self._f = np.zeros(THRESHOLDS)
 
     def add(self, confidence: NDArray[Any], truth: NDArray[np.integer[Any]]) -> None:
-        """Take in one picture; without a pixel that is not ignored it is left out.
+        """Take in one image; without a pixel that is not ignored it is left out.
 
         Args:
             confidence: (height, width), uint8, or floats from 0 to 1.
@@ -83,30 +83,30 @@ class FMeasureCurve:
         self._precision += precision
         self._recall += recall
         self._f += self._measure(precision, recall)
-        self.pictures += 1
+        self.images += 1
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Mean of the pictures' precision at each threshold: (255,)."""
-        return self._precision / max(self.pictures, 1)
+        """Mean of the images' precision at each threshold: (255,)."""
+        return self._precision / max(self.images, 1)
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Mean of the pictures' recall at each threshold: (255,)."""
-        return self._recall / max(self.pictures, 1)
+        """Mean of the images' recall at each threshold: (255,)."""
+        return self._recall / max(self.images, 1)
 
     def largest(self, average: Literal["curve", "measure"] = "curve") -> float:
-        """The largest F over the thresholds, one threshold for all pictures; NaN without a picture.
+        """The largest F over the thresholds, one threshold for all images; NaN without an image.
 
         Args:
-            average: F of the mean precision and the mean recall (curve), or the mean of the pictures' own F at
+            average: F of the mean precision and the mean recall (curve), or the mean of the images' own F at
                 each threshold (measure); published codes do either.
         """
         if average not in ("curve", "measure"):
             raise ConfigError(f"average {average!r} of the F measure: curve and measure are known")
-        if self.pictures == 0:
+        if self.images == 0:
             return float("nan")
-        curve = self._measure(self.precision, self.recall) if average == "curve" else self._f / self.pictures
+        curve = self._measure(self.precision, self.recall) if average == "curve" else self._f / self.images
         return float(curve.max())
 
     def _measure(self, precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:

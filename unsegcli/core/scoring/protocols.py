@@ -37,14 +37,14 @@ PROTOCOLS = {
         matching="as-numbers-allow",
         not_reproduced=(
             "the checkpoint was chosen by labelled accuracy",
-            "only accuracy was published, on the labelled training pictures",
+            "only accuracy was published, on the labelled training images",
         ),
     ),
     "picie": Protocol(
         "picie",
         over="either",
         needs_equal=True,
-        not_reproduced=("pictures scaled and centre-cropped to 320 x 320", "the curated picture list"),
+        not_reproduced=("images scaled and centre-cropped to 320 x 320", "the curated image list"),
     ),
     "stego": Protocol(
         "stego",
@@ -52,7 +52,7 @@ PROTOCOLS = {
         drops_extra=True,
         not_reproduced=(
             "centre crop to 320 x 320",
-            "mean over the picture and its mirror image",
+            "mean over the image and its mirror image",
             "CRF",
             "the checkpoint was chosen by labelled mIoU",
         ),

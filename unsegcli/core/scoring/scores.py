@@ -34,7 +34,7 @@ class ClassScores(NamedTuple):
 
 
 class Chance(NamedTuple):
-    """What one gets without looking at any picture; to be printed beside a score."""
+    """What one gets without looking at any image; to be printed beside a score."""
 
     largest_class: float  # share of the most frequent class = accuracy of predicting it everywhere
     constant_miou: float  # mean IoU of predicting it everywhere
@@ -71,7 +71,7 @@ def scored_classes(assigned: CountMatrix, over: Over = "truth") -> NDArray[np.bo
 
 
 def mean_iou(assigned: CountMatrix, over: Over = "truth") -> float:
-    """Mean of the classes' IoU, all pictures together; it is not the mean of the pictures' mean IoU.
+    """Mean of the classes' IoU, all images together; it is not the mean of the images' mean IoU.
 
     Args:
         assigned: (classes + 1, classes).
@@ -132,7 +132,7 @@ def largest_cluster(matrix: CountMatrix) -> float:
 
 
 def chance(assigned: CountMatrix, over: Over = "truth") -> Chance:
-    """What predictions that never looked at a picture would score on these pixels.
+    """What predictions that never looked at an image would score on these pixels.
 
     The matched score of K random clusters on few pixels is a little higher than `uniform_accuracy`, since the
     matching picks the best of them.
@@ -167,10 +167,10 @@ def replicates_within(rows: int, classes: int, replicates: int, most_bytes: int 
 
 
 class Bootstrap:
-    """Matrices of data sets drawn at random from the pictures, gathered while the pictures stream by.
+    """Matrices of data sets drawn at random from the images, gathered while the images stream by.
 
-    Replicate r takes picture i as often as a Poisson number of mean 1 says, which depends on seed, i and r alone:
-    neither the order of the pictures nor the number of workers changes anything. `replicates` says how many
+    Replicate r takes image i as often as a Poisson number of mean 1 says, which depends on seed, i and r alone:
+    neither the order of the images nor the number of workers changes anything. `replicates` says how many
     there are: fewer than wanted where matrices are huge, 0 (no interval) where not even 40 fit.
     """
 
@@ -182,16 +182,16 @@ class Bootstrap:
         self.seed = seed
         self._shape = (rows, classes)
         self._totals = np.zeros((self.replicates, rows * classes), np.int64)
-        # Pictures wait here for one matrix product, which is far quicker than a sum for each of them.
+        # Images wait here for one matrix product, which is far quicker than a sum for each of them.
         waiting = int(np.clip(2**24 // (8 * rows * classes), 1, 128))
         self._matrices = np.empty((waiting, rows * classes))
         self._weights = np.empty((waiting, self.replicates))
         self._waiting = 0
 
     def add(self, index: int, matrix: CountMatrix) -> None:
-        """Take in picture number `index` (from 0, each once) with its matrix (rows, classes)."""
+        """Take in image number `index` (from 0, each once) with its matrix (rows, classes)."""
         if matrix.shape != self._shape:
-            raise DataError(f"matrix {matrix.shape} of picture {index}: {self._shape} is expected")
+            raise DataError(f"matrix {matrix.shape} of image {index}: {self._shape} is expected")
         if self.replicates == 0:
             return
         self._matrices[self._waiting] = matrix.ravel()
@@ -201,19 +201,19 @@ class Bootstrap:
             self._settle()
 
     def merge(self, other: Bootstrap) -> None:
-        """Take in the pictures of another bootstrap of the same shape, replicates and seed."""
+        """Take in the images of another bootstrap of the same shape, replicates and seed."""
         if (self._shape, self.replicates, self.seed) != (other._shape, other.replicates, other.seed):
             raise DataError("bootstraps of other shape, replicates or seed cannot be merged")
         self._totals += other.matrices.reshape(self._totals.shape)
 
     @property
     def matrices(self) -> CountMatrix:
-        """(replicates, rows, classes): the matrix of each replicate, of all pictures so far."""
+        """(replicates, rows, classes): the matrix of each replicate, of all images so far."""
         self._settle()
         return self._totals.reshape(self.replicates, *self._shape)
 
     def _settle(self) -> None:
-        # Whole numbers in float64 are exact up to 2^53, which no picture comes near.
+        # Whole numbers in float64 are exact up to 2^53, which no image comes near.
         weights, matrices = self._weights[: self._waiting], self._matrices[: self._waiting]
         slab = max(2**22 // matrices.shape[1], 1)  # replicates at a time, so that the product stays small
         for start in range(0, self.replicates if self._waiting else 0, slab):

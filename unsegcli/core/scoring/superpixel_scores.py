@@ -2,7 +2,7 @@
 
 The definitions are those of Stutz, Hermans and Leibe's benchmark but where a docstring says otherwise. Superpixels
 are -1 where there is none, a truth is negative where ignored; such pixels are not scored, and `covered` says how
-many of those with a truth were. A score of nothing is NaN. Nothing here averages over pictures or annotators.
+many of those with a truth were. A score of nothing is NaN. Nothing here averages over images or annotators.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IntegerMap = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class BorderScores:
-    """Superpixels against one annotator's regions (or classes) of one picture."""
+    """Superpixels against one annotator's regions (or classes) of one image."""
 
     boundary_recall: float  # NaN where the truth has no border
     undersegmentation: float  # Neubert and Protzel: the smaller part of each superpixel that is cut, over all pixels
@@ -35,7 +35,7 @@ class BorderScores:
 
 @dataclass(frozen=True)
 class ShapeScores:
-    """Superpixels of one picture by themselves."""
+    """Superpixels of one image by themselves."""
 
     count: int  # numbers in use; a number in two places is one superpixel
     mean_area: float
@@ -79,10 +79,10 @@ def border_scores(
 
 
 def shape_scores(superpixels: IntegerMap, pixels: NDArray[Any] | None = None) -> ShapeScores:
-    """Number, area, compactness and, where the picture is given, explained variation.
+    """Number, area, compactness and, where the image is given, explained variation.
 
     Compactness is the mean of 4 pi area / perimeter^2 weighted by area (Schick et al.). The perimeter is counted in
-    pixel edges, the picture's own edge and that to no superpixel included: any rectangle has its true value
+    pixel edges, the image's own edge and that to no superpixel included: any rectangle has its true value
     (a square pi / 4, the largest there is), a disc only (pi / 4)^2. Published figures measure perimeters otherwise.
 
     Args:

@@ -1,6 +1,6 @@
-"""Scores of a whole run from those of its pictures, gathered while the pictures stream by.
+"""Scores of a whole run from those of its images, gathered while the images stream by.
 
-One tally for each sort of result: clusters, object masks, superpixels. Memory does not grow with the pictures.
+One tally for each sort of result: clusters, object masks, superpixels. Memory does not grow with the images.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ClusterTally:
         self._per_image = [0, 0] if per_image else None  # right pixels, scored pixels
 
     def add(self, index: int, matrix: CountMatrix) -> None:
-        """Take in the matrix of one picture."""
+        """Take in the matrix of one image."""
         self.matrix += matrix
         if self._bootstrap is not None:
             self._bootstrap.add(index, matrix)
@@ -89,7 +89,7 @@ class ClusterTally:
             right, pixels = self._per_image
             found["oracle_per_image"] = {
                 "accuracy": right / pixels if pixels else math.nan,
-                "what": "each picture matched to its own labels: an oracle, no result",
+                "what": "each image matched to its own labels: an oracle, no result",
             }
         return found
 
@@ -104,7 +104,7 @@ class ClusterTally:
         }
 
     def _interval(self) -> dict[str, list[float]]:
-        """Percentile intervals over pictures drawn anew, each matched anew."""
+        """Percentile intervals over images drawn anew, each matched anew."""
         if self._bootstrap is None or self._bootstrap.replicates == 0:
             return {}
         drawn = (matrix for matrix in self._bootstrap.matrices if matrix.any())
@@ -112,7 +112,7 @@ class ClusterTally:
 
 
 class CeilingTally:
-    """The best labelling of the segments of all pictures, for each sort of segment."""
+    """The best labelling of the segments of all images, for each sort of segment."""
 
     def __init__(self, classes: int, background: int | None) -> None:
         """Matrices of (classes + 1, classes); `background` is the cluster that keeps its class, if there is one."""
@@ -120,7 +120,7 @@ class CeilingTally:
         self._matrices = {sort: np.zeros((classes + 1, classes), np.int64) for sort in SEGMENTS}
 
     def add(self, found: Mapping[Segments, CountMatrix]) -> None:
-        """Take in the best labellings of one picture."""
+        """Take in the best labellings of one image."""
         for sort, matrix in found.items():
             self._matrices[sort] += matrix
 
@@ -143,12 +143,12 @@ class CeilingTally:
 
 
 class ObjectTally:
-    """Object masks: scores of each picture, then their mean."""
+    """Object masks: scores of each image, then their mean."""
 
     def __init__(self, replicates: int, seed: int) -> None:
         """`replicates` of the bootstrap, 0 = no interval."""
         self._replicates, self._seed = replicates, seed
-        self._pictures = 0
+        self._images = 0
         self._sums = np.zeros(len(ObjectScores._fields))
         self._drawn = np.zeros((replicates, len(ObjectScores._fields)))
         self._weights = np.zeros(replicates)
@@ -157,14 +157,14 @@ class ObjectTally:
         self._whole = np.zeros(2)  # object pixels, scored pixels
 
     def add(self, index: int, found: ObjectScores, truth: NDArray[Any]) -> None:
-        """Take in one picture; one without a scored pixel is left out of the mean."""
+        """Take in one image; one without a scored pixel is left out of the mean."""
         known = int((truth >= 0).sum())
         self.pixels[0] += known
         self.pixels[1] += truth.size - known
         if math.isnan(found.iou):
             return
         values = np.array(found)
-        self._pictures += 1
+        self._images += 1
         self._sums += values
         self._whole += (int((truth == 1).sum()), known)
         if self._replicates:
@@ -174,10 +174,10 @@ class ObjectTally:
 
     def result(self, polarity: str) -> dict[str, Any]:
         """Everything that goes into the output."""
-        means = self._sums / self._pictures if self._pictures else np.full(len(self._sums), math.nan)
+        means = self._sums / self._images if self._images else np.full(len(self._sums), math.nan)
         named = dict(zip(ObjectScores._fields, means.tolist(), strict=True))
         named["miou"] = (named["iou"] + named["background_iou"]) / 2
-        if self.curve.pictures:
+        if self.curve.images:
             named["max_f"] = self.curve.largest()
         objects, known = self._whole
         return {
@@ -188,7 +188,7 @@ class ObjectTally:
             "pixels": {"scored": self.pixels[0], "ignored": self.pixels[1], "unmatched": 0, "dropped": 0},
             "per_class": [],
             "assignment": [],
-            "pictures_scored": self._pictures,
+            "images_scored": self._images,
         }
 
     def _interval(self) -> dict[str, list[float]]:
@@ -200,17 +200,17 @@ class ObjectTally:
 
 
 class SuperpixelTally:
-    """Superpixels: the mean over annotators of each picture, then over pictures."""
+    """Superpixels: the mean over annotators of each image, then over images."""
 
     def __init__(self, replicates: int, seed: int) -> None:
         """`replicates` of the bootstrap, 0 = no interval."""
         self._replicates, self._seed = replicates, seed
-        # Of each score: sum and number over the pictures, in column 0 as they are and in the others drawn anew.
+        # Of each score: sum and number over the images, in column 0 as they are and in the others drawn anew.
         self._sums: dict[str, NDArray[np.float64]] = {}
         self.pixels = 0
 
     def add(self, index: int, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
-        """Take in one picture."""
+        """Take in one image."""
         drawn = np.random.default_rng([self._seed, index]).poisson(1, self._replicates)
         weights = np.concatenate([[1], drawn])
         found = {name: _mean(float(getattr(border, name)) for border in borders) for name in asdict(borders[0])}

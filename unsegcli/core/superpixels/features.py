@@ -20,14 +20,14 @@ TRUNCATE = 3.0  # a Gaussian is cut at this many standard deviations
 TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
 GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, once each of its dimensions has variance one
 # Row and column each count by the part of colour and texture that they explain: much in photographs with the sky
-# above and the ground below, nothing in pictures from the air or through a microscope.
+# above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.5, 0.65
-STRIPS = 8  # that the picture is cut into, to see what a place explains
+STRIPS = 8  # that the image is cut into, to see what a place explains
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding, not information
 
 
 def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
-    """Name and dimensions of each group of `region_features` for pictures of so many bands."""
+    """Name and dimensions of each group of `region_features` for images of so many bands."""
     names_and_lengths = (("colour", 2 * bands), ("texture", len(TEXTURE_SIGMAS)), ("position", 2))
     groups, start = [], 0
     for name, length in names_and_lengths:
@@ -42,7 +42,7 @@ def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> 
     Args:
         features: (regions, dimensions) of `region_features`.
         areas: (regions,) how much each region counts.
-        bands: of the pictures.
+        bands: of the images.
     """
     groups = dict(feature_groups(bands))
     weights = np.empty(features.shape[1], np.float32)
@@ -59,7 +59,7 @@ def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> 
 
 
 def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any]) -> float:
-    """Share of the variance of what is seen that lies between strips of the picture, 0 to 1; mean over dimensions.
+    """Share of the variance of what is seen that lies between strips of the image, 0 to 1; mean over dimensions.
 
     What as many strips would explain by chance is taken off.
 
@@ -162,7 +162,7 @@ def _blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] 
 def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     from scipy.ndimage import gaussian_filter
 
-    # The border is mirrored, so that a constant picture stays constant.
+    # The border is mirrored, so that a constant image stays constant.
     result: NDArray[np.float32] = gaussian_filter(
         plane, sigma=sigma, order=0, mode="reflect", truncate=TRUNCATE, output=np.float32
     )
@@ -181,7 +181,7 @@ def _texture(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np
 
 
 def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Change from one row to the next, the mean of both sides; a side out of the picture counts as level."""
+    """Change from one row to the next, the mean of both sides; a side out of the image counts as level."""
     steps = np.where(inside[1:] & inside[:-1], plane[1:] - plane[:-1], np.float32(0))
     slope = np.zeros_like(plane)
     slope[1:] += steps

@@ -1,6 +1,6 @@
 """Felzenszwalb and Huttenlocher's graph-based superpixels, about as many as asked for, for any bands.
 
-Nothing here chooses the number of superpixels or reads pictures.
+Nothing here chooses the number of superpixels or reads images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_RUNS = 8
 
 
 def felzenszwalb(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int) -> RegionMap:
-    """Superpixels of one picture: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
+    """Superpixels of one image: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
 
     Each superpixel is 4-connected; they are numbered in the order of appearance, row by row. The scale of the
     algorithm is searched in at most 8 runs, until the number of superpixels is within 10 % of `segments`. The
-    best run is taken if none is: a picture with few edges (in the extreme a constant one) has fewer.
+    best run is taken if none is: an image with few edges (in the extreme a constant one) has fewer.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1; both give the same superpixels.

@@ -28,7 +28,7 @@ Links = NDArray[np.bool_]  # (superpixel, superpixel), symmetric, no superpixel 
 
 @dataclass(frozen=True)
 class Graph:
-    """The superpixels of one picture."""
+    """The superpixels of one image."""
 
     colours: NDArray[np.float64]  # (superpixel, dimension), in units of Lab
     centres: NDArray[np.float64]  # (superpixel, 2): row and column, 0 to 1
@@ -43,7 +43,7 @@ class Graph:
 
     @functools.cached_property
     def border(self) -> NDArray[np.bool_]:
-        """Which lie at the border of the picture: (superpixel,)."""
+        """Which lie at the border of the image: (superpixel,)."""
         return np.asarray(self.sides.any(axis=0))
 
     @functools.cached_property
@@ -63,7 +63,7 @@ class Graph:
 
 
 def graph_of(pixels: NDArray[Any], regions: RegionMap) -> Graph:
-    """The graph of a picture.
+    """The graph of an image.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1.
@@ -76,7 +76,7 @@ def graph_of(pixels: NDArray[Any], regions: RegionMap) -> Graph:
     adjacent = np.zeros((count, count), np.bool_)
     adjacent[one, other] = True
     sides = np.zeros((4, count), np.bool_)
-    # Where the frame is void, the border is where the picture begins; holes within it are no border.
+    # Where the frame is void, the border is where the image begins; holes within it are no border.
     for side, seen in zip(sides, (regions, regions[::-1], regions.T, regions[:, ::-1].T), strict=True):
         side[_first(seen)] = True
     colours = pool(colours_of(pixels, regions >= 0), regions, count)

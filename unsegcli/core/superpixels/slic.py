@@ -1,6 +1,6 @@
-"""SLIC superpixels of a picture with any number of bands, with every parameter of scikit-image spelled out.
+"""SLIC superpixels of an image with any number of bands, with every parameter of scikit-image spelled out.
 
-Nothing here chooses the number of superpixels or reads pictures.
+Nothing here chooses the number of superpixels or reads images.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LAB_RANGE = 100.0  # Lab lightness runs from 0 to 100, bands that are not conver
 
 
 def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
-    """Superpixels of one picture: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
+    """Superpixels of one image: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
 
     Each superpixel is 4-connected; they are numbered in the order of appearance, row by row. What stands in
-    pixels that are not valid has no influence. scikit-image stretches the values of a picture to their range,
+    pixels that are not valid has no influence. scikit-image stretches the values of an image to their range,
     so contrast does not change the result.
 
     Args:
@@ -36,7 +36,7 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
         segments: superpixels aimed at among the valid pixels; of photographs a fifth fewer come out, because
             small pieces are merged.
         compactness: 1 follows colour, 100 makes squares; search in steps of three. It weighs distance in the
-            picture against distance in Lab for three bands. Deviation: otherwise against the root mean square
+            image against distance in Lab for three bands. Deviation: otherwise against the root mean square
             over the bands, taken as 0 to 100, so that a band more does not change its meaning.
     """
     if segments < 1:
@@ -50,7 +50,7 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
     if not valid.any():
         return result
     # Deviation: scikit-image's own masked SLIC seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
-    # segments. So the picture is filled, cut into as many more superpixels as it has more pixels, and masked.
+    # segments. So the image is filled, cut into as many more superpixels as it has more pixels, and masked.
     box = bounding_box(valid)
     inside = valid[box]
     count = int(np.count_nonzero(inside))
@@ -62,7 +62,7 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
 
 
 def _whole(pixels: NDArray[np.float32], segments: int, compactness: float) -> NDArray[np.integer[Any]]:
-    """SLIC of a picture in which every pixel counts; each superpixel comes out 4-connected."""
+    """SLIC of an image in which every pixel counts; each superpixel comes out 4-connected."""
     bands = pixels.shape[2]
     in_lab = bands == 3
     found: NDArray[np.integer[Any]] = skimage_slic(

@@ -18,7 +18,7 @@ def unit_pixels(pixels: NDArray[Any]) -> NDArray[np.float32]:
     if pixels.ndim != 3 or pixels.shape[2] == 0:
         raise DataError(f"pixels come as (height, width, bands), not as an array {pixels.shape}")
     if pixels.dtype == np.uint8:
-        # The same rounding as a float64 picture takes, so that both give the same result.
+        # The same rounding as a float64 image takes, so that both give the same result.
         table: NDArray[np.float32] = (np.arange(256) / 255.0).astype(np.float32)
         unit: NDArray[np.float32] = table[pixels]
         return unit
@@ -30,9 +30,9 @@ def unit_pixels(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def check_valid(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
-    """Refuse valid pixels (height, width) of another shape than the picture's."""
+    """Refuse valid pixels (height, width) of another shape than the image's."""
     if valid is not None and valid.shape != pixels.shape[:2]:
-        raise DataError(f"valid pixels {valid.shape} and picture {pixels.shape[:2]} differ in shape")
+        raise DataError(f"valid pixels {valid.shape} and image {pixels.shape[:2]} differ in shape")
 
 
 def filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:

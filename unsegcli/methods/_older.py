@@ -1,6 +1,6 @@
-"""Settings that methods once had, and the values with which an old model is what this version makes of it.
+"""Settings that methods once had: under other names, or no longer at all; so that older models are still read.
 
-Pure data, and two functions that read it.
+Pure data, and the functions that read it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ class Removed:
     without: Any = ANY  # the value that did what the code now does where that other setting is 0
 
 
+# Settings of the loop, as older versions called them.
+RENAMED = {
+    "rate": "learning_rate",
+    "decay": "weight_decay",
+    "clip": "grad_clip",
+    "least_steps": "min_steps",
+}
 REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "infoseg": {
         "prototype": Removed(0.0),
@@ -52,12 +59,20 @@ def was_removed(method: str, name: str) -> bool:
     return name in REMOVED.get(method, {})
 
 
-def without_removed(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an old model of a method, without those that are gone; one that was in use is an error."""
+def of_today(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an older model of a method by today's names, without those that are gone.
+
+    One that is gone, and was in use, is an error.
+    """
     for name, gone in REMOVED.get(method, {}).items():
         wanted = gone.value if not gone.needs or settings.get(gone.needs) else gone.without
         if name in settings and wanted is not ANY and settings[name] != wanted:
             raise ConfigError(
                 f"it was trained with {name} = {settings[name]}, a setting that this version no longer has"
             )
-    return {name: value for name, value in settings.items() if not was_removed(method, name)}
+    return with_todays_names({name: value for name, value in settings.items() if not was_removed(method, name)})
+
+
+def with_todays_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names that they have now."""
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
