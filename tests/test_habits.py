@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+import unsegcli
+
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUN = (ROOT / ".ci" / "run").read_text()
@@ -72,3 +74,11 @@ def test_what_is_published_was_tried_before() -> None:
     assert jobs["publish"]["needs"] == "build"
     assert ".ci/try" in "".join(step.get("run", "") for step in jobs["build"]["steps"])
     assert not [step for step in jobs["publish"]["steps"] if "run" in step]
+
+
+def test_the_citation_has_the_version_and_the_licence() -> None:
+    citation = read(ROOT / "CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == unsegcli.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert {paper["notes"] for paper in citation["references"]} == {"InMARS", "InfoSeg", "IEM", "MaskContrast", "IIC"}
