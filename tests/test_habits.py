@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,14 @@ def test_the_citation_has_the_version_and_the_licence() -> None:
     assert citation["version"] == unsegcli.__version__
     assert citation["license"] == PROJECT["license"]
     assert {paper["notes"] for paper in citation["references"]} == {"InMARS", "InfoSeg", "IEM", "MaskContrast", "IIC"}
+
+
+def test_on_windows_one_line_says_that_it_does_not_run_there() -> None:
+    """Where there is no fcntl, so that the import of any command would fail."""
+    code = "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; from unsegcli.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "Windows" in done.stderr
