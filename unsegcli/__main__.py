@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Entry point of the console script."""
+    if sys.platform == "win32":
+        print("error: unseg does not run on Windows itself: use it inside WSL, as on Linux", file=sys.stderr)
+        sys.exit(1)
     try:
         from unsegcli.cli import app
 

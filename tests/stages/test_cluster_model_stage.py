@@ -16,6 +16,7 @@ from conftest import MakeImages, four_quadrants
 from PIL import Image
 from reading_back import fingerprint, maps_of
 from tiny_model import PLAIN, write_method, write_model
+from typed import unseg
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import dataset_from_files
@@ -295,7 +296,7 @@ def test_k_means_never_loads_torch(sp: Path, tmp_path: Path) -> None:
     assert maps_of(tmp_path / "seg.h5")
 
 
-def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
+def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `unseg train ... | unseg cluster | unseg evaluate`."""
     labels = tmp_path / "labels"
     labels.mkdir()
@@ -306,13 +307,7 @@ def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path) -
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["scores"]["accuracy"] == 1
     # Without any input, the model is taken before superpixels are.
-    taken = subprocess.run(
-        [*program.split(), "cluster", "--method", "mine.py", "-o", "again.h5"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    monkeypatch.chdir(tmp_path)
+    taken = unseg("cluster", "--method", "mine.py", "-o", "again.h5")
     assert "taking model.h5 (model)" in taken.stderr
     assert "clusters; say --classes" not in taken.stderr

@@ -62,7 +62,7 @@ def test_result_is_the_same_for_any_number_of_workers(
     for params, source in ((FOUR, sp), (RGB, folder)):
         made = [
             fingerprint(cluster([source], tmp_path / f"{params.features}{n}.h5", params, workers=n).path)
-            for n in (1, 3)
+            for n in (1, 2)
         ]
         assert made[0] == made[1]
 

@@ -46,7 +46,7 @@ def test_result_is_the_same_for_any_number_of_workers(
 ) -> None:
     monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)  # else one process would do
     folder = make_images(count=6)
-    made = [superpixels([folder], tmp_path / f"{n}.h5", SMALL, workers=n).path for n in (1, 3)]
+    made = [superpixels([folder], tmp_path / f"{n}.h5", SMALL, workers=n).path for n in (1, 2)]
     assert fingerprint(made[0]) == fingerprint(made[1])
 
 

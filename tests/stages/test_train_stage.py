@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from unsegcli import store
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
-from unsegcli.methods import maskcontrast
+from unsegcli.methods import inmars, maskcontrast
 from unsegcli.methods._load import find_method
 from unsegcli.params import Images, Superpixels, Train
 from unsegcli.stages.train import CHECKED_EVERY
@@ -212,6 +214,22 @@ def contrast(folder: Path, output: Path, masks: Path, steps: int = 12, **more: A
     return train([folder], output, replace(PLAIN, steps=steps), **given)[0].path
 
 
+@contextmanager
+def stopping_at(step: int, method: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training by this method, one of ours, breaks at a step."""
+    real = method.loss
+
+    def stops(network: Any, batch: Any, config: Any) -> Any:
+        if batch.step == step:
+            raise ZeroDivisionError
+        return real(network, batch, config)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(method, "loss", stops)
+        with pytest.raises(ZeroDivisionError):
+            yield
+
+
 def test_queue_and_second_network_go_on_to_the_bit(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
@@ -222,17 +240,8 @@ def test_queue_and_second_network_go_on_to_the_bit(
     names = weights_of(whole)
     assert {"queue", "next"} < names.keys()
     assert not np.array_equal(names["key.vectors.weight"], names["query.vectors.weight"])
-    with monkeypatch.context() as patched:
-        real = maskcontrast.loss
-
-        def stops(network: Any, batch: Any, config: Any) -> Any:
-            if batch.step == 7:
-                raise ZeroDivisionError
-            return real(network, batch, config)
-
-        patched.setattr(maskcontrast, "loss", stops)
-        with pytest.raises(ZeroDivisionError):
-            contrast(folder, tmp_path / "m.h5", masks, checkpoint_minutes=0)
+    with stopping_at(7, maskcontrast, monkeypatch):
+        contrast(folder, tmp_path / "m.h5", masks, checkpoint_minutes=0)
     resumed = contrast(folder, tmp_path / "m.h5", masks)
     assert "going on after step 7 of 12" in said.text
     assert same_weights(whole, resumed)
@@ -248,9 +257,10 @@ def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: 
     still = {"sets": [*CONTRAST, "learning_rate=1e-12"], "weights": tmp_path / "w.pth"}
     path = contrast(folder, tmp_path / "m.h5", masks, 1, **still)
     assert re.search(r"(\d+) of \1 weights are taken from .*w\.pth", said.text)
+    found = weights_of(path)
     for name, value in backbone.named_parameters():
         for which in ("query", "key"):
-            np.testing.assert_allclose(weights_of(path)[f"{which}.backbone.{name}"], value.detach(), atol=1e-6)
+            np.testing.assert_allclose(found[f"{which}.backbone.{name}"], value.detach(), atol=1e-6)
     with store.open_artifact(path) as artifact:
         assert len(artifact.recipe["weights"]) == 64
         assert str(tmp_path) not in str(artifact.recipe)
@@ -615,13 +625,8 @@ def test_checkpoint_of_another_device_is_refused(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
     output = tmp_path / "m.h5"
-    child = start(undisturbed, output, 0)
-    assert child.stderr is not None
-    for line in child.stderr:
-        if line.startswith("checkpoint saved at step 3"):
-            break
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    with stopping_at(3, inmars, monkeypatch):
+        resume(undisturbed, output, checkpoint_minutes=0)
     step = step_kept(output)
     with monkeypatch.context() as patch:
         patch.setattr(Training, "device", "cuda")  # as if this were one

@@ -405,7 +405,7 @@ def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(sce
 # ---------------------------------------------------------------------------------------- exported label maps
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_exported_maps_are_the_maps(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw = data.draw
