@@ -1,4 +1,4 @@
-"""The site: `sphinx-build -W --keep-going -b html docs OUTPUT`, with the extra `docs`."""
+"""The site: `sphinx-build -W -b html docs OUTPUT`, with the extra `docs`."""
 
 from unsegcli._version import __version__
 

@@ -23,7 +23,7 @@ SHARED = {
 OPENING = """# Command reference
 
 Written by `docs/make_reference.py` from the commands themselves; do not edit it. `unseg COMMAND --help` shows the same.
-How to choose is told in the [guide](guide/index.md).
+How to choose is said in the [guide](guide/index.md).
 """
 
 

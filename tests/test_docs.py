@@ -384,7 +384,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "unseg"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m unsegcli "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -445,14 +444,14 @@ MADE = {
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},
 }
+QUICK = {"choosing-a-method", "running", "your-images"}
 
 
 def test_no_page_of_the_guide_is_forgotten() -> None:
     assert set(MADE) == {page.stem for page in GUIDE.glob("*.md") if blocks(page)} - {"python"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", MADE)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in MADE])
 def test_what_the_guide_shows_runs(page: str, place: Path) -> None:
     run_blocks(GUIDE / f"{page}.md")
     made = {path.name for path in place.glob("*")}
