@@ -433,7 +433,7 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
 # page -> what its blocks make
 MADE = {
     "first-map": {"sp.h5", "segmentation.h5", "visualization", "eight.h5", "named.h5", "named", "maps"},
-    "your-images": {"sp.h5", "five.h5", "each"},
+    "your-images": {"sp.h5", "five.h5", "maps", "each"},
     "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
     "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
