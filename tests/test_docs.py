@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import inspect
 import os
 import re
@@ -27,8 +28,9 @@ from unsegcli.stages.superpixels import ALGORITHMS
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, KINDS, ROLES, Field
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-GUIDE, FORMAT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("guide", "format", "design"))
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+REFERENCE, FORMAT, DESIGN = (ROOT / "docs" / f"{name}.md" for name in ("reference", "format", "design"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
 BASELINES, ABLATIONS = ROOT / "examples" / "baselines.sh", ROOT / "examples" / "iem_ablations.sh"
 LEARNED, METHOD = ROOT / "examples" / "learned.sh", ROOT / "examples" / "method.py"
@@ -103,21 +105,36 @@ def test_a_part_of_a_longer_option_is_no_mention() -> None:
     assert not mentions("--pixels-per-segment --no-pixels", "--pixels")
 
 
+def script(name: str) -> Any:
+    """A script in docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_the_commands_say() -> None:
+    assert REFERENCE.read_text() == script("make_reference").reference(), "run python docs/make_reference.py"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_guide_has_a_section_for_each_command(name: str) -> None:
-    text = GUIDE.read_text()
-    shared = section(text, "## How images are read") + section(text, "## How a command runs")
+def test_reference_has_a_section_for_each_command(name: str) -> None:
+    text = REFERENCE.read_text()
+    where = section(text, f"## unseg {name}")
     for option in options_of(COMMANDS[name]):
         if option.name != "help":
-            where = section(text, f"## unseg {name}") + ("" if name == "inspect" else shared)
             for spelling in spellings(option):
-                assert f"| `{spelling}`" in where or f", `{spelling}`" in where, f"{name} {spelling}"
+                assert f"`{spelling}`" in where, f"{name} {spelling}"
 
 
 @pytest.mark.parametrize(("command", "option"), EVERY_OPTION, ids=lambda value: getattr(value, "name", value))
-def test_every_option_is_in_the_guide_and_has_a_help_text(command: str, option: Any) -> None:
-    for spelling in spellings(option):
-        assert mentions(GUIDE.read_text(), spelling), f"{command} {spelling} is not in docs/guide.md"
+def test_every_option_is_in_the_reference_and_has_a_help_text(command: str, option: Any) -> None:
+    if option.name != "help":
+        for spelling in spellings(option):
+            row = re.search(rf"^\| .*`{spelling}`.* \|.*$", REFERENCE.read_text(), re.MULTILINE)
+            assert row, f"{command} {spelling} has no row in docs/reference.md"
     assert len((option.help or "").split()) >= FEWEST_WORDS, f"{command} {option.opts}"
 
 
@@ -161,38 +178,21 @@ def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
     assert named <= OPTIONS | OF_TORCHRUN | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
 
 
-def test_guide_has_the_defaults_of_the_settings() -> None:
-    """Each default that a table of the guide states, in its words."""
-    text = GUIDE.read_text()
+def test_reference_has_the_defaults_of_the_settings() -> None:
     stated = {
-        "--pixels-per-segment": params.Superpixels.pixels_per_segment,
-        "--compactness": f"{params.Superpixels.compactness:g}",
-        "--classes": params.DEFAULT_CLASSES,
-        "--max-classes": params.Cluster.max_classes,
-        "--blur": f"{params.Cluster.blur:g}",
-        "--samples": params.Cluster.samples,
-        "--starts": params.Cluster.starts,
-        "--seed": params.Cluster.seed,
-        "--replicates": params.Evaluate.replicates,
-        "--mosaics": params.Demo.mosaics,
+        "--pixels-per-segment": str(params.Superpixels.pixels_per_segment),
+        "--classes": str(params.DEFAULT_CLASSES),
+        "--starts": str(params.Cluster.starts),
         "--square": f"{params.Iem.square:.3g}",
-        "--iterations": params.Iem.iterations,
         "--diversity": f"{params.Iem.diversity:g}",
-        "--sigma": f"{params.Iem.sigma:g}",
-        "--kernel": params.Iem.kernel,
-        "--repeats": params.Iem.repeats,
-        "--scale-factor": params.Iem.scale_factor,
-        "--parts": params.Iem.parts,
-        "--smallest": f"{params.Proposals.smallest:g}",
-        "--area": "`" + ",".join(f"{value:g}" for value in params.Proposals.area) + "`",
-        "--percentiles": "`" + ",".join(f"{value:g}" for value in params.Images.percentiles) + "`",
-        "--scale": f"{params.Images.scale:g}",
-        "--max-pixels": f"{params.Images.max_pixels // 1_000_000} million",
+        "--smooth": "smooth",
+        "--area": ",".join(f"{value:g}" for value in params.Proposals.area),
+        "--percentiles": ",".join(f"{value:g}" for value in params.Images.percentiles),
     }
     for option, default in stated.items():
-        row = re.search(rf"^\| `{option}` \|.*$", text, re.MULTILINE)
+        row = re.search(rf"^\| `{option}`.*$", REFERENCE.read_text(), re.MULTILINE)
         assert row, option
-        assert re.search(rf"default {default}(?![\d.]\d)", row[0]), f"{option}: {row[0]}"
+        assert row[0].split(" | ")[2] == f"`{default}`"
 
 
 # ---------------------------------------------------------------------------------------- the file format
@@ -335,8 +335,26 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    linked = set(re.findall(r"\]\(docs/([\w.]+)\)", PAGES[0].read_text()))
-    assert linked == {page.name for page in PAGES[1:]}
+    """The pages of the guide through its contents; docs/index.md is the site's own."""
+    linked = set(re.findall(r"\]\(docs/([\w./-]+\.md)\)", README.read_text()))
+    assert linked >= {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert "guide/index.md" in linked
+    contents = set(re.findall(r"\]\(([\w-]+\.md)\)", (GUIDE / "index.md").read_text()))
+    assert contents == {page.name for page in GUIDE.glob("*.md")} - {"index.md"}
+
+
+@pytest.mark.parametrize("index", [ROOT / "docs" / "index.md", GUIDE / "index.md"], ids=["docs", "guide"])
+def test_the_site_has_every_page(index: Path) -> None:
+    tree = re.search(r"^```\{toctree\}\n(.*?)^```$", index.read_text(), re.MULTILINE | re.DOTALL)
+    assert tree is not None
+    named = set(tree[1].split()) - {":hidden:", "guide/index"}
+    assert named == {page.stem for page in index.parent.glob("*.md")} - {"index"}
+
+
+def test_images_are_small_and_made_by_a_script() -> None:
+    for image in (ROOT / "docs" / "images").iterdir():
+        assert image.stat().st_size < 150_000
+        assert image.name in (ROOT / "docs" / "make_images.py").read_text()
 
 
 # ---------------------------------------------------------------------------------------- what pages show is run
@@ -345,23 +363,28 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Language and content of the blocks that are to be run."""
     found = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [(language, code) for language, code in found if not code.startswith("pip ")]
+    return [(language, code) for language, code in found if not re.search(r"^pip ", code, re.MULTILINE)]
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with images of the kinds that the guide speaks of, and `unseg` on the search path."""
-    for folder in ("data", "scenes", "stacks", "bin"):
-        (tmp_path / folder).mkdir()
+    """A folder with images of the kinds that the pages speak of, and `unseg` on the search path."""
+    for folder in ("data", "photos", "labelled/images", "labelled/labels", "scenes", "stacks", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
     for number in range(2):
-        Image.fromarray(four_quadrants(64, 64, number)).save(tmp_path / "data" / f"p{number}.png")
+        for folder in ("data", "photos", "labelled/images"):
+            Image.fromarray(four_quadrants(64, 64, number)).save(tmp_path / folder / f"p{number}.png")
+        truth = np.arange(4, dtype=np.uint8).reshape(2, 2).repeat(32, axis=0).repeat(32, axis=1)
+        Image.fromarray(truth).save(tmp_path / "labelled" / "labels" / f"p{number}.png")
     deep = np.random.default_rng(0).integers(0, 4000, (3, 64, 64)).astype(np.uint16)
+    deep[:, 16:40, 16:40] += 4000
     tifffile.imwrite(tmp_path / "stacks" / "cells.tif", deep, photometric="minisblack")
     scene = np.dstack([*deep, deep[0]])
     tifffile.imwrite(tmp_path / "scenes" / "north.tif", scene, photometric="rgb", extrasamples=["unspecified"])
     program = tmp_path / "bin" / "unseg"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m unsegcli "$@"\n')
     program.chmod(0o755)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
@@ -386,19 +409,54 @@ def run_blocks(page: Path) -> int:
     return len(blocks(page))
 
 
-@pytest.mark.slow
-def test_what_the_readme_shows_runs(place: Path) -> None:
-    assert run_blocks(ROOT / "README.md") >= 3
-    assert {path.name for path in place.glob("*.h5")} >= {"sp.h5", "segmentation.h5", "clusters.h5", "floor.h5"}
+def commands_to_type(page: Path) -> list[str]:
+    """The commands in the table "I have, I want, I type" of a page."""
+    rows = table(page.read_text(), "I have", "I want", "I type")
+    return [row[2].strip("`").replace("\\|", "|") for row in rows]
 
 
 @pytest.mark.slow
-def test_what_the_guide_shows_runs(place: Path) -> None:
-    assert run_blocks(GUIDE) >= 8
-    made = {path.name for path in place.glob("*.h5")}
-    assert made >= {"sp.h5", "clusters.h5", "floor.h5", "scenes.h5", "cover.h5", "cells.h5", "tissue.h5", "five.h5"}
+def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
+    """Each row of its table by itself, in a folder that has what the row says."""
+    run_shell(
+        "cp scenes/north.tif scene.tif; cp stacks/cells.tif stack.tif; cp -r labelled dataset; cp -r photos new;"
+        "cp -r labelled/labels labels; unseg superpixels photos/ -q | unseg train --steps 2 --set width=4 -o model.h5"
+    )
+    lines = commands_to_type(README)
+    for line in lines:
+        run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
+    made = {path.name for path in place.glob("*")}
+    assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5"}
+    assert len(lines) == 8
+
+
+# page -> what its blocks make
+MADE = {
+    "first-map": {"sp.h5", "segmentation.h5", "visualization", "eight.h5", "named.h5", "named", "maps"},
+    "your-images": {"sp.h5", "five.h5", "maps", "each"},
+    "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
+    "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
+    "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
+    "looking": {"sp.h5", "clusters.h5", "shown", "maps", "tiffs", "export-csv", "clusters.json"},
+    "scores": {"regions.h5", "floor.h5", "regions-metrics.h5", "floor-metrics.h5", "shown"},
+    "microscopy": {"cells.h5", "tissue.h5", "phases.h5", "phases", "nuclei", "nuclei.h5", "shown"},
+    "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
+    "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
+    "running": {"sp.h5", "clusters.h5"},
+}
+QUICK = {"choosing-a-method", "running", "your-images"}
+
+
+def test_no_page_of_the_guide_is_forgotten() -> None:
+    assert set(MADE) == {page.stem for page in GUIDE.glob("*.md") if blocks(page)} - {"python"}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in MADE])
+def test_what_the_guide_shows_runs(page: str, place: Path) -> None:
+    run_blocks(GUIDE / f"{page}.md")
+    made = {path.name for path in place.glob("*")}
+    assert made >= MADE[page]
     assert "try.h5" not in made
-    assert {path.name for path in (place / "each").iterdir()} == {"p0.h5", "p1.h5"}
 
 
 def test_format_page_reads_files_and_computes_the_fingerprint(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
