@@ -24,7 +24,7 @@ from PIL import Image
 from unsegcli import params, store
 from unsegcli.cli import app
 from unsegcli.images.working import Reading
-from unsegcli.stages.superpixels import ALGORITHMS
+from unsegcli.segmenters.cutting import ALGORITHMS
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, KINDS, ROLES, Field
 
 ROOT = Path(__file__).parent.parent

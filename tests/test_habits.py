@@ -41,7 +41,7 @@ def test_every_check_calls_the_same_tools() -> None:
     """The hosted CI calls .ci/run alone. That calls all hooks: ruff by itself, since it is to change nothing there."""
     by_itself = {"ruff check .": "ruff-check", "ruff format --check .": "ruff-format"}
     called = set(re.findall(r'^(?:SKIP=(?:\S+) )?"\$work/test/bin/(\S+)" ?(.*)$', RUN, re.MULTILINE))
-    assert {tool for tool, _ in called} == {"pip", "ruff", "mypy", "pre-commit", "pytest", "python"}
+    assert {tool for tool, _ in called} == {"pip", "ruff", "mypy", "pre-commit", "sphinx-build", "pytest", "python"}
     assert {f"ruff {arguments}" for tool, arguments in called if tool == "ruff"} == set(by_itself)
     assert f'SKIP={",".join(by_itself.values())} "$work/test/bin/pre-commit" run --all-files\n' in RUN
     assert set(by_itself.values()) <= {hook["id"] for hook in HOOKS}

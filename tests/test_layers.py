@@ -17,6 +17,7 @@ PACKAGE = Path(unsegcli.__file__).parent
 # From the top down; a module may import from its own layer and from those below it.
 LAYERS = [
     ["cli"],
+    ["arrays", "files"],
     ["stages"],
     ["training", "views", "datasets"],
     ["segmenters"],
@@ -111,8 +112,8 @@ def test_nothing_heavy_at_the_top_of_the_command_line() -> None:
 def test_walk_sees_what_it_should() -> None:
     """The walk above is worth nothing if it finds no imports."""
     assert "unsegcli.store" in imports_of(PACKAGE / "stages" / "superpixels.py")
-    assert "unsegcli.core.superpixels.slic" in imports_of(PACKAGE / "stages" / "superpixels.py")
-    assert "unsegcli.core.superpixels.slic" not in imports_of(PACKAGE / "stages" / "superpixels.py", top_only=True)
+    assert "unsegcli.core.superpixels.slic" in imports_of(PACKAGE / "segmenters" / "cutting.py")
+    assert "unsegcli.core.superpixels.slic" not in imports_of(PACKAGE / "segmenters" / "cutting.py", top_only=True)
 
 
 LIMIT = 8  # parameters of a function
@@ -193,7 +194,7 @@ def test_import_of_the_package_loads_nothing_heavy() -> None:
 
 def test_superpixels_cluster_iem_proposals_and_inspect_never_load_torch() -> None:
     loaded = modules_loaded_by(
-        "import unsegcli; unsegcli.superpixels; unsegcli.cluster; unsegcli.iem; unsegcli.proposals; unsegcli.inspect"
+        "from unsegcli import files; files.superpixels; files.cluster; files.iem; files.proposals; files.inspect"
     )
     assert "torch" not in loaded
     assert "h5py" in loaded
@@ -202,5 +203,7 @@ def test_superpixels_cluster_iem_proposals_and_inspect_never_load_torch() -> Non
 def test_python_interface_has_what_it_names() -> None:
     for name in unsegcli.__all__:
         assert getattr(unsegcli, name) is not None
+    for name in unsegcli.files.__all__:
+        assert callable(getattr(unsegcli.files, name))
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = unsegcli.no_such_name

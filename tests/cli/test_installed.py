@@ -116,13 +116,13 @@ def test_unreadable_output_folder(here: Path) -> None:
 SLOW_RUN = """
 import sys, time
 import unsegcli.store.writing as writing
-import unsegcli.stages.superpixels as stage
+import unsegcli.segmenters.cutting as cutting
 writing.SHARD_SECONDS = 0.0
-slic = stage.ALGORITHMS["slic"]
+slic = cutting.ALGORITHMS["slic"]
 def slowly(*arguments):
     time.sleep(0.15)
     return slic(*arguments)
-stage.ALGORITHMS["slic"] = slowly
+cutting.ALGORITHMS["slic"] = slowly
 from unsegcli.__main__ import main
 main()
 """

@@ -17,7 +17,8 @@ from unsegcli.core.geometry import Box, paint
 from unsegcli.core.superpixels.regions import is_connected
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Images, Superpixels
-from unsegcli.stages.superpixels import ALGORITHMS, with_void
+from unsegcli.segmenters.cutting import ALGORITHMS
+from unsegcli.stages.superpixels import with_void
 
 SMALL = Superpixels(pixels_per_segment=100)
 

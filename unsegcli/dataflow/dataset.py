@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,23 @@ class StoredUnit:
             raise DataError(f"{path}: has changed since {self.path} was made; make it again") from error
 
 
-Unit = ImageUnit | StoredUnit
+class Unit(Protocol):
+    """A source image: of a file, of an artifact, or in memory."""
+
+    @property
+    def source(self) -> Source:
+        """Which one it is."""
+
+    @property
+    def reading(self) -> Reading:
+        """How it is read."""
+
+    @property
+    def window_count(self) -> int:
+        """How many windows there are, found without decoding."""
+
+    def windows(self) -> list[Window]:
+        """Its windows, in memory."""
 
 
 @dataclass(frozen=True)

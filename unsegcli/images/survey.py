@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unsegcli import console
 from unsegcli.core.geometry import working_grid
 from unsegcli.errors import ConfigError, DataError
@@ -193,6 +196,11 @@ def _decided(
     bad = dict(skipped)
     headers = {page.name: page.header for page in pages if page.name not in bad}
     _some_left(list(headers), skipped)
+    return settled(headers, params, kinds)
+
+
+def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]) -> Reading:
+    """How all images are read, by their headers and by what their last bands hold; said aloud."""
     decision = band_rules.decide(headers, params.alpha, params.bands, kinds)
     for line in decision.said:
         console.note(line)
@@ -305,7 +313,7 @@ def _with_scaling(
         return [dataclasses.replace(source, scaling=as_it_is) for source in sources]
     if reading.scaling == "folder":
         if known_scaling is not None:
-            _check_known(known_scaling, reading)
+            check_known(known_scaling, reading)
             return [dataclasses.replace(source, scaling=known_scaling) for source in sources]
         return _folder_scaling(sources, reading, workers, skipped)
     scaled_one_by_one = [page.header.dtype != "uint8" for page in pages]
@@ -321,7 +329,8 @@ def _with_scaling(
     ]
 
 
-def _check_known(scaling: Limits, reading: Reading) -> None:
+def check_known(scaling: Limits, reading: Reading) -> None:
+    """Refuse a scaling of earlier images that is not for as many bands."""
     if len(scaling) != reading.channels:
         raise DataError(f"the stored scaling is for {len(scaling)} bands, but {reading.channels} are read")
 
@@ -329,8 +338,7 @@ def _check_known(scaling: Limits, reading: Reading) -> None:
 def _folder_scaling(
     sources: list[Source], reading: Reading, workers: int, skipped: list[tuple[str, str]]
 ) -> list[Source]:
-    count = min(SAMPLED_IMAGES, len(sources))
-    chosen = [sources[index * len(sources) // count] for index in range(count)]
+    chosen = [sources[index] for index in sampled(len(sources))]
     samples = [sample for _, sample in _samples(chosen, reading, workers, skipped)]
     limits = percentile_limits(samples, reading.percentiles, reading.channels)
     bad = dict(skipped)
@@ -340,6 +348,18 @@ def _folder_scaling(
     more = ", ..." if len(limits) > SHOWN else ""
     console.note(f"percentiles {low:g} and {high:g} of each band over the folder become 0 and 255: {shown}{more}")
     return [dataclasses.replace(source, scaling=limits) for source in left]
+
+
+def sampled(count: int) -> list[int]:
+    """Which of so many images are looked into for percentiles over all of them."""
+    most = min(SAMPLED_IMAGES, count)
+    return [index * count // most for index in range(most)]
+
+
+def sample_of(pixels: Pixels, valid: NDArray[np.bool_] | None) -> Pixels:
+    """Those valid pixels (pixels, bands) of an image that percentiles are taken of."""
+    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_IMAGES * pixels.shape[2]))
+    return regular_sample(pixels, valid, max(1, most))
 
 
 def _samples(
@@ -356,9 +376,8 @@ def _samples(
 
 def _sample(task: tuple[Source, Reading]) -> Pixels | str:
     source, reading = task
-    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_IMAGES * reading.channels))
     try:
         pixels, valid = taken_pixels(source, reading)
     except DataError as error:
         return _reason(Path(source.path), str(error))
-    return regular_sample(pixels, valid, max(1, most))
+    return sample_of(pixels, valid)

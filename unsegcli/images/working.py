@@ -125,23 +125,29 @@ def taken_pixels(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.b
     path = Path(source.path)
     with as_digested(path, source.digest):
         decoded = read_pixels(path, source.page, reading.axes, reading.max_pixels)
-    height, width, stored = decoded.pixels.shape
+    height, width = decoded.pixels.shape[:2]
     if (height, width) != (source.height, source.width):
         raise DataError(f"{path}: it is {height} x {width} now, but was {source.height} x {source.width}")
     try:
-        reading.taking.check(stored)
+        taken, parts = taken_from(decoded.pixels, decoded.nodata, reading)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    colours = reading.taking.colours(stored)
-    taken = decoded.pixels if colours == list(range(stored)) else decoded.pixels[:, :, colours]
-    nodata = decoded.nodata if reading.nodata is None else reading.nodata
-    parts = [_with_data(taken, nodata)]
-    mask_band = reading.taking.mask_band(stored)
-    if mask_band is not None:
-        parts.append(decoded.pixels[:, :, mask_band] != 0)
     if source.mask:
         parts.append(_mask_of(source, reading))
-    return taken, _all_of([part for part in parts if part is not None])
+    return taken, all_of(parts)
+
+
+def taken_from(pixels: Pixels, nodata: float | None, reading: Reading) -> tuple[Pixels, list[NDArray[np.bool_]]]:
+    """Of pixels (height, width, bands) the bands taken, and masks of what is valid: all of them must say so."""
+    stored = pixels.shape[2]
+    reading.taking.check(stored)
+    colours = reading.taking.colours(stored)
+    taken = pixels if colours == list(range(stored)) else pixels[:, :, colours]
+    parts = [_with_data(taken, nodata if reading.nodata is None else reading.nodata)]
+    mask_band = reading.taking.mask_band(stored)
+    if mask_band is not None:
+        parts.append(pixels[:, :, mask_band] != 0)
+    return taken, [part for part in parts if part is not None]
 
 
 def _with_data(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
@@ -179,7 +185,7 @@ def _mask_of(source: Source, reading: Reading) -> NDArray[np.bool_]:
     return valid
 
 
-def _all_of(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+def all_of(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
     """Where all of the masks are true; None where that is everywhere."""
     if not parts:
         return None

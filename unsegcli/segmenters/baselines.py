@@ -153,6 +153,11 @@ def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
     """The label map of one window, encoded."""
+    return Result({"segmentation": store.encode(assigned_to(window, params, fit))}, {})
+
+
+def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
+    """The label map (height, width) of one window; the maximum of its type is void."""
     dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
     void = np.iinfo(dtype).max
     if params.features == "bands":
@@ -164,7 +169,7 @@ def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
         regions, features = _regions_and_features(window)
         # Regions that are -1 take the last entry.
         labels = np.append(fit.nearest(features), void).astype(dtype)[regions]
-    return Result({"segmentation": store.encode(labels)}, {})
+    return labels
 
 
 def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

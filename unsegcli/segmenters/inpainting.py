@@ -5,9 +5,10 @@ Shared by the stages that part images; what is done with the parts is theirs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,22 @@ from unsegcli.core.saliency.iem import Inpainter, centred_square
 from unsegcli.core.saliency.parts import Ascending, Parted, part
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.label_maps import ImageMap, check_aspect
-from unsegcli.errors import DataError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Superpixels
 
 LONGEST = 4096  # side of an image that is worked on; the filter along it is a square matrix
+STARTS = ("square", "superpixels")  # first masks that are made here
+UPDATES = ("contour", "all")
+MOST_PARTS = 255  # of a map of bytes
 MASK_ENDINGS = ("", "_mask", "_proposal")
+
+
+class FirstMasks(Protocol):
+    """First masks that were made elsewhere."""
+
+    def on(self, window: Window) -> NDArray[np.bool_]:
+        """The first mask (height, width) of a window, on the grid of the whole working image, cut to the window."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Worked:
         return result
 
 
-def parted_window(window: Window, params: Iem, starts: Starts | None = None) -> Parted:
+def parted_window(window: Window, params: Iem, starts: FirstMasks | None = None) -> Parted:
     """The parts of a window, on its own grid; -1 and an objectness of 0 where void, or cropped."""
     scene = scene_of(window, params, starts)
     parted = part(scene.pixels, scene.valid, scene.start, ascending(params), params.parts)
@@ -72,7 +83,7 @@ def parted_window(window: Window, params: Iem, starts: Starts | None = None) -> 
     return replace(parted, parts=scene.back(parted.parts, -1), objectness=scene.back(objectness, 0.0))
 
 
-def scene_of(window: Window, params: Iem, starts: Starts | None = None) -> Worked:
+def scene_of(window: Window, params: Iem, starts: FirstMasks | None = None) -> Worked:
     """What of a window is parted."""
     height, width = window.box.height, window.box.width
     side = min(height, width)
@@ -124,3 +135,26 @@ def _snapped(
 def bare(name: str) -> str:
     """A name without its suffix."""
     return str(PurePosixPath(name).with_suffix(""))
+
+
+def check_iem(params: Iem) -> None:
+    """Refuse settings that make no sense."""
+    if params.update not in UPDATES:
+        raise ConfigError(f"--update {params.update}: is not one of {', '.join(UPDATES)}")
+    working_grid(1, 1, params.size)  # refuses a wrong size
+    if params.kernel < 1 or params.kernel % 2 == 0:
+        raise ConfigError(f"--kernel {params.kernel}: must be an odd number, such as 11")
+    if params.size and params.kernel > min(params.size):
+        raise ConfigError(
+            f"--kernel {params.kernel}: is wider than the image, whose shorter side is {min(params.size)}"
+        )
+    if not 0 < params.square < 1:
+        raise ConfigError(f"--square {params.square:g}: must be between 0 and 1, such as 0.6")
+    if not 2 <= params.parts <= MOST_PARTS:
+        raise ConfigError(f"--parts {params.parts}: must be from 2 to {MOST_PARTS}")
+    if params.parts > 2 and params.confidence:
+        raise ConfigError("--confidence is of foreground against background: leave it out with --parts above 2")
+    if min(params.repeats, params.scale_factor) < 1 or params.iterations < 0:
+        raise ConfigError("--repeats and --scale-factor must be at least 1, and --iterations not below 0")
+    if not (0 < params.sigma < math.inf and 0 <= params.diversity < math.inf):
+        raise ConfigError("--sigma must be above 0, and --diversity not below 0")

@@ -229,8 +229,26 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
     )
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What a model says of one window."""
+
+    labels: NDArray[Any]  # (height, width); the maximum of its type = void
+    sure: NDArray[np.float32]  # (height, width), the score of that cluster; 0 where void
+    mean: float  # of that over the valid pixels
+
+
 def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
     """The clusters of one window, encoded."""
+    applied = applied_to(window, trained, params)
+    datasets = {"segmentation": store.encode(applied.labels)}
+    if params.confidence:
+        datasets["confidence"] = store.encode(applied.sure.astype(np.float16))
+    return Result(datasets, {"confidence": applied.mean})
+
+
+def applied_to(window: Window, trained: Trained, params: Cluster) -> Applied:
+    """The clusters of one window."""
     regions = window.superpixels if params.per == "superpixel" else None
     scores = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     if params.refine:
@@ -243,10 +261,7 @@ def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
     sure = np.where(valid, scores.max(axis=0), 0).astype(np.float32)
     dtype = np.uint8 if trained.classes <= np.iinfo(np.uint8).max else np.uint16
     labels = np.where(valid, scores.argmax(axis=0), np.iinfo(dtype).max).astype(dtype)
-    datasets = {"segmentation": store.encode(labels)}
-    if params.confidence:
-        datasets["confidence"] = store.encode(sure.astype(np.float16))
-    return Result(datasets, {"confidence": float(sure[valid].mean()) if valid.any() else 0.0})
+    return Applied(labels, sure, float(sure[valid].mean()) if valid.any() else 0.0)
 
 
 def painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.float32]:

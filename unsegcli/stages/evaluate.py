@@ -6,24 +6,36 @@ It reads labels to score with them, and says so in its output; nothing that it f
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
-from unsegcli.core.scoring.ceiling import SEGMENTS, Segments, best_labelling, segments_of
-from unsegcli.core.scoring.confusion import CountMatrix, confusion
-from unsegcli.core.scoring.matching import By
-from unsegcli.core.scoring.object_scores import ObjectScores, best_of_two, object_scores
-from unsegcli.core.scoring.protocols import PROTOCOLS, Protocol
-from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
-from unsegcli.core.scoring.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally, mean_and_deviation
+from unsegcli.core.scoring.confusion import CountMatrix
+from unsegcli.core.scoring.protocols import Protocol
+from unsegcli.core.scoring.run_scores import (
+    VERSION,
+    Bordered,
+    Counted,
+    Judged,
+    bordered,
+    check_evaluate,
+    counted,
+    described,
+    judged,
+    plain,
+    protocol_for,
+    scores_of_clusters,
+    scores_of_objects,
+    scores_of_superpixels,
+)
+from unsegcli.core.scoring.tally import mean_and_deviation
 from unsegcli.dataflow.dataset import relative_hints, release_artifacts
 from unsegcli.dataflow.label_maps import (
     ImageMap,
@@ -42,16 +54,9 @@ from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
 REVISION = 1
-VERSION = 1  # of the scores as JSON
 SHOWN = 5
-FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
 BATCH = 32
 IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
-MIOU_OVER = {
-    "truth": "classes with a label",
-    "either": "classes with a label or a prediction",
-    "all": "all classes, absent ones count 0",
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         run: how to run, and the metrics to write.
     """
     params, run = params or Evaluate(), (run or Run()).of("evaluate")
-    _check(params)
+    check_evaluate(params)
     scored = _found(inputs, params)
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
@@ -103,7 +108,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     ]
     result, matrix = _together(results)
     legend_path = None if scored.legend is None else str(scored.legend)
-    result = _plain({**result, "labels": str(scored.folder), "legend": legend_path})
+    result = plain({**result, "labels": str(scored.folder), "legend": legend_path})
     _write(target, result, matrix, scored.runs)
     return Evaluated(target.path, result)
 
@@ -124,20 +129,6 @@ def _found(inputs: Inputs, params: Evaluate) -> Scored:
     legend = _legend_path(runs[0], params.legend, folder)
     matches = [match_labels([item.name for item in one.maps], folder) for one in runs]
     return Scored(runs, matches, folder, legend)
-
-
-def _check(params: Evaluate) -> None:
-    if params.protocol and params.protocol not in PROTOCOLS:
-        raise ConfigError(f"--protocol {params.protocol}: is not one of {', '.join(PROTOCOLS)}")
-    own = Evaluate()
-    if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
-        raise ConfigError(
-            f"--protocol {params.protocol} fixes matching and polarity: leave out --many-to-one, --match-by, --polarity"
-        )
-    if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
-        raise ConfigError("--replicates and --tolerance must not be negative")
-    if params.background is not None and (params.background < 0 or not params.ceiling):
-        raise ConfigError(f"--background {params.background}: is a cluster, from 0, and goes with --ceiling")
 
 
 def _label_folder(run: Predictions, given: str | Path | None) -> Path:
@@ -179,9 +170,7 @@ def _score_run(
     run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
 ) -> tuple[dict[str, Any], CountMatrix | None]:
     _tell_unmatched(run, match)
-    protocol = _protocol(params, run)
-    if params.ceiling and run.role not in ("clusters", "classes"):
-        raise ConfigError(f"--ceiling is for clusters, but {run.name} holds {run.role}")
+    protocol = protocol_for(params, run.role, run.name)
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
     tasks = [
@@ -190,9 +179,10 @@ def _score_run(
         if item.name in match.paths
     ]
     if run.role == "superpixels":
-        result, matrix = _score_superpixels(tasks, params, workers), None
+        result, matrix = scores_of_superpixels(_each(tasks, _superpixels_of, workers, "scoring"), params), None
     elif run.role == "mask":
-        result, matrix = _score_objects(tasks, params, protocol, workers), None
+        judge = partial(_object_of, protocol=protocol)
+        result, matrix = scores_of_objects(_each(tasks, judge, workers, "scoring"), protocol, params), None
     else:
         result, matrix = _score_clusters(tasks, run, legend, params, protocol, workers)
     return {
@@ -200,7 +190,7 @@ def _score_run(
         "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
         "input": run.name,
         "role": run.role,
-        "protocol": _described(protocol, params, run, ignore, legend, matrix),
+        "protocol": described(protocol, params, run.role, [*(legend.ignore if legend else ()), *ignore], matrix),
         **result,
         "images": len(tasks),
         "missing": match.missing,
@@ -213,48 +203,6 @@ def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
         console.warn(f"{len(match.missing)} of {len(run.maps)} images have no label and are not scored: {shown}")
     if match.extra:
         console.note(f"{len(match.extra)} label files fit no image: {', '.join(match.extra[:SHOWN])}")
-
-
-def _protocol(params: Evaluate, run: Predictions) -> Protocol:
-    """The published protocol that was asked for, or this project's with the user's choices."""
-    if params.polarity != "given" and run.role != "mask":
-        raise ConfigError(f"--polarity is for object masks, but {run.name} holds {run.role}")
-    if params.protocol:
-        protocol = PROTOCOLS[params.protocol]
-        if (protocol.polarity == "best-of-two") is not (run.role == "mask"):
-            wanted = "object masks" if protocol.polarity == "best-of-two" else "clusters"
-            raise ConfigError(f"--protocol {protocol.name} scores {wanted}, but {run.name} holds {run.role}")
-        return protocol
-    if run.role == "classes":
-        return Protocol("unseg", matching="none")
-    return Protocol("unseg", matching=params.matching, by=cast(By, params.match_by), polarity=params.polarity)
-
-
-def _described(
-    protocol: Protocol,
-    params: Evaluate,
-    run: Predictions,
-    ignore: tuple[int, ...],
-    legend: Legend | None,
-    matrix: CountMatrix | None,
-) -> dict[str, Any]:
-    clusters = matrix.shape[0] - 1 if matrix is not None else None
-    classes = matrix.shape[1] if matrix is not None else None
-    matched = run.role == "clusters"
-    one = protocol.matching == "one-to-one" or (protocol.matching == "as-numbers-allow" and clusters == classes)
-    return {
-        "name": protocol.name,
-        "matching": ("one-to-one" if one else "many-to-one") if matched else "none",
-        "cost": protocol.by if matched else None,
-        "level": "data set" if run.role in ("clusters", "classes") else "image",
-        "clusters": clusters,
-        "classes": classes,
-        "miou_over": MIOU_OVER[protocol.over],
-        "ignore": [*(legend.ignore if legend else ()), *ignore],
-        "grid": params.grid,
-        "polarity": protocol.polarity if run.role == "mask" else None,
-        "not_reproduced": list(protocol.not_reproduced),
-    }
 
 
 def _score_clusters(
@@ -275,31 +223,7 @@ def _score_clusters(
         raise ConfigError(f"--background {params.background}: {run.name} has the clusters 0 to {clusters - 1} only")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
-    tally = ClusterTally(clusters, classes, protocol, params.replicates, params.seed, params.per_image)
-    ceiling, ignored = CeilingTally(classes, params.background), 0
-    for index, (matrix, unscored, best) in enumerate(_each(sized, _matrix_of, workers, "scoring")):
-        tally.add(index, matrix)
-        ceiling.add(best)
-        ignored += unscored
-    result = {**tally.result(names, ignored), "legend_classes": names}
-    return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally.matrix
-
-
-def _score_objects(tasks: Sequence[Task], params: Evaluate, protocol: Protocol, workers: int) -> dict[str, Any]:
-    tally = ObjectTally(params.replicates, params.seed)
-    asked = [replace(task, params=replace(params, polarity=protocol.polarity)) for task in tasks]
-    for index, (found, truth, confidence) in enumerate(_each(asked, _object_of, workers, "scoring")):
-        tally.add(index, found, truth)
-        if confidence is not None:
-            tally.curve.add(confidence, truth)
-    return tally.result(protocol.polarity)
-
-
-def _score_superpixels(tasks: Sequence[Task], params: Evaluate, workers: int) -> dict[str, Any]:
-    tally = SuperpixelTally(params.replicates, params.seed)
-    for index, (borders, shape) in enumerate(_each(tasks, _superpixels_of, workers, "scoring")):
-        tally.add(index, borders, shape)
-    return tally.result()
+    return scores_of_clusters(_each(sized, _matrix_of, workers, "scoring"), clusters, names, protocol, params)
 
 
 def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
@@ -316,14 +240,9 @@ def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what
 # One image, in a worker
 
 
-def _matrix_of(task: Task) -> tuple[CountMatrix, int, dict[Segments, CountMatrix]]:
+def _matrix_of(task: Task) -> Counted:
     truth, predicted = _truth_and_map(task)
-    matrix = confusion(predicted, truth, task.clusters, task.classes, void=-1)
-    best: dict[Segments, CountMatrix] = {
-        sort: best_labelling(segments_of(predicted, sort, task.params.background), truth, task.classes)
-        for sort in (SEGMENTS if task.params.ceiling else ())
-    }
-    return matrix, int(truth.size - matrix.sum()), best
+    return counted(predicted, truth, task.clusters, task.classes, task.params)
 
 
 def _largest_numbers(task: Task) -> tuple[int, int]:
@@ -331,22 +250,14 @@ def _largest_numbers(task: Task) -> tuple[int, int]:
     return int(predicted.max(initial=0)), int(truth.max(initial=0))
 
 
-def _object_of(task: Task) -> tuple[ObjectScores, NDArray[np.int8], NDArray[Any] | None]:
+def _object_of(task: Task, protocol: Protocol) -> Judged:
     truth, predicted = _truth_and_map(task)
-    binary = np.sign(truth).astype(np.int8)  # the first class is background, all others are objects
-    if task.params.protocol == "iem":
-        binary[predicted < 0] = -1  # the paper crops the labels like the image
-    score = best_of_two if task.params.polarity == "best-of-two" else object_scores
-    return score(predicted > 0, binary), binary, task.map.confidence(truth.shape)
+    return judged(predicted, truth, task.map.confidence(truth.shape), protocol)
 
 
-def _superpixels_of(task: Task) -> tuple[list[BorderScores], ShapeScores]:
+def _superpixels_of(task: Task) -> Bordered:
     truths = [truth for path in task.labels for truth in _labels(task, path)]
-    regions = task.map.on(truths[0].shape)
-    pixels = task.map.pixels()
-    fitting = pixels if pixels is not None and pixels.shape[:2] == regions.shape else None
-    tolerance = task.params.tolerance
-    return border_scores(regions, truths, tolerance, both_sides=True), shape_scores(regions, fitting)
+    return bordered(task.map.on(truths[0].shape), truths, task.map.pixels(), task.params)
 
 
 def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -401,14 +312,3 @@ def _write(
         tables["matrix"] = matrix
     hints = {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
     store.write_whole(target, tables, {}, relative_hints(hints, target.path))
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: numpy numbers as Python's, and null where there is nothing to score."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

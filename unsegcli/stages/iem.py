@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from unsegcli import console, store
-from unsegcli.core.geometry import working_grid
 from unsegcli.core.saliency.contour import prepare as prepare_ascent
 from unsegcli.core.saliency.parts import part
 from unsegcli.dataflow.dataset import Dataset, Window, at_working_size, find_dataset, is_artifact
@@ -21,13 +19,11 @@ from unsegcli.dataflow.output_folder import OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome, Result, Stage, gather, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Iem, Inputs, Run, recorded
-from unsegcli.segmenters.inpainting import Starts, ascending, bare, parted_window, scene_of
+from unsegcli.segmenters.inpainting import STARTS, Starts, ascending, bare, check_iem, parted_window, scene_of
 from unsegcli.views.strip import FRAMES, strip
 
 STAGE = Stage("iem", 1, "segmentation")
-UPDATES = ("contour", "all")
-STARTS = ("square", "superpixels")
-MOST_PARTS, VOID = 255, 255  # of a map of bytes
+VOID = 255  # of a map of bytes
 
 
 def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Outcome:
@@ -41,7 +37,7 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     params, run = params or Iem(), (run or Run()).of("iem")
     inputs, size = at_working_size(inputs, params.size, Iem().size)
     params = replace(params, size=size)
-    _check(params)
+    check_iem(params)
     starts, start_inputs = _starts(params)
     dataset = find_dataset(inputs, known_from=run.output)
     dataset = replace(dataset, inputs={**dataset.inputs, **start_inputs})
@@ -117,25 +113,3 @@ def _settings(params: Iem) -> dict[str, Any]:
     if params.init not in STARTS:
         settings |= {"init": "file", "square": 0.0}
     return settings
-
-
-def _check(params: Iem) -> None:
-    if params.update not in UPDATES:
-        raise ConfigError(f"--update {params.update}: is not one of {', '.join(UPDATES)}")
-    working_grid(1, 1, params.size)  # refuses a wrong size
-    if params.kernel < 1 or params.kernel % 2 == 0:
-        raise ConfigError(f"--kernel {params.kernel}: must be an odd number, such as 11")
-    if params.size and params.kernel > min(params.size):
-        raise ConfigError(
-            f"--kernel {params.kernel}: is wider than the image, whose shorter side is {min(params.size)}"
-        )
-    if not 0 < params.square < 1:
-        raise ConfigError(f"--square {params.square:g}: must be between 0 and 1, such as 0.6")
-    if not 2 <= params.parts <= MOST_PARTS:
-        raise ConfigError(f"--parts {params.parts}: must be from 2 to {MOST_PARTS}")
-    if params.parts > 2 and params.confidence:
-        raise ConfigError("--confidence is of foreground against background: leave it out with --parts above 2")
-    if min(params.repeats, params.scale_factor) < 1 or params.iterations < 0:
-        raise ConfigError("--repeats and --scale-factor must be at least 1, and --iterations not below 0")
-    if not (0 < params.sigma < math.inf and 0 <= params.diversity < math.inf):
-        raise ConfigError("--sigma must be above 0, and --diversity not below 0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,32 +13,10 @@ from unsegcli.dataflow.dataset import Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Inputs, Run, Superpixels
+from unsegcli.segmenters.cutting import check_superpixels, pieces_of
 
 STAGE = Stage("superpixels", 1, "superpixels")
 BYTES_A_PIXEL_IN_LAB = 80
-FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
-
-# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
-# numbered from 0, with -1 where no pixel is valid.
-Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
-
-
-def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
-    from unsegcli.core.superpixels.slic import slic
-
-    return slic(pixels, valid, aim, params.compactness)
-
-
-def _felzenszwalb(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
-) -> NDArray[Any]:
-    from unsegcli.core.superpixels.felzenszwalb import felzenszwalb
-
-    return felzenszwalb(pixels, valid, aim)
-
-
-# A faster engine is one more line here; only the worker that runs it imports it.
-ALGORITHMS: dict[str, Algorithm] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
 
 
 def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | None = None) -> Outcome:
@@ -63,22 +40,11 @@ def peak_of_slic(pixels: int, bands: int) -> float:
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
     """The superpixels of one window, encoded."""
-    area = window.box.height * window.box.width if window.valid is None else int(np.count_nonzero(window.valid))
-    aim = params.segments or round(area / params.pixels_per_segment)
-    regions = ALGORITHMS[params.algorithm](window.pixels, window.valid, max(1, min(aim, area)), params)
-    count = int(regions.max()) + 1
-    datasets = {"superpixels": store.encode(with_void(regions, count))}
+    pieces = pieces_of(window.pixels, window.valid, params)
+    datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
-    return Result(datasets, {"superpixels": count}, _warning(count, max(1, min(aim, area)), area))
-
-
-def _warning(count: int, aim: int, area: int) -> str:
-    if area == 0:
-        return "no pixel is valid; look at --nodata, --mask and --alpha"
-    if count < FEW * aim:
-        return "far fewer superpixels than aimed at; noisy images need more --compactness, such as 100"
-    return ""
+    return Result(datasets, {"superpixels": pieces.count}, pieces.warning)
 
 
 def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
@@ -90,9 +56,4 @@ def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
 def _check(params: Superpixels, inputs: Inputs) -> None:
     if inputs.mask is not None and not params.pixels:
         raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
-    if params.algorithm not in ALGORITHMS:
-        raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
-    if params.segments < 0 or params.pixels_per_segment < 1:
-        raise ConfigError("--segments and --pixels-per-segment must be at least 1")
-    if not 0 < params.compactness < 1e6:
-        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 makes squares")
+    check_superpixels(params)

@@ -1,0 +1,172 @@
+"""The scores of one run: which protocol holds, what one image gives, and all images together; on arrays alone.
+
+Where label maps and ground truth come from is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.scoring.ceiling import SEGMENTS, Segments, best_labelling, segments_of
+from unsegcli.core.scoring.confusion import CountMatrix, IntegerMap, confusion
+from unsegcli.core.scoring.matching import By
+from unsegcli.core.scoring.object_scores import ObjectScores, best_of_two, object_scores
+from unsegcli.core.scoring.protocols import PROTOCOLS, Protocol
+from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
+from unsegcli.core.scoring.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally
+from unsegcli.errors import ConfigError
+from unsegcli.params import Evaluate
+
+VERSION = 1  # of the scores as JSON
+FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
+MIOU_OVER = {
+    "truth": "classes with a label",
+    "either": "classes with a label or a prediction",
+    "all": "all classes, absent ones count 0",
+}
+
+Counted = tuple[CountMatrix, int, dict[Segments, CountMatrix]]  # matrix, ignored pixels, best labellings of segments
+Judged = tuple[ObjectScores, NDArray[np.int8], NDArray[Any] | None]  # scores, truth as -1 0 1, confidence
+Bordered = tuple[list[BorderScores], ShapeScores]  # one of the borders for each annotator
+
+
+def check_evaluate(params: Evaluate) -> None:
+    """Refuse settings that make no sense."""
+    if params.protocol and params.protocol not in PROTOCOLS:
+        raise ConfigError(f"--protocol {params.protocol}: is not one of {', '.join(PROTOCOLS)}")
+    own = Evaluate()
+    if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
+        raise ConfigError(
+            f"--protocol {params.protocol} fixes matching and polarity: leave out --many-to-one, --match-by, --polarity"
+        )
+    if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
+        raise ConfigError("--replicates and --tolerance must not be negative")
+    if params.background is not None and (params.background < 0 or not params.ceiling):
+        raise ConfigError(f"--background {params.background}: is a cluster, from 0, and goes with --ceiling")
+
+
+def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
+    """The published protocol that was asked for, or this project's with the user's choices.
+
+    Args:
+        params: the user's choices.
+        role: what the label maps hold.
+        name: of the run, for errors.
+    """
+    if params.ceiling and role not in ("clusters", "classes"):
+        raise ConfigError(f"--ceiling is for clusters, but {name} holds {role}")
+    if params.polarity != "given" and role != "mask":
+        raise ConfigError(f"--polarity is for object masks, but {name} holds {role}")
+    if params.protocol:
+        protocol = PROTOCOLS[params.protocol]
+        if (protocol.polarity == "best-of-two") is not (role == "mask"):
+            wanted = "object masks" if protocol.polarity == "best-of-two" else "clusters"
+            raise ConfigError(f"--protocol {protocol.name} scores {wanted}, but {name} holds {role}")
+        return protocol
+    if role == "classes":
+        return Protocol("unseg", matching="none")
+    return Protocol("unseg", matching=params.matching, by=cast(By, params.match_by), polarity=params.polarity)
+
+
+def described(
+    protocol: Protocol, params: Evaluate, role: str, ignore: Sequence[Any], matrix: CountMatrix | None
+) -> dict[str, Any]:
+    """What the output says of the way to the scores."""
+    clusters = matrix.shape[0] - 1 if matrix is not None else None
+    classes = matrix.shape[1] if matrix is not None else None
+    matched = role == "clusters"
+    one = protocol.matching == "one-to-one" or (protocol.matching == "as-numbers-allow" and clusters == classes)
+    return {
+        "name": protocol.name,
+        "matching": ("one-to-one" if one else "many-to-one") if matched else "none",
+        "cost": protocol.by if matched else None,
+        "level": "data set" if role in ("clusters", "classes") else "image",
+        "clusters": clusters,
+        "classes": classes,
+        "miou_over": MIOU_OVER[protocol.over],
+        "ignore": list(ignore),
+        "grid": params.grid,
+        "polarity": protocol.polarity if role == "mask" else None,
+        "not_reproduced": list(protocol.not_reproduced),
+    }
+
+
+# One image
+
+
+def counted(predicted: IntegerMap, truth: IntegerMap, clusters: int, classes: int, params: Evaluate) -> Counted:
+    """Clusters against classes; both (height, width), negative = void or not scored."""
+    matrix = confusion(predicted, truth, clusters, classes, void=-1)
+    best: dict[Segments, CountMatrix] = {
+        sort: best_labelling(segments_of(predicted, sort, params.background), truth, classes)
+        for sort in (SEGMENTS if params.ceiling else ())
+    }
+    return matrix, int(truth.size - matrix.sum()), best
+
+
+def judged(predicted: IntegerMap, truth: IntegerMap, confidence: NDArray[Any] | None, protocol: Protocol) -> Judged:
+    """An object mask; the first class of the truth is background, all others are objects."""
+    binary = np.sign(truth).astype(np.int8)
+    if protocol.name == "iem":
+        binary[predicted < 0] = -1  # the paper crops the labels like the image
+    score = best_of_two if protocol.polarity == "best-of-two" else object_scores
+    return score(predicted > 0, binary), binary, confidence
+
+
+def bordered(
+    regions: IntegerMap, truths: Sequence[IntegerMap], pixels: NDArray[Any] | None, params: Evaluate
+) -> Bordered:
+    """Superpixels against the maps of one annotator or more."""
+    fitting = pixels if pixels is not None and pixels.shape[:2] == regions.shape else None
+    return border_scores(regions, truths, params.tolerance, both_sides=True), shape_scores(regions, fitting)
+
+
+# All images
+
+
+def scores_of_clusters(
+    found: Iterable[Counted], clusters: int, names: Sequence[str], protocol: Protocol, params: Evaluate
+) -> tuple[dict[str, Any], CountMatrix]:
+    """Everything that goes into the output, and the one matrix of the data set; `names` are those of the classes."""
+    tally = ClusterTally(clusters, len(names), protocol, params.replicates, params.seed, params.per_image)
+    ceiling, ignored = CeilingTally(len(names), params.background), 0
+    for index, (matrix, unscored, best) in enumerate(found):
+        tally.add(index, matrix)
+        ceiling.add(best)
+        ignored += unscored
+    result = {**tally.result(names, ignored), "legend_classes": list(names)}
+    return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally.matrix
+
+
+def scores_of_objects(found: Iterable[Judged], protocol: Protocol, params: Evaluate) -> dict[str, Any]:
+    """Everything that goes into the output, of object masks."""
+    tally = ObjectTally(params.replicates, params.seed)
+    for index, (scores, truth, confidence) in enumerate(found):
+        tally.add(index, scores, truth)
+        if confidence is not None:
+            tally.curve.add(confidence, truth)
+    return tally.result(protocol.polarity)
+
+
+def scores_of_superpixels(found: Iterable[Bordered], params: Evaluate) -> dict[str, Any]:
+    """Everything that goes into the output, of superpixels."""
+    tally = SuperpixelTally(params.replicates, params.seed)
+    for index, (borders, shape) in enumerate(found):
+        tally.add(index, borders, shape)
+    return tally.result()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: numpy numbers as Python's, and null where there is nothing to score."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,73 @@
+"""One window cut into superpixels, by one of the algorithms; what is asked for is checked here too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError
+from unsegcli.params import Superpixels
+
+FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
+
+# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
+# numbered from 0, with -1 where no pixel is valid.
+Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
+
+
+def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
+    from unsegcli.core.superpixels.slic import slic
+
+    return slic(pixels, valid, aim, params.compactness)
+
+
+def _felzenszwalb(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
+) -> NDArray[Any]:
+    from unsegcli.core.superpixels.felzenszwalb import felzenszwalb
+
+    return felzenszwalb(pixels, valid, aim)
+
+
+# A faster engine is one more line here; only the worker that runs it imports it.
+ALGORITHMS: dict[str, Algorithm] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The superpixels of one window."""
+
+    regions: NDArray[Any]  # (height, width), numbered from 0; -1 where no pixel is valid
+    count: int
+    warning: str
+
+
+def pieces_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels) -> Pieces:
+    """Cut pixels (height, width, bands) into superpixels."""
+    area = pixels.shape[0] * pixels.shape[1] if valid is None else int(np.count_nonzero(valid))
+    aim = max(1, min(params.segments or round(area / params.pixels_per_segment), area))
+    regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params)
+    count = int(regions.max()) + 1
+    return Pieces(regions, count, _warning(count, aim, area))
+
+
+def _warning(count: int, aim: int, area: int) -> str:
+    if area == 0:
+        return "no pixel is valid; look at --nodata, --mask and --alpha"
+    if count < FEW * aim:
+        return "far fewer superpixels than aimed at; noisy images need more --compactness, such as 100"
+    return ""
+
+
+def check_superpixels(params: Superpixels) -> None:
+    """Refuse settings that make no sense."""
+    if params.algorithm not in ALGORITHMS:
+        raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
+    if params.segments < 0 or params.pixels_per_segment < 1:
+        raise ConfigError("--segments and --pixels-per-segment must be at least 1")
+    if not 0 < params.compactness < 1e6:
+        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 makes squares")
