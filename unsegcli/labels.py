@@ -1,6 +1,7 @@
-"""Ground truth: label files of every kind, read by a legend, and which label file belongs to which image.
+"""Read ground truth: label files of every kind, decoded with a legend, and their assignment to images.
 
-The only reader of labels. It must not know of artifacts or scores, and nothing that learns may import it.
+The only module that reads labels. It is independent of artifacts and scores, and must not be imported by anything
+that learns.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif")
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
-TURNED_BACK = {6: 8, 8: 6}  # the orientations that do not undo themselves
-TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # what labelling tools add to an image's stem
-LISTED = 10  # values named in an error
-NAMED = 5  # files named in a line
+TURNED_BACK = {6: 8, 8: 6}  # inverses of the orientations that are not their own inverse
+TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # suffixes that labelling tools add to the stem
+LISTED = 10  # values listed in an error
+NAMED = 5  # files listed in a line
 BLOCK = 1 << 20  # pixels looked up at once
-_UNNAMED = -2  # stands for a value that the legend does not name, until the error is raised
+_UNNAMED = -2  # marks values missing from the legend, until the error is raised
 
 
 def find_labels(images_folder: Path) -> Path | None:
-    """`labels/` in the folder that holds `images/`, given that folder or `images/` itself."""
+    """Return `labels/` in the folder that contains `images/`, given that folder or `images/` itself."""
     path = data_folder(images_folder) / "labels"
     return path if path.is_dir() else None
 
 
 def given_labels(folder: str | Path) -> Path:
-    """The folder of labels that the user named, if it is there."""
+    """Return the folder of labels given by the user, after checking that it exists."""
     if not Path(folder).is_dir():
         raise DataError(f"--labels {folder}: no such folder")
     return Path(folder)
@@ -52,28 +53,30 @@ def given_labels(folder: str | Path) -> Path:
 def read_labels(
     path: Path, legend: Legend | None = None, page: int = 0, ignore: tuple[int, ...] = ()
 ) -> list[LabelMap]:
-    """Read the label maps of one file: one for each annotator, nearly always one.
+    """Read the label maps of one file: one for each annotator, usually one.
 
     With a legend the maps hold class numbers in the legend's order (int16), without one the file's own values
     (int32). Ignored pixels are `IGNORED`: the values of `ignore` and of the legend's `ignore`, NaN, and fully
-    transparent pixels. A legend of numbers means the indices of a palette image, a legend of colours its
-    colours. An image whose red, green and blue are equal everywhere counts as grey.
+    transparent pixels. For a palette image, a legend of numbers refers to the indices and a legend of colours to the
+    colours. An image whose red, green and blue are equal everywhere is treated as grey.
 
     Args:
         path: an image, TIFF, NPY or `.mat` file.
-        legend: what the values mean; None = they mean themselves.
-        page: which page of a file with several, from 0.
+        legend: the classes of the values; None = return the values themselves.
+        page: page number in a file of several pages, from 0.
         ignore: further values that are not scored, even if the legend has a class for them.
 
     Returns:
-        maps of (height, width) on the file's own grid.
+        maps (height, width) at the resolution of the file.
     """
     suffix = path.suffix.lower()
     if suffix in LOSSY_SUFFIXES:
-        raise DataError(f"labels {path} are a JPEG, which changes label values: save label images as PNG")
+        raise DataError(f"labels {path} are JPEG, which is lossy and changes label values: save labels as PNG")
     if legend is not None and legend.in_colors:
         if ignore:
-            raise ConfigError("the legend is in colours: put what is not scored into its ignore, as colours")
+            raise ConfigError(
+                "the legend has colours, so values cannot be ignored by number: add the colours to its ignore"
+            )
         return [_map_of_colors(_read_colors(path, page), path, legend)]
     arrays = _read_mat(path, page) if suffix == ".mat" else [read_index(path, page)]
     return [_map_of_numbers(array, path, legend, ignore) for array in arrays]
@@ -98,13 +101,15 @@ def _map_of_numbers(array: NDArray[Any], path: Path, legend: Legend | None, igno
 
 
 def _split_alpha(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Take the alpha band off (height, width, bands); pixels that are fully transparent are void."""
+    """Split off the alpha band of (height, width, bands); fully transparent pixels are void."""
     if array.ndim == 2:
         return array, None
     bands = array.shape[2] if array.ndim == 3 else 0
     if bands not in (1, 2, 3, 4):
         shape = " x ".join(map(str, array.shape))
-        raise DataError(f"labels {path} have the shape {shape}: height x width, or with colours x 3, was expected")
+        raise DataError(
+            f"labels {path} have the shape {shape}: expected height x width, or height x width x 3 for colours"
+        )
     if bands in (1, 3):
         return array, None
     alpha = array[..., -1]
@@ -112,14 +117,14 @@ def _split_alpha(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], NDArray
     transparent = alpha == 0
     if not np.all(transparent | (alpha == opaque)):
         raise DataError(
-            f"labels {path} have {bands} bands, the last of which is no alpha of 0 and {opaque}: "
-            "save one band, or three of colours"
+            f"labels {path} have {bands} bands, and the last is not an alpha band of 0 and {opaque}: "
+            "save one band, or three for colours"
         )
     return array[..., :-1], transparent if transparent.any() else None
 
 
 def _one_band(values: NDArray[Any], path: Path, legend: Legend | None) -> NDArray[Any]:
-    """The (height, width) values of a grey image, which some tools save as three equal bands."""
+    """Return the values (height, width) of a grey image, which some tools save as three equal bands."""
     if values.ndim == 2:
         return values
     first = values[..., 0]
@@ -127,33 +132,33 @@ def _one_band(values: NDArray[Any], path: Path, legend: Legend | None) -> NDArra
         return first
     wanted = "a legend (--legend)" if legend is None else "the legend's from"
     if values.dtype != np.uint8:
-        raise DataError(f"labels {path} have three different bands that are no 8-bit colours: one was expected")
+        raise DataError(f"labels {path} have three different bands that are not 8-bit colours: save one band")
     codes = np.unique(_color_codes(values))
     found = _listed(map(_show_code, codes[:LISTED].tolist()), total=codes.size)
-    raise DataError(f"labels {path} hold colours, not numbers: name them in {wanted}, here {found}")
+    raise DataError(f"labels {path} hold colours, not numbers: add them to {wanted}: {found}")
 
 
 # --- colours
 
 
 def _read_colors(path: Path, page: int) -> NDArray[np.uint8]:
-    """(height, width, 3 or 4) colours of a colour, palette, grey or black-and-white file, as it is stored."""
+    """Read the colours (height, width, 3 or 4) of a colour, palette, grey or black-and-white file, as stored."""
     if path.suffix.lower() == ".mat":
-        raise DataError(f"labels {path} hold numbers, but the legend names colours: name numbers in its from")
+        raise DataError(f"labels {path} hold numbers, but the legend has colours: use numbers in its from")
     decoded = read_pixels(path, page)
     if decoded.pixels.dtype != np.uint8:
         raise DataError(
-            f"labels {path} hold {decoded.pixels.dtype}, but the legend names colours of 8 bits a band: "
-            "name numbers in its from, or save the labels with 8 bits"
+            f"labels {path} hold {decoded.pixels.dtype}, but the legend has colours of 8 bits per band: "
+            "use numbers in its from, or save the labels with 8 bits"
         )
     pixels = orient(decoded.pixels, TURNED_BACK.get(decoded.orientation, decoded.orientation))
-    if pixels.shape[2] in (1, 2):  # optimisers store colours as grey where all of a file are grey
+    if pixels.shape[2] in (1, 2):  # image optimisers store a colour image as grey if all its colours are grey
         pixels = np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], axis=2)
     return pixels
 
 
 def _color_codes(colors: NDArray[Any]) -> NDArray[np.int32]:
-    """(height, width) of red * 65536 + green * 256 + blue."""
+    """Encode colours as red * 65536 + green * 256 + blue: (height, width)."""
     codes = colors[..., 0].astype(np.int32)
     for band in (1, 2):
         codes <<= 8
@@ -176,17 +181,19 @@ def _show_code(code: int) -> str:
 def _whole_numbers(
     values: NDArray[Any], path: Path, void: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """The values in a native integer type, and the void pixels with those that are not a number added."""
+    """Convert values to a native integer type, and add NaN pixels to the void pixels."""
     kind = values.dtype.kind
     if kind == "b":
         return values.astype(np.uint8), void
     if kind == "f":
         return _whole_floats(values, path, void)
     if kind not in "iu":
-        raise DataError(f"labels {path} hold {values.dtype} values: whole numbers were expected")
+        raise DataError(f"labels {path} hold {values.dtype} values: save integers")
     if values.dtype.itemsize == 8:
         if kind == "u" and int(values.max(initial=0)) > LARGEST_VALUE:
-            raise DataError(f"labels {path} hold the value {values.max()}, which is too large for a label")
+            raise DataError(
+                f"labels {path} hold the value {values.max()}, which does not fit into int64: use smaller label values"
+            )
         return values.astype(np.int64), void
     return values.astype(values.dtype.newbyteorder("="), copy=False), void
 
@@ -199,7 +206,9 @@ def _whole_floats(
     with np.errstate(invalid="ignore"):
         broken = (filled != np.rint(filled)) | (np.abs(filled) >= 2.0**63)
     if broken.any():
-        raise DataError(f"labels {path} hold {values[broken][0]}: labels are whole numbers (or NaN, which is ignored)")
+        raise DataError(
+            f"labels {path} hold {values[broken][0]}: label values must be integers (or NaN, which is ignored)"
+        )
     if missing.any():
         void = missing if void is None else void | missing
     return filled.astype(np.int64), void
@@ -208,14 +217,14 @@ def _whole_floats(
 def _own_values(
     values: NDArray[Any], path: Path, ignore: tuple[int, ...], void: NDArray[np.bool_] | None
 ) -> NDArray[np.int32]:
-    """The file's own values; negative ones, which could be taken for `IGNORED`, must be ignored by name."""
+    """Return the values of the file; negative ones, which would be confused with `IGNORED`, must be in `ignore`."""
     ignored = np.isin(values, list(ignore)) if ignore else np.zeros(values.shape, dtype=bool)
     if void is not None:
         ignored |= void
     for extreme in (values.min(initial=0, where=~ignored), values.max(initial=0, where=~ignored)):
         if not 0 <= extreme < 2**31:
             raise DataError(
-                f"labels {path} hold the value {extreme}: name it in a legend (--legend), or ignore it there"
+                f"labels {path} hold the value {extreme}: add it to a legend (--legend), as a class or to its ignore"
             )
     return np.where(ignored, np.int32(IGNORED), values.astype(np.int32))
 
@@ -227,13 +236,13 @@ def _numbers_by_table(
     show: Callable[[int], str],
     void: NDArray[np.bool_] | None,
 ) -> NDArray[np.int16]:
-    """The number of each value; a value that is not in the table, save at void pixels, is an error."""
-    if values.dtype.itemsize <= 2:  # few possible values: work them all out, then look each pixel up
+    """Look up the number of each value; a value missing from the table is an error, except at void pixels."""
+    if values.dtype.itemsize <= 2:  # few possible values: use a lookup table
         unsigned = np.dtype(f"u{values.dtype.itemsize}")
         possible = np.arange(2 ** (8 * unsigned.itemsize)).astype(unsigned).view(values.dtype)
         numbers: NDArray[np.int16] = _search(possible, table)[np.ascontiguousarray(values).view(unsigned)]
     else:
-        rows = max(1, BLOCK // values.shape[1])  # in blocks, because the search needs 30 bytes a pixel
+        rows = max(1, BLOCK // values.shape[1])  # in blocks, as the search needs 30 bytes per pixel
         blocks = [_search(values[top : top + rows], table) for top in range(0, len(values), rows)]
         numbers = np.concatenate(blocks)
     if void is not None:
@@ -241,7 +250,7 @@ def _numbers_by_table(
     unnamed = np.unique(values[numbers == _UNNAMED])
     if unnamed.size:
         text = _listed((show(value) for value in unnamed[: LISTED + 1].tolist()), total=unnamed.size)
-        raise DataError(f"labels {path} hold {text}, which the legend does not name: add to a from or to ignore")
+        raise DataError(f"labels {path} hold {text}, missing from the legend: add to a from or to ignore")
     return numbers
 
 
@@ -257,20 +266,22 @@ def _search(values: NDArray[Any], table: Mapping[int, int]) -> NDArray[np.int16]
 
 
 def _read_mat(path: Path, page: int) -> list[NDArray[Any]]:
-    """The maps of a `.mat` file: BSDS `groundTruth`, COCO-Stuff `S`, or its only matrix."""
+    """Read the maps of a `.mat` file: BSDS `groundTruth`, COCO-Stuff `S`, or its only matrix."""
     if page:
-        raise DataError(f"labels {path} are a .mat file, which has no page {page}: use TIFF labels for stacks")
+        raise DataError(
+            f"labels {path} are a .mat file, which has only one page, not page {page}: use TIFF labels for stacks"
+        )
     content = _load_mat(path)
     if "groundTruth" in content:
         return _bsds_maps(content["groundTruth"], path)
     if "S" in content:
         if not _is_matrix(content["S"]):
-            raise DataError(f"labels {path} hold an S that is no matrix of numbers: they are no COCO-Stuff labels")
+            raise DataError(f"labels {path} hold an S that is not a numeric matrix: they are not COCO-Stuff labels")
         return [content["S"]]
     matrices = [value for value in content.values() if _is_matrix(value)]
     if len(matrices) != 1:
         found = ", ".join(content) or "nothing"
-        raise DataError(f"labels {path} hold {found}: groundTruth (BSDS), S (COCO-Stuff) or one matrix was expected")
+        raise DataError(f"labels {path} hold {found}: expected groundTruth (BSDS), S (COCO-Stuff) or one matrix")
     return matrices
 
 
@@ -281,9 +292,9 @@ def _load_mat(path: Path) -> dict[str, Any]:
     try:
         content = loadmat(path)
     except NotImplementedError as error:
-        raise DataError(f"labels {path} are of MATLAB version 7.3: save them again with save(..., '-v7')") from error
-    except (MatReadError, MemoryError, *BROKEN) as error:  # a broken size can ask for any amount of memory
-        raise DataError(f"labels {path} are no readable .mat file: {error}") from error
+        raise DataError(f"labels {path} are in MATLAB 7.3 format: save them again with save(..., '-v7')") from error
+    except (MatReadError, MemoryError, *BROKEN) as error:  # a broken size may request any amount of memory
+        raise DataError(f"labels {path} are not a readable .mat file: {error}") from error
     return {name: value for name, value in content.items() if not name.startswith("__")}
 
 
@@ -292,16 +303,16 @@ def _is_matrix(value: object) -> bool:
 
 
 def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
-    """The maps in a cell array (1, annotators) of structures with the fields Segmentation and Boundaries."""
+    """Return the maps in a cell array (1, annotators) of structures with the fields Segmentation and Boundaries."""
     maps: list[NDArray[Any]] = []
     for cell in np.ravel(cells):
         fields = getattr(cell, "dtype", np.dtype(np.uint8)).names or ()
         segmentation = np.ravel(cell["Segmentation"])[0] if "Segmentation" in fields and cell.size else None
         if not isinstance(segmentation, np.ndarray) or not _is_matrix(segmentation):
-            raise DataError(f"labels {path} hold a groundTruth without a Segmentation: they are no BSDS labels")
+            raise DataError(f"labels {path} hold a groundTruth without a Segmentation: they are not BSDS labels")
         maps.append(segmentation)
     if not maps:
-        raise DataError(f"labels {path} hold an empty groundTruth: not one annotator")
+        raise DataError(f"labels {path} hold an empty groundTruth, without annotators")
     return maps
 
 
@@ -309,7 +320,7 @@ def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
 
 
 def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
-    """One digest of all label files that belong to some image, for a recipe."""
+    """Compute one digest of all label files that belong to an image, for a recipe."""
     files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
     digested = digest_files([ImageFile(str(path.relative_to(folder)), path) for path in files], {})
     return listing_digest((file.name, file.digest) for file in digested)
@@ -317,14 +328,14 @@ def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
 
 @dataclass(frozen=True)
 class LabelMatch:
-    """Which label files belong to which image."""
+    """The assignment of label files to images."""
 
     paths: dict[str, list[Path]]  # image name: its label files, one for each annotator
     missing: list[str]  # images without labels
     extra: list[str]  # label files without an image, relative to the label folder
 
     def describe(self) -> str:
-        """One line: how many images have labels, and what is missing or extra."""
+        """Describe in one line how many images have labels, and what is missing or extra."""
         total = len(self.paths) + len(self.missing)
         line = f"labels for {len(self.paths)} of {total} images"
         if self.missing:
@@ -337,14 +348,14 @@ class LabelMatch:
 def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
     """Find the label files of images by their stems.
 
-    An image's label file has its relative path but for the suffix. Failing that: the same path in each of
-    several annotators' subfolders (`anna/x.png`, `ben/x.png`); the same bare stem, if no other has it;
-    and all three again with the image's whole name (`x.jpg.png`) or the ending of a tool (`x_mask.png`).
-    The better match goes first, and a label file is given to one image only.
+    The label file of an image has the same relative path except for the suffix. Otherwise, in this order: the same
+    path in a subfolder per annotator (`anna/x.png`, `ben/x.png`); the same stem, if it is unique among images; and
+    all three again with the full name of the image (`x.jpg.png`) or the suffix of a tool (`x_mask.png`).
+    Better matches are made first, and a label file is used for one image only.
 
     Args:
-        names: image names, relative to their folder, with `#page` where a file has several pages.
-        folder: the label folder, searched with its subfolders.
+        names: image names, relative to their folder, with `#page` if a file has several pages.
+        folder: the label folder, searched recursively.
     """
     files = _label_files(folder)
     images = {name: PurePosixPath(re.sub(r"#\d+$", "", name)) for name in names}
@@ -352,7 +363,7 @@ def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
     if not found:
         image, label = (names[0] if names else "none"), min(files, key=_natural)
         raise DataError(
-            f"no label file in {folder} fits an image by its stem: images are named like {image}, labels like {label}"
+            f"no label file in {folder} has the stem of an image: images are named like {image}, labels like {label}"
         )
     taken = {file for matched in found.values() for file in matched}
     return LabelMatch(
@@ -367,17 +378,19 @@ def _natural(name: object) -> Any:
 
 
 def _label_files(folder: Path) -> list[PurePosixPath]:
-    """All label files under the folder, relative to it."""
+    """List all label files below a folder, relative to it."""
     if not folder.is_dir():
-        raise DataError(f"label folder {folder} is not there: give the folder that holds the label files")
+        raise DataError(f"label folder {folder} does not exist: give the folder of the label files")
     inside = [PurePosixPath(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
     inside = [file for file in inside if not any(part.startswith(".") for part in file.parts)]
     files = [file for file in inside if file.suffix.lower() in LABEL_SUFFIXES]
     if not files and any(file.suffix.lower() in LOSSY_SUFFIXES for file in inside):
-        raise DataError(f"label folder {folder} holds JPEGs, which change label values: save labels as PNG")
+        raise DataError(
+            f"label folder {folder} holds only JPEG files, which are lossy and change label values: save labels as PNG"
+        )
     if not files:
         kinds = " ".join(LABEL_SUFFIXES)
-        raise DataError(f"label folder {folder} holds no label file: known are {kinds}")
+        raise DataError(f"label folder {folder} has no label files: looked for {kinds}")
     return sorted(files, key=_natural)
 
 
@@ -418,7 +431,7 @@ Lookup: TypeAlias = Callable[[PurePosixPath, PurePosixPath], list[PurePosixPath]
 
 
 def _lookups(images: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) -> list[Lookup]:
-    """How label files are looked up for an image and a spelling of its name, the best way first."""
+    """Return functions that look up the label files of an image by a form of its name, best first."""
     by_path: dict[str, list[PurePosixPath]] = defaultdict(list)
     by_annotator: dict[str, list[PurePosixPath]] = defaultdict(list)
     by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
@@ -440,25 +453,25 @@ def _check_claim(
     matched: Sequence[PurePosixPath],
     owner: Mapping[PurePosixPath, PurePosixPath],
 ) -> None:
-    """Hold that no file serves two images, and that several for one image lie in several folders."""
+    """Check that no file is used for two images, and that several files of one image are in different folders."""
     for file in matched:
         if file in owner:
             raise DataError(
-                f"label file {file} fits two images, {owner[file]} and {image}: name a label file after "
-                f"each in full, as in {image.name}.png"
+                f"label file {file} matches two images, {owner[file]} and {image}: name label files by the "
+                f"full image name, as in {image.name}.png"
             )
     folders: dict[PurePosixPath, PurePosixPath] = {}
     for file in matched:
         if file.parent in folders:
             raise DataError(
                 f"image {image} has two label files, {folders[file.parent]} and {file}: keep one, "
-                "or put each annotator's into a folder of its own"
+                "or use one subfolder per annotator"
             )
         folders[file.parent] = file
 
 
 def _listed(texts: Iterable[str], most: int = LISTED, total: int = 0) -> str:
-    """The first few, and how many more there are."""
+    """Join the first few texts, and add how many more there are."""
     texts = list(texts)
     more = max(total, len(texts)) - most
     return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")

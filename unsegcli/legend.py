@@ -1,6 +1,6 @@
-"""Legends: TOML files that say what label values mean, how classes are called and coloured, and what is merged.
+"""Read legends: TOML files that define the classes of a dataset, their names and colours, and their label values.
 
-A legend holds no ground truth; reading label files by it is another module's work.
+A legend holds no ground truth; label files are read in `labels.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LARGEST_VALUE = 2**63 - 1  # of a label: what int64 holds
 
 @dataclass(frozen=True)
 class LegendClass:
-    """One class of a legend; its number is its place in the legend."""
+    """One class of a legend; its number is its position in the legend."""
 
     name: str
     color: Color | None
@@ -35,7 +35,7 @@ class LegendClass:
 
 @dataclass(frozen=True)
 class Legend:
-    """Which label values or colours mean which class, and which are not scored."""
+    """The mapping from label values or colours to classes, and the values that are not scored."""
 
     ignore: tuple[Value, ...]
     classes: tuple[LegendClass, ...]
@@ -47,11 +47,11 @@ class Legend:
 
     @property
     def in_colors(self) -> bool:
-        """Whether label files hold the colours of this legend (else: its numbers)."""
+        """Whether label files hold colours; otherwise they hold numbers."""
         return isinstance(self.classes[0].sources[0], tuple)
 
     def numbers(self) -> dict[Value, int]:
-        """Class number of every value that the legend names; -1 for those that are not scored."""
+        """Return the class number of every value in the legend; -1 for values that are not scored."""
         found: dict[Value, int] = dict.fromkeys(self.ignore, IGNORED)
         for number, one in enumerate(self.classes):
             found |= dict.fromkeys(one.sources, number)
@@ -59,13 +59,13 @@ class Legend:
 
 
 def find_legend(images_folder: Path) -> Path | None:
-    """`classes.toml` in the folder that holds `images/`, given that folder or `images/` itself."""
+    """Return `classes.toml` in the folder that contains `images/`, given that folder or `images/` itself."""
     path = data_folder(images_folder) / LEGEND_NAME
     return path if path.is_file() else None
 
 
 def legend_beside(images: Path | None, labels: Path | None) -> Path | None:
-    """The legend beside the images, else that beside the folder of labels; None if there is none."""
+    """Return the legend beside the images, or else beside the folder of labels; None if there is none."""
     found = None if images is None else find_legend(images)
     if found is None and labels is not None and (labels.parent / LEGEND_NAME).is_file():
         return labels.parent / LEGEND_NAME
@@ -73,19 +73,19 @@ def legend_beside(images: Path | None, labels: Path | None) -> Path | None:
 
 
 def given_legend(path: str | Path) -> Path:
-    """The legend that the user named, if it is there."""
+    """Return the legend given by the user, after checking that it exists."""
     if not Path(path).is_file():
         raise DataError(f"--legend {path}: no such file")
     return Path(path)
 
 
 def read_legend(path: Path) -> Legend:
-    """Read a legend: `ignore = [...]`, and a `[[class]]` with `name`, `color` (optional) and `from` each."""
+    """Read a legend: `ignore = [...]`, and `[[class]]` tables with `name`, `from` and optionally `color`."""
     content = _read_toml(path)
     _check_keys(content, {"ignore", "class"}, f"legend {path}")
     tables = content.get("class", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise DataError(f"legend {path} names no class: add a [[class]] with name and from for each")
+        raise DataError(f"legend {path} has no classes: add a [[class]] with name and from for each")
     ignore = _read_values(content.get("ignore", []), f"ignore of legend {path}")
     classes = tuple(_read_class(table, f"class {n} of legend {path}") for n, table in enumerate(tables, 1))
     legend = Legend(ignore, classes)
@@ -107,7 +107,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise DataError(f"{where} has the unknown key {unknown[0]!r}: known are {', '.join(sorted(known))}")
+        raise DataError(f"{where} has the unknown key {unknown[0]!r}: known keys are {', '.join(sorted(known))}")
 
 
 def _read_class(table: dict[str, object], where: str) -> LegendClass:
@@ -117,10 +117,10 @@ def _read_class(table: dict[str, object], where: str) -> LegendClass:
         raise DataError(f'{where} has no name: add name = "..."')
     where = f"{where} ({name!r})"
     if "from" not in table:
-        raise DataError(f"{where} has no from: add from = [...] with the label values that mean it")
+        raise DataError(f"{where} has no from: add from = [...] with the label values of this class")
     sources = _read_values(table["from"], f"from of {where}")
     if not sources:
-        raise DataError(f"from of {where} is empty: list the label values that mean this class")
+        raise DataError(f"from of {where} is empty: list the label values of this class")
     color = _read_color(table["color"], f"color of {where}") if "color" in table else None
     return LegendClass(name.strip(), color, sources)
 
@@ -136,20 +136,20 @@ def _read_value(value: object, where: str) -> Value:
         return _read_color(value, where)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_VALUE:
         return value
-    raise DataError(f"{where} holds {value!r}: label values are whole numbers or '#rrggbb' colours")
+    raise DataError(f"{where} holds {value!r}: label values are integers or '#rrggbb' colours")
 
 
 def _read_color(text: object, where: str) -> Color:
     if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise DataError(f"{where} is {text!r}, which is not a colour: write '#rrggbb'")
+        raise DataError(f"{where} is {text!r}, which is not a colour: write it as '#rrggbb'")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def _check_unique(legend: Legend, path: Path) -> None:
-    """Every name once; every value once, be it ignored or in a class; numbers or colours, not both."""
+    """Check that names and values are unique, and that values are all numbers or all colours."""
     for name, count in Counter(legend.names).items():
         if count > 1:
-            raise DataError(f"legend {path} has {count} classes named {name!r}: give each its own name")
+            raise DataError(f"legend {path} has {count} classes named {name!r}: names must be unique")
     owner: dict[Value, str] = {}
     claims = [(value, "ignore") for value in legend.ignore]
     claims += [(value, f"class {one.name!r}") for one in legend.classes for value in one.sources]
@@ -161,7 +161,7 @@ def _check_unique(legend: Legend, path: Path) -> None:
             )
         owner[value] = claimant
     if len({isinstance(value, tuple) for value in owner}) > 1:
-        raise DataError(f"legend {path} mixes numbers and colours: use what the label files hold, one of the two")
+        raise DataError(f"legend {path} mixes numbers and colours: use the one that the label files hold")
 
 
 def spell_value(value: Value) -> str:

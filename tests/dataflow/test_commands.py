@@ -17,7 +17,7 @@ from unsegcli.errors import UnsegError
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UnsegError, match=r"`unseg cluster 'no such.h5'` in .* ended with exit code 1"):
+    with pytest.raises(UnsegError, match=r"`unseg cluster 'no such.h5'` in .* failed with exit code 1"):
         run_command(["cluster", "no such.h5"], tmp_path)
 
 

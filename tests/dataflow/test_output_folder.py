@@ -180,7 +180,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 def test_what_is_not_ours_is_refused_and_stays(make: Callable[[Path], Path], tmp_path: Path) -> None:
     kept = make(tmp_path / "out.partial")
     before = contents(tmp_path)
-    with pytest.raises(ArtifactError, match=r"out\.partial: .*; move (it|them) away, or take another name") as error:
+    with pytest.raises(ArtifactError, match=r"out\.partial: .*; move (it|them) away, or choose another name") as error:
         write(tmp_path)
     assert "\n" not in str(error.value)
     assert contents(tmp_path) == before
@@ -222,7 +222,7 @@ def test_a_folder_that_takes_our_place_meanwhile_stays(tmp_path: Path) -> None:
 
 def test_two_writers(tmp_path: Path) -> None:
     with output(tmp_path).writing() as writer:
-        with pytest.raises(ArtifactError, match="out: another unseg is writing it now; wait for it"):
+        with pytest.raises(ArtifactError, match="out: another unseg process is writing it; wait for it"):
             write(tmp_path)
         writer.add("sub/new.txt", b"new")
     assert files_of(tmp_path) == WRITTEN
@@ -248,6 +248,6 @@ def test_the_run_before_removes_the_folder_between_opening_and_locking(
 
 def test_a_place_where_nothing_can_be_made_is_said(tmp_path: Path) -> None:
     long = OutputFolder(tmp_path / ("x" * 250), "panels", RECIPE)  # with .partial it is too long for file systems
-    with pytest.raises(ArtifactError, match=r"nothing can be written there \(File name too long\)"), long.writing():
+    with pytest.raises(ArtifactError, match=r"is not writable \(File name too long\)"), long.writing():
         pass
     assert list(tmp_path.iterdir()) == []

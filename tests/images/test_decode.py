@@ -416,7 +416,7 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, name: str) -> None:
             read(tmp_path / name)
         assert str(caught.value) == (
             f"{tmp_path / name}: 70000 x 70000 = 4,900 million pixels is over the limit of 200 million: "
-            "raise --max-pixels if you mean it"
+            "raise --max-pixels to read it"
         )
     assert read_header(tmp_path / name).height == 70000
 

@@ -43,7 +43,7 @@ def test_labels_and_masks_of_a_plain_folder_are_left_out(tmp_path: Path, caplog:
     touch(tmp_path, "a.png", "labels/a.png", "masks/a.png", "sub/labels/a.png")
     with caplog.at_level("INFO", "unseg"):
         assert names(tmp_path) == ["a.png", "sub/labels/a.png"]
-    assert "labels/ and masks/ left out" in caplog.text
+    assert "labels/ and masks/ skipped" in caplog.text
     assert names(tmp_path / "labels") == ["a.png"]
 
 
@@ -86,7 +86,7 @@ def test_list_with_a_wrong_line_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"all\.txt: line 2: nothere\.png: no such file"):
         find_images([tmp_path / "all.txt"])
     (tmp_path / "none.txt").write_text("# nothing\n\n")
-    with pytest.raises(DataError, match="without a path"):
+    with pytest.raises(DataError, match="list has no paths"):
         find_images([tmp_path / "none.txt"])
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(DataError, match="UTF-8"):
@@ -114,11 +114,11 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ("empty", "looked for .png"),
-        ("only", "left out: labels/"),
+        ("only", "skipped: labels/"),
         ("missing", "no such file or folder"),
-        ("*.tif", "nothing matches this pattern: looked for .png"),
-        ("only/*", "1 other files or folders match"),
-        ("a**b/x", "not a pattern|nothing matches"),
+        ("*.tif", "no image matches this pattern: looked for .png"),
+        ("only/*", "but 1 other files or folders do"),
+        ("a**b/x", "not a valid pattern|no image matches"),
     ],
 )
 def test_nothing_found_says_what_was_looked_for(tmp_path: Path, given: str, said: str) -> None:

@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, method: Path) 
         ({"config": '{"klasses": 4}'}, "no setting klasses"),
         ({"config": "[]"}, "settings are not those"),
         ({"config": "{"}, "settings are not those"),
-        ({"reading": "{}"}, "not understood"),
+        ({"reading": "{}"}, "is not valid"),
     ):
         path = write_model(tmp_path / "m.h5", method, changed=changed)
         with pytest.raises(ArtifactError, match=words) as caught:

@@ -133,7 +133,7 @@ def test_images_that_have_changed_or_gone_are_told(model: Path, method: Path, da
     with pytest.raises(DataError, match="has changed"):
         cluster([model], tmp_path / "seg.h5", method=method)
     data.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"data: is no longer there.*unseg cluster"):
+    with pytest.raises(DataError, match=r"data: no longer exists.*unseg cluster"):
         cluster([model], tmp_path / "seg.h5", method=method)
     assert len(maps_of(cluster([model, tmp_path / "elsewhere"], tmp_path / "seg.h5", method=method).path)) == 4
     orphan = write_model(tmp_path / "orphan.h5", method)
@@ -271,7 +271,7 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
     for inputs in ([sp, model], [data, model]):
         with pytest.raises(ConfigError, match="name a model first"):
             cluster(inputs, out, method=method)
-        with pytest.raises(ConfigError, match="one HDF5 file"):
+        with pytest.raises(ConfigError, match="an HDF5 file must be the only input"):
             cluster(inputs, out, Cluster(features="bands"))
     with pytest.raises(ConfigError, match="says itself how images are read"):
         cluster([model, data], out, images=Images(scale=0.5), method=method)
@@ -281,7 +281,7 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
         cluster([model], out, per="region", method=method)
     with pytest.raises(ConfigError, match="--method mine"):
         cluster([model], tmp_path / "other.h5")
-    with pytest.raises(ArtifactError, match="what this command reads"):
+    with pytest.raises(ArtifactError, match="an input of this command"):
         cluster([model, sp], sp, method=method, force=True)
 
 

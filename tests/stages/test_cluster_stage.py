@@ -174,7 +174,7 @@ def test_baseline_is_named_in_the_recipe(sp: Path, tmp_path: Path) -> None:
 def test_clustering_needs_superpixels_or_rgb(make_images: MakeImages, tmp_path: Path, sp: Path) -> None:
     with pytest.raises(ConfigError, match="unseg superpixels"):
         cluster([make_images()], tmp_path / "seg.h5", FOUR)
-    with pytest.raises(ConfigError, match="one HDF5 file"):
+    with pytest.raises(ConfigError, match="an HDF5 file must be the only input"):
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
         cluster([sp], tmp_path / "seg.h5", FOUR, Images(scale=0.5))

@@ -392,7 +392,7 @@ def test_wishes_that_contradict_a_protocol(labelled: Path, tmp_path: Path) -> No
         evaluate([seg], tmp_path / "m.h5", Evaluate(polarity="best-of-two"), workers=1)
     with pytest.raises(DataError, match="no such file"):
         evaluate([seg], tmp_path / "m.h5", PLAIN, legend=tmp_path / "nowhere.toml", workers=1)
-    with pytest.raises(ArtifactError, match="what this command reads"):
+    with pytest.raises(ArtifactError, match="an input of this command"):
         evaluate([seg], seg, PLAIN, workers=1, force=True)
 
 

@@ -406,5 +406,5 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path, caplog: pytest.Log
 
 
 def test_images_have_their_size_from_iem_itself(make_images: MakeImages, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="setting of the stage itself"):
+    with pytest.raises(ConfigError, match="setting of the stage, not of reading"):
         iem([make_images()], tmp_path / "m.h5", QUICK, Images(size=(64,)))

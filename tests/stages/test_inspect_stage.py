@@ -36,9 +36,9 @@ def test_chain_survives_a_move_of_the_whole_folder(chain: tuple[Path, Path], tmp
 
 def test_chain_notices_a_changed_and_a_missing_input(chain: tuple[Path, Path], tmp_path: Path) -> None:
     superpixels([tmp_path / "data"], chain[0], Superpixels(pixels_per_segment=50), workers=1)
-    assert states(chain[1]) == [(0, "superpixels", "has been made anew since")]
+    assert states(chain[1]) == [(0, "superpixels", "has been made again since")]
     chain[0].unlink()
-    assert states(chain[1]) == [(0, "superpixels", "is no longer there")]
+    assert states(chain[1]) == [(0, "superpixels", "no longer exists")]
 
 
 def test_a_chain_in_a_circle_ends(chain: tuple[Path, Path]) -> None:

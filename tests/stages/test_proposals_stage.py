@@ -324,7 +324,7 @@ def test_senseless_settings_are_refused(change: dict[str, Any], message: str, ph
 
 
 def test_images_have_their_size_from_proposals_itself(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="setting of the stage itself"):
+    with pytest.raises(ConfigError, match="setting of the stage, not of reading"):
         proposals([photos], tmp_path / "m.h5", QUICK, Images(size=(64,)))
 
 

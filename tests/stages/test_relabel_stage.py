@@ -131,6 +131,6 @@ def test_unchanged_run_writes_nothing(seg: Path, tmp_path: Path) -> None:
 
 def test_the_input_is_never_the_output(seg: Path) -> None:
     before = seg.read_bytes()
-    with pytest.raises(ArtifactError, match="what this command reads"):
+    with pytest.raises(ArtifactError, match="an input of this command"):
         relabel(seg, ["0=a"], seg, force=True)
     assert seg.read_bytes() == before

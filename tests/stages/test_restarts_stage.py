@@ -131,7 +131,7 @@ def test_interrupted_restarts_go_on(
         train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1)
     monkeypatch.setattr(restarts, "judge", judging.judge)
     assert "run-seed5.h5 is up to date" in said.text
-    assert "going on after step 2 of 4" in said.text
+    assert "resuming after step 2 of 4" in said.text
     assert (kept / "run-seed5.h5").read_bytes() == first
     said.clear()
     train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1)

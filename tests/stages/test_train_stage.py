@@ -243,7 +243,7 @@ def test_queue_and_second_network_go_on_to_the_bit(
     with stopping_at(7, maskcontrast, monkeypatch):
         contrast(folder, tmp_path / "m.h5", masks, checkpoint_minutes=0)
     resumed = contrast(folder, tmp_path / "m.h5", masks)
-    assert "going on after step 7 of 12" in said.text
+    assert "resuming after step 7 of 12" in said.text
     assert same_weights(whole, resumed)
     np.testing.assert_equal(history_of(whole), history_of(resumed))
 
@@ -610,12 +610,12 @@ def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, s
     step = step_kept(output)
     assert moment <= step < LONG
     with pytest.raises(
-        ArtifactError, match=r"unfinished training of another recipe \(settings\.learning_rate\).*--force"
+        ArtifactError, match=r"unfinished training run of another recipe \(settings\.learning_rate\).*--force"
     ):
         resume(undisturbed, output, sets=[*SETS, "learning_rate=0.02"])
     assert step_kept(output) == step, "and the refused one has not touched it"
     resume(undisturbed, output)
-    assert f"going on after step {step} of {LONG}" in said.text
+    assert f"resuming after step {step} of {LONG}" in said.text
     assert same_weights(output, undisturbed / "whole.h5"), f"killed after step {step}"
     np.testing.assert_equal(history_of(output), history_of(undisturbed / "whole.h5"))
     assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
@@ -659,7 +659,7 @@ def test_interrupted_training_keeps_its_state(
     step = step_kept(output)
     assert 0 < step < LONG
     resume(undisturbed, output)
-    assert f"going on after step {step} of {LONG}" in said.text
+    assert f"resuming after step {step} of {LONG}" in said.text
     assert same_weights(output, undisturbed / "whole.h5")
 
 

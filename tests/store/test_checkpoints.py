@@ -83,7 +83,7 @@ def test_nothing_is_left_at_the_end(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_without_force(tmp_path: Path) -> None:
     keep(target(tmp_path))
-    with pytest.raises(ArtifactError, match=r"unfinished training of another recipe \(revision\).*--force"):
+    with pytest.raises(ArtifactError, match=r"unfinished training run of another recipe \(revision\).*--force"):
         hold(target(tmp_path, OTHER))
     assert load_checkpoint(target(tmp_path, OTHER)) is None
     assert load_checkpoint(target(tmp_path)) is not None, "and it is still there"
@@ -102,7 +102,7 @@ def test_what_is_ours_and_what_is_not(tmp_path: Path) -> None:
         assert sorted(path.name for path in folder.iterdir()) == ["lock", "recipe.json"]
     (folder / "recipe.json").unlink()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(ArtifactError, match=r"notes\.txt, which is not ours"), target(tmp_path).writing():
+    with pytest.raises(ArtifactError, match=r"notes\.txt was not made by unseg"), target(tmp_path).writing():
         pass
 
 

@@ -108,17 +108,17 @@ def test_links_into_other_files(
         other_file(other)
     path = damaged("superpixels", link(place, h5py.ExternalLink(str(other), "/images")))
     if place == "digests/images":
-        with pytest.raises(ArtifactError, match="link into another file"), open_artifact(path) as artifact:
+        with pytest.raises(ArtifactError, match="link to another file"), open_artifact(path) as artifact:
             artifact.window_digests("images")
     else:
-        assert "is a link into another file" in refused(path)
+        assert "is a link to another file" in refused(path)
 
 
 @pytest.mark.parametrize("ask", ["sizes", "read", "problems"])
 def test_no_question_follows_a_link(ask: str, damaged: Callable[[str, Damage], Path], tmp_path: Path) -> None:
     other = other_file(tmp_path / "other.h5")
     path = damaged("superpixels", link("images/000001", h5py.ExternalLink(str(other), "/images")))
-    with pytest.raises(ArtifactError, match="link into another file") as caught, open_artifact(path) as artifact:  # noqa: PT012
+    with pytest.raises(ArtifactError, match="link to another file") as caught, open_artifact(path) as artifact:  # noqa: PT012
         if ask == "sizes":
             artifact.sizes("images")
         elif ask == "read":
@@ -130,7 +130,9 @@ def test_no_question_follows_a_link(ask: str, damaged: Callable[[str, Damage], P
 
 @pytest.mark.parametrize("place", ["superpixels", "superpixels/000000", "windows/box", "sources"])
 def test_soft_links(place: str, damaged: Callable[[str, Damage], Path]) -> None:
-    assert "is a soft link, which is refused" in refused(damaged("superpixels", link(place, h5py.SoftLink("/images"))))
+    assert "is a soft link, which is not allowed" in refused(
+        damaged("superpixels", link(place, h5py.SoftLink("/images")))
+    )
 
 
 def test_external_storage(damaged: Callable[[str, Damage], Path], tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_external_storage(damaged: Callable[[str, Damage], Path], tmp_path: Path
     path = damaged(
         "superpixels", put("windows/box", shape=(3, 4), dtype="i4", external=[(str(raw), 0, h5py.h5f.UNLIMITED)])
     )
-    assert "keeps its values in another file" in refused(path)
+    assert "stores its values in another file" in refused(path)
 
 
 def test_virtual_dataset(damaged: Callable[[str, Damage], Path], tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_virtual_dataset(damaged: Callable[[str, Damage], Path], tmp_path: Path)
         del file["windows/box"]
         file.create_virtual_dataset("windows/box", layout)
 
-    assert "is a virtual dataset over other files" in refused(damaged("superpixels", damage))
+    assert "is a virtual dataset" in refused(damaged("superpixels", damage))
 
 
 # -- what only another program can read ------------------------------------------------------------------------
@@ -190,21 +192,21 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
     "shape of a window": (
         "superpixels",
         put("superpixels/000001", data=np.zeros((4, 5), "u2")),
-        "superpixels/000001 is 5 long on the axis width, not 4",
+        "superpixels/000001 has length 5 on the axis width, not 4",
     ),
     "bands that differ between windows": (
         "superpixels",
         put("images/000002", data=np.zeros((4, 4, 4), "u1")),
-        "4 long on the axis band, not 3",
+        "has length 4 on the axis band, not 3",
     ),
     "rows of features": (
         "features",
         put("features/000000", data=np.zeros((4, 5), "f4")),
-        "features/000000 is 4 long on the axis superpixel, not 3",
+        "features/000000 has length 4 on the axis superpixel, not 3",
     ),
     "axes": ("superpixels", put("windows/box", data=np.zeros(12, "i4")), "has 1 axes instead of (window, 4)"),
     "length of a table": ("superpixels", put("sources/page", data=np.zeros(3, "i4")), "on the axis source, not"),
-    "fixed axis": ("superpixels", put("windows/box", data=np.zeros((3, 5), "i4")), "5 long on the axis 4, not 4"),
+    "fixed axis": ("superpixels", put("windows/box", data=np.zeros((3, 5), "i4")), "length 5 on the axis 4, not 4"),
     "type": ("superpixels", put("windows/box", data=np.zeros((3, 4), "f4")), "is of type float32, not one of: int32"),
     "type of a map": ("segmentation", put("segmentation/000000", data=np.zeros((4, 6), "i2")), "of type int16"),
     "compound type": ("model", put("weights/x", data=np.zeros(2, [("a", "f4")])), "is of type void"),
@@ -221,13 +223,13 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
     "missing window": (
         "superpixels",
         drop("superpixels/000001"),
-        "superpixels/000001 is missing|superpixels does not hold just one",
+        "superpixels/000001 is missing|superpixels does not have exactly one",
     ),
-    "surplus dataset": ("superpixels", put("extra", data=[1]), "extra does not belong into a file of kind superp"),
-    "surplus field": ("superpixels", put("windows/extra", data=[1]), "windows/extra does not belong"),
+    "surplus dataset": ("superpixels", put("extra", data=[1]), "extra is not a field of kind superp"),
+    "surplus field": ("superpixels", put("windows/extra", data=[1]), "windows/extra is not a field"),
     "surplus window": ("superpixels", put("images/000003", data=[1]), "images"),
     "surplus name of a window": ("superpixels", put("images/one", data=[1]), "images"),
-    "field of another kind": ("superpixels", put("features/000000", data=[1]), "features does not belong"),
+    "field of another kind": ("superpixels", put("features/000000", data=[1]), "features is not a field"),
     "dataset for a group": ("superpixels", put("images", data=[1]), "images should be a group"),
     "dataset for a folder": ("superpixels", put("windows", data=[1]), "windows"),
     "type for a folder": ("superpixels", link("windows", np.dtype("f8")), "windows"),
@@ -254,7 +256,7 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
     "recipe that is a number": ("metrics", attribute("recipe", 5), "recipe is not a JSON object"),
     "recipe that is too deep": ("metrics", attribute("recipe", '{"a":' + "[" * 30_000), "metrics|recipe|damaged"),
     "inputs that are no JSON": ("metrics", attribute("inputs", "{{"), "inputs is not a JSON object"),
-    "inputs without a path": ("metrics", attribute("inputs", '{"pictures":{}}'), "inputs does not give path and"),
+    "inputs list has no paths": ("metrics", attribute("inputs", '{"pictures":{}}'), "inputs does not give path and"),
     "inputs that are numbers": ("metrics", attribute("inputs", '{"pictures":1}'), "inputs does not give path and"),
     "role of a wrong type": ("segmentation", attribute("role", 1), "the attribute role should be of type str"),
     "clusters of a wrong type": ("segmentation", attribute("clusters", "8"), "clusters should be of type int"),
@@ -262,11 +264,11 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
     "version that is no number": ("metrics", attribute("kind-version", "1"), "kind and kind-version are broken"),
     "version that is several": ("metrics", attribute("kind-version", [1, 1]), "kind and kind-version are broken"),
     "version before the first": ("metrics", attribute("kind-version", 0), "kind metrics has no version 0"),
-    "format of another program": ("metrics", attribute("format", "keras"), "but not one that unseg wrote"),
+    "format of another program": ("metrics", attribute("format", "keras"), "but was not written by unseg"),
     "promise of terabytes": (
         "model",
         put("weights/x", shape=(10**6, 10**6), dtype="f4", chunks=(1000, 1000)),
-        "weights/x promises 4,000,000,000,000 bytes, more than its stored size can hold",
+        "weights/x claims 4,000,000,000,000 bytes, which is more than its stored size can hold",
     ),
     "promise of a hundred megabytes": (
         "superpixels",
@@ -274,7 +276,7 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
             file["windows/box"].__setitem__(0, (0, 0, 10**4, 10**4)),
             put("superpixels/000000", shape=(10**4, 10**4), dtype="u2", chunks=(512, 512), compression="gzip")(file),
         ),
-        "promises 200,000,000 bytes",
+        "claims 200,000,000 bytes",
     ),
 }
 
@@ -329,7 +331,7 @@ def test_missing_attribute(name: str, damaged: Callable[[str, Damage], Path]) ->
 def test_without_its_stamp_it_is_nobodys(name: str, damaged: Callable[[str, Damage], Path]) -> None:
     path = damaged("metrics", lambda file: file.attrs.__delitem__(name))
     assert kind_of(path) is None
-    assert ("not one that unseg wrote" if name == "format" else "are broken") in refused(path)
+    assert ("was not written by unseg" if name == "format" else "are broken") in refused(path)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].attributes])
@@ -361,7 +363,7 @@ def test_no_hdf5_file(content: bytes, tmp_path: Path) -> None:
 
 def test_hdf5_of_another_program(tmp_path: Path) -> None:
     path = other_file(tmp_path / "x.h5")
-    assert "is an HDF5 file, but not one that unseg wrote" in refused(path)
+    assert "is an HDF5 file, but was not written by unseg" in refused(path)
     assert kind_of(path) is None
 
 
@@ -377,7 +379,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(path)
     other_end = os.open(path, os.O_RDWR)  # so that this test itself cannot wait for ever
     try:
-        assert "is no ordinary file" in refused(path)
+        assert "is not a regular file" in refused(path)
     finally:
         os.close(other_end)
 
@@ -392,7 +394,7 @@ def test_no_permission(sound: dict[str, Path], tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(h5py, "File", refuse)
     else:
         path.chmod(0)
-    assert "may not be read, check its permissions" in refused(path)
+    assert "is not readable: check its permissions" in refused(path)
 
 
 def test_a_file_with_the_permission_to_read_only(sound: dict[str, Path], tmp_path: Path) -> None:
@@ -413,7 +415,7 @@ def test_a_flipped_bit_in_a_chunk(name: str, sound: dict[str, Path], tmp_path: P
     content[place.byte_offset + place.size // 2] ^= 4
     path.write_bytes(content)
     message = refused(path)
-    assert f"{name} cannot be read, the file is damaged" in message
+    assert f"{name} cannot be read: the file is damaged" in message
     with open_artifact(path) as artifact:
         assert any("the file is damaged" in problem for problem in problems_of(artifact))
 

@@ -62,7 +62,7 @@ def test_a_version_that_nothing_leads_away_from(missing: int, old: Path, monkeyp
 def test_what_upgrades_make_is_checked_too(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(UPGRADES, ("metrics", 1), lambda file: None)
     monkeypatch.setitem(UPGRADES, ("metrics", 2), add_unit)
-    message = r"old\.h5: matrix does not belong into a file of kind metrics"
+    message = r"old\.h5: matrix is not a field of kind metrics"
     with pytest.raises(ArtifactError, match=message), open_artifact(old):
         pass
 

@@ -45,7 +45,7 @@ def halves(values: list[int]) -> NDArray[np.uint16]:
 BROKEN: dict[str, tuple[Sample, str]] = {
     "a gap in the numbering": (
         with_window("superpixels", 1, "superpixels", halves([0, 0, 2, 2])),
-        "superpixels/000001 is not numbered from 0 to 1 without a gap",
+        "superpixels/000001 is not numbered from 0 to 1 without gaps",
     ),
     "more superpixels than counted": (
         with_window("superpixels", 1, "superpixels", halves([0, 1, 2, 2])),
@@ -57,15 +57,15 @@ BROKEN: dict[str, tuple[Sample, str]] = {
     ),
     "a superpixel in two pieces": (
         with_window("superpixels", 1, "superpixels", halves([0, 1, 1, 0])),
-        "superpixels/000001 has a superpixel of several pieces",
+        "superpixels/000001 has a superpixel that is not connected",
     ),
     "a superpixel that touches itself at a corner only": (
         with_window("superpixels", 1, "superpixels", np.kron(np.eye(2, dtype=np.uint16), np.ones((2, 2), np.uint16))),
-        "superpixels/000001 has a superpixel of several pieces",
+        "superpixels/000001 has a superpixel that is not connected",
     ),
     "a category beyond the clusters": (
         with_window("segmentation", 2, "segmentation", np.full((4, 4), 4, np.uint8)),
-        "segmentation/000002 has a category beyond 3",
+        "segmentation/000002 has a category above 3",
     ),
     "a feature that is not finite": (
         with_window("features", 1, "features", np.array([[0, 0, 0, 0, 0], [0, 0, np.nan, 0, 0]], np.float32)),
@@ -77,11 +77,11 @@ BROKEN: dict[str, tuple[Sample, str]] = {
     ),
     "a window beyond the grid": (
         with_boxes([[0, 0, 4, 6], [0, 3, 4, 4]], [[4, 6]] * 2, [0, 1]),
-        "window 1 reaches beyond its working image",
+        "window 1 extends beyond its working image",
     ),
     "a window before the grid": (
         with_boxes([[-1, 0, 4, 6], [0, 0, 4, 4]], [[4, 6]] * 2, [0, 1]),
-        "window 0 reaches beyond its working image",
+        "window 0 extends beyond its working image",
     ),
     "a column in no window": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 5]], [[4, 6]] * 2, [0, 1]),
@@ -105,11 +105,11 @@ BROKEN: dict[str, tuple[Sample, str]] = {
     ),
     "a window of no source": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [0, 2]),
-        "windows/source names a source that is not among the 2",
+        "windows/source refers to a source outside 0 to 1",
     ),
     "a window of a source below 0": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [-1, 1]),
-        "windows/source names a source that is not among the 2",
+        "windows/source refers to a source outside 0 to 1",
     ),
 }
 
@@ -174,14 +174,14 @@ def test_a_value_changed_with_its_checksum(kind: str, name: str, tmp_path: Path)
 
     found = tampered(kind, tmp_path / "a.h5", change)
     assert found
-    assert all("digest differs" in problem or "fingerprint does not belong" in problem for problem in found)
+    assert all("digest differs" in problem or "fingerprint does not match" in problem for problem in found)
 
 
 def test_a_text_changed(tmp_path: Path) -> None:
     def change(file: h5py.File) -> None:
         file["sources/name"][0] = b"b.png"
 
-    assert tampered("superpixels", tmp_path / "a.h5", change) == ["the fingerprint does not belong to this content"]
+    assert tampered("superpixels", tmp_path / "a.h5", change) == ["the fingerprint does not match the content"]
 
 
 def test_a_hint_may_change(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_hint_may_change(tmp_path: Path) -> None:
 )
 def test_an_attribute_changed(name: str, value: Any, tmp_path: Path) -> None:
     found = tampered("segmentation", tmp_path / "a.h5", lambda file: file.attrs.__setitem__(name, value))
-    assert found == ["the fingerprint does not belong to this content"]
+    assert found == ["the fingerprint does not match the content"]
 
 
 def test_a_weight_that_is_missing_or_surplus(tmp_path: Path) -> None:

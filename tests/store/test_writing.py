@@ -58,7 +58,7 @@ def test_every_kind_is_recognised(kind: str, tmp_path: Path) -> None:
 def test_other_recipe_is_replaced_and_the_difference_named(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     path = sample("metrics").write(tmp_path / "a.h5")
     assert Target(path, "metrics", OTHER).finished() is None
-    assert said.messages == [f"{path} will be replaced, its recipe differs in: parameters.size, revision"]
+    assert said.messages == [f"{path} will be replaced: its recipe differs in parameters.size, revision"]
     sample("metrics").write(path, OTHER)
     with open_artifact(path) as artifact:
         assert artifact.recipe == OTHER
@@ -70,7 +70,7 @@ def test_a_difference_always_has_a_name(
 ) -> None:
     path = sample("metrics").write(tmp_path / "a.h5", {"scale": before})
     if Target(path, "metrics", {"scale": after}).finished() is None:
-        assert said.messages == [f"{path} will be replaced, its recipe differs in: scale"]
+        assert said.messages == [f"{path} will be replaced: its recipe differs in scale"]
 
 
 def test_no_output_yet(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
@@ -106,19 +106,19 @@ def test_what_is_not_ours_to_replace(make: Any, tmp_path: Path, said: pytest.Log
     path = make(tmp_path / "a.h5")
     before = path.read_bytes()
     message = refusal(Target(path, "metrics", RECIPE))
-    assert message.startswith(f"{path}: is not an artifact that can be read")
+    assert message.startswith(f"{path}: is not a readable artifact")
     assert "-o" in message
     assert "--force" in message
     assert path.read_bytes() == before
     assert Target(path, "metrics", RECIPE, force=True).finished() is None
-    assert "it will be replaced, as --force says" in said.text
+    assert "it will be replaced (--force)" in said.text
     sample("metrics").write(path, force=True)
     assert problems(path) == []
 
 
 def test_another_kind_and_models_need_force(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     path = sample("superpixels").write(tmp_path / "a.h5")
-    assert "is of kind superpixels, and metrics is to be written" in refusal(Target(path, "metrics", RECIPE))
+    assert "is of kind superpixels, but the output is of kind metrics" in refusal(Target(path, "metrics", RECIPE))
     assert Target(path, "metrics", RECIPE, force=True).finished() is None
     model = sample("model").write(tmp_path / "m.h5")
     assert Target(model, "model", RECIPE).finished() == Finished(1)
@@ -127,10 +127,10 @@ def test_another_kind_and_models_need_force(tmp_path: Path, said: pytest.LogCapt
 
 
 def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="is a folder; name a file in it with -o"):
+    with pytest.raises(ArtifactError, match="is a folder; give the name of a file with -o"):
         Target(tmp_path, "metrics", RECIPE)
     text_file(tmp_path / "notes.txt")
-    with pytest.raises(ArtifactError, match="nothing can be written in"):
+    with pytest.raises(ArtifactError, match="is not writable"):
         Target(tmp_path / "notes.txt" / "a.h5", "metrics", RECIPE)
 
 
@@ -139,7 +139,7 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     closed.mkdir(0o500)
     if os.geteuid() == 0:  # root may write everything
         monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ArtifactError, match=r"nothing can be written in .*closed; take another place with -o"):
+    with pytest.raises(ArtifactError, match=r"closed is not writable; choose another folder with -o"):
         Target(closed / "new" / "a.h5", "metrics", RECIPE)
 
 
@@ -229,7 +229,7 @@ def test_an_interrupted_run_goes_on(
     assert len(shards(path)) == stop
     assert run(path) == [{"number": number} for number in range(stop)]
     finished = "1 image" if stop == 1 else f"{stop} images"
-    assert said.messages == [f"going on after {finished} that an interrupted run finished"]
+    assert said.messages == [f"resuming after {finished} finished by an interrupted run"]
     assert fingerprint(path) == undisturbed
     assert problems(path) == []
 
@@ -315,7 +315,7 @@ def test_a_partial_of_another_recipe_is_named_and_not_used(tmp_path: Path, said:
         run(path, 3)
     assert run(path, recipe=OTHER) == []
     assert said.messages == [
-        f"{path}.partial was begun with another recipe (parameters.size, revision): its work is thrown away"
+        f"{path}.partial was started with another recipe (parameters.size, revision): its results are discarded"
     ]
     assert said.records[0].levelno == logging.WARNING
     with open_artifact(path) as artifact:
@@ -332,7 +332,7 @@ def test_a_partial_of_another_version_of_the_format_is_not_used(
     marker = path.with_name("a.h5.partial") / "recipe.json"
     marker.write_text(marker.read_text().replace('"kind-version":1', '"kind-version":0'))
     assert run(path) == []
-    assert "(the format's version)" in said.text
+    assert "(format version)" in said.text
 
 
 def test_large_results_make_a_shard_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +389,7 @@ def test_a_partial_folder_with_something_foreign(foreign: str, tmp_path: Path) -
     else:
         text_file(partial / foreign)
     mine = foreign_hdf5(partial / "aa-mine.h5")
-    with pytest.raises(ArtifactError, match=r"holds .*, which is not ours; move it away"):
+    with pytest.raises(ArtifactError, match=r"was not made by unseg; move it away"):
         run(tmp_path / "a.h5")
     assert (partial / foreign).exists()
     assert mine.exists(), "nothing is deleted before all is known to be ours"
@@ -406,7 +406,9 @@ def test_two_writers(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "1\n"
-        with pytest.raises(ArtifactError, match=r"a\.h5: another unseg is writing it now; wait for it, or take anoth"):
+        with pytest.raises(
+            ArtifactError, match=r"a\.h5: another unseg process is writing it; wait for it, or choose anoth"
+        ):
             run(path)
         assert (partial / "lock").exists()
         other.kill()  # however it ends, its lock ends with it
@@ -417,7 +419,7 @@ def test_two_writers(tmp_path: Path) -> None:
 def test_two_writers_in_one_process(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with Target(path, "segmentation", RECIPE).writing() as writer:
-        with pytest.raises(ArtifactError, match="another unseg is writing it now"):
+        with pytest.raises(ArtifactError, match="another unseg process is writing it"):
             run(path)
         for windows, note in units():
             writer.append(windows, note)

@@ -1,4 +1,4 @@
 """Pure functions on arrays: geometry, superpixels, features of regions, k-means.
 
-Nothing here opens a file, prints or draws; what the functions need comes in as arguments.
+Nothing here opens a file or prints; all inputs are arguments.
 """

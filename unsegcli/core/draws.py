@@ -1,6 +1,6 @@
-"""Random numbers that depend on seed, step and sample alone: not on the batch, the process or what was drawn before.
+"""Random numbers that depend only on seed, step and sample, not on the batch, the process or earlier draws.
 
-So a training that is resumed, or spread over several processes, draws what an undisturbed one in one process draws.
+So a training run that is resumed, or distributed over processes, draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Draws:
-    """The source of all random numbers of a step, one stream for each sample and purpose."""
+    """The source of all random numbers of a step, with one stream per sample and purpose."""
 
     seed: int
     step: int
     index: Tensor  # (batch,) number of each sample
 
     def uniform(self, purpose: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Evenly drawn numbers (batch, *shape), on the device of `index`."""
+        """Draw uniform numbers (batch, *shape), on the device of `index`."""
         drawn = [generator.uniform(low, high, shape) for generator in self._generators(purpose)]
         return self._on_device(np.asarray(drawn, np.float32))
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        """Numbers of mean 0 and variance 1 (batch, *shape), on the device of `index`."""
+        """Draw standard normal numbers (batch, *shape), on the device of `index`."""
         drawn = [generator.standard_normal(shape, np.float32) for generator in self._generators(purpose)]
         return self._on_device(np.asarray(drawn, np.float32))
 
     def integers(self, purpose: str, *shape: int, below: int) -> Tensor:
-        """Whole numbers from 0 (batch, *shape), on the device of `index`."""
+        """Draw integers from 0 (batch, *shape), on the device of `index`."""
         drawn = [generator.integers(below, size=shape) for generator in self._generators(purpose)]
         return torch.from_numpy(np.asarray(drawn, np.int64)).to(self.index.device)
 
     def kept(self, purpose: str, share: float, *shape: int) -> Tensor:
-        """Factors (batch, *shape) that leave out a share of what they are multiplied with, and keep its mean.
+        """Draw dropout factors (batch, *shape): 0 for a share of the entries, scaled to keep the mean.
 
-        They are drawn on the device, since there are many of them: another kind of device draws others.
+        They are drawn on the device for speed, so they differ between kinds of device.
         """
         drawn = []
         for generator in self._generators(purpose):

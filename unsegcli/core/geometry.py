@@ -1,6 +1,6 @@
-"""Where a working pixel lies: working grids, windows cut from them, and the way back to the source's grid.
+"""Geometry of working images: working grids, windows, and the mapping back to the grid of the source image.
 
-Positions are found by integer arithmetic, so nothing depends on rounding; no value is ever interpolated here.
+Positions use integer arithmetic, so nothing depends on rounding; values are never interpolated here.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ class Box(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to index an array (height, width, ...) with."""
+        """Slices of rows and columns, to index an array (height, width, ...)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 def working_grid(height: int, width: int, size: tuple[int, ...] = (), scale: float = 1.0) -> tuple[int, int]:
-    """Height and width of the working image of a source of `height` times `width` pixels.
+    """Compute height and width of the working image of a source of `height` times `width` pixels.
 
     Args:
         height: rows of the source, at least 1.
         width: columns of the source, at least 1.
-        size: () = as it is; (shorter side,), which keeps the aspect; or exactly (height, width).
+        size: () = unchanged; (shorter side,), which keeps the aspect ratio; or exactly (height, width).
         scale: factor on both sides; not together with `size`.
     """
     _check_grid("image", (height, width))
     if not (math.isfinite(scale) and scale > 0):
-        raise ConfigError(f"--scale {scale:g} is not a factor above 0: use 0.5 for half the size")
+        raise ConfigError(f"--scale {scale:g} must be above 0: use 0.5 for half the size")
     if not size:
         return _rounded(height * scale), _rounded(width * scale)
     if scale != 1.0:
@@ -65,14 +65,14 @@ def working_grid(height: int, width: int, size: tuple[int, ...] = (), scale: flo
 
 
 def boxes(height: int, width: int, patch: int = 0, stride: int = 0) -> list[Box]:
-    """The windows of a working grid, row by row from the top left.
+    """Divide a working grid into windows, row by row from the top left.
 
-    All windows are equal in size; the last one of a row or column is shifted back to end at the border.
+    All windows have the same size; the last one of a row or column is shifted back to end at the border.
 
     Args:
         height: rows of the working grid.
         width: columns of the working grid.
-        patch: side of the square windows; 0 = one window, the whole. A shorter side is taken whole.
+        patch: side of the square windows; 0 = one window for the whole grid. A side shorter than this is not divided.
         stride: distance between windows; 0 = `patch`, no overlap.
     """
     _check_grid("working image", (height, width))
@@ -90,9 +90,9 @@ def boxes(height: int, width: int, patch: int = 0, stride: int = 0) -> list[Box]
 
 
 def cores(windows: Sequence[Box]) -> list[Box]:
-    """The part of each window that speaks for its pixels: every pixel of the grid is in exactly one core.
+    """Compute the core of each window, such that every pixel of the grid is in exactly one core.
 
-    Overlaps are cut halfway, rows and columns apart. The windows must be those of `boxes`, in any order.
+    Overlaps are divided in the middle, separately for rows and columns. Windows must be from `boxes`, in any order.
     """
     rows = _halfway((window.top, window.height) for window in windows)
     columns = _halfway((window.left, window.width) for window in windows)
@@ -104,7 +104,7 @@ def cores(windows: Sequence[Box]) -> list[Box]:
 
 
 def nearest_rows(given: int, wanted: int) -> NDArray[np.int64]:
-    """For each of `wanted` rows (or columns), the row of `given` ones under its centre: (wanted,).
+    """Return, for each of `wanted` rows (or columns), the row of `given` ones under its centre: (wanted,).
 
     Row i reads row floor((i + 1/2) * given / wanted).
     """
@@ -112,7 +112,7 @@ def nearest_rows(given: int, wanted: int) -> NDArray[np.int64]:
 
 
 def sample_nearest(array: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
-    """Bring an array (height, width, ...) to `grid` (height, width) by the nearest pixel; a new array."""
+    """Resize an array (height, width, ...) to `grid` (height, width) by the nearest pixel; returns a new array."""
     _check_grid("grid", grid)
     height, width = array.shape[:2]
     if (height, width) == grid:
@@ -124,13 +124,13 @@ def sample_nearest(array: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
 def paint(
     maps: Sequence[NDArray[Any]], boxes: Sequence[Box], grid: tuple[int, int], source: tuple[int, int]
 ) -> NDArray[Any]:
-    """Put the maps of all windows of a working image together on the source image's own grid.
+    """Combine the maps of all windows of a working image on the grid of the source image.
 
-    Each source pixel takes the working pixel under its centre, from the one window whose core has it.
+    Each source pixel gets the value of the working pixel under its centre, from the window whose core contains it.
 
     Args:
-        maps: one array (height, width, ...) for each window, all of one dtype.
-        boxes: the windows, as `boxes` made them.
+        maps: one array (height, width, ...) per window, all of the same dtype.
+        boxes: the windows, from `boxes`.
         grid: (height, width) of the working image.
         source: (height, width) of the source image, oriented.
     """
@@ -148,7 +148,7 @@ def paint(
                 f"a map of {_by(values.shape[:2])} pixels for a window of "
                 f"{_by((window.height, window.width))}: the file is damaged, make it again"
             )
-        # Both index lists rise, so that a core is a rectangle of the source too.
+        # Both index lists are increasing, so a core is a rectangle of the source, too.
         down = slice(*np.searchsorted(rows, (core.top, core.bottom)))
         across = slice(*np.searchsorted(columns, (core.left, core.right)))
         result[down, across] = values[rows[down] - window.top][:, columns[across] - window.left]
@@ -171,7 +171,7 @@ def _starts(side: int, patch: int, stride: int) -> list[int]:
 
 
 def _halfway(spans: Iterable[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """For each start of a window along one axis: the (first, past the last) pixel that is its own."""
+    """Return, for each start of a window along one axis, its core as (first, past the last) pixel."""
     ordered = sorted(set(spans))
     starts = [start for start, _ in ordered]
     ends = [start + length for start, length in ordered]
@@ -180,7 +180,7 @@ def _halfway(spans: Iterable[tuple[int, int]]) -> dict[int, tuple[int, int]]:
 
 
 def _check_cover(windows: Sequence[Box], owned: Sequence[Box], grid: tuple[int, int]) -> None:
-    """Every pixel of the grid in one core, and every core inside its window."""
+    """Check that every pixel of the grid is in one core, and every core inside its window."""
     covered = sum(core.height * core.width for core in owned)
     inside = all(
         window.top <= core.top <= core.bottom <= window.bottom
@@ -192,8 +192,7 @@ def _check_cover(windows: Sequence[Box], owned: Sequence[Box], grid: tuple[int, 
     distinct = len(set(windows)) == len(windows)
     if not (inside and corners and ends and distinct and covered == grid[0] * grid[1]):
         raise DataError(
-            f"{len(windows)} windows do not cover the working image of {_by(grid)} pixels: "
-            "some are missing or moved, make the file again"
+            f"{len(windows)} windows do not cover the working image of {_by(grid)} pixels: make the file again"
         )
 
 

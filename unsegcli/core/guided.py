@@ -1,8 +1,8 @@
-"""Maps made to follow the edges of an image: the guided filter of He, Sun and Tang (2013), for any number of bands.
+"""Guided filter of He, Sun and Tang (2013) for any number of bands: maps are aligned to the edges of an image.
 
-Around each pixel a map is taken as a linear function of the image's bands, fitted by least squares in a box; the
-mean of the functions of all boxes that hold a pixel is its new value. Only box means and small linear systems are
-needed. Pixels that are not valid lend nothing, and keep what they had.
+In a box around each pixel, the map is fitted by least squares as a linear function of the image bands; the new value
+of a pixel is the mean of the functions of all boxes that contain it. This needs only box means and small linear
+systems. Pixels that are not valid have no influence and keep their values.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 RADIUS = 8  # of the box, in pixels
-EPSILON = 1e-3  # variance of the image, with values from 0 to 1, below which it is taken for plain
-MOST_BANDS = 6  # of a guide; more are first brought to so many by principal components
-STRIP_BYTES = 200_000_000  # of covariances that are held at once
+EPSILON = 1e-3  # variance of the image, with values from 0 to 1, below which it is considered flat
+MOST_BANDS = 6  # of a guide; more are reduced to this number by principal components
+STRIP_BYTES = 200_000_000  # of covariances in memory at once
 
 Floats = NDArray[np.float64]
 
 
 def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Scores (clusters, height, width) along the edges of the image; each pixel's still sum to one.
+    """Align scores (clusters, height, width) to the edges of the image; those of each pixel still sum to one.
 
     Args:
         scores: at least 0; the sum over clusters is one.
@@ -37,7 +37,7 @@ def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArr
 
 
 def guide_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-    """An image as a guide (height, width, bands at most MOST_BANDS), from 0 to about 1."""
+    """Convert an image to a guide (height, width, bands at most MOST_BANDS), from 0 to about 1."""
     values: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if pixels.shape[2] <= MOST_BANDS:
         return values
@@ -58,22 +58,22 @@ def guided(
     radius: int = RADIUS,
     epsilon: float = EPSILON,
 ) -> NDArray[Any]:
-    """Maps (maps, height, width) that follow a guide (height, width, bands); of the type of the maps.
+    """Filter maps (maps, height, width) by a guide (height, width, bands); the type of the maps is kept.
 
-    It is linear in the maps: a sum of maps stays a sum.
+    The filter is linear in the maps.
 
     Args:
-        maps: what is made to follow.
+        maps: the maps to filter.
         guide: the image, with values of about 0 to 1.
         valid: (height, width); None = all.
-        radius: of the box.
+        radius: radius of the box in pixels.
         epsilon: larger = smoother.
     """
     height, width, bands = guide.shape
     strip = max(4 * radius, STRIP_BYTES // (8 * width * (bands * (bands + 1) + len(maps) * (bands + 1))))
     result = np.empty_like(maps)
     for top in range(0, height, strip):
-        # A strip's pixels depend on two boxes' reach around it.
+        # The pixels of a strip depend on pixels up to two radii away.
         first, last = max(0, top - 2 * radius), min(height, top + strip + 2 * radius)
         part = None if valid is None else valid[first:last]
         followed = _followed(maps[:, first:last], guide[first:last].astype(np.float64), part, radius, epsilon)
@@ -85,7 +85,9 @@ def _followed(
     maps: NDArray[Any], guide: Floats, valid: NDArray[np.bool_] | None, radius: int, epsilon: float
 ) -> Floats:
     inside = np.ones(guide.shape[:2]) if valid is None else valid.astype(np.float64)
-    counted = np.maximum(_box_mean(inside, radius), 0.5 / (2 * radius + 1) ** 2)  # a box without a pixel is never used
+    counted = np.maximum(
+        _box_mean(inside, radius), 0.5 / (2 * radius + 1) ** 2
+    )  # a box without valid pixels is never used
 
     def mean(values: Floats) -> Floats:
         found: Floats = _box_mean(values * inside, radius) / counted
@@ -109,7 +111,7 @@ def _followed(
 
 
 def _covariances(bands: Floats, means: Floats, mean: Any) -> Floats:
-    """Of the bands in the box around each pixel: (height, width, bands, bands)."""
+    """Compute the covariances of the bands in the box around each pixel: (height, width, bands, bands)."""
     count = len(bands)
     systems = np.empty((*bands.shape[1:], count, count))
     for one in range(count):
@@ -120,7 +122,7 @@ def _covariances(bands: Floats, means: Floats, mean: Any) -> Floats:
 
 
 def _box_mean(values: Floats, radius: int) -> Floats:
-    """The sum over the box around each pixel, over the number of pixels of a whole box: zero beyond the border."""
+    """Compute the mean over the box around each pixel, with zeros beyond the border."""
     side = 2 * radius + 1
     down = uniform_filter1d(values, side, axis=0, mode="constant")
     found: Floats = uniform_filter1d(down, side, axis=1, mode="constant")

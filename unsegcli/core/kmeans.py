@@ -1,6 +1,6 @@
-"""K-means with bits that depend on the data and the seed alone: not on threads, block sizes or BLAS.
+"""K-means, bit-for-bit reproducible for the same data and seed, whatever the threads, block sizes or BLAS.
 
-Distances are summed dimension by dimension, elementwise, in float64; labels and images are unknown here.
+Distances are summed dimension by dimension, elementwise, in float64. Independent of labels and images.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from unsegcli.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 
-BLOCK = 8192  # points handled at once: their distances stay in the cache of one core
+BLOCK = 8192  # points per block: their distances fit into the cache of one core
 
 
 @dataclass(frozen=True)
 class KMeans:
-    """The best of several runs; clusters are numbered by falling weight."""
+    """The best of several runs; clusters are numbered by decreasing weight."""
 
     centres: Floats  # (clusters, dimensions)
-    weights: Floats  # (clusters,) weight of the points nearest to each centre; 0 = a centre nobody uses
+    weights: Floats  # (clusters,) total weight of the points of each cluster; 0 = empty
     inertia: float  # weighted sum of squared distances to the nearest centre
     iterations: int  # of the best run
     inertias: tuple[float, ...]  # of all runs
@@ -47,16 +47,16 @@ def kmeans(
     iterations: int,
     weights: NDArray[Any] | None = None,
 ) -> KMeans:
-    """Find centres for which the weighted sum of squared distances is low.
+    """Find centres that minimise the weighted sum of squared distances.
 
-    If there are fewer distinct points than clusters, the centres left over repeat others and have no weight.
+    If there are fewer distinct points than clusters, the remaining centres are duplicates of weight 0.
 
     Args:
         points: (points, dimensions), finite.
         clusters: number of centres.
         seed: run i draws from the generator of (seed, i).
-        starts: number of runs (k-means++, then Lloyd); the one of the lowest inertia is kept.
-        iterations: at most, of Lloyd's algorithm in each run; it ends when no point changes its cluster.
+        starts: number of runs (k-means++, then Lloyd); the run of lowest inertia is returned.
+        iterations: maximum of Lloyd iterations per run, which ends when no point changes its cluster.
         weights: (points,), not negative; None = 1 each.
     """
     if min(clusters, starts, iterations) < 1:
@@ -67,7 +67,7 @@ def kmeans(
     columns, mass = _prepare(points, weights)
     runs = [_run(columns, mass, clusters, np.random.default_rng((seed, start)), iterations) for start in range(starts)]
     best = min(runs, key=lambda run: run.inertia)
-    keys = [*best.centres.T[::-1], -best.weights]  # falling weight, ties by the centres themselves
+    keys = [*best.centres.T[::-1], -best.weights]  # decreasing weight, ties by the centres
     order = np.lexsort(keys)
     return KMeans(
         best.centres[order],
@@ -79,12 +79,12 @@ def kmeans(
 
 
 def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> NDArray[np.int32]:
-    """Number of the nearest centre for each point: (points,); the lowest one of equally near ones.
+    """Assign each point to its nearest centre: (points,); the lowest number wins a tie.
 
     Args:
         points: (points, dimensions), finite.
         centres: (clusters, dimensions).
-        block: points handled at once; it bounds the memory and never changes the result.
+        block: points per block; limits memory and does not change the result.
     """
     if points.ndim != 2 or centres.ndim != 2 or points.shape[1] != centres.shape[1]:
         raise DataError(
@@ -101,7 +101,7 @@ def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> N
 
 
 def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats, Floats]:
-    """Points as (dimensions, points), and their weights; points without weight are left out."""
+    """Return points as (dimensions, points), and their weights, without points of weight 0."""
     if points.ndim != 2 or points.shape[1] == 0:
         raise DataError(f"k-means takes points (points, dimensions), not an array {points.shape}")
     columns = np.ascontiguousarray(points.T, np.float64)
@@ -111,7 +111,7 @@ def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats
     else:
         mass = np.asarray(weights, np.float64)
         if mass.shape != columns.shape[1:] or not np.isfinite(mass).all() or bool((mass < 0).any()):
-            raise DataError("k-means needs one finite weight for each point, none below 0")
+            raise DataError("k-means needs one finite, nonnegative weight per point")
         columns, mass = np.ascontiguousarray(columns[:, mass > 0]), mass[mass > 0]
     if mass.size == 0:
         raise DataError("k-means has no points to cluster: no image has a valid pixel")
@@ -120,11 +120,11 @@ def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats
 
 def _check_finite(columns: Floats) -> None:
     if not np.isfinite(columns).all():
-        raise DataError("k-means met a point that is not finite: features must be free of NaN and infinity")
+        raise DataError("k-means has a point that is not finite: features must not hold NaN or infinity")
 
 
 def _run(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator, iterations: int) -> _Run:
-    """K-means++ and Lloyd, once."""
+    """Run k-means++ and Lloyd once."""
     centres = _spread(columns, mass, clusters, generator)
     nearest, squared = _nearest_of_all(columns, centres)
     done = 0
@@ -139,14 +139,14 @@ def _run(columns: Floats, mass: Floats, clusters: int, generator: np.random.Gene
 
 
 def _spread(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:
-    """Greedy k-means++: of a few points drawn by squared distance, the one that lowers the inertia most."""
+    """Choose centres by greedy k-means++: of a few drawn points, the one that lowers the inertia most."""
     trials = 2 + int(math.log(clusters))
     first = _draw(mass, generator.random(1))[0]
     chosen = [columns[:, first]]
     squared = _squared(columns, chosen[0])
     while len(chosen) < clusters:
         potential = mass * squared
-        if not potential.any():  # every distinct point is a centre already
+        if not potential.any():  # every distinct point is already a centre
             chosen.append(chosen[0])
             continue
         candidates = _draw(potential, generator.random(trials))
@@ -158,16 +158,16 @@ def _spread(columns: Floats, mass: Floats, clusters: int, generator: np.random.G
 
 
 def _draw(shares: Floats, uniform: Floats) -> NDArray[np.int64]:
-    """Indices drawn in proportion to `shares`, one for each number of [0, 1)."""
+    """Draw indices in proportion to `shares`, one for each number in [0, 1)."""
     heights = np.cumsum(shares)
     drawn = np.searchsorted(heights, uniform * heights[-1], side="right")
-    last = np.flatnonzero(shares)[-1]  # rounding may reach past it
+    last = np.flatnonzero(shares)[-1]  # rounding may exceed it
     inside: NDArray[np.int64] = np.minimum(drawn, last)
     return inside
 
 
 def _means(columns: Floats, mass: Floats, nearest: NDArray[np.int32], squared: Floats, centres: Floats) -> Floats:
-    """The centre of each cluster's points; an empty cluster moves to the farthest point not yet taken."""
+    """Compute the mean of each cluster; an empty cluster is moved to the farthest point not yet used."""
     clusters = len(centres)
     gathered = _sums(nearest, mass, clusters)
     full = gathered > 0
@@ -193,7 +193,7 @@ def _nearest_of_all(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32]
 
 
 def _nearest(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """Nearest centre and squared distance for each point of one block (dimensions, points)."""
+    """Find the nearest centre and squared distance for each point of a block (dimensions, points)."""
     least = _squared(columns, centres[0])
     nearest = np.zeros(columns.shape[1], np.int32)
     distance, term = np.empty_like(least), np.empty_like(least)
@@ -205,7 +205,7 @@ def _nearest(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32], Float
 
 
 def _squared(columns: Floats, centre: Floats, distance: Floats | None = None, term: Floats | None = None) -> Floats:
-    """Squared distances to one centre: always the same sum in the same order, so always the same bits."""
+    """Compute squared distances to one centre, always summed in the same order, for identical bits."""
     distance = np.empty(columns.shape[1]) if distance is None else distance
     term = np.empty(columns.shape[1]) if term is None else term
     np.subtract(columns[0], centre[0], out=distance)
@@ -218,7 +218,7 @@ def _squared(columns: Floats, centre: Floats, distance: Floats | None = None, te
 
 
 def _sums(nearest: NDArray[np.int32], values: Floats, clusters: int) -> Floats:
-    """Sum of the values in each cluster, point after point."""
+    """Sum the values in each cluster, point by point."""
     return np.bincount(nearest, values, minlength=clusters).astype(np.float64, copy=False)
 
 

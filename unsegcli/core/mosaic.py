@@ -1,6 +1,6 @@
-"""Labelled mosaics: images put together from textures, so that the class of every pixel is known.
+"""Labelled mosaics: synthetic images composed of textures, with the class of every pixel known.
 
-Pure functions on arrays: where the textures come from is not decided here.
+Pure functions on arrays.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 ROUNDNESS = 0.11  # of regions: standard deviation of the Gaussian, as a share of the side
 FEWEST, MOST = 2, 4  # classes in one image
-LIGHT = (0.75, 1.25)  # brightness from one side of a region's crop to the other
-TINT = 0.12  # how far a colour may be shifted, as a share
+LIGHT = (0.75, 1.25)  # range of the brightness across the crop of a region
+TINT = 0.12  # largest change of a colour band, as a share
 
 
 def mosaic(
     textures: Sequence[NDArray[np.uint8]], side: int, random: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """An image (side, side, 3) and its label map (side, side).
+    """Compose an image (side, side, 3) and its label map (side, side).
 
     Args:
-        textures: one for each class, (height, width, 3), each side longer than 1.5 times `side`.
-        side: of the image.
-        random: every choice is drawn from it.
+        textures: one per class, (height, width, 3), each side longer than 1.5 times `side`.
+        side: side of the image in pixels.
+        random: generator of all random choices.
     """
     classes = random.choice(len(textures), random.integers(FEWEST, MOST + 1), replace=False)
     labels = classes[_regions(len(classes), side, random)].astype(np.uint8)
@@ -36,7 +36,7 @@ def mosaic(
 
 
 def _regions(count: int, side: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """Round random shapes: at each pixel the highest of smooth random fields."""
+    """Draw random round shapes: the argmax of smooth random fields at each pixel."""
     from scipy.ndimage import gaussian_filter
 
     noise = random.standard_normal((count, side, side))
@@ -46,10 +46,10 @@ def _regions(count: int, side: int, random: np.random.Generator) -> NDArray[np.i
 
 
 def _view(texture: NDArray[np.uint8], side: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """A crop of a texture, turned, mirrored, lit and tinted at random: (side, side, 3)."""
+    """Crop a texture with random rotation, flip, brightness gradient and tint: (side, side, 3)."""
     from scipy.ndimage import rotate
 
-    large = int(1.5 * side)  # holds the image at any angle, corners included
+    large = int(1.5 * side)  # contains the image at any angle, including its corners
     top, left = (int(random.integers(0, length - large + 1)) for length in texture.shape[:2])
     crop = texture[top : top + large, left : left + large].astype(np.float64)
     turned = rotate(crop, float(random.uniform(0, 360)), axes=(1, 0), reshape=False, order=1, mode="reflect")

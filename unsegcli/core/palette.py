@@ -1,7 +1,4 @@
-"""Colours for categories: the same number has the same colour everywhere, also for the colour-blind.
-
-Nothing is drawn here.
-"""
+"""Colour-blind-safe colours for categories; a number always has the same colour."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ Color = tuple[int, int, int]
 # Paul Tol's "bright" scheme, made for colour-blind readers; further colours are chosen to differ most from these.
 FIRST = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 LIGHTNESS = (35.0, 90.0)  # of further colours: neither black nor white, which mean void and error
-MOST_CHROMA = 62.0  # glaring blues are far apart in Lab, but the eye sees one blue
+MOST_CHROMA = 62.0  # saturated blues are far apart in CIELAB, but hard to distinguish
 MOST_DISTINCT = 64  # more categories than this repeat the colours
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
@@ -27,20 +24,20 @@ DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
 
 
 def palette(count: int) -> NDArray[np.uint8]:
-    """Colours of categories 0 to count - 1: (count, 3). A longer palette begins with the shorter one."""
+    """Return the colours of categories 0 to count - 1: (count, 3). A longer palette begins with the shorter one."""
     distinct = _distinct()
     return distinct[np.arange(count) % len(distinct)]
 
 
 def parse_color(text: str) -> Color:
-    """`#rrggbb` as (red, green, blue)."""
+    """Parse `#rrggbb` as (red, green, blue)."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise DataError(f"{text!r} is not a colour: write it as #rrggbb, such as #4477aa")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def seen_distance(colors: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Least distance in Lab of each pair over normal, protanopic and deuteranopic sight: (colors, others)."""
+    """Compute the minimum CIELAB distance of each pair in normal, protan and deutan vision: (colors, others)."""
     ours, theirs = _seen(colors), _seen(others)
     apart = np.sqrt(((ours[:, :, None, :] - theirs[:, None, :, :]) ** 2).sum(axis=3))
     least: NDArray[np.float64] = apart.min(axis=0)
@@ -49,7 +46,7 @@ def seen_distance(colors: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArr
 
 @functools.cache
 def _distinct() -> NDArray[np.uint8]:
-    """The first scheme, then always the colour that is farthest from all before it."""
+    """Extend the base scheme greedily by the colour farthest from all previous ones."""
     levels = np.linspace(0, 255, 12).round().astype(np.uint8)
     candidates = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
     lightness, green_red, blue_yellow = _seen(candidates)[0].T
@@ -65,7 +62,7 @@ def _distinct() -> NDArray[np.uint8]:
 
 
 def _seen(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Lab coordinates under each kind of sight: (sights, colors, 3)."""
+    """Convert colours to CIELAB under each kind of vision: (sights, colors, 3)."""
     from skimage.color import rgb2lab
 
     unit = colors.astype(np.float64) / 255

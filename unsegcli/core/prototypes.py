@@ -1,4 +1,4 @@
-"""One vector for each object of an image, and the space in which such vectors are grouped.
+"""Mean vectors of objects, and whitened PCA of these vectors for clustering.
 
 Maps are (dimensions, height, width); objects are numbered from 0, -1 = background.
 """
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-OBJECTS_A_DIRECTION = 10  # directions beyond that many are noise: whitened, each would count like the others
-SPREAD = 1e-6  # least variance of a direction, as a share of the largest
+OBJECTS_A_DIRECTION = 10  # further directions are noise, which whitening would amplify
+SPREAD = 1e-6  # minimum variance of a direction, as a share of the largest
 
 
 def prototypes(vectors: NDArray[Any], objects: NDArray[np.int32], weights: NDArray[Any] | None = None) -> Floats:
-    """The mean vector of each object, brought to length 1: (objects, dimensions).
+    """Compute the mean vector of each object, normalised to length 1: (objects, dimensions).
 
     Args:
         vectors: (dimensions, height, width).
         objects: (height, width).
-        weights: (height, width) of each pixel's vector as it is; None = the mean of the pixels' directions.
+        weights: (height, width) weight of each unnormalised vector; None = the mean of normalised vectors.
     """
     inside = objects >= 0
     rows = vectors[:, inside].T.astype(np.float64)
@@ -36,20 +36,20 @@ def prototypes(vectors: NDArray[Any], objects: NDArray[np.int32], weights: NDArr
 
 @dataclass(frozen=True)
 class Whitening:
-    """The principal directions of a set of points, each made to spread alike."""
+    """Principal component analysis with whitening."""
 
     mean: Floats  # (dimensions,)
     directions: Floats  # (dimensions, kept)
 
     def __call__(self, points: Floats) -> Floats:
-        """Points (points, dimensions) in that space: (points, kept)."""
-        # Summed by hand: the bits of a matrix product depend on how many rows it has.
+        """Transform points (points, dimensions) to (points, kept)."""
+        # Summed explicitly: the bits of a matrix product depend on the number of rows.
         found: Floats = ((points - self.mean)[:, :, None] * self.directions).sum(axis=1)
         return found
 
 
 def whitening(points: Floats) -> Whitening:
-    """Fit it to points (points, dimensions); at least one direction is kept, and at most one for ten points."""
+    """Fit to points (points, dimensions); at least one direction is kept, and at most one per ten points."""
     mean = points.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(points.T, ddof=1 if len(points) > 1 else 0).reshape(2 * points.shape[1:]))
     variances, axes = variances[::-1], axes[:, ::-1]

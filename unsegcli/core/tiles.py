@@ -1,4 +1,4 @@
-"""Large images in tiles that overlap: where they lie along an axis, and how much each counts at every pixel."""
+"""Overlapping tiles for large images: their positions along an axis, and the blending weights of pixels."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RAMP = 16  # pixels in which one tile hands over to the next
+RAMP = 16  # pixels over which two tiles are blended
 
 
 class Span(NamedTuple):
     """A tile along one axis."""
 
     start: int
-    weights: NDArray[np.float32]  # (length,) from 0 where the tile knows too little to 1
+    weights: NDArray[np.float32]  # (length,) from 0, without enough context, to 1
 
 
 def rounded_up(length: int, multiple: int) -> int:
-    """The next multiple."""
+    """Round up to a multiple."""
     return -(-length // multiple) * multiple
 
 
 def spans(length: int, tile: int, margin: int, multiple: int) -> list[Span]:
-    """Tiles that cover an axis; at each pixel the weight of one of them at least is above 0.
+    """Cover an axis with tiles; at each pixel, at least one tile has a weight above 0.
 
     Args:
-        length: of the axis, a multiple of `multiple`.
-        tile: of a tile, a multiple of `multiple`, at least twice that.
-        margin: pixels at a tile's border that count nothing, unless the axis ends there; fewer where it would
+        length: length of the axis, a multiple of `multiple`.
+        tile: length of a tile, a multiple of `multiple`, at least twice that.
+        margin: pixels at the border of a tile with weight 0, except at the ends of the axis; reduced if it would
             take most of the tile.
-        multiple: all tiles start at one, so that strides of the network fall on the same pixels in each.
+        multiple: tiles start at multiples of this, so that the strides of the network are aligned in all tiles.
     """
     if length <= tile:
         return [Span(0, np.ones(length, np.float32))]

@@ -1,1 +1,1 @@
-"""How data moves between files and stages: working pixels in, results out, each file whole or not at all."""
+"""Move data between files and stages: read working pixels, write results; every file is written atomically."""

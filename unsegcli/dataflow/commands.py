@@ -1,4 +1,4 @@
-"""One command of ours, run as a process of its own, as the shell would; for commands that chain others."""
+"""Run `unseg` commands as separate processes, for commands that chain others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unsegcli.errors import UnsegError
 
 
 def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
-    """Run `unseg` with these arguments in a folder, and wait for its end; what it prints on standard output is dropped.
+    """Run `unseg` with these arguments in a folder and wait for it; its standard output is discarded.
 
-    If this process is told to stop, the command is, too, and may finish what it has begun.
+    If this process is interrupted, so is the command, which may first save its state.
     """
     command = shlex.join(["unseg", *arguments])
     console.note(f"$ {command}")
@@ -28,7 +28,7 @@ def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
     )
     try:
         code = process.wait()
-    except KeyboardInterrupt:  # which a terminal sends to both
+    except KeyboardInterrupt:  # a terminal sends SIGINT to both processes
         _wait_for(process)
         raise
     except BaseException:
@@ -37,11 +37,11 @@ def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
         raise
     if code:
         where = f" in {folder}" if folder else ""
-        raise UnsegError(f"`{command}`{where} ended with exit code {code}; see above")
+        raise UnsegError(f"`{command}`{where} failed with exit code {code}; see above")
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:
-    """Give a command that was told to stop the time that it needs to keep its state; the second time stop it."""
+    """Wait for an interrupted command to save its state; terminate it on a second interrupt."""
     try:
         process.wait()
     except BaseException:

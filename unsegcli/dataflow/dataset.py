@@ -1,6 +1,6 @@
-"""Working pixels, one source image after another, from image files or from an artifact that holds them.
+"""Read working pixels, image by image, from image files or from an artifact that stores them.
 
-What comes out of here is the same in both cases, so that no stage needs to know where its pixels came from.
+The result is the same in both cases, so no stage needs to know where its pixels came from.
 Nothing is computed on the pixels here, and labels are never read.
 """
 
@@ -36,9 +36,9 @@ class Window:
 
     box: Box
     grid: tuple[int, int]  # height and width of the whole working image
-    pixels: NDArray[np.uint8]  # (height, width, bands); no bands where features take their place
+    pixels: NDArray[np.uint8]  # (height, width, bands); no bands if the artifact has features instead
     valid: NDArray[np.bool_] | None  # (height, width); None = all
-    key: str  # says which window of which image this is, whatever else is in the run: seeds are drawn from it
+    key: str  # identifies the window and its image independently of the rest of the run; random seeds derive from it
     name: str = ""  # of the source image
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
@@ -54,7 +54,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ImageUnit:
-    """A source image that is read from its file."""
+    """A source image to be read from its file."""
 
     source: Source
     reading: Reading
@@ -63,7 +63,7 @@ class ImageUnit:
 
     @property
     def window_count(self) -> int:
-        """How many windows there are, found without decoding."""
+        """Number of windows, computed without decoding the image."""
         grid = working_grid(self.source.height, self.source.width, self.reading.size, self.reading.scale)
         return len(boxes(*grid, self.patch, self.stride))
 
@@ -86,7 +86,7 @@ class ImageUnit:
 
 @dataclass(frozen=True)
 class StoredUnit:
-    """A source image whose windows lie in an artifact; its pixels too, or else in the image file."""
+    """A source image whose windows are stored in an artifact; its pixels are stored there or in the image file."""
 
     path: str
     fingerprint: str
@@ -96,7 +96,7 @@ class StoredUnit:
 
     @property
     def window_count(self) -> int:
-        """How many windows there are."""
+        """Number of windows."""
         return len(self.rows)
 
     def windows(self) -> list[Window]:
@@ -131,11 +131,13 @@ class StoredUnit:
     def _reread(self) -> NDArray[np.uint8]:
         path = Path(self.source.path)
         if not path.exists():
-            raise DataError(f"{self.path}: holds no pixels, and {path} is gone; say where the images are with --images")
+            raise DataError(
+                f"{self.path}: holds no pixels, and {path} does not exist; give the folder of images with --images"
+            )
         try:
             return read_working(self.source, self.reading)[0]
         except ChangedError as error:
-            raise DataError(f"{path}: has changed since {self.path} was made; make it again") from error
+            raise DataError(f"{path}: has changed since {self.path} was made; make {self.path} again") from error
 
 
 class Unit(Protocol):
@@ -159,25 +161,25 @@ class Unit(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """All source images of a run, and what the output must say about where they came from."""
+    """All source images of a run, and what the output records about their origin."""
 
     inputs: dict[str, str]  # name -> digest or fingerprint, for the recipe
-    hints: dict[str, dict[str, str]]  # name -> where it lay, for people
-    named: tuple[str | Path, ...] = ()  # as the user named it
-    bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of images that earlier stages could not read
+    hints: dict[str, dict[str, str]]  # name -> path and fingerprint, for information only
+    named: tuple[str | Path, ...] = ()  # paths as given by the user
+    bad: tuple[tuple[str, str], ...] = ()  # (name, reason) of images that earlier stages skipped
     units: tuple[Unit, ...] = ()
     reading: Reading | None = None
     kind: str = "pictures"  # or the kind of the artifact
-    pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # images not looked into yet
-    images: Images | None = None  # how those are to be read
-    recorded: tuple[Mapping[str, Any], ...] = ()  # what of that belongs into the recipe
+    pending: tuple[DigestedFile, ...] = field(default=(), repr=False)  # images whose headers have not been read yet
+    images: Images | None = None  # how to read them
+    recorded: tuple[Mapping[str, Any], ...] = ()  # the part of `images` that enters the recipe
     mask: Path | None = None
     pending_masks: tuple[DigestedFile, ...] = field(default=(), repr=False)
-    known: Reading | None = None  # how earlier images were read: these are read likewise, or refused
-    known_scaling: Limits | None = None  # of those earlier images
+    known: Reading | None = None  # how earlier images were read: new ones must be read the same way
+    known_scaling: Limits | None = None  # scaling of the earlier images
 
     def opened(self, workers: int) -> Dataset:
-        """Look into the image files and decide how they are read; nothing to do for an artifact."""
+        """Read the headers of the image files and decide how to read the pixels; an artifact is returned as it is."""
         if self.images is None:
             return self
         masks = {file.path.absolute(): file.digest for file in self.pending_masks}
@@ -191,7 +193,7 @@ class Dataset:
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
     def with_input(self, name: str, path: str | Path, fingerprint: str) -> Dataset:
-        """The same, with one more input of the stage that the recipe names, such as object masks."""
+        """Return a copy with one more input for the recipe, such as object masks."""
         return replace(
             self,
             inputs={**self.inputs, name: fingerprint},
@@ -200,39 +202,41 @@ class Dataset:
 
 
 def is_artifact(path: str | Path) -> bool:
-    """Whether a path is meant as an artifact, by its suffix."""
+    """Return whether the suffix of a path is that of an artifact."""
     return Path(path).suffix.lower() in HDF5_SUFFIXES
 
 
 def find_dataset(
     inputs: Inputs, *, kinds: tuple[str, ...] = ("superpixels",), known_from: str | Path | None = None
 ) -> Dataset:
-    """Take one artifact, or image files, whichever the inputs are.
+    """Open the inputs as one artifact or as image files.
 
     Args:
-        inputs: what the user named.
-        kinds: of artifact that will do.
-        known_from: an earlier output, whose digests are believed where size and time stand.
+        inputs: the inputs as given by the user.
+        kinds: accepted kinds of artifact.
+        known_from: an earlier output, whose digests are reused for files of unchanged size and modification time.
     """
     artifacts = [path for path in inputs.paths if is_artifact(path)]
     if not artifacts:
         return dataset_from_files(inputs, known_from)
     if len(inputs.paths) > 1:
-        raise ConfigError(f"{artifacts[0]}: one HDF5 file is taken at a time, but {len(inputs.paths)} inputs are given")
+        raise ConfigError(
+            f"{artifacts[0]}: an HDF5 file must be the only input, but {len(inputs.paths)} inputs are given"
+        )
     if inputs.mask is not None or inputs.images != Images():
-        raise ConfigError(f"{artifacts[0]}: has its pixels already; options on how images are read do not apply")
+        raise ConfigError(f"{artifacts[0]}: has its pixels already; options for reading images do not apply")
     return dataset_from_artifact(artifacts[0], inputs.limit, inputs.source_folder, kinds)
 
 
 def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
-    """Find and digest image files; `Dataset.opened` looks into them.
+    """Find and hash image files; `Dataset.opened` reads their headers later.
 
     Args:
         inputs: folders, files, globs or lists; how they are read; and masks of valid pixels.
-        known_from: an earlier output, whose digests are believed where size and time stand.
+        known_from: an earlier output, whose digests are reused for files of unchanged size and modification time.
     """
     if inputs.images.size and inputs.images.scale != 1.0:
-        raise ConfigError("--size and --scale both say how large the working image is: give one of them")
+        raise ConfigError("--size and --scale both set the size of the working image: give one of them")
     known = known_digests(known_from)
     digested = digest_files(find_images(inputs.paths)[: inputs.limit], known)
     folders = {"pictures": _common_folder(file.path for file in digested)}
@@ -255,20 +259,20 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
 
 
 def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[Inputs, tuple[int, ...]]:
-    """The inputs of a stage that works at a size of its own, and that size.
+    """Return the inputs of a stage that has its own working size, and that size.
 
-    Image files are read at that size, unless they are cut into patches; `--scale` takes the place of the default size.
+    Image files are read at that size, unless they are cut into patches; `--scale` replaces the default size.
 
     Args:
-        inputs: what the user named.
-        size: the stage's setting.
-        default: what it is where the user says nothing.
+        inputs: the inputs as given by the user.
+        size: the size set for the stage.
+        default: the default of that setting.
     """
     if inputs.images.size:
-        raise ConfigError("the size is a setting of the stage itself, not of how images are read: give it there")
+        raise ConfigError("the size is a setting of the stage, not of reading images: set it there")
     if inputs.images.scale != 1.0:
         if size != default:
-            raise ConfigError("--size and --scale both say how large the working image is: give one of them")
+            raise ConfigError("--size and --scale both set the size of the working image: give one of them")
         return inputs, ()
     if not size or inputs.images.patch or is_artifact(inputs.paths[0]):
         return inputs, size
@@ -281,13 +285,13 @@ def dataset_from_artifact(
     source_folder: str | Path | None = None,
     kinds: tuple[str, ...] = ("superpixels", "features"),
 ) -> Dataset:
-    """Take the images of an artifact that has superpixels.
+    """Open an artifact with superpixels as a dataset.
 
     Args:
         path: an artifact.
-        limit: the first so many sources only.
-        source_folder: where to look for images, by digest, that are no longer where the artifact says.
-        kinds: kinds that will do.
+        limit: use only this many sources, from the first.
+        source_folder: where to look for moved images, by digest.
+        kinds: accepted kinds of artifact.
     """
     path = Path(path)
     with store.open_artifact(path, *kinds) as artifact:
@@ -318,7 +322,7 @@ def dataset_from_artifact(
 
 
 def stored_sources(artifact: store.Artifact) -> list[Source]:
-    """The sources of an artifact, with paths that are valid from here."""
+    """Return the sources of an artifact, with paths relative to it resolved."""
     folder = artifact.path.resolve().parent
     columns = {name: artifact.table(f"sources/{name}") for name in SOURCE_COLUMNS}
     return [
@@ -354,7 +358,7 @@ SOURCE_COLUMNS = (
 
 
 def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
-    """The datasets below `sources/`, with paths relative to the output."""
+    """Return the datasets below `sources/`, with paths relative to the output."""
     folder = output.resolve().parent
     channels = max((len(source.scaling) for source in sources), default=1)
     return {
@@ -374,18 +378,18 @@ def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
 
 
 def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:
-    """Digests that an earlier output recorded: (absolute path, bytes, time of change) -> digest."""
+    """Return digests recorded by an earlier output: (absolute path, bytes, modification time) -> digest."""
     if path is None or store.kind_of(path) not in ("superpixels", "features", "segmentation"):
         return {}
     try:
         with store.open_artifact(path) as artifact:
             return {(s.path, s.bytes, s.modified): s.digest for s in stored_sources(artifact)}
     except ArtifactError:
-        return {}  # the stage itself will say what is wrong with it
+        return {}  # the stage itself reports what is wrong with it
 
 
 def relative_hints(hints: Mapping[str, Mapping[str, str]], output: Path) -> dict[str, dict[str, str]]:
-    """Hints with paths relative to the output, so that a folder of artifacts can be moved as a whole."""
+    """Make the paths in hints relative to the output, so that a folder of artifacts can be moved as a whole."""
     folder = output.resolve().parent
     return {
         name: {**hint, "path": os.path.relpath(Path(hint["path"]).resolve(), folder)} for name, hint in hints.items()
@@ -397,7 +401,7 @@ _open_artifacts = ExitStack()
 
 @functools.lru_cache(maxsize=2)
 def held_open(path: str, fingerprint: str) -> store.Artifact:
-    """An artifact that stays open in this process until `release_artifacts`."""
+    """Open an artifact and keep it open in this process until `release_artifacts`."""
     artifact = _open_artifacts.enter_context(store.open_artifact(path))
     if artifact.fingerprint != fingerprint:
         raise ArtifactError(f"{path}: was replaced while it was being read; run the command again")
@@ -405,7 +409,7 @@ def held_open(path: str, fingerprint: str) -> store.Artifact:
 
 
 def release_artifacts() -> None:
-    """Close what `StoredUnit` opened in this process; workers close theirs by ending."""
+    """Close the artifacts opened by `held_open` in this process; worker processes close theirs on exit."""
     held_open.cache_clear()
     _open_artifacts.close()
 
@@ -414,12 +418,12 @@ def _moved(sources: list[Source], folder: Path) -> list[Source]:
     here = {file.digest: file for file in digest_files(find_images([folder]), {})}
     lost = [source.name for source in sources if source.digest not in here]
     if lost:
-        raise DataError(f"{folder}: holds no file with the content of {lost[0]} ({len(lost)} are not found)")
+        raise DataError(f"{folder}: no file has the content of {lost[0]} ({len(lost)} images not found)")
     return [replace(source, path=str(here[source.digest].path.resolve())) for source in sources]
 
 
 def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[tuple[float, float], ...]:
-    """A grey image among colour images has one pair for all of its channels."""
+    """Repeat the scaling of a grey image among colour images for all channels."""
     return scaling * channels if len(scaling) == 1 else scaling
 
 

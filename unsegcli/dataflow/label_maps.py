@@ -1,6 +1,6 @@
-"""Label maps to be scored or shown, one for each image: of an artifact, or of any tool as a folder of files.
+"""Read label maps to be scored or shown: from an artifact, or from a folder of files made by any tool.
 
-Knows nothing of ground truth; where a map comes from makes no difference to what is done with it.
+Ground truth is not read here. Maps of both origins have the same interface.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from unsegcli.params import LABEL_ROLES
 from unsegcli.recipe import listing_digest
 
 SAME_ASPECT = 0.02
-LARGEST_NUMBER = 65_535  # of a category in a file of another tool
+LARGEST_NUMBER = 65_535  # largest category in a file of another tool
 
 
 @dataclass(frozen=True)
 class StoredMap:
-    """The map of one source image in an artifact, in one or several windows."""
+    """The label map of one source image in an artifact, stored as one or several windows."""
 
     name: str
     source: Source
@@ -52,18 +52,18 @@ class StoredMap:
         return self.source.height, self.source.width
 
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
-        """The map on a grid (height, width) over the whole image; -1 = void."""
+        """Return the map resampled to a grid (height, width) over the whole image; -1 = void."""
         painted = self._painted(self.field, grid)
         void = np.iinfo(painted.dtype).max
         return np.where(painted == void, -1, painted.astype(np.int32))
 
     def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
-        """The confidence of each pixel, if the artifact has it."""
+        """Return the confidence of each pixel (height, width), or None if it is not stored."""
         artifact = held_open(self.path, self.fingerprint)
         return self._painted("confidence", grid) if artifact.has("confidence") else None
 
     def certainty(self, box: Box, grid: tuple[int, int]) -> float:
-        """Mean confidence of the windows that a box of a grid over the whole image lies in; 1 if none is stored."""
+        """Return the mean window confidence inside a box of a grid over the whole image; 1 if none is stored."""
         artifact = held_open(self.path, self.fingerprint)
         if not artifact.has("windows/confidence"):
             return 1.0
@@ -75,7 +75,7 @@ class StoredMap:
         return float(paint(plain, boxes, self.grid, grid)[box.slices].mean())
 
     def pixels(self) -> NDArray[np.uint8] | None:
-        """The working pixels (height, width, bands), if the artifact has them."""
+        """Return the working pixels (height, width, bands), or None if they are not stored."""
         artifact = held_open(self.path, self.fingerprint)
         return self._painted("images", self.grid) if artifact.has("images") else None
 
@@ -89,7 +89,7 @@ class StoredMap:
 
 
 def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:
-    """Superpixels of several windows, each of which counts from 0, with numbers of their own; void stays void."""
+    """Renumber the superpixels of several windows so that no two windows share a number; void stays void."""
     firsts = [sum(counts[:number]) for number in range(len(counts))]
     void = np.uint32(np.iinfo(np.uint32).max)
     return [
@@ -100,7 +100,7 @@ def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> li
 
 @dataclass(frozen=True)
 class FileMap:
-    """The map of one image in a file of its own, such as another tool writes."""
+    """The label map of one image in its own file, as written by other tools."""
 
     name: str
     path: str
@@ -113,48 +113,50 @@ class FileMap:
         return self.source_grid
 
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
-        """The map on a grid (height, width) over the whole image; negative = void."""
+        """Return the map resampled to a grid (height, width) over the whole image; negative = void."""
         values = read_index(Path(self.path), self.page)
         if values.ndim == 3 and (values == values[:, :, :1]).all():
             values = values[:, :, 0]
         if values.ndim != 2:
             raise DataError(
-                f"{self.path}: a label map has one band, this has {values.shape[2]}: save numbers, not colours"
+                f"{self.path}: a label map has one band, but this file has {values.shape[2]}: save numbers, not colours"
             )
         if values.dtype.kind == "f" and not (values == np.floor(values)).all():
-            raise DataError(f"{self.path}: a label map holds whole numbers, this has fractions")
+            raise DataError(f"{self.path}: a label map holds integers, but this file has fractions: save integers")
         if values.max() > LARGEST_NUMBER:
-            raise DataError(f"{self.path}: holds the number {values.max()}, above {LARGEST_NUMBER}: number from 0")
+            raise DataError(
+                f"{self.path}: holds the value {values.max()}, above {LARGEST_NUMBER}: number categories from 0"
+            )
         return sample_nearest(values.astype(np.int32), grid)
 
     def confidence(self, grid: tuple[int, int]) -> None:
-        """A map of another tool has none."""
+        """Return None: a file has no confidence or pixels."""
 
     def pixels(self) -> None:
-        """A map of another tool has none."""
+        """Return None: a file has no confidence or pixels."""
 
 
 ImageMap = StoredMap | FileMap
 
 
 def check_same_classes(run: Predictions, legend: Legend | None) -> None:
-    """Classes with names must be those of the legend, in its order: numbers alone would match anything."""
+    """Check that named classes are those of the legend, in its order: numbers alone would match any legend."""
     if run.role != "classes" or not run.categories or legend is None:
         return
     if run.categories[: len(legend.names)] != legend.names:
         raise DataError(
-            f"{run.name}: holds the classes {', '.join(run.categories)}, but the legend says "
-            f"{', '.join(legend.names)}; give the legend that it was named by with --legend"
+            f"{run.name}: holds the classes {', '.join(run.categories)}, but the legend has "
+            f"{', '.join(legend.names)}; give the legend of these classes with --legend"
         )
 
 
 def turned_like(item: ImageMap, values: NDArray[Any], what: str) -> NDArray[Any]:
-    """A map (height, width) that was drawn on the image as stored, turned as the image is shown.
+    """Rotate a map (height, width) made for the image as stored to the orientation in which the image is shown.
 
     Args:
         item: the image that it belongs to.
-        values: the map; in the shape of the image, as shown or as stored, or a scaled copy of it.
-        what: named in the error when it is of another shape.
+        values: the map, in the aspect ratio of the image as shown, or in the shape of the image as stored.
+        what: name of the map in the error message.
     """
     height, width = item.source_grid
     orientation = item.source.orientation if isinstance(item, StoredMap) else 1
@@ -165,7 +167,7 @@ def turned_like(item: ImageMap, values: NDArray[Any], what: str) -> NDArray[Any]
 
 
 def check_aspect(shape: Sequence[int], item: ImageMap, what: str) -> None:
-    """Refuse what has another shape than the image, and so must belong to another one."""
+    """Refuse a map whose aspect ratio differs from that of the image: it must belong to another image."""
     height, width = item.source_grid
     if not math.isclose(shape[0] * width, shape[1] * height, rel_tol=SAME_ASPECT):
         raise DataError(
@@ -177,24 +179,24 @@ def check_aspect(shape: Sequence[int], item: ImageMap, what: str) -> None:
 class Predictions:
     """All label maps of one run."""
 
-    name: str  # as the user named it
+    name: str  # path as given by the user
     role: str  # clusters classes mask superpixels
-    clusters: int | None  # how many there are, empty ones included; None = not known
+    clusters: int | None  # their number, including empty ones; None = unknown
     maps: tuple[ImageMap, ...]
     inputs: dict[str, str]
     hints: dict[str, dict[str, str]]
     images: Path | None = None  # the folder of the source images
-    categories: tuple[str, ...] = ()  # names, where the artifact has them
+    categories: tuple[str, ...] = ()  # names, if stored
     colors: tuple[str, ...] = ()
-    labels_used: str = ""  # what labels were used for before, if they were
+    labels_used: str = ""  # what earlier stages used labels for; "" = not used
 
 
 def open_predictions(given: str | Path, role: str = "") -> Predictions:
-    """Take an artifact of kind segmentation or superpixels, or a folder of label maps.
+    """Open an artifact of kind segmentation or superpixels, or a folder of label maps.
 
     Args:
         given: the file or folder.
-        role: what the maps of a folder mean, one of LABEL_ROLES; "" = clusters, or as an artifact says itself.
+        role: what the maps of a folder contain, one of LABEL_ROLES; "" = clusters. An artifact stores its own role.
     """
     if role and role not in LABEL_ROLES:
         raise ConfigError(f"--role {role}: is not one of {', '.join(LABEL_ROLES)}")
@@ -215,7 +217,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
         own = "superpixels" if field == "superpixels" else str(artifact.attributes["role"])
         own = "mask" if own == "proposal" else own
         if role and role != own:
-            raise ConfigError(f"--role {role}: {path} says itself that it holds {own}; --role is for folders of maps")
+            raise ConfigError(f"--role {role}: {path} holds {own}; --role is only for folders of maps")
         names = artifact.table("categories/name") if artifact.has("categories/name") else []
         colors = artifact.table("categories/color") if artifact.has("categories/color") else []
         return Predictions(
@@ -252,7 +254,7 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
 
 
 def _image_folder(sources: Sequence[Source]) -> Path | None:
-    """The folder that the names of the images are relative to."""
+    """Return the folder that the image names are relative to."""
     if not sources:
         return None
     first = sources[0]

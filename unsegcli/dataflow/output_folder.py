@@ -1,7 +1,7 @@
-"""Output folders that are written whole, recognised again by their `unseg.json`, and names that stay inside them.
+"""Write output folders atomically, recognise them by their `unseg.json`, and make safe file names.
 
-Never removes or overwrites a file that unseg did not write, unless `force` says so for that very name. Work goes on
-in a partial folder whose lock bears our mark; a folder without it is never touched.
+Never removes a file that unseg did not write, and overwrites one only with `force`. Files are first written to a
+partial folder, whose lock file contains our mark; a partial folder without the mark is never touched.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ MARKER = "unseg.json"
 FORMAT = "unseg-folder"
 VERSION = 1
 LOCK = "lock"  # in the partial folder
-MARK = b"unseg: a folder that is not finished; all of it is removed when unseg ends, or runs again\n"  # in the lock
+MARK = b"unseg: a folder that is not finished; all of it is removed when unseg ends, or runs again\n"  # of the lock
 LONGEST_PART = 200  # bytes of one part of a name; file systems allow 255
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\\ud800-\udc7f\udd00-\udfff]')  # other surrogates stand for odd bytes
+UNSAFE = re.compile(
+    r'[\x00-\x1f\x7f<>:"|?*\\\ud800-\udc7f\udd00-\udfff]'
+)  # other surrogates stand for undecodable bytes
 
 
 class OutputFolder:
-    """The folder that a stage is about to make."""
+    """An output folder to be written by a stage."""
 
     def __init__(self, path: str | Path, kind: str, recipe: Recipe, *, force: bool = False) -> None:
-        """Decide on nothing yet.
+        """Check that the folder can be made; write nothing yet.
 
         Args:
             path: the folder to make.
             kind: what it will hold.
-            recipe: what makes it; the same recipe means the same content.
-            force: write into a folder that unseg did not make; its other files stay.
+            recipe: the recipe of the content; the same recipe means the same content.
+            force: write into a folder that unseg did not make; its other files are kept.
         """
         self.path = Path(path)
         self.kind, self.recipe, self.force = kind, recipe, force
@@ -57,19 +59,21 @@ class OutputFolder:
 
     def _check_place(self) -> None:
         if not self._place.name:
-            raise ArtifactError(f"{self.path}: is the root of the file system; name a folder in it with -o")
+            raise ArtifactError(f"{self.path}: is the root of the file system; choose a folder below it with -o")
         folder = self._place
         while not os.path.lexists(folder):
             folder = folder.parent
         if not folder.is_dir():
-            raise ArtifactError(f"{folder}: is not a folder, so none can be made there; take another name with -o")
+            raise ArtifactError(
+                f"{folder}: is not a folder, so no folder can be made in it; choose another name with -o"
+            )
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise ArtifactError(f"{self.path}: nothing can be written in {folder}; take another place with -o")
+            raise ArtifactError(f"{self.path}: {folder} is not writable; choose another folder with -o")
 
     def finished(self) -> dict[str, Any] | None:
-        """What the folder says of itself, if its recipe is this one and all its files are there; else None.
+        """Return the content of `unseg.json` if the folder is complete and has this recipe, else None.
 
-        Refuses a folder that must not be written into.
+        Raises an error if the folder must not be written into.
         """
         if not self._place.is_dir() or not any(self._place.iterdir()):
             return None
@@ -77,26 +81,26 @@ class OutputFolder:
         if old is None:
             if not self.force:
                 raise ArtifactError(
-                    f"{self.path}: holds files that unseg did not make; take another name with -o, or write beside "
-                    "them with --force"
+                    f"{self.path}: holds files that unseg did not make; choose another name with -o, or keep them and "
+                    "write beside them with --force"
                 )
-            console.note(f"{self.path} holds files that unseg did not make; they stay, as --force writes beside them")
+            console.note(f"{self.path} holds files that unseg did not make; they are kept (--force)")
             return None
         if old["kind"] != self.kind:
             console.note(f"{self.path} holds {old['kind']} and will be replaced by {self.kind}")
         elif canonical(old["recipe"]) != canonical(self.recipe):
             changed = ", ".join(differing_keys(old["recipe"], self.recipe))
-            console.note(f"{self.path} will be replaced, its recipe differs in: {changed}")
+            console.note(f"{self.path} will be replaced: its recipe differs in {changed}")
         elif old["complete"] and all((self._place / name).is_file() for name in old["files"]):
             console.note(f"{self.path} is up to date: nothing to do")
             return old
         else:
-            console.note(f"{self.path} lacks some of its files and is made again")
+            console.note(f"{self.path} is incomplete and will be made again")
         return None
 
     @contextmanager
     def writing(self) -> Iterator[FolderWriter]:
-        """Write into a folder beside the target; it takes the target's place when the block ends well."""
+        """Write into a partial folder; its files are moved to the target if the block ends without an error."""
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         with _held(self.partial, self.path):
             writer = FolderWriter(self.partial)
@@ -106,9 +110,9 @@ class OutputFolder:
     def _check_free(self, name: str, mine: set[str]) -> None:
         target = self._place / name
         if not Path(os.path.realpath(target.parent)).is_relative_to(self._place) or target.is_dir():
-            raise ArtifactError(f"{target}: is in the way, as a folder or a link; move it away")
+            raise ArtifactError(f"{target}: is a folder or a link where a file must be written; move it away")
         if any(os.path.lexists(above) and not above.is_dir() for above in self._between(target)):
-            raise ArtifactError(f"{target.parent}: is in the way, as a file; move it away")
+            raise ArtifactError(f"{target.parent}: is a file where a folder must be made; move it away")
         if name not in mine and os.path.lexists(target) and not self.force:
             raise ArtifactError(f"{target}: was not made by unseg; move it away, or replace it with --force")
 
@@ -116,7 +120,7 @@ class OutputFolder:
         return [above for above in target.parents if above != self._place and above.is_relative_to(self._place)]
 
     def _put_in_place(self, writer: FolderWriter) -> None:
-        """Rename file by file: others' files stay, and an interrupted change is still known as ours."""
+        """Move the files one by one: other files are kept, and a folder left by an interruption is still ours."""
         old = _described(self._place) if self._place.is_dir() else None
         mine = set(old["files"]) if old else set()
         for name in writer.files:
@@ -141,7 +145,7 @@ class OutputFolder:
 
 
 class FolderWriter:
-    """Takes the files of an output folder."""
+    """Writes the files of an output folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -149,7 +153,7 @@ class FolderWriter:
         self.about: dict[str, Any] = {}  # further facts for unseg.json
 
     def add(self, name: str, content: bytes) -> None:
-        """Write a file of a name that `safe_names` gave, or of a fixed one."""
+        """Write a file; its name must come from `safe_names` or be fixed."""
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -157,14 +161,14 @@ class FolderWriter:
 
 
 def safe_names(names: Sequence[str], suffix: str) -> list[str]:
-    """File names for images: below the folder, valid on every system, no two alike even if case is ignored.
+    """Make file names for images: inside the folder, valid on every system, unique even if case is ignored.
 
-    The suffix is replaced and subfolders are kept. Where that makes two names alike, both keep their old suffix
-    too: `x.jpg` and `x.png` become `x.jpg.png` and `x.png.png`.
+    The suffix is replaced and subfolders are kept. If two names then collide, both keep their old suffix as well:
+    `x.jpg` and `x.png` become `x.jpg.png` and `x.png.png`.
 
     Args:
-        names: with / between the parts; anything may be in them.
-        suffix: of the files, with its dot.
+        names: image names with / between the parts; any characters are allowed.
+        suffix: suffix of the files to write, with its dot.
     """
     parts = [_safe_parts(name) for name in names]
     short = ["/".join([*folders, _limited(_stem(last), suffix)]) for *folders, last in parts]
@@ -195,7 +199,7 @@ def _key(name: str) -> str:
 
 
 def _safe_parts(name: str) -> list[str]:
-    """The parts of a name without those that lead up or nowhere, each of them valid everywhere."""
+    """Split a name into parts, drop empty parts, `.` and `..`, and make each part valid on every system."""
     kept = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return [_safe(part) for part in kept] or ["_"]
 
@@ -212,7 +216,7 @@ def _stem(last: str) -> str:
 
 
 def _limited(part: str, suffix: str) -> str:
-    """A part that is too long keeps its beginning and a digest of the whole."""
+    """Shorten a part that is too long to its beginning and a digest of the whole."""
     raw = os.fsencode(part)
     if len(raw) + len(suffix) > LONGEST_PART:
         digest = hashlib.sha256(raw).hexdigest()[:12]
@@ -221,7 +225,7 @@ def _limited(part: str, suffix: str) -> str:
 
 
 def _described(folder: Path) -> dict[str, Any] | None:
-    """The content of `unseg.json`, if it is one of ours that can be believed."""
+    """Return the content of `unseg.json` if it is valid and ours, else None."""
     try:
         found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -231,7 +235,7 @@ def _described(folder: Path) -> dict[str, Any] | None:
         return None
     if not all(isinstance(found.get(name), type_) for name, type_ in wanted.items()):
         return None
-    # A file that somebody else wrote must not make us remove anything outside of the folder.
+    # A forged file must not make us remove anything outside the folder.
     if not all(isinstance(name, str) and _is_inside(name) for name in found["files"]):
         return None
     return found
@@ -249,7 +253,7 @@ def _write_marker(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def _remove(folder: Path, name: str) -> None:
-    """Remove a file, and the folders above it that are empty then."""
+    """Remove a file, and its parent folders if they become empty."""
     path = folder / name
     if path.resolve().is_relative_to(folder.resolve()):
         path.unlink(missing_ok=True)
@@ -260,41 +264,41 @@ def _remove(folder: Path, name: str) -> None:
 
 @contextmanager
 def _held(partial: Path, output: Path) -> Iterator[None]:
-    """Hold a partial folder of ours, empty but for its lock, and remove it at the end."""
+    """Create and lock a partial folder, emptied of earlier files, and remove it at the end."""
     with contextlib.ExitStack() as files:
         folder = None
         while folder is None:
             _make_marked(partial, output)
             folder = _locked(partial, output, files)
-        _clear(folder)  # what a killed run left
+        _clear(folder)  # remove what a killed run left
         try:
             yield
         finally:
             with contextlib.suppress(OSError):
                 _clear(folder)
-                os.unlink(LOCK, dir_fd=folder)  # last: whatever is left carries our mark
+                os.unlink(LOCK, dir_fd=folder)  # last, so that a folder left by a kill still carries our mark
                 if os.path.samestat(partial.lstat(), os.fstat(folder)):
                     partial.rmdir()
 
 
 def _make_marked(partial: Path, output: Path) -> None:
-    """Make the folder, with our mark in it from the first moment; only an empty folder is replaced by it."""
+    """Create the folder and its mark atomically; only an empty folder is replaced."""
     try:
         new = Path(tempfile.mkdtemp(prefix=".unseg-", dir=partial.parent))
         try:
             (new / LOCK).write_bytes(MARK)
             new.rename(partial)
         finally:
-            shutil.rmtree(new, ignore_errors=True)  # not there any more if it was renamed
+            shutil.rmtree(new, ignore_errors=True)  # does not exist if it was renamed
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise ArtifactError(
-                f"{output}: nothing can be written there ({error.strerror}); take another place with -o"
+                f"{output}: is not writable ({error.strerror}); choose another folder with -o"
             ) from error
 
 
 def _locked(partial: Path, output: Path, files: contextlib.ExitStack) -> int | None:
-    """Open the folder and hold its lock; None if the run before us removed it meanwhile. Refuses what is not ours."""
+    """Open and lock the folder; None if an earlier run has just removed it. Refuses a folder without our mark."""
     try:
         folder = _open_folder(partial)
         files.callback(os.close, folder)
@@ -307,26 +311,26 @@ def _locked(partial: Path, output: Path, files: contextlib.ExitStack) -> int | N
         return None
     except BlockingIOError:
         raise ArtifactError(
-            f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+            f"{output}: another unseg process is writing it; wait for it, or choose another name with -o"
         ) from None
     return folder if still else None
 
 
 def _open_folder(partial: Path) -> int:
-    """Open a folder itself, not what a link leads to."""
+    """Open a folder without following links."""
     try:
         return os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         raise ArtifactError(
-            f"{partial}: is a link or a file, but unfinished work goes there; move it away, or take another name "
-            "with -o"
+            f"{partial}: is a link or a file, but unfinished files are written there; move it away, or choose another "
+            "name with -o"
         ) from error
 
 
 def _open_lock(folder: int, partial: Path) -> int:
-    """Open the lock of a folder, which must bear our mark; not found if the folder was just emptied."""
+    """Open the lock file of a folder, which must contain our mark; FileNotFoundError if the folder is empty."""
     with contextlib.suppress(OSError):
         lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         if stat.S_ISREG(os.fstat(lock).st_mode) and os.pread(lock, len(MARK) + 1, 0) == MARK:
@@ -336,13 +340,13 @@ def _open_lock(folder: int, partial: Path) -> int:
         if not any(entries):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), LOCK)
     raise ArtifactError(
-        f"{partial}: holds files that unseg did not make, or that an older one left; move them away, or take another "
-        "name with -o"
+        f"{partial}: holds files of another program or of an older unseg; move them away, or choose another name "
+        "with -o"
     )
 
 
 def _clear(folder: int) -> None:
-    """Remove all but the lock from an open folder; links are removed and not followed."""
+    """Remove everything but the lock from an open folder; links are removed, not followed."""
     with os.scandir(folder) as entries:
         left = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != LOCK]
     for name, is_folder in left:

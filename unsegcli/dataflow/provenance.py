@@ -1,6 +1,6 @@
-"""The chain of files that an artifact came from, found through the hints that each of them carries.
+"""Trace the files that an artifact was made from, by the paths and fingerprints recorded in each artifact.
 
-Reads what artifacts say of themselves; never their pixels.
+Reads only the attributes of artifacts, not their pixels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.errors import ArtifactError
 
-DEEPEST = 20  # a chain that is longer was not made by us, and may run in a circle
+DEEPEST = 20  # a longer chain was not made by unseg and may be circular
 UNCHANGED = "unchanged"
 
 
 def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The inputs of an artifact, and theirs, down to the images: depth, input, path, fingerprint, state."""
+    """Yield the inputs of an artifact, recursively down to the images: depth, input, path, fingerprint, state."""
     folder = artifact.path.resolve().parent
     if depth == DEEPEST:
         return
@@ -27,7 +27,7 @@ def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, A
         path = Path(os.path.normpath(folder / hint["path"]))
         entry = {"depth": depth, "input": name, "path": str(path), "fingerprint": hint["fingerprint"]}
         if not path.exists():
-            yield {**entry, "state": "is no longer there"}
+            yield {**entry, "state": "no longer exists"}
         elif not is_artifact(path):
             yield {**entry, "state": "image files"}
         else:
@@ -38,7 +38,7 @@ def _of_artifact(path: Path, entry: dict[str, Any], depth: int) -> Iterator[dict
     try:
         with store.open_artifact(path) as before:
             same = before.fingerprint == entry["fingerprint"]
-            yield {**entry, "state": UNCHANGED if same else "has been made anew since"}
+            yield {**entry, "state": UNCHANGED if same else "has been made again since"}
             if same:
                 yield from provenance(before, depth + 1)
     except ArtifactError as error:

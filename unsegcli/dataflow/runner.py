@@ -1,6 +1,6 @@
-"""One pass over all source images that writes one artifact: resumable, in parallel, bad images skipped.
+"""Process all source images and write one artifact: resumable, in parallel, skipping unreadable images.
 
-What is computed for each image is the stage's; this only schedules, collects and stores.
+Each stage defines what is computed for an image; this module schedules the work and stores the results.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
 IMAGES_FOR_ESTIMATE = 3
-MEMORY_OF_A_PROCESS = 0.1  # gigabytes, before an image is read
-BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # of most work on an image
-PIXELS_WORTH_A_PROCESS = 1_500_000  # starting one costs about a second, the time of so many pixels in SLIC
+MEMORY_OF_A_PROCESS = 0.1  # GB, before an image is read
+BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # memory of a typical stage
+PIXELS_WORTH_A_PROCESS = 1_500_000  # starting a process takes about a second: the time of SLIC for so many pixels
 
 
 class Outcome(NamedTuple):
-    """What a stage did: where the result lies, and how many images it had to leave out."""
+    """The result of a stage: the path of its output, and the number of skipped images."""
 
     path: Path
     skipped: int = 0
@@ -39,19 +39,19 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What the work on one window gives: its datasets, and its entries in tables such as windows/superpixels."""
+    """The result for one window: its datasets, and its entries in tables such as windows/superpixels."""
 
     datasets: dict[str, store.Encoded]
     row: dict[str, float]
-    warning: str = ""  # said once at the end, with the number of windows that it holds for
+    warning: str = ""  # reported once at the end, with the number of windows concerned
 
 
 Work = Callable[[Window], Result]
-Peak = Callable[[int, int], float]  # (pixels, bands) of an image -> bytes of memory that the work on it takes
+Peak = Callable[[int, int], float]  # (pixels, bands) of an image -> peak memory in bytes
 
 
 class Stage(NamedTuple):
-    """What a recipe says of a stage, and the kind of artifact that it writes."""
+    """Name and revision of a stage, and the kind of artifact that it writes."""
 
     name: str
     revision: int  # raised when the same parameters give other results
@@ -59,21 +59,21 @@ class Stage(NamedTuple):
 
 
 def plain_peak(pixels: int, bands: int) -> float:
-    """Memory of work that keeps a few copies of an image's pixels."""
+    """Estimate the peak memory of work that keeps a few copies of the pixels, in bytes."""
     return pixels * (BYTES_A_PIXEL + BYTES_A_PIXEL_AND_BAND * bands)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One run of a stage over all images: what it reads, what it writes, and what an earlier run left."""
+    """One run of a stage over all images: its input, its output, and the outcome of an earlier run."""
 
     target: store.Target
     dataset: Dataset
     run: Run
-    earlier: Outcome | None  # the output is up to date
+    earlier: Outcome | None  # None unless the output is up to date
 
     def opened(self) -> Pass:
-        """The same, with the images looked into: how they are read is decided now."""
+        """Return a copy with the image headers read and the reading of pixels decided."""
         return replace(self, dataset=self.dataset.opened(self.run.workers))
 
     def write(
@@ -84,14 +84,14 @@ class Pass:
         tables: Mapping[str, Any] | None = None,
         peak: Peak = plain_peak,
     ) -> Outcome:
-        """Write the artifact, unless it is up to date; in a dry run only say what that would take.
+        """Write the artifact unless it is up to date; in a dry run, only report the estimated cost.
 
         Args:
-            work: picklable; one window to its datasets.
-            what: shown on the progress bar.
+            work: picklable function from a window to its datasets.
+            what: label of the progress bar.
             attributes: the kind's own attributes, without `reading`.
-            tables: further datasets that the file has once.
-            peak: memory of the work.
+            tables: further datasets, one per file.
+            peak: estimate of the peak memory.
         """
         if self.earlier is not None:
             return self.earlier
@@ -110,15 +110,15 @@ def prepare(
     more: Mapping[str, Any] | None = None,
     upgrade: Callable[[Recipe, Recipe], Recipe] | None = None,
 ) -> Pass:
-    """What every stage that goes over images begins with: its recipe, its target, and whether anything is to be done.
+    """Start a stage that processes images: make its recipe and target, and check whether the output is up to date.
 
     Args:
-        stage: which one it is.
+        stage: the stage to run.
         dataset: the images, not opened yet.
-        run: how it runs, with its output.
+        run: settings of the run, including its output.
         settings: dataclasses or mappings that the result depends on.
         more: further entries of the recipe, such as the method.
-        upgrade: brings the recipe of an output of an earlier version to the form of today's.
+        upgrade: converts the recipe of an output of an earlier version to the present form.
     """
     parts = [recorded(part) if is_dataclass(part) else part for part in settings]
     recipe = make_recipe(stage.name, stage.revision, [*parts, *dataset.recorded], dataset.inputs, more)
@@ -139,13 +139,13 @@ def write_artifact(
     """Run `work` on every window and write the artifact.
 
     Args:
-        target: what to write.
+        target: the artifact to write.
         dataset: opened images.
-        work: picklable; one window to its datasets.
-        what: shown on the progress bar.
+        work: picklable function from a window to its datasets.
+        what: label of the progress bar.
         attributes: the kind's own attributes, without `reading`.
-        workers: processes; 0 = one for each processor.
-        tables: further datasets that the file has once.
+        workers: number of processes; 0 = one for each processor.
+        tables: further datasets, one per file.
     """
     if dataset.reading is None:
         raise ValueError("open the dataset first")
@@ -161,7 +161,7 @@ def write_artifact(
         bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
         good = [(source, note) for source, note in done if "failed" not in note]
         if not good:
-            raise DataError(f"not one image could be read; the first: {bad[0][0]}: {bad[0][1]}")
+            raise DataError(f"no image could be read; the first: {bad[0][0]}: {bad[0][1]}")
         writer.finish(
             {
                 **source_tables([source for source, _ in good], target.path),
@@ -186,15 +186,15 @@ def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
 
 
 def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
-    """List at the end what was left out, and why."""
+    """Report the skipped images and the reasons."""
     for name, reason in bad[:shown]:
         console.warn(f"skipped {name}: {reason}")
     if len(bad) > shown:
-        console.warn(f"and {len(bad) - shown} more; `unseg inspect` lists them all")
+        console.warn(f"skipped {len(bad) - shown} more images; `unseg inspect` lists all of them")
 
 
 def unchanged(target: store.Target) -> Outcome | None:
-    """The outcome of the earlier run, if the output is up to date; its skipped images are listed again."""
+    """Return the outcome of the earlier run if the output is up to date; report its skipped images again."""
     if target.finished() is None:
         return None
     with store.open_artifact(target.path) as artifact:
@@ -202,15 +202,15 @@ def unchanged(target: store.Target) -> Outcome | None:
             return Outcome(target.path)
         bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
     report_skipped(bad)
-    read_here = "pictures" in target.recipe["inputs"]  # else they were left out, and listed, before
+    read_here = "pictures" in target.recipe["inputs"]  # otherwise an earlier stage skipped and reported them
     return Outcome(target.path, len(bad) if read_here else 0)
 
 
 def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
-    """Try a few images, and say what all of them would take."""
+    """Process a few images, and describe the expected cost of all of them."""
     units = list(dataset.units)
     tried = units[:: max(1, len(units) // IMAGES_FOR_ESTIMATE)][:IMAGES_FOR_ESTIMATE]
-    _do(work, tried[0])  # imports what the work needs, so that the clock does not see it
+    _do(work, tried[0])  # imports are not timed
     started, stored = time.monotonic(), 0
     for windows, _ in map(partial(_do, work), tried):
         stored += sum(part.stored_bytes for window in windows for part in window.values())
@@ -223,15 +223,15 @@ def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
         f"{console.count_images(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
-        f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory a process, "
-        f"{stored * share / 1e6:,.1f} MB on disk (twice that while it is written); "
-        f"measured on {len(tried)} of them"
+        f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
+        f"{stored * share / 1e6:,.1f} MB on disk (twice that during writing); "
+        f"measured on {console.count_images(len(tried))}"
     )
 
 
 @contextmanager
 def _releasing() -> Iterator[None]:
-    """Leave no artifact open in this process, whatever happens."""
+    """Close all artifacts opened in this process at the end, also after an error."""
     try:
         yield
     finally:
@@ -239,7 +239,7 @@ def _releasing() -> Iterator[None]:
 
 
 def _processes(units: Sequence[Unit], workers: int) -> int:
-    """As many as asked for, but none that would cost more to start than it saves."""
+    """Choose the number of processes: as requested, but fewer if starting them would cost more than it saves."""
     pixels = sum(unit.source.height * unit.source.width for unit in units)
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
     console.detail(f"{console.count_images(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
@@ -247,7 +247,7 @@ def _processes(units: Sequence[Unit], workers: int) -> int:
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
-    """All windows of one image; an image that cannot be read is noted instead of ending the run."""
+    """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
         windows = unit.windows()
         results = [work(window) for window in windows]
@@ -279,10 +279,10 @@ def gather(
     workers: int,
     bad: list[tuple[str, str]] | None = None,
 ) -> Iterator[Any]:
-    """Run `work` on every window of every readable image, in order, and store nothing.
+    """Run `work` on every window of every readable image and yield the results in order, without storing them.
 
-    An image that cannot be read is left to the sweep that follows, which lists it; where none follows, its name and
-    the reason are added to `bad`. Only if none can be read is that an error.
+    An unreadable image is skipped: the pass that writes the output reports it. If no such pass follows, give `bad`,
+    to which name and reason are added. An error is raised only if no image can be read.
     """
     units = dataset.units
     failures: list[str] = []

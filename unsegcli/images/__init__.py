@@ -1,4 +1,4 @@
-"""Image files: found, decoded, and turned into working pixels.
+"""Find and decode image files, and convert them to working pixels.
 
-Nothing here knows about labels, superpixels or HDF5.
+Independent of labels, superpixels and HDF5.
 """

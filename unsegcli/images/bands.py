@@ -1,6 +1,6 @@
-"""Which bands of an image are taken, and what its last band means: decided once for a whole folder.
+"""Decide which bands to use and what the last band means, once for a whole folder.
 
-Looks at bands only; what their values become is decided elsewhere.
+Concerns bands only; the scaling of values is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from unsegcli.images.find import as_digested
 from unsegcli.images.header import Header, Pixels
 
 ALPHAS = ("auto", "drop", "mask", "band")
-WITH_ALPHA = (2, 4)  # numbers of bands of which the last may be alpha
+WITH_ALPHA = (2, 4)  # band counts for which the last band may be alpha
 ALPHA_TYPES = ("uint8", "uint16")
 ORDINALS = {2: "second", 4: "fourth"}
 
 
 @dataclass(frozen=True)
 class Taking:
-    """Which bands of each image become which working bands."""
+    """The mapping from the bands of each image to working bands."""
 
     bands: tuple[int, ...]  # 1-based, in this order, as the user chose them; () = all that are not alpha
-    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no image has so many
+    alpha: str  # how to use the last of 2 or 4 bands: drop mask band; none if no image has 2 or 4
     channels: int  # number of working bands
 
     def colours(self, stored: int) -> list[int]:
-        """Indices of the bands to take from an image of `stored` bands, a grey one repeated as needed."""
+        """Return the indices of the bands to use from an image of `stored` bands; a grey band may be repeated."""
         if self.bands:
             return [band - 1 for band in self.bands]
         count = stored - 1 if stored in WITH_ALPHA and self.alpha in ("drop", "mask") else stored
         return [0] * 3 if count == 1 and self.channels == 3 else list(range(count))
 
     def mask_band(self, stored: int) -> int | None:
-        """Index of the band that is not zero where pixels are valid, if there is one."""
+        """Return the index of the band that is the mask of valid pixels, or None."""
         return stored - 1 if self.alpha == "mask" and stored in WITH_ALPHA else None
 
     def check(self, stored: int) -> None:
-        """Refuse an image of `stored` bands that does not give the bands asked for."""
+        """Refuse an image of `stored` bands that does not provide the requested bands."""
         if self.bands:
             if max(self.bands) > stored:
-                raise DataError(f"band {max(self.bands)} is asked for, but there are {stored}: see --bands")
+                raise DataError(f"--bands requests band {max(self.bands)}, but the image has {stored}")
         elif len(self.colours(stored)) != self.channels:
             raise DataError(
-                f"{stored} bands, which do not make the {self.channels} bands that the others have: "
+                f"{stored} bands do not give the {self.channels} bands of the other images: "
                 "choose with --bands and --alpha"
             )
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How bands are taken, and why, in lines to be said aloud."""
+    """How bands are used, and lines to log that explain why."""
 
     taking: Taking
     said: tuple[str, ...]
-    warned: tuple[str, ...] = ()  # what is lost by it
+    warned: tuple[str, ...] = ()  # what is lost by this choice
 
 
 @dataclass(frozen=True)
 class AlphaTask:
-    """Where to look for what the last band of an image holds."""
+    """An image whose last band is to be classified."""
 
     path: str
     digest: str
@@ -74,10 +74,10 @@ class AlphaTask:
 
 
 def alpha_kind(task: AlphaTask) -> tuple[str, str]:
-    """Say what the last band of an image holds: opaque (its maximum), empty (0), binary (both) or values.
+    """Classify the last band of an image: opaque (all maximum), empty (all 0), binary (both) or values.
 
     Returns:
-        the kind, and why the image cannot be read ("" if it can).
+        the class, or "unreadable", and the reason ("" if the image can be read).
     """
     path = Path(task.path)
     try:
@@ -89,7 +89,7 @@ def alpha_kind(task: AlphaTask) -> tuple[str, str]:
 
 
 def kind_of_band(band: Pixels) -> str:
-    """See `alpha_kind`."""
+    """Classify a band as `alpha_kind` does."""
     opaque = band == np.iinfo(band.dtype).max
     if opaque.all():
         return "opaque"
@@ -99,25 +99,25 @@ def kind_of_band(band: Pixels) -> str:
 
 
 def needs_alpha_kinds(alpha: str, bands: Sequence[int]) -> bool:
-    """Whether the settings leave open what a last band means, so that images must be looked into."""
+    """Return whether the meaning of the last band must be inferred from the pixels."""
     if alpha not in ALPHAS:
-        raise ConfigError(f"--alpha {alpha}: give one of {' '.join(ALPHAS)}")
+        raise ConfigError(f"--alpha {alpha}: choose one of {' '.join(ALPHAS)}")
     return alpha == "auto" and not bands
 
 
 def may_be_alpha(header: Header) -> bool:
-    """Whether the last band of an image is one that could be alpha."""
+    """Return whether the last band of an image could be alpha."""
     return header.bands in WITH_ALPHA and header.dtype in ALPHA_TYPES
 
 
 def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], kinds: Mapping[str, str]) -> Decision:
-    """Decide for a folder which bands are taken.
+    """Decide which bands of the images of a folder are used.
 
     Args:
-        headers: of all its images, by name.
+        headers: headers of all images, by name.
         alpha: auto, drop, mask or band.
-        bands: as chosen by the user, 1-based; () = all.
-        kinds: of the last bands of those images that were looked into, by name.
+        bands: the user's choice, 1-based; () = all.
+        kinds: results of `alpha_kind` for the images that were read, by name.
     """
     if bands:
         return _as_chosen(headers, alpha, bands)
@@ -137,7 +137,7 @@ def decide(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...], ki
             having = sum(header.bands in WITH_ALPHA for header in headers.values())
             warned.append(
                 f"the last band of {having} of {len(headers)} images holds values, but the others have no such band: "
-                "it is left out (choose with --bands, or put the images into folders of their own)"
+                "it is dropped (choose with --bands, or put the images into separate folders)"
             )
     if set(counts) == {1, 3}:
         said.append(f"grey images repeated to three bands: {len(counts[1])} of {len(headers)}")
@@ -153,7 +153,7 @@ def _as_chosen(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...]
     lacking = [name for name, header in headers.items() if header.bands < max(bands)]
     if lacking:
         first = f"{lacking[0]} has {headers[lacking[0]].bands}"
-        raise DataError(f"--bands asks for band {max(bands)}, but {len(lacking)} images have fewer: {first}")
+        raise DataError(f"--bands requests band {max(bands)}, but {len(lacking)} images have fewer: {first}")
     some = any(header.bands in WITH_ALPHA for header in headers.values())
     meaning = "none" if not some else "band" if alpha == "auto" else alpha
     return Decision(Taking(bands, meaning, len(bands)), ())
@@ -161,7 +161,7 @@ def _as_chosen(headers: Mapping[str, Header], alpha: str, bands: tuple[int, ...]
 
 def _meaning(headers: Mapping[str, Header], kinds: Mapping[str, str]) -> str:
     found = {kinds.get(name, "values") for name, header in headers.items() if header.bands in WITH_ALPHA}
-    if found in ({"opaque"}, {"empty"}):  # as a mask, zeros everywhere would leave nothing valid
+    if found in ({"opaque"}, {"empty"}):  # used as a mask, zeros everywhere would leave no valid pixels
         return "drop"
     return "mask" if found <= {"opaque", "binary", "empty"} else "band"
 
@@ -173,12 +173,12 @@ def _why(headers: Mapping[str, Header], kinds: Mapping[str, str], meaning: str) 
         constant = "0" if "empty" in kinds.values() else "at its maximum"
         return f"the {band} is {constant} everywhere: dropped (--alpha band keeps it)"
     if meaning == "mask":
-        return f"the {band} is 0 or its maximum: taken as the mask of valid pixels (--alpha band keeps it)"
-    return f"the {band} holds values between: taken as a band, not as alpha (--alpha drop leaves it out)"
+        return f"the {band} is 0 or its maximum: used as the mask of valid pixels (--alpha band keeps it)"
+    return f"the {band} holds values in between: used as a band, not as alpha (--alpha drop drops it)"
 
 
 def _colour_counts(headers: Mapping[str, Header], meaning: str) -> dict[int, list[str]]:
-    """Names of images by the number of their bands, alpha not counted."""
+    """Group the names of images by their number of bands, not counting alpha."""
     counts: dict[int, list[str]] = {}
     for name, header in headers.items():
         alpha = meaning in ("drop", "mask") and header.bands in WITH_ALPHA
@@ -193,4 +193,4 @@ def _mixed(headers: Mapping[str, Header]) -> str:
     listed = ", ".join(
         f"{len(names)} of {count} band{'s' * (count > 1)} ({names[0]})" for count, names in sorted(counts.items())
     )
-    return f"images of different numbers of bands: {listed}: take bands that all have, such as --bands 1,2,3"
+    return f"images of different numbers of bands: {listed}: choose bands that all images have, such as --bands 1,2,3"

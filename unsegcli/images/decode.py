@@ -1,6 +1,6 @@
-"""Decode one image file of any supported format into an array, or say in one line why it cannot be.
+"""Decode an image file of any supported format into an array, or raise an error that says why in one line.
 
-Decides nothing about a folder, scales nothing and resizes nothing: what comes out is what the file holds.
+Pixels are neither scaled nor resized.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAGIC = (
     (b"\x93NUMPY", "NPY"),
     (b"BM", "BMP"),
 )
-# What Pillow, tifffile, imagecodecs and numpy raise over broken files; codec errors are RuntimeErrors.
+# Exceptions of Pillow, tifffile, imagecodecs and NumPy for broken files; codec errors are RuntimeErrors.
 BROKEN = (
     OSError,
     ValueError,
@@ -52,7 +52,7 @@ BROKEN = (
     AssertionError,
     ImportError,
     struct.error,
-    tokenize.TokenError,  # numpy, over the header of an NPY file
+    tokenize.TokenError,  # NumPy, for the header of an NPY file
     zlib.error,
 )
 
@@ -71,7 +71,7 @@ def read_header(path: Path, axes: str = "auto") -> Header:
 
     Args:
         path: the file.
-        axes: of TIFF and NPY arrays: letters of y x c p in the order of the array's axes, or "auto".
+        axes: letters y x c p in the order of the axes of a TIFF or NPY array, or "auto".
     """
     check_axes(axes)
     with _broken_files_named(path):
@@ -86,13 +86,13 @@ def read_header(path: Path, axes: str = "auto") -> Header:
 
 
 def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode one image of a file: colours instead of palettes and inks, turned upright.
+    """Decode one image of a file, with palettes and inks converted to RGB, and the EXIF orientation applied.
 
     Args:
         path: the file.
-        page: which of its images.
+        page: number of the image in the file, from 0.
         axes: as in `read_header`.
-        max_pixels: a larger image is refused before it is decoded.
+        max_pixels: a larger image is refused before decoding.
     """
     check_axes(axes)
     with _broken_files_named(path):
@@ -116,13 +116,13 @@ def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int =
 
 
 def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode a label file or mask as the numbers that it stores.
+    """Decode a label file or mask as the stored integers.
 
-    Palette indices stay indices, samples of 1, 2 and 4 bits stay 0 to 1, 3 and 15, and the orientation
-    tag is not applied: it turns images, not the label files made from them.
+    Palette indices are not converted to colours, samples of 1, 2 and 4 bits stay 0 to 1, 3 and 15, and the
+    orientation tag is not applied: it concerns images, not label files made from them.
 
     Returns:
-        (height, width), or (height, width, bands) where the file has several, in the file's own type.
+        (height, width), or (height, width, bands) if the file has several bands, in the file's own type.
     """
     with _broken_files_named(path):
         kind = _kind(path)
@@ -143,7 +143,7 @@ def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixel
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn an array (height, width, ...) as the EXIF orientation 1 to 8 asks, so that it stands upright."""
+    """Apply an EXIF orientation, 1 to 8, to an array (height, width, ...)."""
     if orientation >= 5:
         pixels = np.swapaxes(pixels, 0, 1)
     if orientation in (3, 4, 7, 8):
@@ -154,7 +154,7 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _kind(path: Path) -> str:
-    """The format of a file by its first bytes, whatever its suffix."""
+    """Detect the format of a file from its first bytes, ignoring its suffix."""
     with path.open("rb") as stream:
         start = stream.read(12)
     if not start:
@@ -164,22 +164,22 @@ def _kind(path: Path) -> str:
     for magic, kind in MAGIC:
         if start.startswith(magic):
             return kind
-    raise DataError(f"{path}: not {FORMATS}")
+    raise DataError(f"{path}: is not a {FORMATS} file")
 
 
 @contextmanager
 def _broken_files_named(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file; keep its warnings to ourselves."""
+    """Convert any exception of a decoder to a one-line error that names the file; suppress its warnings."""
     limit = Image.MAX_IMAGE_PIXELS
     try:
-        Image.MAX_IMAGE_PIXELS = None  # our own limit, checked on the header, can be raised by an option
+        Image.MAX_IMAGE_PIXELS = None  # unseg checks its own limit on the header, which an option can raise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except MemoryError as error:
-        raise DataError(f"{path}: not enough memory to decode it: cut it into pieces") from error
+        raise DataError(f"{path}: not enough memory to decode it: split it into smaller images") from error
     except BROKEN as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.replace(str(path), "").split())[:200] or type(error).__name__
@@ -189,7 +189,7 @@ def _broken_files_named(path: Path) -> Iterator[None]:
 
 
 def _native(pixels: Pixels) -> Pixels:
-    """In the byte order of this machine; types of more than 64 bits as float64."""
+    """Convert to native byte order, and types of more than 64 bits to float64."""
     dtype = pixels.dtype.newbyteorder("=")
     return pixels.astype(np.float64 if dtype.itemsize > 8 else dtype, copy=False)
 
@@ -212,7 +212,7 @@ def _pil(path: Path, kind: str) -> Iterator[Image.Image]:
 
 
 def _png_facts(path: Path) -> _PngFacts:
-    """Walk the chunks of a PNG file: Pillow tells neither the depth nor what follows the pixels."""
+    """Read the chunks of a PNG file: Pillow reports neither the bit depth nor chunks after the pixels."""
     depth, colour, transparency, exif = 8, 0, False, b""
     with path.open("rb") as stream:
         stream.seek(8)
@@ -264,7 +264,7 @@ def _pil_bands(image: Image.Image, path: Path) -> tuple[int, str]:
 
 
 def _pil_mode(image: Image.Image, path: Path) -> str:
-    """The mode of Pillow in which an image is read: L, LA, RGB or RGBA."""
+    """Choose the Pillow mode in which to read an image: L, LA, RGB or RGBA."""
     transparent = "transparency" in image.info
     if image.mode in ("1", "L", "LA", "La"):
         return "LA" if transparent or "A" in image.mode.upper() else "L"
@@ -272,19 +272,19 @@ def _pil_mode(image: Image.Image, path: Path) -> str:
         return "RGBA" if transparent else "RGB"
     if image.mode in ("PA", "RGBA", "RGBa"):
         return "RGBA"
-    raise DataError(f"{path}: images of the kind {image.mode!r} are not read: convert it to RGB or grey")
+    raise DataError(f"{path}: Pillow mode {image.mode!r} is not supported: convert the image to RGB or grey")
 
 
 def _exif_orientation(image: Image.Image, png: _PngFacts | None) -> int:
-    """The orientation that the file asks for; 1 where it asks for none, or for nonsense."""
+    """Return the EXIF orientation of the file; 1 if it is missing or invalid."""
     try:
         if png is not None and png.exif:
             exif = Image.Exif()
             exif.load(b"Exif\0\0" + png.exif)
         else:
-            exif = Image.Image.getexif(image)  # PngImageFile's own would decode the image
+            exif = Image.Image.getexif(image)  # that of PngImageFile would decode the image
         orientation = exif.get(ORIENTATION_TAG, 1)
-    except BROKEN:  # an image is not bad because its description is
+    except BROKEN:  # broken EXIF data does not make the image unreadable
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
@@ -297,7 +297,7 @@ def _pil_pixels(image: Image.Image, path: Path, kind: str, bands: int) -> Pixels
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels.reshape(image.height, image.width, -1)
     if pixels.shape[2] != bands:
-        raise DataError(f"{path}: {pixels.shape[2]} bands were decoded where the header says {bands}")
+        raise DataError(f"{path}: {pixels.shape[2]} bands were decoded, but the header says {bands}")
     return pixels
 
 
@@ -306,13 +306,13 @@ def _pil_index(image: Image.Image, path: Path, kind: str) -> Pixels:
     if depth == 16:
         return _png_of_16_bits(path)
     pixels = np.asarray(image)
-    if depth in (2, 4) and image.mode == "L":  # Pillow spreads these over 0 to 255
+    if depth in (2, 4) and image.mode == "L":  # Pillow scales these to 0 to 255
         pixels = pixels // np.uint8(255 // (2**depth - 1))
     return pixels
 
 
 def _png_of_16_bits(path: Path) -> Pixels:
-    """Decode by imagecodecs: Pillow would cut colours to 8 bits without a word."""
+    """Decode with imagecodecs: Pillow would silently reduce colours to 8 bits."""
     import imagecodecs
 
     pixels: Pixels = imagecodecs.png_decode(path.read_bytes())

@@ -1,7 +1,7 @@
-"""Find the image files that the user means: folders, single files, patterns and lists of paths.
+"""Find the image files given by the user: folders, single files, patterns and lists of paths.
 
-Looks at names only: no file is opened here but lists of paths, and those read for their digest, or for whether they
-still hold what was digested.
+Works on names only: files are opened only to read a list of paths, to compute a digest, or to check that a file
+still has its recorded digest.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SUFFIXES = (
     *(".tif", ".tiff", ".btf", ".tf8", ".npy"),
 )
 IMAGES_FOLDER = "images"
-NOT_IMAGES = ("labels", "masks")  # subfolders of a plain folder that hold no images to segment
+NOT_IMAGES = ("labels", "masks")  # subfolders that hold no images to segment
 LIST_SUFFIX = ".txt"
-UNREADABLE = "unreadable"  # stands for the digest of a file that cannot be read
+UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
 BLOCK = 1 << 20
-SETTLED = 1_000_000_000  # nanoseconds after which a further change of a file must show in its times
+SETTLED = 1_000_000_000  # nanoseconds after which another change of a file must change its timestamps
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that should hold an image."""
+    """A file that is expected to hold an image."""
 
     name: str  # unique in the list: relative to the folder given, with / between the parts
     path: Path
@@ -54,14 +54,14 @@ class DigestedFile:
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
-    """List the image files of folders, files, patterns and lists, each file once, under unique names.
+    """List the image files in folders, files, patterns and lists, each file once, with unique names.
 
-    A folder is searched through all its subfolders, in natural order (2 before 10), without hidden names;
-    if it has a subfolder `images`, only that is read, and otherwise `labels` and `masks` in it are not.
+    Folders are searched recursively, in natural order (2 before 10), skipping hidden names. If a folder has a
+    subfolder `images`, only that is searched; otherwise its subfolders `labels` and `masks` are skipped.
 
     Args:
-        inputs: each a folder, an image file, a pattern such as "data/*.png", or a .txt file with one path
-            a line (# starts a comment), relative to the list's folder or else to the working folder.
+        inputs: folders, image files, patterns such as "data/*.png", or .txt files with one path per line
+            (# starts a comment), relative to the folder of the list or else to the working folder.
     """
     found: list[ImageFile] = []
     for given in inputs:
@@ -70,22 +70,22 @@ def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
 
 
 def data_folder(images_folder: Path) -> Path:
-    """The folder that holds `images/`, given that folder or `images/` itself."""
+    """Return the folder that contains `images/`, given that folder or `images/` itself."""
     folder = images_folder.resolve() if ".." in images_folder.parts else images_folder.absolute()
     return folder if (folder / "images").is_dir() else folder.parent
 
 
 def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
-    """Sort key: numbers in names by value, letters without regard to case, folder by folder."""
+    """Return a sort key: numbers in names by value, letters ignoring case, folder by folder."""
     parts = []
     for part in PurePath(name).parts:
-        pieces = re.split(r"([0-9]+)", part.casefold())  # text and numbers in turn, text first
+        pieces = re.split(r"([0-9]+)", part.casefold())  # alternating text and numbers, text first
         parts.append(tuple(int(piece) if index % 2 else piece for index, piece in enumerate(pieces)))
     return tuple(parts), name
 
 
 def digest_files(files: Sequence[ImageFile], known: Mapping[tuple[str, int, int], str]) -> list[DigestedFile]:
-    """Add the SHA-256 of its bytes to each file, unless it is known for this path, size and time.
+    """Add the SHA-256 of its bytes to each file; digests known for the same path, size and time are reused.
 
     Args:
         files: as found.
@@ -105,7 +105,7 @@ def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str]) -> Dig
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of the bytes of a file, hexadecimal."""
+    """Return the SHA-256 of the bytes of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -115,10 +115,10 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def as_digested(path: Path, digest: str) -> Iterator[None]:
-    """Around the reading of a file: refuse what was read, unless the file held all the time what was digested.
+    """Raise `ChangedError` if a file read in this context has, or had during the read, another digest than recorded.
 
-    It is digested once more after the reading. Its state, before and after both, tells of a change that was undone
-    in between.
+    The digest is computed again after the read. Comparing the file status before and after also detects a change that
+    was undone in between.
     """
     before = _state(path)
     changed = ChangedError(f"{path}: {CHANGED}")
@@ -133,7 +133,7 @@ def as_digested(path: Path, digest: str) -> Iterator[None]:
 
 
 class _State(NamedTuple):
-    """What the system says of a file; no change of the content leaves it as it is."""
+    """The status of a file; any change of the content changes it."""
 
     device: int
     number: int
@@ -151,7 +151,7 @@ def _state(path: Path) -> _State | None:
 
 
 def _holds(path: Path, state: _State, digest: str) -> bool:
-    """Whether a file holds what was digested, and is in this state all the while."""
+    """Return whether a file has this digest and its status is unchanged."""
     settled = time.time_ns() - state.changed > SETTLED
     try:
         found = _remembered_digest(path, state) if settled else file_digest(path)
@@ -162,7 +162,7 @@ def _holds(path: Path, state: _State, digest: str) -> bool:
 
 @functools.lru_cache(maxsize=2)
 def _remembered_digest(path: Path, state: _State) -> str:
-    """A file of many pages, and the mask of it, are digested once and not for each page."""
+    """Compute the digest once for a file of many pages (and its mask), not once per page."""
     return file_digest(path)
 
 
@@ -173,10 +173,10 @@ def _one_input(given: str) -> list[ImageFile]:
     if path.is_file():
         return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, path)]
     if path.exists():
-        raise DataError(f"{given}: neither a file nor a folder")
+        raise DataError(f"{given}: is neither a file nor a folder")
     if glob.has_magic(given):
         return _by_pattern(given)
-    raise DataError(f"{given}: no such file or folder, and no pattern either: check the spelling")
+    raise DataError(f"{given}: no such file or folder: check the spelling")
 
 
 def _in_folder(folder: Path) -> list[ImageFile]:
@@ -187,15 +187,15 @@ def _in_folder(folder: Path) -> list[ImageFile]:
         left_out = [name for name in NOT_IMAGES if (folder / name).is_dir()]
     names = sorted(names_below(top, left_out), key=natural_order)
     if not names:
-        aside = f" (left out: {', '.join(f'{name}/' for name in left_out)})" if left_out else ""
-        raise DataError(f"{top}: no image in this folder{aside}: looked for {' '.join(SUFFIXES)}")
+        aside = f" (skipped: {', '.join(f'{name}/' for name in left_out)})" if left_out else ""
+        raise DataError(f"{top}: no images found in this folder{aside}: looked for {' '.join(SUFFIXES)}")
     if left_out:
-        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} left out: not images")
+        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} skipped: not images")
     return [ImageFile(name, top / name) for name in names]
 
 
 def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
-    """Names of image files relative to `top`; links to folders are followed, but never in a circle."""
+    """Yield the names of image files relative to `top`; links to folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     for at, folders, files in os.walk(top, followlinks=True):
         here = Path(at)
@@ -216,17 +216,17 @@ def _by_pattern(pattern: str) -> list[ImageFile]:
     try:
         matches = [path for path in top.glob(rest) if not _is_hidden(path, top)]
     except ValueError as error:
-        raise DataError(f"{pattern}: not a pattern: ** stands for folders, alone between two /") from error
+        raise DataError(f"{pattern}: is not a valid pattern: ** must stand alone between two /") from error
     files = [path for path in matches if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not files:
-        seen = f"{len(matches)} other files or folders match" if matches else "nothing matches"
-        raise DataError(f"{pattern}: {seen} this pattern: looked for {' '.join(SUFFIXES)}")
+        seen = f", but {len(matches)} other files or folders do" if matches else ""
+        raise DataError(f"{pattern}: no image matches this pattern{seen}: looked for {' '.join(SUFFIXES)}")
     found = [ImageFile(path.relative_to(top).as_posix(), path) for path in files]
     return sorted(found, key=lambda file: natural_order(file.name))
 
 
 def _fixed_part(pattern: str) -> tuple[Path, str]:
-    """The folder above the first part of a pattern that has a wildcard, and the rest of the pattern."""
+    """Split a pattern into the folder before the first wildcard and the rest."""
     parts = PurePath(pattern).parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     rest = "/".join(parts[first:])
@@ -241,14 +241,14 @@ def _in_list(path: Path) -> list[ImageFile]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a list of paths: it cannot be read as UTF-8 text") from error
+        raise DataError(f"{path}: is not a list of paths: it cannot be read as UTF-8 text") from error
     entries = [
         (number, line.strip())
         for number, line in enumerate(lines, start=1)
         if line.strip() and not line.strip().startswith("#")
     ]
     if not entries:
-        raise DataError(f"{path}: a list without a path: give one image a line")
+        raise DataError(f"{path}: the list has no paths: give one image per line")
     return [_listed(path, number, entry) for number, entry in entries]
 
 
@@ -257,7 +257,7 @@ def _listed(path: Path, number: int, entry: str) -> ImageFile:
         if candidate.is_file():
             return ImageFile(_name_in_list(entry), candidate)
     places = " or ".join(dict.fromkeys(str(place) for place in (path.parent.absolute(), Path.cwd())))
-    raise DataError(f"{path}: line {number}: {entry}: no such file, looked in {places}")
+    raise DataError(f"{path}: line {number}: {entry}: no such file: looked in {places}")
 
 
 def _name_in_list(entry: str) -> str:
@@ -266,7 +266,7 @@ def _name_in_list(entry: str) -> str:
 
 
 def _each_once(found: Sequence[ImageFile]) -> list[ImageFile]:
-    """Leave out a file that was found before, by whatever path."""
+    """Keep each file once, even if it was found by several paths."""
     by_file: dict[str, ImageFile] = {}
     for file in found:
         by_file.setdefault(os.path.realpath(file.path), file)
@@ -274,7 +274,7 @@ def _each_once(found: Sequence[ImageFile]) -> list[ImageFile]:
 
 
 def _unique_names(found: Sequence[ImageFile]) -> list[ImageFile]:
-    """Name files that share a name by as many of the folders above them as it takes."""
+    """Make names unique by adding as many parent folders as needed."""
     names = [file.name for file in found]
     paths = [Path(os.path.realpath(file.path.parent), file.path.name) for file in found]
     depths = [len(PurePath(name).parts) for name in names]

@@ -1,6 +1,6 @@
-"""Masks in a folder of their own: one file for each image, of the same stem.
+"""Read masks from a folder that has one file for each image, with the same stem.
 
-Of valid pixels, or of objects as some tool found them; a mask is never ground truth.
+A mask marks valid pixels, or an object found by some tool; it is never ground truth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unsegcli.images.find import SUFFIXES, names_below
 from unsegcli.images.header import Header, Pixels
 
 MISSING_SHOWN = 5
-FULL = 255  # what many tools write for one
+FULL = 255  # many tools write 255 for 1
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class MaskFile:
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Find the mask file of each image file: of the same relative path but suffix, or else the same stem.
+    """Find the mask file of each image: the same relative path without suffix, or else the same stem.
 
     Args:
-        folder: where the masks lie.
-        names: of image files, relative to their own folder, with / between the parts.
+        folder: the folder of masks.
+        names: names of image files, relative to their own folder, with / between the parts.
     """
     masks, missing = match_masks(folder, names, "--mask")
     if missing:
@@ -43,9 +43,9 @@ def find_masks(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[str, Path], list[str]]:
-    """The mask files that are there, as in `find_masks`, and the names without one; `option` named the folder."""
+    """Return the masks found, as in `find_masks`, and the names without a mask; `option` is for the error message."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder: {option} names a folder with a mask for each image")
+        raise DataError(f"{folder}: no such folder: give {option} a folder with a mask for each image")
     by_path: dict[str, list[str]] = {}
     by_stem: dict[str, list[str]] = {}
     for found in sorted(names_below(folder)):
@@ -56,7 +56,9 @@ def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[s
     for name in names:
         found_for = by_path.get(_without_suffix(name)) or by_stem.get(PurePosixPath(name).stem, [])
         if len(found_for) > 1:
-            raise DataError(f"{folder}: several masks for {name}: {', '.join(found_for[:MISSING_SHOWN])}")
+            raise DataError(
+                f"{folder}: several masks for {name}: {', '.join(found_for[:MISSING_SHOWN])}: keep one of them"
+            )
         if found_for:
             masks[name] = folder / found_for[0]
         else:
@@ -65,13 +67,13 @@ def match_masks(folder: Path, names: Sequence[str], option: str) -> tuple[dict[s
 
 
 def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
-    """Refuse a mask that does not fit its image; say which page of the mask file belongs to it.
+    """Check that a mask fits its image, and return the page of the mask file that belongs to it.
 
     Args:
         path: the mask file.
-        page: of the image in its own file.
-        name: of the image.
-        header: of the image.
+        page: page of the image in its own file.
+        name: name of the image.
+        header: header of the image.
     """
     mask = read_header(path)
     check_size(path, mask, name, header.oriented, header.orientation)
@@ -81,32 +83,34 @@ def check_mask(path: Path, page: int, name: str, header: Header) -> MaskFile:
 
 
 def check_size(path: Path, mask: Header, name: str, shown: tuple[int, int], orientation: int) -> None:
-    """Refuse a mask of another height and width than the image as shown."""
+    """Refuse a mask whose height and width differ from those of the image as shown."""
     found = (mask.height, mask.width)
     if found == shown:
         return
     sizes = f"{path}: the mask is {found[0]} x {found[1]}, but {name} is {shown[0]} x {shown[1]}"
     if orientation >= 5 and found == shown[::-1]:
-        raise DataError(f"{sizes} after its EXIF orientation {orientation} turned it: turn the mask likewise")
+        raise DataError(f"{sizes} after applying its EXIF orientation {orientation}: rotate the mask likewise")
     raise DataError(f"{sizes}: give a mask of the same size")
 
 
 def read_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
-    """Valid pixels (height, width): where any band of the mask, but for alpha, is not zero."""
+    """Read the valid pixels (height, width): those where any band except alpha is nonzero."""
     values = _without_alpha(path, read_index(path, page, max_pixels))
     valid = (values != 0) & np.isfinite(values)
     return np.asarray(valid if valid.ndim == 2 else valid.any(axis=2))
 
 
 def read_object(path: Path, page: int) -> NDArray[np.bool_]:
-    """The object (height, width) of a mask of zeros and ones, or of 0 and 255; several bands must be alike."""
+    """Read an object mask (height, width) of 0 and 1, or of 0 and 255; several bands must be equal."""
     values = _without_alpha(path, read_index(path, page))
     if values.ndim == 3 and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     found = np.unique(values)
     if values.ndim == 3 or not (set(found.tolist()) <= {0, 1} or set(found.tolist()) <= {0, FULL}):
         shown = ", ".join(f"{value:g}" for value in found[:MISSING_SHOWN])
-        raise DataError(f"{path}: a mask of objects has 0 and 1, or 0 and {FULL}, in one band; this has {shown}, ...")
+        raise DataError(
+            f"{path}: an object mask has one band of 0 and 1, or of 0 and {FULL}, but this file has {shown}, ..."
+        )
     return np.asarray(values != 0)
 
 
@@ -123,4 +127,4 @@ def _without_suffix(name: str) -> str:
 def _without_mask(folder: Path, missing: Sequence[str]) -> str:
     shown = ", ".join(missing[:MISSING_SHOWN]) + (", ..." if len(missing) > MISSING_SHOWN else "")
     count = f"{len(missing)} image{'s' * (len(missing) > 1)}"
-    return f"{folder}: no mask for {count}: {shown}: give each a file of its stem ({' '.join(SUFFIXES)})"
+    return f"{folder}: no mask for {count}: {shown}: add a file with the same stem for each ({' '.join(SUFFIXES)})"

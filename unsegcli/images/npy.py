@@ -1,6 +1,6 @@
-"""Read arrays of numpy's NPY format: mapped into memory, never unpickled.
+"""Read NumPy NPY files: memory-mapped, never unpickled.
 
-Says nothing of colours: an array has bands.
+An array has bands; it has no colour space.
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ class ArrayFile:
             return "yx"
         if len(shape) == 3 and shape[0] != shape[2]:
             return "cyx" if shape[0] < shape[2] else "yxc"
-        raise DataError(f"{self.path}: which axis of an array of shape {shape} is which? Say it with --axes")
+        raise DataError(f"{self.path}: the order of axes in an array of shape {shape} is unclear: give it with --axes")

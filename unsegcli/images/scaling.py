@@ -1,6 +1,6 @@
-"""Turn band values of any type into 0 to 255, and change the size of images band by band.
+"""Scale band values of any type to 0 to 255, and resize images band by band.
 
-Pure functions of arrays: which low and high are meant is decided elsewhere.
+Pure functions of arrays; the limits of the scaling are decided elsewhere.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from PIL import Image
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.images.header import Pixels
 
-Limits = tuple[tuple[float, float], ...]  # of each working band: what becomes 0, and what becomes 255
+Limits = tuple[tuple[float, float], ...]  # for each working band, the values mapped to 0 and to 255
 
 AS_IT_IS = (0.0, 255.0)
 
 
 def value_family(dtype: str) -> str:
-    """Types that can share one scaling: "bytes" (uint8, needs none), "whole" or "real" numbers."""
+    """Return the family of types that can share one scaling: "bytes" (uint8, not scaled), "whole" or "real"."""
     if dtype == "uint8":
         return "bytes"
     return "real" if np.dtype(dtype).kind == "f" else "whole"
 
 
 def regular_sample(pixels: Pixels, valid: NDArray[np.bool_] | None, most: int) -> Pixels:
-    """Valid pixels on a regular grid, (at most about `most`, bands).
+    """Sample valid pixels on a regular grid: (at most about `most`, bands).
 
     Args:
         pixels: (height, width, bands).
-        valid: (height, width), or None where all are.
-        most: the grid is as fine as this many points allow; invalid ones among them are left out.
+        valid: (height, width), or None if all pixels are valid.
+        most: number of grid points, of which invalid ones are dropped.
     """
     height, width, bands = pixels.shape
     step = max(math.ceil(math.sqrt(height * width / most)), math.ceil(max(height, width) / most))
@@ -44,7 +44,7 @@ def regular_sample(pixels: Pixels, valid: NDArray[np.bool_] | None, most: int) -
 
 
 def percentile_limits(values: Sequence[Pixels], percentiles: tuple[float, float], channels: int) -> Limits:
-    """The two percentiles of each band over samples (pixels, bands); (0, 0) where there is no pixel."""
+    """Compute two percentiles of each band over samples (pixels, bands); (0, 0) if there are no pixels."""
     limits = []
     for channel in range(channels):
         band = np.concatenate([sample[:, channel] for sample in values] or [np.zeros(0)])
@@ -57,12 +57,12 @@ def percentile_limits(values: Sequence[Pixels], percentiles: tuple[float, float]
 
 
 def to_bytes(pixels: Pixels, limits: Limits) -> NDArray[np.uint8]:
-    """Map low to 0 and high to 255 in each band, halves rounded up, the rest clipped.
+    """Map low to 0 and high to 255 in each band, clip the rest, and round halves up.
 
-    A band whose low and high are the same becomes zeros: there is nothing to tell apart in it.
+    A band whose low and high are equal is constant and becomes zeros.
 
     Args:
-        pixels: (height, width, bands), any type; what is not finite becomes 0.
+        pixels: (height, width, bands), any type; NaN becomes 0.
         limits: low and high of each band.
     """
     if pixels.dtype == np.uint8 and all(pair == AS_IT_IS for pair in limits):
@@ -75,7 +75,7 @@ def to_bytes(pixels: Pixels, limits: Limits) -> NDArray[np.uint8]:
 
 
 def _band_to_bytes(band: Pixels, low: float, high: float) -> NDArray[np.uint8]:
-    with np.errstate(all="ignore"):  # a range wider than float64 holds, or nothing but NaN
+    with np.errstate(all="ignore"):  # a range wider than float64, or only NaN
         values = np.clip(band.astype(np.float64), low, high)
         values -= low
         values *= 255.0 / (high - low)
@@ -87,15 +87,15 @@ def _band_to_bytes(band: Pixels, low: float, high: float) -> NDArray[np.uint8]:
 def resized(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Change the size of an image, each band alone, bilinear, smoothed before it shrinks.
+    """Resize an image band by band, bilinearly, with anti-aliasing when it shrinks.
 
-    Invalid pixels lend nothing to their neighbours: values are averaged over valid pixels only. Invalid
-    working pixels are 0, so that nothing that follows can depend on what they held.
+    Invalid pixels do not influence their neighbours: averages are over valid pixels only. Invalid working pixels
+    are set to 0, so that no result depends on their values.
 
     Args:
         pixels: (height, width, bands).
-        valid: (height, width), or None where all are.
-        grid: height and width to come to.
+        valid: (height, width), or None if all pixels are valid.
+        grid: height and width of the result.
     """
     height, width = pixels.shape[:2]
     if valid is None:
@@ -114,7 +114,7 @@ def _bands_resized(pixels: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[
 def _valid_resized(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_], kept: NDArray[np.bool_], grid: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Averages over valid pixels, where `kept`; 0 elsewhere."""
+    """Average over valid pixels where `kept`; 0 elsewhere."""
     weight = _band_resized(valid.astype(np.float32), grid)
     result = np.zeros((*grid, pixels.shape[2]), dtype=np.uint8)
     for band in range(pixels.shape[2]):
@@ -125,6 +125,6 @@ def _valid_resized(
 
 
 def _band_resized(band: Pixels, grid: tuple[int, int]) -> Pixels:
-    """One band (height, width) of type uint8 or float32."""
+    """Resize one band (height, width) of type uint8 or float32."""
     image = Image.fromarray(np.ascontiguousarray(band))
     return np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BILINEAR))

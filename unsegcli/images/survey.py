@@ -1,4 +1,4 @@
-"""Survey a folder of images: read all headers, and decide once for all of them how they are read; said aloud."""
+"""Survey a folder of images: read all headers, decide how all images are read, and log the decisions."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from unsegcli.parallel import ordered_map
 from unsegcli.params import Images
 
 SAMPLED_IMAGES = 256  # for percentiles over a folder, evenly spaced
-SAMPLED_PIXELS = 20_000  # of each of them
-SAMPLED_VALUES = 100_000_000  # of all bands together; fewer pixels of each image where bands are many
-FILES_WORTH_WORKERS = 2000  # headers are so quick to read that fewer files are read in this process
+SAMPLED_PIXELS = 20_000  # per image
+SAMPLED_VALUES = 100_000_000  # over all images and bands; with many bands, fewer pixels per image
+FILES_WORTH_WORKERS = 2000  # reading headers is quick: fewer files are read in this process
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is in a folder of images and how it is read."""
+    """The images of a folder and how they are read."""
 
     reading: Reading
     sources: list[Source]
-    skipped: list[tuple[str, str]]  # name, and in one line why it cannot be read
+    skipped: list[tuple[str, str]]  # name, and the reason in one line
 
 
 @dataclass(frozen=True)
 class _Page:
-    """An image that seems readable."""
+    """An image whose header was read."""
 
     name: str
     page: int
@@ -65,18 +65,18 @@ def survey(
     known_scaling: Limits | None = None,
     mask_digests: Mapping[Path, str] | None = None,
 ) -> Survey:
-    """Read the headers of all files, and decide once for all of them how they are read; say it aloud.
+    """Read the headers of all files, decide how all images are read, and log the decisions.
 
-    Files that cannot be read are left out and listed; an error is raised only if none can be.
+    Unreadable files are skipped and listed; an error is raised only if no file can be read.
 
     Args:
-        files: as found and digested.
+        files: image files with their digests.
         params: the user's settings.
-        mask_folder: with a mask of valid pixels for each image, or None.
-        workers: processes; 0 = one for each processor.
-        known: how earlier images were read: new ones are read likewise, or refused.
-        known_scaling: of the earlier images, used instead of new percentiles over the folder.
-        mask_digests: of masks that were digested before, by their absolute paths.
+        mask_folder: folder with a mask of valid pixels for each image, or None.
+        workers: number of processes; 0 = one for each processor.
+        known: how earlier images were read; new images are read the same way, or refused.
+        known_scaling: scaling of the earlier images, used instead of new percentiles over the folder.
+        mask_digests: known digests of masks, by absolute path.
     """
     _check_params(params)
     skipped: list[tuple[str, str]] = []
@@ -96,7 +96,7 @@ def survey(
 
 
 def check_fits(name: str, header: Header, reading: Reading) -> None:
-    """Refuse a new image that cannot be read the way that earlier images were."""
+    """Refuse a new image that cannot be read the same way as earlier images."""
     try:
         reading.taking.check(header.bands)
     except DataError as error:
@@ -104,12 +104,12 @@ def check_fits(name: str, header: Header, reading: Reading) -> None:
     family = value_family(header.dtype)
     if reading.values not in (family, "mixed"):
         earlier = _FAMILY_WORDS[reading.values]
-        raise DataError(f"{name}: values of type {header.dtype}, but the earlier images held {earlier}: convert it")
+        raise DataError(f"{name}: values of type {header.dtype}, but the earlier images have {earlier}: convert it")
 
 
 _FAMILY_WORDS = {
     "bytes": "8-bit values",
-    "whole": "whole numbers of more than 8 bits",
+    "whole": "integers of more than 8 bits",
     "real": "real numbers",
 }
 
@@ -117,10 +117,10 @@ _FAMILY_WORDS = {
 def _check_params(params: Images) -> None:
     check_axes(params.axes)
     if params.scaling not in ("folder", "image"):
-        raise ConfigError(f"--scaling {params.scaling}: give one of folder image")
+        raise ConfigError(f"--scaling {params.scaling}: choose folder or image")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
-        raise ConfigError(f"--percentiles {low:g},{high:g}: give two of 0 to 100, the lower one first")
+        raise ConfigError(f"--percentiles {low:g},{high:g}: give two numbers from 0 to 100, the lower one first")
     if params.max_pixels < 1:
         raise ConfigError(f"--max-pixels {params.max_pixels}: give at least 1")
 
@@ -133,7 +133,7 @@ def _as_known(params: Images, known: Reading) -> Images:
 
 
 def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped: list[tuple[str, str]]) -> list[_Page]:
-    """All images whose headers can be read and are of a reasonable size."""
+    """Return all images whose headers can be read and whose size is within the limits."""
     pages: list[_Page] = []
     tasks = [(str(file.path), params) for file in files]
     headers = ordered_map(_header, tasks, workers if len(files) > FILES_WORTH_WORKERS else 1, len(files))
@@ -144,18 +144,22 @@ def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped:
         names = [file.name] if header.pages == 1 else [f"{file.name}#{page}" for page in range(header.pages)]
         pages.extend(_Page(name, page, file, header) for page, name in enumerate(names))
         if header.left_out:
-            console.note(f"{file.name}: {header.left_out} pages of another size than the first are left out")
+            console.note(
+                f"{file.name}: {header.left_out} pages skipped: their size differs from that of the first page"
+            )
     _some_left(pages, skipped)
     turned = sum(page.header.orientation != 1 for page in pages)
     if turned:
-        console.note(f"images turned upright by their EXIF orientation: {turned} of {len(pages)}")
+        console.note(f"images rotated by their EXIF orientation: {turned} of {len(pages)}")
     if len(pages) > len(files) - len(skipped):
-        console.note(f"{len(files) - len(skipped)} files hold {len(pages)} images: each page is one (see --axes)")
+        console.note(
+            f"{len(files) - len(skipped)} files contain {len(pages)} images: each page is an image (see --axes)"
+        )
     return pages
 
 
 def _header(task: tuple[str, Images]) -> Header | str:
-    """The header of a file, or why there is none."""
+    """Return the header of a file, or the reason why it cannot be read."""
     path, params = Path(task[0]), task[1]
     try:
         header = read_header(path, params.axes)
@@ -174,10 +178,10 @@ def _some_left(left: Sequence[object], skipped: Sequence[tuple[str, str]]) -> No
     if left:
         return
     if not skipped:
-        raise DataError("there is no image to read: name a folder or files")
+        raise DataError("no images given: name a folder or files")
     shown = "; ".join(f"{name}: {reason}" for name, reason in skipped[:SHOWN])
     more = "; ..." if len(skipped) > SHOWN else ""
-    raise DataError(f"none of the images can be read: {shown}{more}")
+    raise DataError(f"no image can be read: {shown}{more}")
 
 
 # Decisions
@@ -225,7 +229,7 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
 def _alpha_kinds(
     pages: Sequence[_Page], params: Images, workers: int, skipped: list[tuple[str, str]]
 ) -> dict[str, str]:
-    """What the last band of each image of two or four bands holds, up to the first that settles it."""
+    """Classify the last band of each image with two or four bands; stop at the first that is certainly not alpha."""
     asked = [page for page in pages if band_rules.may_be_alpha(page.header)]
     tasks = [
         AlphaTask(str(page.file.path), page.file.digest, page.page, params.axes, params.max_pixels) for page in asked
@@ -243,7 +247,7 @@ def _alpha_kinds(
 
 
 def _values(headers: dict[str, Header], scaling: str) -> str:
-    """The one family of value types of a folder; types that cannot share a scaling are refused."""
+    """Return the value type family of a folder; refuse types that cannot share one scaling."""
     families: dict[str, str] = {}
     for name, header in headers.items():
         families.setdefault(value_family(header.dtype), name)
@@ -253,7 +257,7 @@ def _values(headers: dict[str, Header], scaling: str) -> str:
         return "mixed"
     found = ", ".join(f"{_FAMILY_WORDS[family]} ({name})" for family, name in families.items())
     raise DataError(
-        f"images of different value types: {found}: they can share no scaling: convert them to one type, "
+        f"images of different value types: {found}: they cannot share one scaling: convert them to one type, "
         "or use --scaling image"
     )
 
@@ -307,7 +311,7 @@ def _with_scaling(
     known_scaling: Limits | None,
     skipped: list[tuple[str, str]],
 ) -> list[Source]:
-    """Sources with the low and high of each band; those that turn out unreadable are left out."""
+    """Add the scaling limits of each band to the sources; skip those that turn out to be unreadable."""
     as_it_is: Limits = (AS_IT_IS,) * reading.channels
     if reading.values == "bytes":
         return [dataclasses.replace(source, scaling=as_it_is) for source in sources]
@@ -365,7 +369,7 @@ def sample_of(pixels: Pixels, valid: NDArray[np.bool_] | None) -> Pixels:
 def _samples(
     sources: Sequence[Source], reading: Reading, workers: int, skipped: list[tuple[str, str]]
 ) -> Iterator[tuple[Source, Pixels]]:
-    """Valid pixels (pixels, bands) of each source; those that cannot be read are noted and left out."""
+    """Yield sampled valid pixels (pixels, bands) of each source; unreadable sources are skipped and listed."""
     results = ordered_map(_sample, [(source, reading) for source in sources], workers, len(sources))
     for source, sample in zip(sources, results, strict=True):
         if isinstance(sample, str):

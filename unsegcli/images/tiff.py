@@ -1,6 +1,6 @@
-"""Read TIFF files of every kind that tifffile understands: strips, tiles, planes, pages, palettes, inks.
+"""Read TIFF files of every kind that tifffile supports: strips, tiles, planes, pages, palettes, inks.
 
-Turns nothing upright and decides nothing about alpha: that is for those who know the whole folder.
+The orientation is not applied here, and the meaning of alpha is decided later, for the whole folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NODATA_TAG = 42113  # GDAL_NODATA
 
 @cache
 def _tifffile() -> Any:
-    """The module, imported only for TIFF files, and without its messages: we say ourselves what is wrong."""
+    """Import tifffile on first use and silence its log: errors are reported by unseg."""
     import tifffile
 
     log = logging.getLogger("tifffile")
@@ -46,15 +46,15 @@ def _tifffile() -> Any:
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[TiffSeries]:
-    # A file of a set of OME-TIFF files would otherwise show the images of all of them.
+    # Otherwise one file of a multi-file OME-TIFF would show the images of all files.
     with _tifffile().TiffFile(path, _multifile=False) as tiff:
         if not tiff.pages or not tiff.series:
-            raise DataError(f"{path}: a TIFF file without an image")
+            raise DataError(f"{path}: the TIFF file has no image")
         yield TiffSeries(tiff)
 
 
 class TiffSeries:
-    """The first series of a TIFF file: its pages of one size and type, thumbnails and overviews left out."""
+    """The first series of a TIFF file: its pages of one size and type, without thumbnails and overviews."""
 
     def __init__(self, tiff: Any) -> None:
         self.tiff = tiff
@@ -64,7 +64,7 @@ class TiffSeries:
 
     def header(self, axes: str, path: Path) -> Header:
         if self.series.dtype is None:
-            raise DataError(f"{path}: holds samples of a kind that is not read")
+            raise DataError(f"{path}: its sample format is not supported: convert it to integers or floats")
         dtype = np.dtype(self.series.dtype)
         check_dtype(path, dtype)
         letters = self._letters(axes, path)
@@ -101,15 +101,15 @@ class TiffSeries:
         if "S" not in names and names.count("C") == 1:
             letters = "".join("c" if name == "C" else letter for name, letter in zip(names, letters, strict=True))
         if letters.count("y") != 1 or letters.count("x") != 1 or letters.count("c") > 1:
-            raise DataError(f"{path}: which axis of an array of axes {names} is which? Say it with --axes")
+            raise DataError(f"{path}: the meaning of the axes {names} is unclear: give it with --axes")
         return letters
 
     def _bands(self, stored: int, path: Path) -> tuple[int, str]:
-        """Number of bands and layout after colours are made of palettes and inks."""
+        """Return the number of bands and the layout after palettes and inks are converted to RGB."""
         if self._photometric in ("CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV"):
-            raise DataError(f"{path}: {self._photometric} colours are not read: convert it to RGB")
+            raise DataError(f"{path}: {self._photometric} colours are not supported: convert it to RGB")
         if self._photometric == "YCBCR" and self.page.compression not in (6, 7, 34892):
-            raise DataError(f"{path}: YCbCr without JPEG compression is not read: convert it to RGB")
+            raise DataError(f"{path}: YCbCr without JPEG compression is not supported: convert it to RGB")
         extra = [int(sample) for sample in self.page.extrasamples]
         if self._photometric == "PALETTE" and stored == 1:
             return 3, "rgb"
@@ -132,7 +132,7 @@ class TiffSeries:
             value = float(str(tag.value).strip(" \0")) if tag is not None else math.nan
         except ValueError:
             return None
-        return value if math.isfinite(value) else None  # what is not finite is never valid anyway
+        return value if math.isfinite(value) else None  # values that are not finite are never valid anyway
 
     def _pages_left_out(self) -> int:
         others = (series for series in self.tiff.series[1:] if not self._is_reduced(series.keyframe))
@@ -140,11 +140,11 @@ class TiffSeries:
 
     @staticmethod
     def _is_reduced(page: Any) -> bool:
-        """Whether a page is an overview or a transparency mask of another."""
+        """Return whether a page is an overview or a transparency mask of another page."""
         return bool(int(page.subfiletype) & 5)
 
     def _stored(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
-        """The samples of one image as stored, (height, width, bands)."""
+        """Read the samples of one image as stored: (height, width, bands)."""
         letters = self._letters(axes, path)
         selection = page_selection(self.shape, letters, page)
         inner = tuple(int(length) for length in self.page.shape)
@@ -174,18 +174,18 @@ class TiffSeries:
             limit = millions(SAMPLES_PER_PIXEL * max_pixels)
             raise DataError(
                 f"{path}: its pages can only be read together, and their {millions(count)} million samples "
-                f"are over the limit of {limit} million: raise --max-pixels if you mean it"
+                f"are over the limit of {limit} million: raise --max-pixels to read it"
             )
 
     def _check_complete(self, pages: list[Any], path: Path) -> None:
-        """Refuse a file that ends before its pixels do: some decoders fill up with zeros without a word."""
+        """Refuse a truncated file: some decoders silently fill in zeros."""
         for page in pages:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
                 if offset + count > self.tiff.filehandle.size:
-                    raise DataError(f"{path}: the file is cut short")
+                    raise DataError(f"{path}: the file is truncated")
 
     def _coloured(self, pixels: Pixels, path: Path) -> Pixels:
-        """Stored samples as the colours that they stand for, (height, width, bands)."""
+        """Convert stored samples to colours: (height, width, bands)."""
         kind, bits = self._photometric, int(self.page.bitspersample)
         if kind == "PALETTE" and pixels.shape[2] == 1:
             return self._through_palette(pixels, path)
@@ -205,17 +205,17 @@ class TiffSeries:
         colours = np.asarray(self.page.colormap, dtype=np.uint16)  # (3, entries)
         index = pixels[:, :, 0].astype(np.intp)
         if colours.ndim != 2 or colours.shape[0] != 3 or index.max(initial=0) >= colours.shape[1]:
-            raise DataError(f"{path}: pixels point beyond the palette")
-        # Some writers give 8 bits where the format asks for 16, as libtiff knows.
+            raise DataError(f"{path}: palette indices are out of range")
+        # Some writers store 8 bits where the format requires 16; libtiff handles this, too.
         narrow = colours if colours.max() < 256 else colours >> 8
         palette: Pixels = narrow.astype(np.uint8).T
         return palette[index]
 
 
 def _inks_to_colours(pixels: Pixels, path: Path) -> Pixels:
-    """Cyan, magenta, yellow and black (height, width, 4 + extra) as red, green and blue, extra bands kept."""
+    """Convert CMYK (height, width, 4 + extra) to RGB and keep the extra bands."""
     if pixels.dtype.kind != "u":
-        raise DataError(f"{path}: CMYK inks of type {pixels.dtype} are not read: convert it to RGB")
+        raise DataError(f"{path}: CMYK inks of type {pixels.dtype} are not supported: convert it to RGB")
     full = float(np.iinfo(pixels.dtype).max)
     colours = (full - pixels[:, :, :3]) * (full - pixels[:, :, 3:4]) / full
     return np.concatenate([np.floor(colours + 0.5).astype(pixels.dtype), pixels[:, :, 4:]], axis=2)

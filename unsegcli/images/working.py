@@ -1,6 +1,6 @@
-"""One source image as working pixels: upright, bands taken, scaled to bytes, resized; by what was decided for all.
+"""Read one source image as working pixels: oriented, bands selected, scaled to bytes, and resized.
 
-Draws no windows and knows no labels; what was decided is plain values that can be stored and used again.
+The decisions for the whole dataset are in `Reading`, which can be stored and reused for new images.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from unsegcli.params import Images, as_stored
 
 @dataclass(frozen=True)
 class Source:
-    """One image: a file, or one page of it."""
+    """One image: a file, or one page of a file."""
 
-    name: str  # unique; of the file, with "#" and the page where the file has several
+    name: str  # unique: the name of the file, with "#" and the page if it has several
     path: str  # absolute
     page: int
     digest: str  # SHA-256 of the file
     bytes: int
     modified: int  # nanoseconds since 1970
-    height: int  # of the upright image
+    height: int  # of the image as shown
     width: int
-    orientation: int  # EXIF, already applied in height and width
-    scaling: Limits  # of each working band: the values that become 0 and 255
+    orientation: int  # EXIF; already applied to height and width
+    scaling: Limits  # for each working band, the values mapped to 0 and 255
     mask: str = ""  # absolute path of the mask of valid pixels, if there is one
     mask_page: int = 0
     mask_digest: str = ""
@@ -52,13 +52,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was decided once for a folder of images, and holds for new images too."""
+    """How the images of a dataset are read: decided once, and used for new images, too."""
 
     axes: str
-    bands: tuple[int, ...]  # as chosen, 1-based; () = all but alpha
-    alpha: str  # of the last of 2 or 4 bands: drop mask band; none where no image has so many
+    bands: tuple[int, ...]  # the user's choice, 1-based; () = all except alpha
+    alpha: str  # how to use the last of 2 or 4 bands: drop mask band; none if no image has 2 or 4
     channels: int  # number of working bands
-    values: str  # types of the images: bytes (uint8), whole or real numbers; mixed if scaled one by one
+    values: str  # value type family: bytes (uint8), whole, real; mixed if each image is scaled separately
     nodata: float | None
     percentiles: tuple[float, float]
     scaling: str  # folder image
@@ -68,16 +68,16 @@ class Reading:
 
     @property
     def taking(self) -> Taking:
-        """Which bands are taken."""
+        """The bands to use."""
         return Taking(self.bands, self.alpha, self.channels)
 
     def to_json(self) -> str:
-        """As JSON text, from which `from_json` makes the same again."""
+        """Convert to JSON text, the inverse of `from_json`."""
         return json.dumps(as_stored(dataclasses.asdict(self)), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Reading:
-        """What `to_json` wrote."""
+        """Convert from the JSON text written by `to_json`."""
         try:
             values = json.loads(text)
             values["bands"] = tuple(values["bands"])
@@ -86,16 +86,16 @@ class Reading:
             values["scaling"] = "image" if values["scaling"] == "picture" else values["scaling"]
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"how images were read is stored in a way not understood: {error}") from error
+            raise ArtifactError(f"the attribute `reading` is not valid: {error}: make the file again") from error
 
 
 def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Read the whole working image of a source: upright, bands taken, scaled to 0..255, resized.
+    """Read the whole working image of a source: oriented, bands selected, scaled to 0..255, resized.
 
-    Refuses a file that no longer holds what was digested.
+    Refuses a file whose digest has changed.
 
     Returns:
-        pixels (height, width, bands), 0 where not valid; and the valid pixels (height, width), None = all.
+        pixels (height, width, bands), 0 where invalid; and the valid pixels (height, width), None = all.
     """
     pixels, valid = taken_pixels(source, reading)
     grid = _grid(source.path, source.height, source.width, reading)
@@ -107,7 +107,7 @@ def check_working_size(path: str, grid: tuple[int, int], params: Images | Readin
         size = f"{grid[0]} x {grid[1]} = {millions(grid[0] * grid[1])} million"
         raise DataError(
             f"{path}: a working image of {size} pixels is over the limit of "
-            f"{millions(params.max_pixels)} million: raise --max-pixels if you mean it"
+            f"{millions(params.max_pixels)} million: raise --max-pixels to read it"
         )
 
 
@@ -121,13 +121,13 @@ def _grid(path: str, height: int, width: int, reading: Reading) -> tuple[int, in
 
 
 def taken_pixels(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.bool_] | None]:
-    """Upright pixels (height, width, bands) of the bands taken, and where they are valid (None = all)."""
+    """Read oriented pixels (height, width, bands) of the selected bands, and where they are valid (None = all)."""
     path = Path(source.path)
     with as_digested(path, source.digest):
         decoded = read_pixels(path, source.page, reading.axes, reading.max_pixels)
     height, width = decoded.pixels.shape[:2]
     if (height, width) != (source.height, source.width):
-        raise DataError(f"{path}: it is {height} x {width} now, but was {source.height} x {source.width}")
+        raise DataError(f"{path}: is {height} x {width}, but was {source.height} x {source.width} before")
     try:
         taken, parts = taken_from(decoded.pixels, decoded.nodata, reading)
     except DataError as error:
@@ -151,7 +151,7 @@ def taken_from(pixels: Pixels, nodata: float | None, reading: Reading) -> tuple[
 
 
 def _with_data(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
-    """Where all bands are finite, and not all of them are the value that stands for no data."""
+    """Return where all bands are finite and at least one differs from the no-data value; None = everywhere."""
     valid: NDArray[np.bool_] | None = None
     if pixels.dtype.kind == "f":
         valid = np.asarray(np.isfinite(pixels).all(axis=2))
@@ -163,7 +163,7 @@ def _with_data(pixels: Pixels, nodata: float | None) -> NDArray[np.bool_] | None
 
 
 def _value_in(dtype: np.dtype[Any], nodata: float | None) -> Any:
-    """The no-data value in the pixels' own type; None where that type cannot hold it."""
+    """Convert the no-data value to the type of the pixels; None if that type cannot represent it."""
     if nodata is None or not np.isfinite(nodata):
         return None
     if dtype.kind == "f":
@@ -179,14 +179,14 @@ def _mask_of(source: Source, reading: Reading) -> NDArray[np.bool_]:
         valid = read_mask(path, source.mask_page, reading.max_pixels)
     if valid.shape != (source.height, source.width):
         raise DataError(
-            f"{source.mask}: the mask is {valid.shape[0]} x {valid.shape[1]} now, "
+            f"{source.mask}: the mask is {valid.shape[0]} x {valid.shape[1]}, "
             f"but {source.name} is {source.height} x {source.width}"
         )
     return valid
 
 
 def all_of(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
-    """Where all of the masks are true; None where that is everywhere."""
+    """Combine masks: True where all are true; None if that is everywhere."""
     if not parts:
         return None
     valid = np.logical_and.reduce(parts)

@@ -1,6 +1,6 @@
-"""Named settings, one flat TOML file each: a published row, or what is known to be good for a kind of image.
+"""Presets: named settings, one flat TOML file each, for a published result or a kind of image.
 
-Only reads them; what the settings mean is said by the dataclass that they are for.
+The dataclass of each command or method documents the settings.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ FOLDER = Path(__file__).parent
 
 
 def preset_names(owner: str) -> list[str]:
-    """Names of the presets of a command or method, without its own name in front."""
+    """Return the names of the presets of a command or method, without its prefix."""
     return sorted(path.stem.removeprefix(f"{owner}-") for path in FOLDER.glob(f"{owner}-*.toml"))
 
 
 def read_preset(owner: str, name: str | None) -> dict[str, Any]:
-    """The settings of a preset of a command or method; none without a name.
+    """Read the settings of a preset of a command or method; empty if no name is given.
 
     Args:
         owner: such as iem.
-        name: with or without the owner in front, such as flowers or iem-flowers.
+        name: with or without the owner as prefix, such as flowers or iem-flowers.
     """
     if name is None:
         return {}

@@ -1,6 +1,6 @@
-"""The HDF5 format: what an artifact may hold, how it is written whole or not at all, and how it is read safely.
+"""The HDF5 format: the content of artifacts, writing them atomically, and reading them safely.
 
-The only importer of h5py. It knows nothing of images, labels or methods.
+The only package that imports h5py. It is independent of images, labels and methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The state of an unfinished training, kept beside its output; replaced whole, so that one is always there."""
+"""Save and load checkpoints: the state of an unfinished training run, stored beside its output, replaced atomically."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from unsegcli.store.writing import CHECKPOINT, Target, write_whole
 
 
 def save_checkpoint(target: Target, state: Mapping[str, NDArray[Any]], progress: str) -> None:
-    """Keep the state of an unfinished training beside its output, instead of the one before; `target` is being written.
+    """Save the state of an unfinished training run, replacing its last checkpoint, while `target` is being written.
 
     Args:
-        target: the model.
+        target: the model to be trained.
         state: arrays by name.
-        progress: JSON of whatever is not an array.
+        progress: JSON of everything that is not an array.
     """
     inner = Target(target.partial / CHECKPOINT, "checkpoint", target.recipe, force=True)
     write_whole(inner, {}, {"progress": progress}, {}, entries={"state": state})
 
 
 def load_checkpoint(target: Target) -> tuple[dict[str, NDArray[Any]], str] | None:
-    """What `save_checkpoint` kept of a training of this recipe, if there is such a thing."""
+    """Load what `save_checkpoint` stored; None if there is no checkpoint of this recipe."""
     path = target.partial / CHECKPOINT
     if not path.exists():
         return None

@@ -1,6 +1,6 @@
-"""Arrays as HDF5 chunks: shuffle, gzip and fletcher32 applied by us, so that worker processes can do it.
+"""Encode arrays as HDF5 chunks: shuffle, gzip and fletcher32 are applied here, so that worker processes can do it.
 
-The result is exactly what the HDF5 library itself would read and write; no file is touched here.
+The result is what the HDF5 library itself would write. No file is accessed here.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-WHOLE_UP_TO = 4_000_000  # pixels; larger maps are tiled so that a part can be read alone
+WHOLE_UP_TO = 4_000_000  # pixels; larger maps are tiled, so that parts can be read separately
 TILE = 512
 GZIP_LEVEL = 1
-WITHOUT_GZIP = 0b010  # filter mask: the second filter of shuffle, gzip, fletcher32 is left out
+WITHOUT_GZIP = 0b010  # filter mask: skip the second filter of shuffle, gzip, fletcher32
 PROBE = 32_768  # bytes
-WORTH_IT = 0.75  # a chunk that stays larger than this share is stored as it is, which is also quicker to read
+WORTH_IT = 0.75  # a chunk that stays larger than this share is stored uncompressed, which is also faster to read
 
 
 class Chunk(NamedTuple):
     """One chunk as it is stored."""
 
     offset: tuple[int, ...]
-    filter_mask: int  # a bit for each filter of the pipeline that was left out, as HDF5 counts them
+    filter_mask: int  # one bit for each skipped filter of the pipeline, in HDF5 order
     stored: bytes
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An array ready to be written: its chunks, each with its place, and a digest of its content."""
+    """An array ready to be written: its chunks with their offsets, and a digest of its content."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ class Encoded:
 
     @property
     def stored_bytes(self) -> int:
-        """Size on disk, without the headers."""
+        """Size on disk in bytes, without headers."""
         return sum(len(chunk.stored) for chunk in self.chunks)
 
 
@@ -58,20 +58,20 @@ def encode(array: NDArray[Any]) -> Encoded:
 
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    """The array in memory order and byte order of the file."""
-    # Not ascontiguousarray, which gives a scalar an axis.
+    """Convert an array to the memory order and byte order of the file."""
+    # Not ascontiguousarray, which adds an axis to a scalar.
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def chunk_shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The whole map up to 4 megapixels, tiles of 512 x 512 above."""
+    """Return the chunk shape: the whole map up to 4 megapixels, else tiles of 512 x 512."""
     if len(shape) < 2 or shape[0] * shape[1] <= WHOLE_UP_TO:
         return shape
     return (min(TILE, shape[0]), min(TILE, shape[1]), *shape[2:])
 
 
 def array_digest(array: NDArray[Any]) -> bytes:
-    """SHA-256 over type, shape and values, independent of compression."""
+    """Compute the SHA-256 of type, shape and values, independent of compression."""
     array = little_endian(array)
     head = f"{array.dtype.str} {array.shape}".encode()
     # A view as bytes needs at least one axis and one element.
@@ -80,7 +80,7 @@ def array_digest(array: NDArray[Any]) -> bytes:
 
 
 def checksum_holds(stored: bytes) -> bool:
-    """Whether a stored chunk ends with the fletcher32 checksum of what stands before it."""
+    """Return whether a stored chunk ends with the correct fletcher32 checksum."""
     body = stored[:-4]
     return stored[-4:] == _fletcher32(body)
 
@@ -94,7 +94,7 @@ def _tile(array: NDArray[Any], offset: tuple[int, ...], shape: tuple[int, ...]) 
 
 
 def _filtered(part: NDArray[Any]) -> tuple[int, bytes]:
-    """Filter mask and bytes of a chunk after shuffle, gzip and fletcher32."""
+    """Apply shuffle, gzip and fletcher32 to a chunk; return its filter mask and bytes."""
     values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
     if part.dtype.itemsize > 1:
         values = np.ascontiguousarray(values.reshape(-1, part.dtype.itemsize).T)
@@ -106,7 +106,7 @@ def _filtered(part: NDArray[Any]) -> tuple[int, bytes]:
 
 
 def _shrinks(body: bytes) -> bool:
-    """Whether gzip is worth its time, judged by a part from the middle: noisy photographs hardly shrink."""
+    """Return whether gzip is worth its time, judged by a sample from the middle: noisy photographs hardly shrink."""
     if len(body) <= 2 * PROBE:
         return True
     start = (len(body) - PROBE) // 2

@@ -1,4 +1,4 @@
-"""The kinds of artifact and their datasets, as one table: what docs/format.md says is checked against it.
+"""The kinds of artifact and their datasets as one table, which a test compares with docs/format.md.
 
 Nothing here reads or writes a file.
 """
@@ -15,14 +15,14 @@ ANY_NUMBER = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 flo
 
 @dataclass(frozen=True)
 class Field:
-    """One dataset, or one group of datasets that are alike."""
+    """One dataset, or one group of datasets of the same type and axes."""
 
-    types: str  # numpy names of the allowed types, or "text" (UTF-8 of fixed length)
+    types: str  # NumPy names of the allowed types, or "text" (UTF-8 of fixed length)
     axes: tuple[str, ...]  # names; height and width are those of the window's box; ... = any number of axes
     about: str
     per: Literal["file", "window", "entry"] = "file"  # one dataset, or a group with one for each window or name
     required: bool = True
-    hint: bool = False  # says where things lie on this machine: not part of the fingerprint
+    hint: bool = False  # describes the local file system: not part of the fingerprint
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Kind:
     version: int
     about: str
     fields: dict[str, Field]
-    attributes: dict[str, type] = field(default_factory=dict)  # beside those that every artifact has
+    attributes: dict[str, type] = field(default_factory=dict)  # in addition to COMMON_ATTRIBUTES
     private: bool = False
 
 
 SOURCES = {
-    "sources/name": Field("text", ("source",), "path of the image below the folder given; `#1` = second page"),
+    "sources/name": Field("text", ("source",), "path of the image relative to the input folder; `#1` = second page"),
     "sources/path": Field("text", ("source",), "path relative to the artifact", hint=True),
     "sources/page": Field("int32", ("source",), "page of the file, from 0"),
     "sources/digest": Field("text", ("source",), "SHA-256 of the file"),
     "sources/bytes": Field("int64", ("source",), "size of the file"),
-    "sources/modified": Field("int64", ("source",), "time of the last change, nanoseconds", hint=True),
+    "sources/modified": Field("int64", ("source",), "modification time in nanoseconds", hint=True),
     "sources/size": Field("int32", ("source", "2"), "height and width of the image as shown"),
-    "sources/orientation": Field("uint8", ("source",), "EXIF orientation that was undone, 1 to 8"),
+    "sources/orientation": Field("uint8", ("source",), "EXIF orientation that was applied, 1 to 8"),
     "sources/bands": Field("int32", ("source",), "bands in the file"),
     "sources/scaling": Field("float64", ("source", "band", "2"), "values mapped to 0 and 255"),
 }
@@ -54,20 +54,20 @@ WINDOWS = {
     "windows/grid": Field("int32", ("window", "2"), "height and width of the whole working image"),
 }
 SKIPPED = {
-    "skipped/name": Field("text", ("skipped",), "an image that could not be read"),
-    "skipped/reason": Field("text", ("skipped",), "why"),
+    "skipped/name": Field("text", ("skipped",), "name of an image that could not be read"),
+    "skipped/reason": Field("text", ("skipped",), "reason"),
 }
 SUPERPIXEL_MAPS = {
     "superpixels": Field(
         "uint16 uint32", ("height", "width"), "superpixel of each pixel, from 0; the maximum = void", "window"
     ),
-    "windows/superpixels": Field("int64", ("window",), "how many superpixels"),
+    "windows/superpixels": Field("int64", ("window",), "number of superpixels"),
 }
 
 KINDS: dict[str, Kind] = {
     "superpixels": Kind(
         1,
-        "images cut into superpixels",
+        "images divided into superpixels",
         SOURCES
         | WINDOWS
         | SKIPPED
@@ -108,11 +108,11 @@ KINDS: dict[str, Kind] = {
             ),
             "confidence": Field("float16 float32", ("height", "width"), "0 to 1", "window", required=False),
             "windows/confidence": Field("float32", ("window",), "0 to 1", required=False),
-            "categories/name": Field("text", ("category",), "what each category is called", required=False),
+            "categories/name": Field("text", ("category",), "name of each category", required=False),
             "categories/color": Field("text", ("category",), "`#rrggbb`", required=False),
             "centres": Field("float64", ("cluster", "dimension"), "centres of k-means", required=False),
             "choice/clusters": Field("int32", ("number",), "numbers of clusters that were tried", required=False),
-            "choice/stability": Field("float64", ("number",), "how well each repeats itself", required=False),
+            "choice/stability": Field("float64", ("number",), "stability of each number", required=False),
         },
         {"role": str, "clusters": int, "reading": str},
     ),
@@ -127,7 +127,7 @@ KINDS: dict[str, Kind] = {
     "checkpoint": Kind(
         1,
         "an unfinished training run",
-        {"state": Field(ANY_NUMBER, ("...",), "everything that resuming needs", "entry")},
+        {"state": Field(ANY_NUMBER, ("...",), "everything needed to resume", "entry")},
         {"progress": str},
         private=True,
     ),
@@ -142,12 +142,12 @@ COMMON_ATTRIBUTES = {
     "made-by": "program and version",
     "created": "date and time, UTC",
     "command": "the command as typed",
-    "seconds": "time taken by the run that finished the file",
+    "seconds": "duration of the run that finished the file",
     "environment": "JSON of versions and machine",
-    "inputs": "JSON: where the inputs lay, relative to the artifact, and their fingerprints",
+    "inputs": "JSON: paths of the inputs, relative to the artifact, and their fingerprints",
 }
 
 
 def window_name(index: int) -> str:
-    """Name of a window's dataset within its group."""
+    """Return the name of a window's dataset within its group."""
     return f"{index:06d}"

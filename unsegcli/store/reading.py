@@ -1,6 +1,6 @@
-"""Reading artifacts: every link, filter, type and shape is checked before a value is believed.
+"""Read artifacts; every link, filter, type and shape is checked before values are used.
 
-Nothing is ever written here, and nothing that is read can run code.
+Files are never modified, and their content cannot run code.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from unsegcli.errors import ArtifactError
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, Field, Kind, window_name
 
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-LARGEST_RATIO = 1100  # deflate cannot do better than 1032:1, so a file that promises more is a bomb
-# What h5py raises where the structure of a file is damaged, or where NumPy has no such type.
+LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
+# Exceptions of h5py for damaged files and for types that NumPy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-SMALL = 1 << 20  # bytes that are read whatever the file promises
-# (kind, version) -> brings an older file, held in memory, to the next version
+SMALL = 1 << 20  # bytes that are read regardless of the ratio
+# (kind, version) -> function that converts an older file, in memory, to the next version
 UPGRADES: dict[tuple[str, int], Callable[[h5py.File], None]] = {}
 
 
@@ -49,27 +49,27 @@ class Artifact:
         self._lengths: dict[str, int] = {}
         self._tables: dict[str, Any] = {}
 
-    # -- what is there -------------------------------------------------------------------------------------
+    # -- content -------------------------------------------------------------------------------------
 
     def has(self, name: str) -> bool:
-        """Whether the (optional) field is there."""
+        """Return whether an (optional) field is present."""
         return name in self._file
 
     @property
     def window_count(self) -> int:
-        """How many windows the artifact has."""
+        """Number of windows."""
         return len(self.table("windows/source"))
 
     def entries(self, name: str) -> list[str]:
-        """Names of the datasets in a group with one for each entry."""
+        """Return the names of the datasets in a group with one dataset per entry."""
         return self.members(name) if self.has(name) else []
 
     def field_names(self) -> list[str]:
-        """The fields that are there, in the order of the KINDS table."""
+        """Return the names of the fields present, in the order of KINDS."""
         return [name for name in self._spec.fields if self.has(name)]
 
     def sizes(self, name: str) -> tuple[int, int, int]:
-        """Datasets, bytes in memory and bytes on disk of a field."""
+        """Return the number of datasets, bytes in memory and bytes on disk of a field."""
         per = self._spec.fields[name].per
         paths = [name] if per == "file" else [f"{name}/{inner}" for inner in self.members(name)]
         datasets = [self._dataset(path) for path in paths]
@@ -78,26 +78,26 @@ class Artifact:
     # -- values --------------------------------------------------------------------------------------------
 
     def table(self, name: str) -> Any:
-        """A dataset that the file has once: an array, or a list of strings. Read once, then remembered."""
+        """Read a field with one dataset per file: an array, or a list of strings. The result is cached."""
         if name not in self._tables:
             self._tables[name] = self._read(name, self._field(name, "file"))
         return self._tables[name]
 
     def read(self, name: str, index: int) -> NDArray[Any]:
-        """The dataset of one window, such as `read("superpixels", 3)`."""
+        """Read the dataset of one window, such as `read("superpixels", 3)`."""
         return cast(NDArray[Any], self._read(f"{name}/{window_name(index)}", self._field(name, "window"), index))
 
     def entry(self, name: str, key: str) -> NDArray[Any]:
-        """The dataset of one entry, such as a weight."""
+        """Read the dataset of one entry, such as a weight."""
         return cast(NDArray[Any], self._read(f"{name}/{key}", self._field(name, "entry")))
 
     def digest(self, name: str, index: int) -> bytes:
-        """The digest that was stored for one window's dataset."""
+        """Return the stored digest of the dataset of one window."""
         rows = self.window_digests(name)
         return bytes(rows[index])
 
     def window_digests(self, name: str) -> NDArray[np.uint8]:
-        """Digests of a field that has one dataset for each window: (window, 32)."""
+        """Return the stored digests of a field with one dataset per window: (window, 32)."""
         key = f"digests/{name}"
         if key not in self._tables:
             self._tables[key] = self._read(key, Field("uint8", ("window", "32"), ""))
@@ -136,7 +136,7 @@ class Artifact:
         return found
 
     def _check_members(self) -> None:
-        """Refuse names that the kind does not have, links that lead elsewhere, and missing fields."""
+        """Refuse unknown names, links to other files, and missing fields."""
         allowed = set(self._spec.fields)
         per_window = {name for name, spec in self._spec.fields.items() if spec.per == "window"}
         allowed |= {f"digests/{name}" for name in per_window}
@@ -148,9 +148,9 @@ class Artifact:
                 for inner in self._file[name]:
                     _require_hard_link(self._file[name], inner, self.path)
                     if f"{name}/{inner}" not in allowed:
-                        raise self._fail(f"{name}/{inner} does not belong into a file of kind {self.kind}")
+                        raise self._fail(f"{name}/{inner} is not a field of kind {self.kind}")
             elif name not in allowed:
-                raise self._fail(f"{name} does not belong into a file of kind {self.kind}")
+                raise self._fail(f"{name} is not a field of kind {self.kind}")
         for name, spec in self._spec.fields.items():
             if spec.required and name not in self._file:
                 raise self._fail(f"{name} is missing")
@@ -165,20 +165,20 @@ class Artifact:
         try:
             values = dataset[...]
         except DAMAGE as error:
-            raise self._fail(f"{path} cannot be read, the file is damaged ({_first_line(error)})") from error
+            raise self._fail(f"{path} cannot be read: the file is damaged ({_first_line(error)})") from error
         if spec.types == "text":
             return [row.decode("utf-8", errors="surrogateescape") for row in values]
         return values
 
     def members(self, name: str) -> list[str]:
-        """Names in a group, sorted; for a field with one dataset for each window they are known beforehand."""
+        """Return the sorted names in a group; those of a field with one dataset per window are checked."""
         found = sorted(self._file[name])
         if self._spec.fields[name].per == "window" and found != [window_name(i) for i in range(self.window_count)]:
-            raise self._fail(f"{name} does not hold just one dataset for each of the {self.window_count} windows")
+            raise self._fail(f"{name} does not have exactly one dataset for each of the {self.window_count} windows")
         return found
 
     def _dataset(self, path: str) -> h5py.Dataset:
-        """A dataset of this file, not followed anywhere else."""
+        """Open a dataset of this file, refusing links and external storage."""
         parent, _, name = path.rpartition("/")
         try:
             group = self._file[parent or "/"] if not parent or parent in self._file else None
@@ -202,7 +202,7 @@ class Artifact:
         elif dataset.dtype.name not in spec.types.split():
             raise self._fail(f"{path} is of type {dataset.dtype.name}, not one of: {spec.types}")
         if dataset.nbytes > SMALL + LARGEST_RATIO * dataset.id.get_storage_size():
-            raise self._fail(f"{path} promises {dataset.nbytes:,} bytes, more than its stored size can hold")
+            raise self._fail(f"{path} claims {dataset.nbytes:,} bytes, which is more than its stored size can hold")
         if spec.axes != ("...",):
             self._check_shape(path, dataset.shape, spec, window)
 
@@ -212,10 +212,10 @@ class Artifact:
         for axis, length in zip(spec.axes, shape, strict=True):
             expected = self._length(axis, length, window)
             if length != expected:
-                raise self._fail(f"{path} is {length} long on the axis {axis}, not {expected}")
+                raise self._fail(f"{path} has length {length} on the axis {axis}, not {expected}")
 
     def _length(self, axis: str, found: int, window: int | None) -> int:
-        """How long an axis must be: by its name, by the window, or as long as where it was met first."""
+        """Return the required length of an axis: given by its name, by the window, or by its first occurrence."""
         if axis.isdigit():
             return int(axis)
         if window is not None and axis in ("height", "width"):
@@ -223,7 +223,7 @@ class Artifact:
         if window is not None and axis == "superpixel":
             return int(self.table("windows/superpixels")[window])
         if axis == "step":
-            return found  # quantities are recorded at intervals of their own
+            return found  # each quantity is recorded at its own interval
         return self._lengths.setdefault(axis, found)
 
 
@@ -233,7 +233,7 @@ def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
 
     Args:
         path: the file.
-        kinds: kinds that will do; none = any.
+        kinds: accepted kinds; none = any.
     """
     path = Path(path)
     with _open(path) as file:
@@ -255,7 +255,7 @@ def _artifact(path: Path, file: h5py.File, name: str) -> Artifact:
 
 
 def kind_of(path: str | Path) -> str | None:
-    """The kind of a file, or None when it is not an artifact that this version can read."""
+    """Return the kind of a file, or None if this version cannot read it as an artifact."""
     path = Path(path)
     with contextlib.suppress(ArtifactError), _open(path) as file:
         return _kind_and_version(path, file)[0]
@@ -268,11 +268,11 @@ def _open(path: Path) -> Iterator[h5py.File]:
         if not path.exists():
             raise ArtifactError(f"{path}: no such file")
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "no ordinary file"
+            what = "a folder" if path.is_dir() else "not a regular file"
             raise ArtifactError(f"{path}: is {what}, but an HDF5 file is needed here")
         file = h5py.File(path, "r", locking=False)
     except PermissionError as error:
-        raise ArtifactError(f"{path}: may not be read, check its permissions") from error
+        raise ArtifactError(f"{path}: is not readable: check its permissions") from error
     except OSError as error:
         raise ArtifactError(
             f"{path}: is not an HDF5 file, or is truncated ({_first_line(error)}); make it again from its inputs"
@@ -283,7 +283,7 @@ def _open(path: Path) -> Iterator[h5py.File]:
 
 def _kind_and_version(path: Path, file: h5py.File) -> tuple[str, int]:
     if not _is_text(_attribute_value(path, file, "format"), FORMAT):
-        raise ArtifactError(f"{path}: is an HDF5 file, but not one that unseg wrote")
+        raise ArtifactError(f"{path}: is an HDF5 file, but was not written by unseg")
     name, version = _attribute_value(path, file, "kind"), _attribute_value(path, file, "kind-version")
     if not isinstance(name, str) or not isinstance(version, int | np.integer):
         raise ArtifactError(f"{path}: its attributes kind and kind-version are broken; make it again")
@@ -298,7 +298,7 @@ def _kind_and_version(path: Path, file: h5py.File) -> tuple[str, int]:
 
 @contextmanager
 def _upgraded(path: Path, name: str, version: int) -> Iterator[h5py.File]:
-    """A copy in memory, brought to the present version step by step."""
+    """Open a copy in memory, upgraded to the present version step by step."""
     with h5py.File.in_memory(path.read_bytes()) as copy:
         for step in range(version, KINDS[name].version):
             upgrade = UPGRADES.get((name, step))
@@ -322,7 +322,7 @@ def _attribute_value(path: Path, file: h5py.File, name: str) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    """Whether it is text that can be written as UTF-8."""
+    """Return whether a value is text that can be encoded as UTF-8."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -337,22 +337,22 @@ def _is_text(value: Any, wanted: str) -> bool:
 def _require_hard_link(group: Any, name: str, path: Path) -> None:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
-        raise ArtifactError(f"{path}: {name} is a link into another file ({link.filename}), which is refused")
+        raise ArtifactError(f"{path}: {name} is a link to another file ({link.filename}), which is not allowed")
     if isinstance(link, h5py.SoftLink):
-        raise ArtifactError(f"{path}: {name} is a soft link, which is refused")
+        raise ArtifactError(f"{path}: {name} is a soft link, which is not allowed")
 
 
 def _require_own_storage(dataset: h5py.Dataset, path: Path) -> None:
     properties = dataset.id.get_create_plist()
     if dataset.is_virtual:
-        raise ArtifactError(f"{path}: {dataset.name} is a virtual dataset over other files, which is refused")
+        raise ArtifactError(f"{path}: {dataset.name} is a virtual dataset, which is not allowed")
     if properties.get_external_count():
-        raise ArtifactError(f"{path}: {dataset.name} keeps its values in another file, which is refused")
+        raise ArtifactError(f"{path}: {dataset.name} stores its values in another file, which is not allowed")
     used = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
     if used - FILTERS:
         raise ArtifactError(
             f"{path}: {dataset.name} needs the HDF5 filter {min(used - FILTERS)}; "
-            "only shuffle, gzip and fletcher32 are read"
+            "only shuffle, gzip and fletcher32 are supported"
         )
 
 

@@ -1,6 +1,6 @@
-"""Every invariant of an artifact, checked against its values: what `unseg inspect --verify` runs.
+"""Check all invariants of an artifact, for `unseg inspect --verify`.
 
-It only reads, and reports all problems instead of stopping at the first.
+Reports all problems instead of stopping at the first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unsegcli.store.writing import fingerprint_of, table_array
 
 
 def problems_of(artifact: Artifact, step: Callable[[], object] = lambda: None) -> list[str]:
-    """All broken invariants, one line each; empty when the artifact is sound.
+    """Return all broken invariants, one line each; empty if the artifact is valid.
 
     Args:
         artifact: an open artifact.
@@ -29,7 +29,7 @@ def problems_of(artifact: Artifact, step: Callable[[], object] = lambda: None) -
     """
     found = list(_unreadable_and_digests(artifact, step))
     if found:
-        return found  # values that are not those written cannot tell anything more
+        return found  # further checks of damaged values would be meaningless
     if canonical(artifact.recipe) != artifact.about["recipe"]:
         found.append("the recipe is not in its canonical form")
     if artifact.has("windows/source"):
@@ -49,7 +49,7 @@ def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> I
                 for index in range(artifact.window_count):
                     digest = array_digest(artifact.read(name, index))
                     if digest != bytes(expected[index]):
-                        yield f"{name}/{window_name(index)} is not what was written: its digest differs"
+                        yield f"{name}/{window_name(index)} is damaged: its digest differs"
                     digests[f"{name}/{window_name(index)}"] = digest
                     step()
             elif per == "entry":
@@ -63,18 +63,18 @@ def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> I
             yield str(error)
             return
     if fingerprint_of(artifact.kind, artifact.attributes, digests) != artifact.fingerprint:
-        yield "the fingerprint does not belong to this content"
+        yield "the fingerprint does not match the content"
 
 
 def _window_problems(artifact: Artifact) -> Iterator[str]:
     sources, boxes, grids = (artifact.table(f"windows/{name}") for name in ("source", "box", "grid"))
     count = len(artifact.table("sources/name"))
     if len(sources) and (sources.min() < 0 or sources.max() >= count):
-        yield f"windows/source names a source that is not among the {count}"
+        yield f"windows/source refers to a source outside 0 to {count - 1}"
         return
     for index, ((top, left, height, width), (rows, columns)) in enumerate(zip(boxes, grids, strict=True)):
         if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
-            yield f"window {index} reaches beyond its working image"
+            yield f"window {index} extends beyond its working image"
             return
     for source in np.unique(sources):
         members = np.flatnonzero(sources == source)
@@ -82,7 +82,7 @@ def _window_problems(artifact: Artifact) -> Iterator[str]:
         windows = [Box(*map(int, boxes[i])) for i in members]
         owned = cores(windows)
         covered = sum(core.height * core.width for core in owned)
-        # Between two windows that do not touch, a core reaches beyond its window.
+        # If two windows do not touch, the core of one extends beyond its window.
         inside = all(
             w.top <= c.top and w.left <= c.left and c.bottom <= w.bottom and c.right <= w.right
             for w, c in zip(windows, owned, strict=True)
@@ -114,8 +114,8 @@ def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
     count = int(artifact.table("windows/superpixels")[index])
     used = np.unique(regions)
     if not np.array_equal(used[used != void], np.arange(count)):
-        return f"is not numbered from 0 to {count - 1} without a gap"
-    return None if is_connected(_signed(regions, void)) else "has a superpixel of several pieces"
+        return f"is not numbered from 0 to {count - 1} without gaps"
+    return None if is_connected(_signed(regions, void)) else "has a superpixel that is not connected"
 
 
 def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
@@ -123,7 +123,7 @@ def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
     void = np.iinfo(labels.dtype).max
     inside = labels[labels != void]
     clusters = artifact.attributes["clusters"]
-    return f"has a category beyond {clusters - 1}" if inside.size and inside.max() >= clusters else None
+    return f"has a category above {clusters - 1}" if inside.size and inside.max() >= clusters else None
 
 
 def _feature_problem(artifact: Artifact, index: int) -> str | None:

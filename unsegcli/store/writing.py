@@ -1,8 +1,8 @@
-"""Writing artifacts whole or not at all.
+"""Write artifacts atomically.
 
-Results are first kept as shards in `OUTPUT.partial/`, each renamed into place, so that a killed run goes on where
-it was. At the end the shards are assembled into one file, checked, stamped and renamed: a file that exists is
-complete. Nothing is ever written into an existing artifact.
+Results are first written as shards to `OUTPUT.partial/`, each renamed into place, so that a killed run can be
+resumed. At the end the shards are assembled into one file, which is checked, stamped and renamed: a file that exists
+is complete. An existing artifact is never modified.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from unsegcli.store.reading import Artifact, open_artifact
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
 SHARD_SECONDS = 10.0
-CHECKPOINT = "checkpoint.h5"  # of a training, beside the shards of other stages
-OURS = re.compile(  # beside the lock
+CHECKPOINT = "checkpoint.h5"  # of a training run
+OURS = re.compile(  # files of a partial folder, apart from the lock
     r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp|checkpoint\.h5(\.partial)?|pictures-\d+\.bin"
 )
-COMMAND_LENGTH = 4000  # a shell may expand a glob to more than an attribute holds
+COMMAND_LENGTH = 4000  # a glob expanded by the shell may exceed the size of an attribute
 LIBRARIES = ("numpy", "scipy", "scikit-image", "h5py", "imagecodecs", "torch", "torchvision")
 
 
 class Finished(NamedTuple):
-    """What an unchanged output says about the run that made it."""
+    """The result of the run that made an up-to-date output."""
 
     skipped: int
 
 
 class Target:
-    """The file that a stage is about to make."""
+    """The file that a stage is to write."""
 
     def __init__(
         self,
@@ -77,21 +77,21 @@ class Target:
         reads: Iterable[str | Path] = (),
         upgrade: Callable[[Recipe, Recipe], Recipe] | None = None,
     ) -> None:
-        """Decide on nothing yet.
+        """Check that the file can be written; write nothing yet.
 
         Args:
-            path: the file to make.
+            path: the file to write.
             kind: its kind.
-            recipe: what makes it; the same recipe means the same content.
+            recipe: the recipe of the content; the same recipe means the same content.
             force: replace a model, or a file that unseg did not make.
             reads: inputs, which are never replaced.
-            upgrade: brings the recipe of an output that an older version wrote (first) to the form of today's (second).
+            upgrade: converts the recipe of an older output (first argument) to the form of the new one (second).
         """
         self.path = Path(path)
         _check_writable(self.path)
         for given in map(Path, reads):
             if given.exists() and self.path.exists() and given.samefile(self.path):
-                raise ArtifactError(f"{self.path}: is what this command reads; take another name with -o")
+                raise ArtifactError(f"{self.path}: is an input of this command; choose another name with -o")
         self.kind = kind
         self.recipe = recipe
         self.force = force
@@ -99,7 +99,7 @@ class Target:
         self.partial = self.path.with_name(self.path.name + ".partial")
 
     def finished(self) -> Finished | None:
-        """The existing output if its recipe is this one; else None. Refuses what must not be replaced."""
+        """Return the existing output if it is up to date, else None. Refuses an output that must not be replaced."""
         if not self.path.exists():
             return None
         try:
@@ -107,46 +107,48 @@ class Target:
                 before = self._upgraded(old)
                 if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
                     if self._is_to_be_completed(old):
-                        console.note(f"{self.path} lacks images that changed while it was made, and is made again")
+                        console.note(
+                            f"{self.path} lacks images that changed while they were read; it will be made again"
+                        )
                         return None
                     console.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differing_keys(before, self.recipe)
         except ArtifactError as error:
-            self._refuse_unless_forced(f"is not an artifact that can be read ({error})")
+            self._refuse_unless_forced(f"is not a readable artifact ({error})")
             return None
-        except ConfigError as error:  # settings that no recipe of today has
+        except ConfigError as error:  # settings that recipes no longer have
             self._refuse_unless_forced(str(error))
             return None
         if kind != self.kind:
-            self._refuse_unless_forced(f"is of kind {kind}, and {self.kind} is to be written")
+            self._refuse_unless_forced(f"is of kind {kind}, but the output is of kind {self.kind}")
         elif kind in ("model", "checkpoint"):
             self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
-        console.note(f"{self.path} will be replaced, its recipe differs in: {', '.join(changed)}")
+        console.note(f"{self.path} will be replaced: its recipe differs in {', '.join(changed)}")
         return None
 
     def _upgraded(self, old: Artifact) -> Recipe:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
 
     def _is_to_be_completed(self, old: Artifact) -> bool:
-        """Whether images were left out that changed while they were read here: they may well be as before again."""
+        """Return whether images were skipped because they changed during the read: they may be readable now."""
         if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
             return False
         return any(reason.endswith(CHANGED) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
-            raise ArtifactError(f"{self.path}: {why}; take another name with -o, or replace it with --force")
-        console.note(f"{self.path} {why}; it will be replaced, as --force says")
+            raise ArtifactError(f"{self.path}: {why}; choose another name with -o, or replace it with --force")
+        console.note(f"{self.path} {why}; it will be replaced (--force)")
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Hold the lock on the partial folder and go on from the shards that are there."""
+        """Lock the partial folder and resume from its shards."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArtifactError(
-                f"{self.path}: its folder cannot be made ({error.strerror}); take another place with -o"
+                f"{self.path}: its folder cannot be made ({error.strerror}); choose another folder with -o"
             ) from error
         with _lock(self.partial, self.path):
             self._prepare_partial()
@@ -165,27 +167,27 @@ class Target:
             if found == wanted:
                 return
             old = json.loads(found).get("recipe", {})
-            keys = ", ".join(differing_keys(old, self.recipe)) or "the format's version"
+            keys = ", ".join(differing_keys(old, self.recipe)) or "format version"
             if (self.partial / CHECKPOINT).exists() and not self.force:
                 raise ArtifactError(
-                    f"{self.partial}: holds an unfinished training of another recipe ({keys}); go on with that one, "
-                    "take another name with -o, or throw its work away with --force"
+                    f"{self.partial}: holds an unfinished training run of another recipe ({keys}); resume that run, "
+                    "choose another name with -o, or discard it with --force"
                 )
-            console.warn(f"{self.partial} was begun with another recipe ({keys}): its work is thrown away")
+            console.warn(f"{self.partial} was started with another recipe ({keys}): its results are discarded")
         old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
         for old_file in old_files:
             if not OURS.fullmatch(old_file.name):
-                raise ArtifactError(f"{self.partial}: holds {old_file.name}, which is not ours; move it away")
+                raise ArtifactError(f"{self.partial}: {old_file.name} was not made by unseg; move it away")
         for old_file in old_files:
             shutil.rmtree(old_file) if old_file.is_dir() else old_file.unlink()
         _write_text_atomically(marker, wanted)
 
 
 class Writer:
-    """Takes results one unit (one source image) after another, in order.
+    """Writes the results of units (source images), in order.
 
-    `notes` holds what the stage said about each finished unit, also of an earlier, interrupted run: its length
-    is the number of units that need not be computed again.
+    `notes` holds the note of the stage on each finished unit, including those of an interrupted run: its length is
+    the number of units that need not be computed again.
     """
 
     def __init__(self, target: Target) -> None:
@@ -198,7 +200,7 @@ class Writer:
         self._collect_shards()
 
     def _collect_shards(self) -> None:
-        """Take the shards that follow each other from 0; anything after a gap is of no use."""
+        """Collect consecutive shards from 0 and remove shards after a gap."""
         for path in sorted(self.target.partial.glob("shard-*.h5")):
             first = int(path.stem.removeprefix("shard-"))
             if first != len(self.notes):
@@ -208,15 +210,15 @@ class Writer:
                 with h5py.File(path, "r") as shard:
                     self.notes += json.loads(bytes(shard["notes"][...]))
             except (OSError, KeyError, ValueError, RuntimeError):
-                console.warn(f"{path}: is damaged; what it held is computed again")
+                console.warn(f"{path}: is damaged; its results will be computed again")
                 path.unlink()
                 continue
             self._shards.append(path)
         if self.notes:
-            console.note(f"going on after {console.count_images(len(self.notes))} that an interrupted run finished")
+            console.note(f"resuming after {console.count_images(len(self.notes))} finished by an interrupted run")
 
     def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
-        """Add one unit: the encoded datasets of each of its windows, and a JSON value to find in `notes`."""
+        """Add one unit: the encoded datasets of each of its windows, and a JSON value for `notes`."""
         self._pending.append(([dict(window) for window in windows], note))
         self._pending_bytes += sum(part.stored_bytes for window in windows for part in window.values())
         overdue = time.monotonic() - self._last_shard > SHARD_SECONDS
@@ -229,7 +231,7 @@ class Writer:
         name = f"shard-{len(self.notes):09d}"
         temporary = self.target.partial / f"{name}.tmp"
         notes = [note for _, note in self._pending]
-        # In memory first: HDF5 cannot even close a file on a full disk, and a plain write fails cleanly.
+        # Built in memory: HDF5 cannot close a file on a full disk, whereas a plain write fails cleanly.
         memory = h5py.File(temporary, "w", libver=LIBRARY_VERSIONS, driver="core", backing_store=False)
         with memory as shard:
             digests: dict[str, list[bytes]] = {}
@@ -252,12 +254,12 @@ class Writer:
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     def pending_notes(self) -> list[Any]:
-        """What was said about the units that are not in a shard yet."""
+        """Return the notes on units that are not in a shard yet."""
         return [note for _, note in self._pending]
 
     def keep_or_clear(self) -> None:
-        """After a failure: keep what is done for the next run, or leave nothing behind if nothing is."""
-        with contextlib.suppress(OSError, RuntimeError):  # the failure itself may be a full disk
+        """Clean up after a failure: save finished units for the next run, or remove the folder if there are none."""
+        with contextlib.suppress(OSError, RuntimeError):  # the disk may be full
             self._flush()
         if not self._shards and not (self.target.partial / CHECKPOINT).exists():
             _remove_partial(self.target.partial)
@@ -272,10 +274,10 @@ class Writer:
         """Assemble the artifact, check it, stamp it and rename it into place.
 
         Args:
-            tables: field name to array or list of strings, for fields that the file has once.
+            tables: field name to array or list of strings, for fields with one dataset per file.
             attributes: the kind's own attributes.
-            inputs: name to {"path", "fingerprint"}: where the inputs lay.
-            entries: field name to arrays by name, for fields with one dataset for each entry.
+            inputs: name to {"path", "fingerprint"} of each input.
+            entries: field name to arrays by name, for fields with one dataset per entry.
         """
         self._flush()
         temporary = self.target.partial / "assembled.tmp"
@@ -297,13 +299,13 @@ class Writer:
         except ArtifactError:
             for shard in self._shards:
                 if _wrong_chunk(shard):
-                    shard.unlink()  # or the next run would meet the same
+                    shard.unlink()  # otherwise the next run would fail again
             raise
         _rename_durably(temporary, self.target.path)
         _remove_partial(self.target.partial)
 
     def _copy_shards(self, file: h5py.File) -> dict[str, bytes]:
-        """Copy the compressed chunks as they are; return the digest of every dataset."""
+        """Copy the compressed chunks unchanged; return the digest of every dataset."""
         per_window = [name for name, spec in KINDS[self.target.kind].fields.items() if spec.per == "window"]
         digests: dict[str, list[NDArray[np.uint8]]] = {}
         lines: dict[str, bytes] = {}
@@ -341,18 +343,18 @@ class Writer:
         file.attrs["environment"] = canonical(environment)
         file.attrs["inputs"] = canonical(dict(inputs))
         file.flush()
-        file.attrs["format"] = FORMAT  # last: without it the file is nobody's
+        file.attrs["format"] = FORMAT  # last: a file without it is not an artifact
 
 
 def _check_writable(path: Path) -> None:
-    """Find out now, not after hours, that the output cannot be written."""
+    """Check before any work is done that the output can be written."""
     if path.is_dir():
-        raise ArtifactError(f"{path}: is a folder; name a file in it with -o")
+        raise ArtifactError(f"{path}: is a folder; give the name of a file with -o")
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise ArtifactError(f"{path}: nothing can be written in {folder}; take another place with -o")
+        raise ArtifactError(f"{path}: {folder} is not writable; choose another folder with -o")
 
 
 def write_whole(
@@ -363,7 +365,7 @@ def write_whole(
     windows: Sequence[Mapping[str, Encoded]] = (),
     entries: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
 ) -> None:
-    """Write an artifact whose content is all at hand."""
+    """Write an artifact whose content is entirely in memory."""
     with target.writing() as writer:
         if windows and not writer.notes:
             writer.append(windows, None)
@@ -371,7 +373,7 @@ def write_whole(
 
 
 def fingerprint_of(kind: str, attributes: Mapping[str, Any], digests: Mapping[str, bytes]) -> str:
-    """SHA-256 over kind, the kind's own attributes, and the digest of every dataset that is not a hint."""
+    """Compute the SHA-256 of kind, own attributes, and the digest of every dataset that is not a hint."""
     hints = {name for name, spec in KINDS[kind].fields.items() if spec.hint}
     whole = hashlib.sha256(f"{kind}\n{canonical(dict(attributes))}\n".encode())
     for name in sorted(digests.keys() - hints):
@@ -380,7 +382,7 @@ def fingerprint_of(kind: str, attributes: Mapping[str, Any], digests: Mapping[st
 
 
 def table_array(values: Any) -> NDArray[Any]:
-    """A table as an array; strings become UTF-8 of fixed length."""
+    """Convert a table to an array; strings become UTF-8 of fixed length."""
     if isinstance(values, list) and (not values or isinstance(values[0], str)):
         encoded = [value.encode("utf-8", errors="surrogateescape") for value in values]
         return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1) or 1}")
@@ -404,7 +406,7 @@ def _write_table(file: h5py.File, name: str, values: Any) -> dict[str, bytes]:
 
 
 def _create(group: h5py.Group, name: str, encoded: Encoded) -> None:
-    """Create a dataset from chunks that are compressed already, by the quick, lower half of h5py."""
+    """Create a dataset from compressed chunks, with the fast low-level API of h5py."""
     space = h5py.h5s.create_simple(encoded.shape)
     dtype = h5py.h5t.py_create(np.dtype(encoded.dtype))
     dataset = h5py.h5d.create(group.id, name.encode(), dtype, space, _filters(encoded.chunk_shape))
@@ -414,7 +416,7 @@ def _create(group: h5py.Group, name: str, encoded: Encoded) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _filters(chunk_shape: tuple[int, ...]) -> Any:
-    """The creation properties of every dataset of ours that is not tiny."""
+    """Return the creation properties of chunked datasets."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk(chunk_shape)
     properties.set_shuffle()
@@ -425,7 +427,7 @@ def _filters(chunk_shape: tuple[int, ...]) -> Any:
 
 
 def _copied(part: h5py.h5d.DatasetID) -> Encoded:
-    """A dataset of a shard with its chunks as they are stored."""
+    """Read the stored chunks of a dataset of a shard."""
     chunks = []
     for number in range(part.get_num_chunks()):
         offset = part.get_chunk_info(number).chunk_offset
@@ -436,7 +438,7 @@ def _copied(part: h5py.h5d.DatasetID) -> Encoded:
 
 
 def _check_assembled(path: Path) -> None:
-    """Read back every compressed chunk and compare its checksum, before the file gets its name."""
+    """Read back every compressed chunk and verify its checksum before the file is renamed."""
     wrong = _wrong_chunk(path)
     if wrong:
         raise ArtifactError(f"{path}: {wrong} was not written correctly; check the disk and run again")
@@ -445,7 +447,7 @@ def _check_assembled(path: Path) -> None:
 
 
 def _wrong_chunk(path: Path) -> str | None:
-    """The first dataset with a chunk whose checksum does not hold."""
+    """Return the first dataset with a chunk of a wrong checksum, or None."""
 
     def check(name: str, item: Any) -> str | None:
         if isinstance(item, h5py.Dataset) and item.chunks:
@@ -462,14 +464,14 @@ def _wrong_chunk(path: Path) -> str | None:
 
 @contextmanager
 def _lock(partial: Path, output: Path) -> Iterator[None]:
-    """Hold `partial/lock`; the system lets go of it when this process ends, however it ends."""
+    """Hold a lock on `partial/lock`; the system releases it when this process ends."""
     handle = None
     while handle is None:
         try:
             partial.mkdir(exist_ok=True)
         except OSError as error:
             raise ArtifactError(
-                f"{output}: nothing can be written there ({error.strerror}); take another place with -o"
+                f"{output}: is not writable ({error.strerror}); choose another folder with -o"
             ) from error
         handle = _locked(partial / "lock", output)
     with handle:
@@ -477,17 +479,17 @@ def _lock(partial: Path, output: Path) -> Iterator[None]:
 
 
 def _locked(path: Path, output: Path) -> IO[str] | None:
-    """The open lock file; None if the one before us removed the folder between our opening and our locking."""
+    """Open and lock the lock file; None if an earlier run removed the folder between the two."""
     try:
-        # Not emptied, nor followed if it is a link: it may be somebody else's.
+        # Neither truncated nor followed if it is a link: it may not be ours.
         handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR):
             raise
-        raise ArtifactError(f"{path}: is in the way, as a link or a folder; move it away") from error
-    if os.fstat(handle.fileno()).st_size:  # ours are empty
+        raise ArtifactError(f"{path}: is a link or a folder where a lock file must be made; move it away") from error
+    if os.fstat(handle.fileno()).st_size:  # our lock files are empty
         handle.close()
         raise ArtifactError(f"{path}: was not made by unseg; move it away")
     try:
@@ -497,7 +499,7 @@ def _locked(path: Path, output: Path) -> IO[str] | None:
     except BlockingIOError:
         handle.close()
         raise ArtifactError(
-            f"{output}: another unseg is writing it now; wait for it, or take another name with -o"
+            f"{output}: another unseg process is writing it; wait for it, or choose another name with -o"
         ) from None
     except FileNotFoundError:
         pass
@@ -510,7 +512,7 @@ def _remove_partial(partial: Path) -> None:
 
 
 def _rename_durably(temporary: Path, final: Path) -> None:
-    """Rename so that after a power cut there is the old file or the whole new one."""
+    """Rename a file so that a power cut leaves either the old file or the complete new one."""
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     temporary.replace(final)
@@ -525,7 +527,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 
 def _check_room(path: Path, needed: int) -> None:
-    """Find out before assembling that the disk is too small."""
+    """Check for disk space before assembling."""
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free", str(path))
@@ -533,7 +535,7 @@ def _check_room(path: Path, needed: int) -> None:
 
 @contextmanager
 def _plain_errors(path: Path) -> Iterator[None]:
-    """Raise what the system said, where HDF5 wraps it into a text of its own."""
+    """Convert errors of HDF5 to the system error that caused them."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -553,7 +555,7 @@ def _write_text_atomically(path: Path, text: str) -> None:
 def _command() -> str:
     program = Path(sys.argv[0]).name if sys.argv else ""
     typed = shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
-    return typed.encode("utf-8", errors="backslashreplace").decode()  # file names need not be UTF-8
+    return typed.encode("utf-8", errors="backslashreplace").decode()  # file names may not be UTF-8
 
 
 def _environment() -> dict[str, Any]:

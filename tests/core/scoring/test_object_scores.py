@@ -145,7 +145,7 @@ def test_refusals() -> None:
     with pytest.raises(DataError, match="booleans"):
         object_scores(truth, truth)
     for wrong in (np.full((2, 2), 1.5), np.full((2, 2), -0.1), np.full((2, 2), np.nan)):
-        with pytest.raises(DataError, match="beyond 0 and 1"):
+        with pytest.raises(DataError, match="outside 0 to 1"):
             FMeasureCurve().add(wrong, truth)
     with pytest.raises(DataError, match="int64"):
         FMeasureCurve().add(truth, truth)

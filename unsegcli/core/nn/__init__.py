@@ -1,1 +1,1 @@
-"""Parts of networks, of losses and of views; the only part of `core/` that loads torch."""
+"""Building blocks of networks, losses and augmentations; the only part of `core/` that imports torch."""

@@ -1,6 +1,6 @@
-"""Networks that turn images into maps of features at an eighth or so of their resolution.
+"""Backbones: networks that compute feature maps, usually at an eighth of the image resolution.
 
-Stages beyond that resolution do not shrink the map; their convolutions are spread instead (dilated).
+Later stages use dilated convolutions instead of reducing the resolution further.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from unsegcli.errors import ConfigError
 RESNETS = ("resnet18", "resnet34", "resnet50")
 STRIDES = {"small": (4, 8), **dict.fromkeys(RESNETS, (8, 16, 32))}
 EARLY = ("conv1", "bn1", "layer1", "layer2")  # the part of a ResNet that may be frozen
-COLOURS = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))  # mean and spread that published weights expect
+COLOURS = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))  # mean and standard deviation expected by published weights
 
 
 class Backbone(nn.Module):
-    """A network, the number of its features, and by how much it shrinks an image."""
+    """A network, its number of features, and its stride."""
 
     architecture: str
     features: int
@@ -28,7 +28,7 @@ class Backbone(nn.Module):
 
 
 class Small(Backbone):
-    """A network for two cores: 8 x `width` features."""
+    """A small network for two cores with 8 x `width` features."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Small(Backbone):
 
 
 class ResNet(Backbone):
-    """A ResNet of torchvision without its classifier; its weights have the names that they have there."""
+    """A torchvision ResNet without its classifier; weights have the same names as in torchvision."""
 
     def __init__(self, architecture: str, channels: int, stride: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ResNet(Backbone):
 
 
 def make_backbone(architecture: str, channels: int, width: int, stride: int) -> Backbone:
-    """A network of the name; `width` is for the small one."""
+    """Build a network by name; `width` applies to the small one only."""
     if architecture not in STRIDES:
         raise ConfigError(f"architecture {architecture}: is not one of {', '.join(STRIDES)}")
     if stride not in STRIDES[architecture]:
@@ -89,9 +89,9 @@ def make_backbone(architecture: str, channels: int, width: int, stride: int) -> 
 
 
 def spread(layer: nn.Module, dilation: int) -> None:
-    """Let a stage of a ResNet keep the size of its map, and see as far as before.
+    """Replace the stride of a ResNet stage by dilation.
 
-    What lies before the step that is left out keeps half of the dilation: the 3x3 convolutions of the first block.
+    The 3x3 convolution of the first block, before the removed stride, gets half of the dilation.
     """
     for number, block in enumerate(layer.children()):
         own = dilation if number else dilation // 2
@@ -102,11 +102,11 @@ def spread(layer: nn.Module, dilation: int) -> None:
 
 
 def _torchvision() -> Any:
-    """The models of torchvision, which is loaded only where one is asked for."""
+    """Import `torchvision.models` on first use."""
     try:
         return import_module("torchvision.models")
-    except (ImportError, RuntimeError) as error:  # a build for another torch fails with the latter
+    except (ImportError, RuntimeError) as error:  # a build for another torch raises RuntimeError
         raise ConfigError(
-            f"torchvision cannot be loaded ({error}): install the build that belongs to your torch, or take "
+            f"torchvision cannot be loaded ({error}): install the build for your version of torch, or use "
             "architecture=small"
         ) from error

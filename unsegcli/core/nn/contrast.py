@@ -1,6 +1,6 @@
-"""Pixels pulled to the mean of their own object and pushed from those of others, and what an object is at all.
+"""Contrastive loss between pixels and mean vectors of objects, and loss of objectness.
 
-Sums are taken over all processes, so that the mean of their losses is the loss of the whole batch.
+Sums are over all processes, so that the mean of their losses is the loss of the whole batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EVEN = 1.02  # in the weight of an image, 1 / ln(1.02 + its share of the foregro
 
 
 def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
-    """The mean direction of each image's object: (batch, dimensions) of length 1; 0 without a pixel.
+    """Compute the mean direction of each image's object: (batch, dimensions) of length 1; 0 for an empty mask.
 
     Args:
         vectors: (batch, dimensions, rows, columns), of any length.
@@ -29,15 +29,15 @@ def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
 def pixel_contrast(
     vectors: Tensor, masks: Tensor, means: Tensor, usable: Tensor, others: Tensor, temperature: float
 ) -> Tensor:
-    """Cross entropy of telling to which image each foreground pixel belongs, weighted by image.
+    """Cross entropy of classifying each foreground pixel by the object that it belongs to, weighted by image.
 
     Args:
         vectors: (batch, dimensions, rows, columns) of this process, of any length.
-        masks: (batch, rows, columns), bool; pixels outside contribute nothing.
-        means: (all, dimensions) of length 1, of the other view's objects, over all processes; without gradient.
-        usable: (all,) which images have an object in both views; only these count.
+        masks: (batch, rows, columns), bool; pixels outside are not used.
+        means: (all, dimensions) of length 1, of objects in the other view, over all processes; without gradient.
+        usable: (all,) which images have an object in both views; only these are used.
         others: (count, dimensions) of length 1: objects of earlier steps.
-        temperature: by which the cosines are divided.
+        temperature: divisor of the cosines.
     """
     mine = slice(rank() * len(vectors), (rank() + 1) * len(vectors))
     masks = masks & usable[mine, None, None]
@@ -54,17 +54,17 @@ def pixel_contrast(
 
 
 def image_weights(areas: Tensor) -> Tensor:
-    """1 / ln(1.02 + p) of each image (batch,), where p is its share of the foreground pixels of all processes."""
+    """Compute 1 / ln(1.02 + p) for each image (batch,); p is its share of the foreground pixels of all processes."""
     total = summed(areas.sum().double()).clamp_min(1)
     return 1 / torch.log(EVEN + areas / total)
 
 
 def balanced_entropy(logits: Tensor, masks: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Binary cross entropy in which an object's pixel counts by the share of background, and the other way round.
+    """Balanced binary cross entropy: object pixels are weighted by the share of background, and vice versa.
 
     Args:
         logits: (batch, rows, columns), above 0 = object.
-        masks: (batch, rows, columns), bool: what is object.
+        masks: (batch, rows, columns), bool: object pixels.
         valid: (batch, rows, columns), bool; None = all.
     """
     valid = torch.ones_like(masks) if valid is None else valid

@@ -1,6 +1,6 @@
-"""Crops of random size and shape that show a part of a given object, and their pixels at one size.
+"""Random crops that contain part of a given object, resized to a fixed size.
 
-Boxes are (..., 4): top, left, height and width in whole pixels.
+Boxes are (..., 4): top, left, height and width in pixels.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 
-SHAPES = 10  # drawn for each box; if none fits into the image, the box is its centre
+SHAPES = 10  # attempts per box; if none fits into the image, the box is its centre
 
 
 def random_boxes(
     draws: Draws, purpose: str, extents: Tensor, count: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Tensor:
-    """Boxes of random area, shape and place: (batch, count, 4).
+    """Draw boxes of random area, aspect ratio and position: (batch, count, 4).
 
     Args:
-        draws: where random numbers come from.
-        purpose: names this use of random numbers.
+        draws: source of random numbers.
+        purpose: name of the stream of random numbers.
         extents: (batch, 2) height and width of each image, at least 1.
-        count: boxes for each image.
-        scale: least and largest area, as a share of the image's.
-        ratio: least and largest width over height; evenly drawn on a logarithmic scale.
+        count: number of boxes per image.
+        scale: smallest and largest area, as a share of the image area.
+        ratio: smallest and largest aspect ratio (width over height), uniform on a logarithmic scale.
     """
     high, wide = (extents[:, side].double()[:, None, None] for side in (0, 1))
     drawn = draws.uniform(purpose, count, SHAPES, 2).double()
@@ -35,7 +35,7 @@ def random_boxes(
     shapes = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * drawn[..., 1])
     widths, heights = (areas * shapes).sqrt().round(), (areas / shapes).sqrt().round()
     fits = (heights >= 1) & (widths >= 1) & (heights <= high) & (widths <= wide)
-    first = fits.int().argmax(2, keepdim=True)  # of equal ones the first
+    first = fits.int().argmax(2, keepdim=True)  # the first that fits
     height, width = heights.gather(2, first)[..., 0], widths.gather(2, first)[..., 0]
     places = draws.uniform(f"{purpose} place", count, 2).double()
     top = (places[..., 0] * (high[..., 0] - height + 1)).floor()
@@ -45,7 +45,7 @@ def random_boxes(
 
 
 def _centres(extents: Tensor, ratio: tuple[float, float]) -> Tensor:
-    """The whole image, or its centre where it is longer than the ratio allows: (batch, 4)."""
+    """Return the box of the whole image, or its centre if its aspect ratio is out of range: (batch, 4)."""
     high, wide = extents[:, 0].double(), extents[:, 1].double()
     height = torch.minimum(high, (wide / ratio[0]).round()).clamp_min(1)
     width = torch.minimum(wide, (high * ratio[1]).round()).clamp_min(1)
@@ -53,7 +53,7 @@ def _centres(extents: Tensor, ratio: tuple[float, float]) -> Tensor:
 
 
 def shares(masks: Tensor, boxes: Tensor) -> Tensor:
-    """The share of each box (batch, count, 4) that the mask (batch, height, width) covers: (batch, count)."""
+    """Compute the share of each box (batch, count, 4) covered by a mask (batch, height, width): (batch, count)."""
     sums = functional.pad(masks.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
     top, left, height, width = boxes.unbind(2)
     sample = torch.arange(len(masks), device=masks.device)[:, None]
@@ -63,7 +63,7 @@ def shares(masks: Tensor, boxes: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """One box (batch, 4) of each image (batch, channels, height, width), as squares of `side`: bilinear, smoothed."""
+    """Crop a box (batch, 4) from each image (batch, channels, height, width), bilinearly resized to `side`."""
     parts = [
         functional.interpolate(
             image[None, :, top : top + height, left : left + width],
@@ -78,7 +78,7 @@ def resized(images: Tensor, boxes: Tensor, side: int) -> Tensor:
 
 
 def resized_masks(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """One box (batch, 4) of each mask (batch, height, width), as squares of `side`: the nearest pixel."""
+    """Crop a box (batch, 4) from each mask (batch, height, width), resized to `side` by the nearest pixel."""
     steps = 2 * torch.arange(side, device=masks.device) + 1
     top, left, height, width = (boxes[:, number, None] for number in range(4))
     rows, columns = top + steps * height // (2 * side), left + steps * width // (2 * side)

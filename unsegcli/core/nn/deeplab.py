@@ -1,4 +1,4 @@
-"""The head of DeepLab-v3: a map seen at several scales at once, and as a whole.
+"""The head of DeepLab-v3: atrous spatial pyramid pooling (ASPP) with a global branch.
 
 After Chen et al., "Rethinking atrous convolution for semantic image segmentation", 2017, section 3.3.
 """
@@ -16,7 +16,7 @@ from unsegcli.core.nn.networks import BatchNorm, convolution
 
 
 class Whole(nn.Module):
-    """The mean of the whole map, brought to `outputs` channels and spread over the map again."""
+    """Global average pooling, a projection to `outputs` channels, and broadcasting back to the map."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Whole(nn.Module):
         return functional.relu(self._normalised(mean)).expand(-1, -1, *maps.shape[2:])
 
     def _normalised(self, mean: Tensor) -> Tensor:
-        """A single image has no variance: there it is normalised by what is remembered of others."""
+        """Batch normalisation that uses the running statistics for a single image, which has no variance."""
         if self.training and len(mean) * ranks() == 1:
             norm = self.norm
             return functional.batch_norm(mean, norm.running_mean, norm.running_var, norm.weight, norm.bias, False)
@@ -38,7 +38,7 @@ class Whole(nn.Module):
 
 
 class DeepLabHead(nn.Module):
-    """Convolutions of several reaches side by side, and what they found mixed."""
+    """Parallel convolutions of several dilations, concatenated and projected."""
 
     def __init__(self, inputs: int, width: int, rates: Sequence[int]) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class DeepLabHead(nn.Module):
         """(batch, inputs, rows, columns) to (batch, width, rows, columns).
 
         Args:
-            maps: what the backbone gives.
-            keep: (batch, width, rows, columns) factors of the mixed map, such as `Draws.kept` gives; None = 1.
+            maps: features of the backbone.
+            keep: (batch, width, rows, columns) dropout factors of the output, such as from `Draws.kept`; None = 1.
         """
         mixed = self.mix(torch.cat([*(scale(maps) for scale in self.scales), self.whole(maps)], 1))
         result: Tensor = self.last(mixed if keep is None else mixed * keep)

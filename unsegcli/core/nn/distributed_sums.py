@@ -1,6 +1,6 @@
-"""Sums over all processes of a training that was started by torchrun, through which gradients flow.
+"""Differentiable sums over all processes of a training run started by torchrun.
 
-With one process each function is the identity. Nothing here starts or ends processes.
+With one process, each function is the identity. Processes are started elsewhere.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from torch import Tensor
 
 
 def ranks() -> int:
-    """How many processes train together."""
+    """Return the number of processes."""
     return processes.get_world_size() if processes.is_available() and processes.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Return the rank of this process, from 0."""
     return processes.get_rank() if ranks() > 1 else 0
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all processes, the same in each.
+    """Sum over all processes, with the same result in each.
 
-    Backward, the gradients of all processes are added up; together with taking the mean of the gradients over
-    processes, as the loop does, that gives the gradient of the mean of their losses.
+    In the backward pass, the gradients of all processes are summed; since the loop averages gradients over processes,
+    this gives the gradient of the mean of their losses.
     """
     if ranks() == 1:
         return values
-    apply: Any = _Summed.apply  # typed or not, by the version of torch
+    apply: Any = _Summed.apply  # whether it is typed depends on the version of torch
     result: Tensor = apply(values)
     return result
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows of all processes below each other, without gradient; each must have as many."""
+    """Concatenate the rows of all processes, without gradient; each must have the same number."""
     if ranks() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(ranks())]
@@ -45,7 +45,7 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def gathered_with_gradient(rows: Tensor) -> Tensor:
-    """The rows of all processes below each other; each must have as many. Backward as `summed`."""
+    """Concatenate the rows of all processes; each must have the same number. Backward as in `summed`."""
     if ranks() == 1:
         return rows
     parts = rows.new_zeros(ranks(), *rows.shape)
@@ -54,9 +54,9 @@ def gathered_with_gradient(rows: Tensor) -> Tensor:
 
 
 def share_of_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The share of this process in a weighted mean over all: the mean of it over processes is that mean.
+    """Return the contribution of this process to a weighted mean: its mean over processes is the weighted mean.
 
-    Without any weight it is 0. Through weights flows no gradient.
+    It is 0 if all weights are 0. No gradient flows through weights.
     """
     weights = weights.detach()
     total = summed(weights.sum())

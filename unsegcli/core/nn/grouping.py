@@ -1,6 +1,6 @@
-"""A first grouping of superpixels by what can be seen without learning: colour, texture and place, by k-means.
+"""A first grouping of superpixels by colour, texture and position with k-means, without learning.
 
-The tensor half of `features.py`, for methods that want to begin where the baseline ends.
+The torch version of `features.py`, for methods that start from the result of the baseline.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from unsegcli.core.nn.pooling import paint, pool
 from unsegcli.core.superpixels.features import TEXTURE_SIGMAS, TRUNCATE, feature_weights
 
 TEXTURES, PLACES = 3, 2  # dimensions
-ROWS = 40  # superpixels that are remembered of each crop, at most
+ROWS = 40  # superpixels stored per crop, at most
 ITERATIONS, STARTS = 100, 10  # of k-means
 
 
 def dimensions_of(channels: int) -> int:
-    """How many numbers describe a superpixel of an image with so many bands."""
+    """Return the number of features of a superpixel for a number of bands."""
     return 2 * channels + TEXTURES + PLACES
 
 
 def superpixel_features(images: Tensor, superpixels: Tensor, count: int, place: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Describe superpixels: (superpixels, dimensions), and their areas in pixels (superpixels,).
+    """Compute features of superpixels (superpixels, dimensions), and their areas in pixels (superpixels,).
 
     Args:
         images: (batch, channels, height, width), 0 to 1.
         superpixels: (batch, height, width), numbered through the batch, -1 = void.
-        count: how many there are.
-        place: (batch, 4) top, left, height and width of each crop in its image; None = the whole.
+        count: number of superpixels.
+        place: (batch, 4) top, left, height and width of each crop in its image; None = the whole image.
     """
     colours = lab(images) if images.shape[1] == 3 else images
     maps = torch.cat([colours, _texture(images.mean(1, keepdim=True)), _positions(images, place)], 1)
     means, areas = pool(maps, superpixels, count)
     mean, rest = means.split([images.shape[1], TEXTURES + PLACES], 1)
-    # Twice over the pixels: a region of one colour has deviation 0, which the short formula would miss.
+    # In two passes: a region of one colour has deviation 0, which the one-pass formula would miss.
     deviation = pool((colours - paint(mean, superpixels)) ** 2, superpixels, count).means.sqrt()
     return torch.cat([mean, deviation, rest], 1), areas
 
 
 class FirstGrouping(nn.Module):
-    """K-means over superpixels of the first batches; from then on each superpixel has a nearest centre."""
+    """K-means on superpixels of the first batches; later superpixels are assigned to the nearest centre."""
 
     def __init__(self, clusters: int, channels: int, batches: int, crops: int) -> None:
         super().__init__()
@@ -54,31 +54,31 @@ class FirstGrouping(nn.Module):
         self.remembered: Tensor
         self.centres: Tensor
         self.scale: Tensor
-        # Buffers, so that a training that is interrupted in between goes on with what it has.
+        # Buffers, so that an interrupted training run can be resumed.
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # batches
         self.register_buffer("remembered", torch.zeros(batches, crops * ROWS, dimensions + 1))  # features and area
         self.register_buffer("centres", torch.zeros(clusters, dimensions))
-        self.register_buffer("scale", torch.zeros(2, dimensions))  # what is taken away from features, and their factor
+        self.register_buffer("scale", torch.zeros(2, dimensions))  # mean to subtract from features, and factor
 
     @property
     def ready(self) -> bool:
-        """Whether the superpixels have been grouped."""
+        """Whether k-means has been fitted."""
         return int(self.seen) >= self.batches
 
     @torch.no_grad()
     def remember(self, features: Tensor, areas: Tensor, superpixels: Tensor, seed: int) -> None:
-        """Take superpixels of a batch, and group all that were taken when enough batches have been seen.
+        """Collect superpixels of a batch, and fit k-means when enough batches have been seen.
 
-        Each crop gives as many at most, and together they count as its area; so several processes take the same ones
-        as one process with the whole batch.
+        Each crop contributes at most the same number, weighted to its total area, so several processes collect the
+        same superpixels as one process with the whole batch.
 
         Args:
             features: (superpixels, dimensions).
             areas: (superpixels,) in pixels.
             superpixels: (batch, height, width), numbered through the batch, -1 = void.
-            seed: of k-means.
+            seed: seed of k-means.
         """
-        rows = features.new_zeros(len(superpixels), ROWS, features.shape[1] + 1)  # of area 0 where there are fewer
+        rows = features.new_zeros(len(superpixels), ROWS, features.shape[1] + 1)  # unused rows have area 0
         for row, numbers in zip(rows, superpixels, strict=True):
             here = numbers[numbers >= 0].unique()
             every = torch.linspace(0, max(0, len(here) - 1), min(ROWS, len(here)), device=here.device)
@@ -92,7 +92,7 @@ class FirstGrouping(nn.Module):
 
     @torch.no_grad()
     def assign(self, features: Tensor) -> Tensor:
-        """The nearest centre of each superpixel (superpixels,)."""
+        """Return the nearest centre of each superpixel: (superpixels,)."""
         return torch.cdist((features - self.scale[0]) * self.scale[1], self.centres).argmin(1)
 
     def _group(self, seed: int) -> None:
@@ -112,7 +112,7 @@ class FirstGrouping(nn.Module):
 
 
 def _texture(grey: Tensor) -> Tensor:
-    """Gradient magnitude and absolute band-passes, fine and coarse: (batch, 3, height, width)."""
+    """Compute gradient magnitude and absolute fine and coarse band-passes: (batch, 3, height, width)."""
     fine, middle, coarse = (_blurred(grey, sigma) for sigma in TEXTURE_SIGMAS)
     edged = functional.pad(fine, (1, 1, 1, 1), mode="replicate")
     down = (edged[:, :, 2:, 1:-1] - edged[:, :, :-2, 1:-1]) / 2
@@ -129,7 +129,7 @@ def _blurred(grey: Tensor, sigma: float) -> Tensor:
 
 
 def _positions(images: Tensor, place: Tensor | None) -> Tensor:
-    """Row and column of each pixel in the whole image, 0 to 1: (batch, 2, height, width)."""
+    """Return row and column of each pixel in the whole image, 0 to 1: (batch, 2, height, width)."""
     count, _, height, width = images.shape
     down = (torch.arange(height, device=images.device) + 0.5) / height
     across = (torch.arange(width, device=images.device) + 0.5) / width

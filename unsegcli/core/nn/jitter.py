@@ -1,6 +1,6 @@
-"""Changes of light and colour for images of any number of bands, each sample by itself.
+"""Colour jitter for images of any number of bands, independently for each sample.
 
-Geometry is left alone; see `warp.py`.
+Geometric transformations are in `warp.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unsegcli.core.draws import Draws
 
-LIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue
+LIGHTNESS = (0.299, 0.587, 0.114)  # weights of red, green and blue
 
 
 def jitter(
@@ -26,18 +26,18 @@ def jitter(
 ) -> Tensor:
     """Change brightness, contrast, saturation and hue of (batch, channels, height, width), values from 0 to 1.
 
-    Each is drawn anew for each sample, in this order. Saturation and hue mean the first three of three or four bands,
-    red, green and blue; brightness and contrast all bands.
+    The changes are drawn independently for each sample and applied in this order. Brightness and contrast apply to all
+    bands; saturation and hue only to images of three or four bands, of which the first three are red, green and blue.
 
     Args:
         images: the images.
-        draws: where random numbers come from.
-        purpose: names this use of random numbers, so that two views differ.
+        draws: source of random numbers.
+        purpose: name of the stream of random numbers, so that two views differ.
         brightness: factor from 1 - b to 1 + b.
-        contrast: factor on the distance to the mean lightness, from 1 - c to 1 + c.
-        saturation: factor on the distance to grey, likewise.
-        hue: turn by up to this share of the colour circle, both ways.
-        bands: factor for each band by itself, likewise: for bands that are no colours.
+        contrast: factor on the difference from the mean lightness, from 1 - c to 1 + c.
+        saturation: factor on the difference from grey, likewise.
+        hue: rotation by up to this share of the colour circle, in both directions.
+        bands: independent factor for each band, likewise, for bands that are not colours.
     """
     count, channels = images.shape[:2]
     factors = 1 + draws.uniform(f"{purpose} light", 3 + channels, low=-1.0, high=1.0) * images.new_tensor(
@@ -58,13 +58,13 @@ def jitter(
 
 
 def lightness(rgb: Tensor) -> Tensor:
-    """Weighted mean of red, green and blue: (batch, 1, height, width)."""
+    """Compute the weighted mean of red, green and blue: (batch, 1, height, width)."""
     weights = rgb.new_tensor(LIGHTNESS)
     return (rgb * weights[:, None, None]).sum(1, keepdim=True)
 
 
 def _turned(rgb: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue by a share of the circle, as a rotation in the plane of YIQ's two colour axes."""
+    """Rotate the hue by a share of the circle, in the IQ plane of YIQ."""
     to_yiq = rgb.new_tensor([LIGHTNESS, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
     angle = 2 * torch.pi * turn
     cosine, sine = angle.cos(), angle.sin()

@@ -1,4 +1,4 @@
-"""Colours as people see their distances, for tensors; the tensor half of what `features.py` takes from scikit-image."""
+"""Convert sRGB to CIELAB with torch, as `features.py` does with scikit-image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WHITE = (0.95047, 1.0, 1.08883)  # D65, 2 degrees
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """Red, green and blue (batch, 3, height, width), 0 to 1, as L, a and b over 100."""
+    """Convert sRGB (batch, 3, height, width), 0 to 1, to CIELAB divided by 100."""
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = torch.einsum("ij,bjhw->bihw", rgb.new_tensor(TO_XYZ), linear) / rgb.new_tensor(WHITE)[:, None, None]
     root = torch.where(xyz > 0.008856, xyz.clamp_min(1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)

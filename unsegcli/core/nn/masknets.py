@@ -1,6 +1,6 @@
-"""Networks that draw one map as large as the image: a small one for two cores, and the mask network of ReDO.
+"""Networks that predict one map at full resolution: a small one for two cores, and the mask network of ReDO.
 
-No weights are loaded here, and no method is known.
+No weights are loaded here; independent of methods.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from unsegcli.core.nn.networks import convolution, grow, small_trunk
 
-BINS = (1, 2, 3, 6)  # rows and columns of the coarse maps
+BINS = (1, 2, 3, 6)  # rows and columns of the pooled maps
 TRUNK_HALF = 2  # layers of the small trunk at half of the resolution
 
 
 class Pyramid(nn.Module):
-    """What a map holds in squares of several sizes, up to the whole, beside the map itself."""
+    """Pyramid pooling: the map concatenated with its means over grids of several sizes."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Pyramid(nn.Module):
 
 
 class FineNetwork(nn.Module):
-    """The small trunk and the whole image at a glance, brought back to full size beside what was fine."""
+    """A small trunk with pyramid pooling, and a decoder to full resolution with skip connections."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class FineNetwork(nn.Module):
         self.last = nn.Conv2d(narrow, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """One logit a pixel (batch, 1, height, width) of images (batch, channels, height, width)."""
+        """Predict one logit per pixel, (batch, 1, height, width), for images (batch, channels, height, width)."""
         half = self.first(images)
         maps = self.narrow(self.around(self.second(half)))
         maps = self.to_half(torch.cat([grow(maps, half.shape[-2:]), half], 1))
@@ -70,7 +70,7 @@ class PyramidNetwork(nn.Module):
         self.last = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(quarter, 1, 7))
 
     def forward(self, images: Tensor) -> Tensor:
-        """One logit a pixel (batch, 1, height, width) of images (batch, channels, height, width)."""
+        """Predict one logit per pixel, (batch, 1, height, width), for images (batch, channels, height, width)."""
         full = self.start(images)
         half = self.first(full)
         maps = self.around(self.blocks(self.second(half)))
@@ -81,7 +81,7 @@ class PyramidNetwork(nn.Module):
 
 
 class StyledResidual(nn.Module):
-    """Two convolutions, each normalised within the image, and the way around them."""
+    """A residual block of two convolutions with instance normalisation."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -91,13 +91,13 @@ class StyledResidual(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(batch, features, height, width), as it was."""
+        """(batch, features, height, width) to the same shape."""
         result: Tensor = maps + self.second(self.first(maps))
         return result
 
 
 def _styled(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A convolution, normalised within each image, cut off at 0; kernels of 3 have zeros around."""
+    """Convolution, instance normalisation and ReLU; kernels of size 3 are zero-padded."""
     padding = 1 if kernel == 3 else 0
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),

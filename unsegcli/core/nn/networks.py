@@ -1,6 +1,6 @@
-"""Parts of networks: blocks, batch statistics over all processes, and a small network for two cores.
+"""Building blocks of networks: residual blocks, synchronised batch normalisation, and a small network for two cores.
 
-No weights are loaded here, and no method is known.
+No weights are loaded here; independent of methods.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unsegcli.core.nn.distributed_sums import ranks, summed
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics are those of the whole batch, over all processes."""
+    """Batch normalisation with statistics of the whole batch, over all processes."""
 
-    still = False  # whether running statistics are left alone; see `still_statistics`
+    still = False  # whether running statistics are frozen; see `still_statistics`
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise (batch, channels, height, width)."""
@@ -54,7 +54,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def still_statistics(network: nn.Module) -> Iterator[None]:
-    """Normalise by the batch at hand without remembering it: for passes over images that were changed on purpose."""
+    """Normalise by the current batch without updating running statistics: for passes over perturbed images."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [norm.still for norm in norms]
     for norm in norms:
@@ -67,7 +67,7 @@ def still_statistics(network: nn.Module) -> Iterator[None]:
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """A convolution of the same size (or a whole part of it), normalised, cut off at 0."""
+    """Convolution with optional stride, batch normalisation and ReLU."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
@@ -77,7 +77,7 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dil
 
 
 class Residual(nn.Module):
-    """Two convolutions, and the way around them."""
+    """A residual block of two convolutions."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Residual(nn.Module):
 
 
 def small_trunk(channels: int, width: int) -> nn.Sequential:
-    """A network for two cores: a quarter of the resolution, 4 x `width` features, sees about 75 pixels around."""
+    """A small network for two cores: stride 4, 4 x `width` features, receptive field of about 75 pixels around."""
     return nn.Sequential(
         convolution(channels, width, stride=2),
         convolution(width, width),
@@ -107,7 +107,7 @@ def small_trunk(channels: int, width: int) -> nn.Sequential:
 
 
 def grow(images: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Bring (batch, channels, height, width) to a size (height, width), bilinear."""
+    """Resize (batch, channels, height, width) bilinearly to a size (height, width)."""
     if images.shape[-2:] == torch.Size(size):
         return images
     return functional.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Means over superpixels, and back: the tensor half of `regions.py`.
+"""Average maps over superpixels, and expand the means to pixels: the torch version of `regions.py`.
 
 Superpixels are numbered through the batch, -1 = void.
 """
@@ -12,25 +12,25 @@ from torch import Tensor
 
 
 class Pooled(NamedTuple):
-    """What all superpixels of a batch hold."""
+    """Means and areas of all superpixels of a batch."""
 
     means: Tensor  # (superpixels, channels); 0 for a superpixel without a pixel
-    areas: Tensor  # (superpixels,) pixels that were counted
+    areas: Tensor  # (superpixels,) number of pixels
 
 
 def pool(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None = None) -> Pooled:
-    """Means of (batch, channels, height, width) over superpixels (batch, height, width).
+    """Average (batch, channels, height, width) over superpixels (batch, height, width).
 
     Args:
-        maps: what is averaged.
-        superpixels: 0 to count - 1, -1 = left out.
-        count: how many superpixels there are, empty ones included.
-        weights: (batch, height, width) of each pixel; None = 1.
+        maps: maps to average.
+        superpixels: 0 to count - 1, -1 = void.
+        count: number of superpixels, including empty ones.
+        weights: (batch, height, width) weight of each pixel; None = 1.
     """
     channels = maps.shape[1]
     flat = maps.permute(0, 2, 3, 1).reshape(-1, channels)
     numbers = superpixels.reshape(-1)
-    numbers = torch.where(numbers < 0, count, numbers)  # void goes to a row that is dropped
+    numbers = torch.where(numbers < 0, count, numbers)  # void pixels use an extra row that is dropped
     share = torch.ones_like(flat[:, 0]) if weights is None else weights.reshape(-1).to(flat.dtype)
     sums = flat.new_zeros(count + 1, channels).index_add(0, numbers, flat * share[:, None])[:-1]
     areas = flat.new_zeros(count + 1).index_add(0, numbers, share)[:-1]
@@ -38,18 +38,18 @@ def pool(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None =
 
 
 def paint(rows: Tensor, superpixels: Tensor) -> Tensor:
-    """Each pixel the row (superpixels, channels) of its superpixel: (batch, channels, height, width); void is 0."""
+    """Expand rows (superpixels, channels) to pixels: (batch, channels, height, width); void = 0."""
     padded = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-    return padded[superpixels].permute(0, 3, 1, 2)  # -1 takes the last row
+    return padded[superpixels].permute(0, 3, 1, 2)  # -1 selects the last row
 
 
 def levelled(maps: Tensor, superpixels: Tensor, count: int) -> Tensor:
-    """Each pixel of (batch, channels, height, width) the mean of its superpixel; void pixels keep their own.
+    """Replace each pixel of (batch, channels, height, width) by the mean of its superpixel; void pixels are kept.
 
     Args:
-        maps: what is averaged.
+        maps: maps to average.
         superpixels: (batch, height, width), 0 to count - 1, -1 = void.
-        count: how many superpixels there are.
+        count: number of superpixels.
     """
     painted = paint(pool(maps, superpixels, count).means, superpixels)
     return torch.where((superpixels < 0)[:, None], maps, painted)

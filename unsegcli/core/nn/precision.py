@@ -1,4 +1,4 @@
-"""Which numbers a network works with, and how the processor treats them."""
+"""Floating-point precision of networks on CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolved_precision(asked: str, device: torch.device) -> str:
-    """The precision that was asked for; `auto` is bf16 where the device has units for it, else float32."""
+    """Choose the precision; `auto` is bf16 if the device supports it in hardware, else float32."""
     return _quick_precision(device) if asked == "auto" else asked
 
 
@@ -24,7 +24,7 @@ def _quick_precision(device: torch.device) -> str:
 
 @contextmanager
 def own_arithmetic() -> Iterator[None]:
-    """Numbers next to 0, which are slow, become 0; and as many threads as wanted: until the end, not for ever."""
+    """Flush denormal numbers, which are slow, to 0 and set the number of threads, within this context."""
     threads = torch.get_num_threads()
     torch.set_flush_denormal(True)
     try:
@@ -37,7 +37,7 @@ def own_arithmetic() -> Iterator[None]:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """On a GPU, float32 is float32: torch would let convolutions use TF32, with 10 bits instead of 23."""
+    """Disable TF32 on GPUs, which torch enables for convolutions: it has 10 bits instead of 23."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

@@ -1,4 +1,4 @@
-"""Batches at a part of their resolution: images as means of squares, maps by the pixel in the middle."""
+"""Downsample batches: images by averaging blocks, maps by the central pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class Shrinkable(Protocol):
-    """A dataclass with images, and maps that belong to them."""
+    """A dataclass of images and their maps."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -33,7 +33,7 @@ Given = TypeVar("Given", bound=Shrinkable)
 
 
 def shrunk(batch: Given, factor: int) -> Given:
-    """The batch at a part of its resolution: images as means, superpixels and masks by the pixel in the middle."""
+    """Downsample a batch: images by averaging blocks, superpixels and masks by the central pixel."""
     if factor == 1:
         return batch
     images = functional.avg_pool2d(batch.images, factor, ceil_mode=True)
@@ -43,7 +43,7 @@ def shrunk(batch: Given, factor: int) -> Given:
 
 
 def at_middles(maps: Tensor, grid: Sequence[int]) -> Tensor:
-    """Maps (batch, height, width) on a coarser grid (rows, columns), each position by the pixel at its middle."""
+    """Downsample maps (batch, height, width) to a grid (rows, columns) by the central pixels."""
     rows, columns = (
         ((2 * torch.arange(positions, device=maps.device) + 1) * pixels) // (2 * positions)
         for pixels, positions in zip(maps.shape[1:], grid, strict=True)

@@ -1,4 +1,4 @@
-"""Edges as extra bands: what a network sees of an image beside its colours."""
+"""Sobel edges as extra input bands of a network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DOWNWARD = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
 
 
 def with_edges(images: Tensor) -> Tensor:
-    """The images (batch, channels, height, width), and Sobel's two derivatives of their lightness as two more bands.
+    """Append the two Sobel derivatives of the lightness to images (batch, channels, height, width).
 
-    With three or four bands lightness is that of the first three, red, green and blue; else the mean of all bands.
-    Zeros lie beyond the border; derivatives are from -4 to 4.
+    With three or four bands, lightness is computed from the first three (red, green, blue), else it is the mean of
+    all bands. The border is zero-padded; derivatives are from -4 to 4.
     """
     grey = lightness(images[:, :3]) if images.shape[1] in (3, 4) else images.mean(1, keepdim=True)
     kernels = images.new_tensor([SIDEWAYS, DOWNWARD])[:, None]

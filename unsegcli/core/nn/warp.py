@@ -1,6 +1,6 @@
-"""Affine changes of images and the way back, with a mask of what can be seen; one convention for positions.
+"""Affine transformations of images and their inverses, with masks of the visible pixels.
 
-Positions are in (x, y) from -1 to 1 at the outer borders (align_corners is False everywhere).
+Coordinates are (x, y), from -1 to 1 at the outer borders (align_corners is False everywhere).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 
-SEEN = 0.999  # weight of the image (not of what lies beyond) that a pixel must have after interpolation
+SEEN = 0.999  # share of a pixel's interpolation weights that must lie inside the image
 
 
 def affine(turn: Tensor, scale: Tensor, shift: Tensor, shear: Tensor, flip: Tensor) -> Tensor:
-    """Matrices (batch, 2, 3) that take positions in the new image to positions in the old one.
+    """Make matrices (batch, 2, 3) that map coordinates of the new image to coordinates of the old one.
 
     Args:
         turn: (batch,) angle in degrees.
-        scale: (batch,) above 1 shows less of the old image, enlarged.
+        scale: (batch,) above 1 zooms in.
         shift: (batch, 2) in x and y, as a share of the image's side.
         shear: (batch,) angle in degrees.
         flip: (batch,) bool, left to right.
@@ -37,15 +37,15 @@ def affine(turn: Tensor, scale: Tensor, shift: Tensor, shear: Tensor, flip: Tens
 def drawn_affine(
     draws: Draws, purpose: str, *, turn: float, zoom: float, shift: float, shear: float, flip: bool
 ) -> Tensor:
-    """Random matrices (batch, 2, 3), one for each sample.
+    """Draw a random matrix for each sample: (batch, 2, 3).
 
     Args:
-        draws: where random numbers come from.
-        purpose: names this use of random numbers.
-        turn: largest angle in degrees, both ways.
+        draws: source of random numbers.
+        purpose: name of the stream of random numbers.
+        turn: largest angle in degrees, in both directions.
         zoom: largest change of scale.
-        shift: largest, as a share of the image's side.
-        shear: largest angle in degrees.
+        shift: largest shift, as a share of the image's side.
+        shear: largest shear angle in degrees.
         flip: mirror half of the samples.
     """
     drawn = draws.uniform(purpose, 6, low=-1.0, high=1.0)
@@ -55,25 +55,25 @@ def drawn_affine(
 
 
 def inverse(matrices: Tensor) -> Tensor:
-    """The way back (batch, 2, 3)."""
+    """Invert matrices (batch, 2, 3)."""
     turned = torch.linalg.inv(matrices[:, :, :2])
     return torch.cat([turned, -turned @ matrices[:, :, 2:]], 2)
 
 
 def warp(images: Tensor, matrices: Tensor, *, nearest: bool = False) -> Tensor:
-    """The new images (batch, channels, height, width); zeros where the old one ends."""
+    """Transform images: (batch, channels, height, width), zeros outside the old image."""
     grid = functional.affine_grid(matrices.to(images.dtype), list(images.shape), align_corners=False)
     mode = "nearest" if nearest else "bilinear"
     return functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def seen(images: Tensor, matrices: Tensor) -> Tensor:
-    """Which pixels of the new image lie wholly in the old one: (batch, height, width), bool."""
+    """Return which pixels of the new image lie entirely in the old one: (batch, height, width), bool."""
     ones = torch.ones_like(images[:, :1])
     return warp(ones, matrices)[:, 0] > SEEN
 
 
 def there_and_back(images: Tensor, matrices: Tensor) -> Tensor:
-    """Which pixels of the old image are still known after a warp and its inverse: (batch, height, width), bool."""
+    """Return which pixels of the old image survive a warp and its inverse: (batch, height, width), bool."""
     there = seen(images, matrices).to(images.dtype)[:, None]
     return warp(there, inverse(matrices))[:, 0] > SEEN

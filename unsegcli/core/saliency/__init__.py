@@ -1,1 +1,1 @@
-"""Objects without learning: what cannot be filled in, what holds on to the border, what ranks as unlike it."""
+"""Object masks without learning: inpainting error (IEM), boundary connectivity (RBD) and manifold ranking (MR)."""

@@ -1,4 +1,4 @@
-"""Symmetric filters along both axes of an image, whose matrices are zero far from the diagonal; compiled by numba."""
+"""Separable image filters with symmetric banded matrices, compiled by numba."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, and keep the code for later processes where there is a place for it."""
-    # Sums may be taken in any order; infinities and NaN do not occur.
+    """Compile on the first call, and cache the code for later processes if a cache folder is writable."""
+    # Sums may be reordered; infinities and NaN do not occur.
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": True}
     try:
         return numba.njit(**settings, cache=True)(function)
-    except RuntimeError:  # neither beside the function's file nor in the user's cache folder can anything be written
+    except RuntimeError:  # neither the folder of the file nor the user's cache folder is writable
         return numba.njit(**settings)(function)
 
 
 def banded(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A matrix by its diagonals: entry (i, k) is the matrix at (i, i + k - reach), for 2 reach + 1 of them."""
+    """Extract 2 reach + 1 diagonals of a matrix: entry (i, k) is the matrix at (i, i + k - reach)."""
     length = len(matrix)
     rows, columns = np.nonzero(matrix)
     reach = int(np.abs(rows - columns).max())
@@ -35,7 +35,7 @@ def banded(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def filtered(
     stack: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Filter each plane of (planes, height, width) down its columns by `rows`, and along its rows by `columns`."""
+    """Filter (planes, height, width) vertically by `rows` and horizontally by `columns`."""
     half, whole = np.empty_like(stack), np.empty_like(stack)
     filter_rows(stack, rows, half)
     _filter_columns(half, np.ascontiguousarray(columns.T), whole)
@@ -44,7 +44,7 @@ def filtered(
 
 @compiled
 def filter_rows(stack, weights, out):
-    """Filter down the columns: row i of `out` is the sum of rows near i, by the weights of row i."""
+    """Filter vertically: row i of `out` is the sum of rows near i, weighted by row i of the filter."""
     planes, height, width = stack.shape
     reach = weights.shape[1] // 2
     for plane in range(planes):
@@ -53,7 +53,7 @@ def filter_rows(stack, weights, out):
             target[:] = 0.0
             shift = reach - row
             other, end = max(0, row - reach), min(height, row + reach + 1)
-            while other + 4 <= end:  # four at a time, since reading and writing the target costs as much as adding
+            while other + 4 <= end:  # four at a time, since memory access costs as much as the addition
                 a, b = weights[row, other + shift], weights[row, other + 1 + shift]
                 c, d = weights[row, other + 2 + shift], weights[row, other + 3 + shift]
                 first, second = stack[plane, other], stack[plane, other + 1]
@@ -70,7 +70,7 @@ def filter_rows(stack, weights, out):
 
 @compiled
 def _filter_columns(stack, weights, out):
-    """Filter along the rows: column i of `out` is the sum of columns near i, by the weights (taps, width) of i."""
+    """Filter horizontally: column i of `out` is the sum of columns near i, weighted by column i of (taps, width)."""
     planes, height, width = stack.shape
     reach = weights.shape[0] // 2
     for plane in range(planes):

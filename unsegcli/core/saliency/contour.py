@@ -1,7 +1,7 @@
-"""The ascent of inpainting error maximisation: the mask moves along its contour by the sign of the exact gradient.
+"""The ascent of inpainting error maximisation: the mask moves at its contour by the sign of the exact gradient.
 
-Compiled by numba. The gradient is worked out by hand: the filter is linear and its own transpose, so one filtered
-stack serves both sides, and it is kept up to date pixel by pixel as the mask changes. Nothing is judged here.
+Compiled by numba. The gradient is derived by hand: the filter is linear and symmetric, so one filtered stack is used
+for both sides, and it is updated pixel by pixel as the mask changes.
 """
 
 from __future__ import annotations
@@ -14,33 +14,32 @@ from numpy.typing import NDArray
 from unsegcli.core.saliency.banded import compiled, filter_rows
 from unsegcli.core.saliency.iem import EPSILON, Inpainter, Problem, under
 
-CHUNK = 512  # pixels that are compared at once, so that what is between fits the fastest memory
-FEWEST_NEIGHBOURS = 4  # of the nine pixels around (and at) a pixel, for it to stay foreground when smoothed
+CHUNK = 512  # pixels compared at once, so that intermediate results fit the fastest cache
+FEWEST_NEIGHBOURS = 4  # foreground pixels in a 3 x 3 neighbourhood for a pixel to stay foreground in smoothing
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """Where the mask came to."""
+    """Result of the ascent."""
 
     mask: NDArray[np.bool_]  # (height, width)
-    steps: int  # until it stood still or went to and fro between two masks; at most the iterations
-    emptied: bool  # whether a step would have left one side empty, so that the mask before it was kept
+    steps: int  # until the mask was constant or alternated between two masks; at most the iterations
+    emptied: bool  # whether a step would have left one side empty, so that the previous mask was kept
 
 
 def ascend(
     problem: Problem, start: NDArray[np.bool_], iterations: int, *, smooth: bool = True, everywhere: bool = False
 ) -> Ascent:
-    """Move a mask (height, width) uphill for so many iterations.
+    """Run gradient ascent on a mask (height, width) for a number of iterations.
 
-    A mask that comes back after one step or two would go on so for ever: what the last iteration would have given is
-    returned at once.
+    A mask that recurs after one or two steps always does: the result of the last iteration is then returned at once.
 
     Args:
         problem: the image.
         start: the first mask; both sides must have a valid pixel.
-        iterations: steps, each of which moves the contour by a pixel at most.
-        smooth: after each step keep foreground only where enough of the pixels around are so.
-        everywhere: move any pixel instead of those at the contour only.
+        iterations: steps, each of which moves the contour by at most one pixel.
+        smooth: after each step, keep foreground only where enough neighbours are foreground.
+        everywhere: update all pixels instead of those at the contour only.
     """
     inside = problem.valid & start
     rows, columns = (problem.inpainter.bands(length) for length in inside.shape)
@@ -62,13 +61,13 @@ def ascend(
 
 
 def prepare() -> None:
-    """Compile, once on a machine and for all processes, what takes some seconds to compile."""
+    """Compile the kernels, which takes some seconds, once per machine and for all processes."""
     image, start = np.zeros((1, 4, 4)), np.eye(4, dtype=np.bool_)
     ascend(Problem(image, np.ones((4, 4), np.bool_), Inpainter(), 0.0), start, 1)
 
 
 def gradient(problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The objective's gradient for every pixel (height, width), as the ascent works it out; 0 where not valid."""
+    """Compute the gradient of the objective for every pixel (height, width); 0 where not valid."""
     inside = problem.valid & mask
     rows, columns = (problem.inpainter.bands(length) for length in inside.shape)
     filtered = problem.inpainter.fill(under(problem.image, inside))
@@ -100,7 +99,7 @@ def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iter
     side, known = start.astype(np.float32), valid[1:-1, 1:-1].astype(np.float32)
     image_single = image.astype(np.float32)
     areas, sums = _totals(image, valid, start)
-    # Masks have a frame of zeros, so that the border of the image needs no care.
+    # Masks are padded with zeros, so that the image border needs no special case.
     mask = np.zeros((height + 2, width + 2), np.uint8)
     mask[1:-1, 1:-1] = start
     moved, earlier = np.zeros_like(mask), np.full_like(mask, 2)
@@ -180,7 +179,7 @@ def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
 
 @compiled
 def _totals(image, valid, inside):
-    """Area and sum of each band, of both sides."""
+    """Compute the area and the sum of each band on both sides."""
     bands, height, width = image.shape
     areas, sums = np.zeros(2), np.zeros((2, bands))
     for row in range(height):
@@ -195,7 +194,7 @@ def _totals(image, valid, inside):
 
 @compiled
 def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, backward, backward_sums):
-    """Compare each pixel with what the other side predicts for it: the errors, and what flows back to the filter.
+    """Compute the error of each pixel against its prediction from the other side, and the gradient of the filter.
 
     `lost` becomes the summed error of each side. With s the sign of prediction minus pixel, over the prediction's
     weight, the area and the bands, negative in the foreground (whose prediction falls with the mask), `backward`
@@ -217,7 +216,7 @@ def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, 
         near, all_near = filtered[bands, start:end], whole[bands, start:end]
         rest = EPSILON * areas[0]
         change = EPSILON * areas[1] - rest
-        for x in range(size):  # in double precision, since the difference is tiny where little is near
+        for x in range(size):  # in double precision, since the difference is tiny far from visible pixels
             weight[x] = near[x] + rest + inside[x] * (all_near[x] - 2 * near[x] + change)
         for x in range(size):
             weight[x] = one / weight[x]
@@ -255,7 +254,7 @@ def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, 
 
 @compiled
 def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backward_sums, columns, diversity):
-    """The gradient at a pixel: its own error, the areas, what it does to the predictions of others, its colour."""
+    """Compute the gradient at a pixel from its error, the areas, the predictions of other pixels, and its colour."""
     bands, _, width = image.shape
     reach = columns.shape[1] // 2
     left, right = max(0, column - reach), min(width, column + reach + 1)
@@ -289,7 +288,7 @@ def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backwar
 
 @compiled
 def _contour(mask, valid, row, out):
-    """Mark the valid pixels of a row that have a neighbour on the other side, or on none: void, or off the image."""
+    """Mark the valid pixels of a row with a neighbour on the other side, in the void, or outside the image."""
     here, known = mask[row + 1], valid[row + 1]
     up, down, above, below = mask[row, 1:-1], mask[row + 2, 1:-1], valid[row, 1:-1], valid[row + 2, 1:-1]
     for x in range(len(out)):
@@ -301,7 +300,7 @@ def _contour(mask, valid, row, out):
 
 @compiled
 def _smooth(mask, valid, counts):
-    """Keep foreground where enough of the pixels around are foreground; in place, but each row by the old ones."""
+    """Keep foreground where enough neighbours are foreground; in place, but computed from the old rows."""
     height, width = valid.shape[0] - 2, valid.shape[1] - 2
     above, here = np.zeros(width + 2, np.uint8), np.zeros(width + 2, np.uint8)
     fewest = np.uint8(FEWEST_NEIGHBOURS)
@@ -326,7 +325,7 @@ def _count(mask):
 
 @compiled
 def _same(one, other):
-    for row in range(one.shape[0]):  # noqa: SIM110 - what is compiled has no generators
+    for row in range(one.shape[0]):  # noqa: SIM110 - numba does not support generators here
         if not _alike(one[row], other[row]):
             return False
     return True
@@ -334,7 +333,7 @@ def _same(one, other):
 
 @compiled
 def _alike(one, other):
-    """Whether two rows are equal; without leaving early, since many are compared at once so."""
+    """Return whether two rows are equal; without early exit, so that it is vectorised."""
     differs = np.uint8(0)
     for x in range(len(one)):
         differs |= one[x] ^ other[x]
@@ -343,7 +342,7 @@ def _alike(one, other):
 
 @compiled
 def _move(image, moved, mask, side, filtered, areas, sums, rows, columns):
-    """Make `mask` equal `moved`, and bring along what depends on it."""
+    """Set `mask` to `moved`, and update everything that depends on it."""
     bands, height, width = image.shape
     tall, wide = rows.shape[1] // 2, columns.shape[1] // 2
     for row in range(height):

@@ -1,7 +1,7 @@
-"""Inpainting error maximisation: the objective, its filter, and how certain its mask is; no learning and no labels.
+"""Inpainting error maximisation (IEM): the objective, its filter and its confidence; without learning or labels.
 
-Two sides of an image, foreground and background, are good when neither can be filled in from the other (Savarese et
-al., CVPR 2021). The ascent itself is in `contour.py`.
+Foreground and background are well separated if neither can be inpainted from the other (Savarese et al., CVPR 2021).
+The ascent is in `contour.py`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from unsegcli.core.saliency.banded import banded, filtered
 
-EPSILON = 1e-8  # weight of the mean of all visible pixels, which speaks where none is near
-REFERENCE_PIXELS, REFERENCE_BANDS = 128 * 128, 3  # of the images for which the paper's weights are meant
+EPSILON = 1e-8  # weight of the mean of all visible pixels, which is used where no visible pixel is near
+REFERENCE_PIXELS, REFERENCE_BANDS = 128 * 128, 3  # of the images that the weights of the paper refer to
 
 Stack = NDArray[np.float64]  # (bands + 1, height, width): the image under a mask, and the mask itself
 
 
 @dataclass(frozen=True)
 class Inpainter:
-    """A Gaussian, cut off at `kernel` taps, with zeros beyond the border; applied `repeats` times.
+    """A Gaussian filter of `kernel` taps, with zeros beyond the border, applied `repeats` times.
 
-    Wider fills in from farther away: about sigma times the root of repeats.
+    The effective width is about sigma times the square root of repeats.
     """
 
     sigma: float = 5.0  # of one pass, in pixels
@@ -34,11 +34,11 @@ class Inpainter:
     factor: int = 1  # the filter works on means of squares of this side
 
     def matrix(self, length: int) -> NDArray[np.float64]:
-        """The filter along an axis, (length, length); symmetric."""
+        """Return the symmetric filter matrix along an axis: (length, length)."""
         return _axis_matrix(length, self.sigma, self.kernel, self.repeats, self.factor)
 
     def bands(self, length: int) -> NDArray[np.float64]:
-        """The same matrix by its diagonals; see `banded`."""
+        """Return the same matrix by its diagonals; see `banded`."""
         return _axis_bands(self, length)
 
     def fill(self, stack: Stack) -> Stack:
@@ -48,23 +48,23 @@ class Inpainter:
 
 @dataclass(frozen=True)
 class Problem:
-    """One image to be parted in two."""
+    """One image to be split into foreground and background."""
 
     image: NDArray[np.float64]  # (bands, height, width), -1 to 1; 0 where not valid
-    valid: NDArray[np.bool_]  # (height, width); the rest belongs to no side
+    valid: NDArray[np.bool_]  # (height, width); other pixels belong to neither side
     inpainter: Inpainter
     diversity: float  # weight of the spread of colours within the sides, for this image; see `diversity_weight`
 
     @functools.cached_property
     def whole(self) -> Stack:
-        """All valid pixels, filtered."""
+        """The filtered image of all valid pixels."""
         return self.inpainter.fill(under(self.image, self.valid))
 
 
 def problem_of(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, inpainter: Inpainter, diversity: float
 ) -> Problem:
-    """An image (height, width, bands) of bytes as a problem; `diversity` is the paper's lambda."""
+    """Make a problem from an image (height, width, bands) of uint8; `diversity` is lambda of the paper."""
     inside = np.ones(pixels.shape[:2], np.bool_) if valid is None else valid
     image = np.ascontiguousarray(pixels.transpose(2, 0, 1)) / 127.5 - 1.0
     weight = diversity_weight(diversity, int(np.count_nonzero(inside)), len(image))
@@ -72,33 +72,33 @@ def problem_of(
 
 
 def diversity_weight(diversity: float, pixels: int, bands: int) -> float:
-    """The paper's lambda for an image of another size and number of bands.
+    """Scale lambda of the paper to the size and number of bands of an image.
 
-    The error term is a mean over pixels and bands, the diversity term a sum, so an equal balance asks for a weight in
-    inverse proportion to both. Deviation: the paper keeps the number, and so means 128 x 128 pixels of three bands.
+    The error term is a mean over pixels and bands, and the diversity term is a sum, so the weight must be inversely
+    proportional to both. Deviation: the paper uses a fixed number, which fits 128 x 128 pixels of three bands.
     """
     return diversity * (REFERENCE_PIXELS / max(1, pixels)) * (REFERENCE_BANDS / bands)
 
 
 def under(image: NDArray[np.float64], mask: NDArray[Any]) -> Stack:
-    """The image under a mask, and the mask itself: (bands + 1, height, width)."""
+    """Stack the masked image and the mask: (bands + 1, height, width)."""
     weights = mask.astype(np.float64)
     return np.concatenate([image * weights, weights[np.newaxis]])
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the objective says about a mask."""
+    """The objective of a mask and its terms."""
 
     error: float  # E: mean error of filling in the foreground, plus that of the background; higher is better
     spread: float  # D: squared distance of all pixels to the mean colour of their side; lower is better
     objective: float  # E - weight x D
     objectness: NDArray[np.float64]  # (height, width), 0 to 1: above one half where a pixel fits the foreground better
-    confidence: float  # share of the spread of all colours that goes away when each side has its own mean, 0 to 1
+    confidence: float  # share of the colour variance explained by the two sides, 0 to 1
 
 
 def judge(problem: Problem, mask: NDArray[Any]) -> Judgement:
-    """Score a mask (height, width) by the objective. A mask with one side empty has no error to speak of."""
+    """Evaluate the objective of a mask (height, width). If one side is empty, the error is 0."""
     inside = problem.valid & mask.astype(np.bool_)
     outside = problem.valid & ~inside
     spread = _spread(problem.image, inside) + _spread(problem.image, outside)
@@ -117,7 +117,7 @@ def judge(problem: Problem, mask: NDArray[Any]) -> Judgement:
 
 
 def centred_square(height: int, width: int, share: float) -> NDArray[np.bool_]:
-    """A centred rectangle whose sides are a share of the image's."""
+    """Return a centred rectangle whose sides are a share of the image's sides."""
     mask = np.zeros((height, width), np.bool_)
     top, left = (round(length * (1 - share) / 2) for length in (height, width))
     mask[top : height - top, left : width - left] = True
@@ -125,7 +125,7 @@ def centred_square(height: int, width: int, share: float) -> NDArray[np.bool_]:
 
 
 def colour_halves(problem: Problem) -> NDArray[np.bool_]:
-    """Valid pixels on the far side of the mean along the direction in which the colours vary most."""
+    """Return the valid pixels above the mean along the first principal component of the colours."""
     colours = problem.image[:, problem.valid].T
     centred = colours - colours.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
@@ -138,16 +138,16 @@ def colour_halves(problem: Problem) -> NDArray[np.bool_]:
 def _error_of(
     image: NDArray[np.float64], stack: Stack, visible: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """How wrongly each pixel is filled in from the visible ones, as a mean over bands (height, width)."""
+    """Compute the inpainting error of each pixel from the visible ones, averaged over bands: (height, width)."""
     means = EPSILON * visible.sum(axis=(1, 2), keepdims=True)
-    # A filter of zeros can come out as minus a rounding error.
+    # A filtered zero may be slightly negative by rounding.
     weights = np.maximum(stack[-1], 0.0) + EPSILON * np.count_nonzero(mask)
     wrong: NDArray[np.float64] = np.abs(image - (stack[:-1] + means) / weights).mean(axis=0)
     return wrong
 
 
 def _spread(image: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
-    """Squared distance of the colours under a mask to their mean, summed over pixels and bands."""
+    """Sum the squared distances of the colours under a mask from their mean, over pixels and bands."""
     area = np.count_nonzero(mask)
     seen = image * mask
     return float((seen**2).sum() - (seen.sum(axis=(1, 2)) ** 2).sum() / max(1, area))

@@ -1,4 +1,4 @@
-"""Masks of objects made tidy, and how far several of them agree. Arrays (height, width) of booleans only."""
+"""Clean up object masks, and measure the agreement of several masks; all are boolean arrays (height, width)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Mask = NDArray[np.bool_]
 
 
 def tidied(mask: Mask, valid: Mask, smallest: float) -> Mask:
-    """The mask without holes and without small pieces.
+    """Fill holes and remove small components of a mask.
 
-    A hole is background that is not connected with the border of the image by edges of pixels.
+    A hole is background that is not 4-connected to the border of the image.
 
     Args:
         mask: (height, width).
-        valid: (height, width); the others are never in the mask.
-        smallest: pieces, connected by edges, below this share of the valid pixels are dropped.
+        valid: (height, width); other pixels are never in the mask.
+        smallest: 4-connected components below this share of the valid pixels are removed.
     """
     from scipy.ndimage import binary_fill_holes
 
@@ -29,16 +29,16 @@ def tidied(mask: Mask, valid: Mask, smallest: float) -> Mask:
     pieces = components(np.where(filled, 0, -1))
     count = int(pieces.max(initial=-1)) + 1
     large = areas(pieces, count) >= smallest * np.count_nonzero(valid)
-    return np.asarray(filled & np.append(large, False)[pieces])  # -1 takes the last entry
+    return np.asarray(filled & np.append(large, False)[pieces])  # -1 selects the last entry
 
 
 def majority(masks: Sequence[Mask]) -> Mask:
-    """Pixels in more than half of the masks."""
+    """Return the pixels in more than half of the masks."""
     return np.asarray(np.sum(masks, axis=0) * 2 > len(masks))
 
 
 def agreement(masks: Sequence[Mask]) -> float:
-    """Mean IoU of each two of the masks, 0 to 1; two empty ones agree in nothing."""
+    """Compute the mean pairwise IoU of masks, 0 to 1; the IoU of two empty masks is 0."""
     return float(np.mean([_iou(*pair) for pair in itertools.combinations(masks, 2)]))
 
 

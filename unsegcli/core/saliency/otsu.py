@@ -1,4 +1,4 @@
-"""Otsu's threshold, exact and weighted: where values part best in two, and how well they do."""
+"""Exact weighted Otsu threshold, and the separability of the two sides."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 
 class Cut(NamedTuple):
-    """Values above `at` are the upper side."""
+    """A threshold: values above `at` are the upper side."""
 
     at: float
-    separation: float  # 0 to 1: the share of the variance that goes away when each side has its own mean
+    separation: float  # 0 to 1: between-class variance over total variance
 
 
 def otsu(values: NDArray[Any], weights: NDArray[Any] | None = None) -> Cut:
-    """The cut between two values that makes the variance between the two sides as large as it can be.
+    """Compute the weighted Otsu threshold, which maximises the between-class variance.
 
-    There are no bins: every gap between two values is tried, and the cut is at the value below the best one; the
-    lowest of several. Values that are all alike have no upper side, and a separation of 0.
+    No bins are used: every gap between two values is tried, and the threshold is the value below the best gap, the
+    lowest in a tie. If all values are equal, there is no upper side, and the separation is 0.
 
     Args:
         values: (n,), any finite numbers, at least one.
-        weights: (n,) how many pixels have each; None = one each.
+        weights: (n,) number of pixels of each value; None = one each.
     """
     levels, level = np.unique(np.asarray(values, np.float64), return_inverse=True)
     counts = np.bincount(level.ravel(), None if weights is None else np.asarray(weights, np.float64))
@@ -33,7 +33,7 @@ def otsu(values: NDArray[Any], weights: NDArray[Any] | None = None) -> Cut:
     below = np.cumsum(counts)[:-1]
     sums = np.cumsum(counts * levels)
     above, mean = total - below, sums[-1] / total
-    # The shares of both sides times the squared distance of their means, without dividing twice.
+    # Product of both shares times the squared distance of the means, with a single division.
     gaps = (mean * below - sums[:-1]) ** 2
     between = np.divide(gaps, below * above, out=np.zeros_like(gaps), where=(below > 0) & (above > 0))
     variance = (counts * (levels - mean) ** 2).sum() / total

@@ -1,6 +1,6 @@
-"""One image in two parts or more, by inpainting error maximisation; images that cannot be parted stay whole.
+"""Split an image into two or more parts by inpainting error maximisation; a constant image is not split.
 
-Knows no files. Parts are numbered from 0, the background, in the order in which they were split off.
+Parts are numbered from 0, the background, in the order in which they were split off.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from unsegcli.core.saliency.contour import ascend
 from unsegcli.core.saliency.iem import Inpainter, Judgement, Problem, colour_halves, judge, problem_of
 
-ONE_COLOUR = "one colour only, so that there is nothing to tell apart: all background"
+ONE_COLOUR = "the image has one colour only: all background"
 NO_PIXEL = "no pixel is valid; look at --nodata, --mask and --alpha"
-ONE_SIDED = "the first mask was empty or full, so that the two halves of the colours were taken instead"
-STOPPED = "one side would have vanished, so that the mask before was kept"
-FEW_PARTS = "fewer parts than asked for, since the rest is of one colour"
+ONE_SIDED = "the first mask was empty or full: the colours were split in two halves instead"
+STOPPED = "one side would have become empty: the previous mask was kept"
+FEW_PARTS = "fewer parts than requested: the remaining parts have one colour each"
 
 
 @dataclass(frozen=True)
 class Ascending:
-    """How a mask is improved; see the fields of `params.Iem`."""
+    """Settings of the ascent; see the fields of `params.Iem`."""
 
     inpainter: Inpainter
     diversity: float
@@ -36,7 +36,7 @@ class Parted:
     """The parts of an image."""
 
     parts: NDArray[np.int32]  # (height, width); -1 where not valid
-    confidence: float  # 0 to 1, a mean over the splits
+    confidence: float  # 0 to 1, mean over the splits
     objectness: NDArray[np.float64]  # (height, width), of the first split
     warning: str = ""
 
@@ -48,9 +48,9 @@ def part(
     settings: Ascending,
     count: int = 2,
 ) -> Parted:
-    """Split an image (height, width, bands) from a first mask (height, width), and its parts again up to `count`.
+    """Split an image (height, width, bands), starting from a mask (height, width), into up to `count` parts.
 
-    The next part to be split is the one whose colours are spread most; it starts from the halves of its colours.
+    The part with the largest spread of colours is split next, starting from the two halves of its colours.
     """
     problem = problem_of(pixels, valid, settings.inpainter, settings.diversity)
     parts = np.where(problem.valid, 0, -1).astype(np.int32)
@@ -87,7 +87,7 @@ def _is_uniform(problem: Problem) -> bool:
 
 
 def _least_uniform(pixels: NDArray[np.uint8], parts: NDArray[np.int32], settings: Ascending) -> Problem | None:
-    """The part with the largest spread of colours, as a problem of its own; None if all are of one colour."""
+    """Return the part with the largest spread of colours as a problem; None if all parts are constant."""
     problems = [
         problem_of(pixels, parts == number, settings.inpainter, settings.diversity)
         for number in range(parts.max() + 1)

@@ -1,4 +1,4 @@
-"""Boundary connectivity (RBD): background is what holds on to the border of the image; no learning and no labels.
+"""Saliency by boundary connectivity (RBD): background is connected to the image border; without learning or labels.
 
 Zhu and others, *Saliency optimization from robust background detection*, CVPR 2014.
 """
@@ -16,16 +16,19 @@ from unsegcli.core.saliency.otsu import otsu
 from unsegcli.core.superpixels.graph import Graph, Links, Square, distances, stretched
 
 SPREAD_OF_CONNECTIVITY = 1.0
-SPREAD_OF_PLACE = 0.4  # in shares of the image's sides
-SURELY_BACKGROUND, SURE_WEIGHT = 3.0, 1000.0  # connectivity above which a superpixel is held down, and how hard
+SPREAD_OF_PLACE = 0.4  # as a share of the image sides
+SURELY_BACKGROUND, SURE_WEIGHT = (
+    3.0,
+    1000.0,
+)  # connectivity above which a superpixel is certain background, and the weight of this term
 WEIGHT_OF_BACKGROUND, WEIGHT_OF_NEIGHBOURS = 5.0, 0.1
-LEAST_GEODESIC, MOST_GEODESIC, MOST_COLOUR = 5.0, 10.0, 20.0  # bounds of the two spreads below, in units of Lab
-TOP = 0.01  # share of the adjacent pairs that counts as the strongest edges
-RIDGE = 1e-9  # keeps the equations solvable for superpixels of which nothing is known
+LEAST_GEODESIC, MOST_GEODESIC, MOST_COLOUR = 5.0, 10.0, 20.0  # bounds of the two spreads below, in units of CIELAB
+TOP = 0.01  # share of adjacent pairs considered as the strongest edges
+RIDGE = 1e-9  # makes the equations solvable for superpixels without any term
 
 
 def boundary_saliency(graph: Graph) -> NDArray[np.float64]:
-    """How much each superpixel stands out: (superpixel,), 0 to 1; zeros if nothing does."""
+    """Compute the saliency of each superpixel: (superpixel,), 0 to 1; zeros if there is none."""
     if not graph.apart.any():
         return np.zeros(graph.count)
     spreads = spreads_of(graph)
@@ -37,29 +40,29 @@ def boundary_saliency(graph: Graph) -> NDArray[np.float64]:
 
 
 def boundary_connectivity(graph: Graph, clip: float, spread: float) -> NDArray[np.float64]:
-    """Length along the border of what a superpixel belongs to, over the root of its size: (superpixel,)."""
+    """Compute boundary connectivity: border length over square root of area of the soft region: (superpixel,)."""
     closeness = np.exp(-(_geodesic(graph, clip) ** 2) / (2 * spread**2))
     connectivity: NDArray[np.float64] = closeness[:, graph.border].sum(axis=1) / np.sqrt(closeness.sum(axis=1))
     return connectivity
 
 
 def background_contrast(graph: Graph, background: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance in colour to the background nearby: (superpixel,), 0 to 1; zeros below Otsu's threshold."""
+    """Compute the background-weighted contrast: (superpixel,), 0 to 1; zeros up to Otsu's threshold."""
     nearness = np.exp(-(distances(graph.centres) ** 2) / (2 * SPREAD_OF_PLACE**2))
     contrast = stretched((graph.apart * nearness) @ background)
     return np.where(contrast > otsu(contrast).at, contrast, 0.0)
 
 
 class Spreads(NamedTuple):
-    """What counts as a small difference of colours in an image, in units of Lab."""
+    """Scales of small colour differences in an image, in units of CIELAB."""
 
-    clip: float  # a step along a way that is free
+    clip: float  # colour differences up to this do not add to a path
     geodesic: float
     colour: float
 
 
 def spreads_of(graph: Graph) -> Spreads:
-    """The spreads that fit the colours of the image."""
+    """Adapt the spreads to the colours of the image."""
     least = _mean_of_nearest(graph.apart, graph.adjacent)
     edges = np.sort(graph.apart[np.triu(graph.adjacent)])[::-1]
     top = float(edges[: max(1, round(TOP * len(edges)))].mean()) if len(edges) else 0.0
@@ -68,17 +71,17 @@ def spreads_of(graph: Graph) -> Spreads:
 
 
 def _mean_of_nearest(apart: Square, links: Links) -> float:
-    """Mean distance of superpixels to the most alike that they are linked with; those without a link are left out."""
+    """Average the distance of superpixels to their most similar linked superpixel; unlinked ones are skipped."""
     least = np.where(links, apart, np.inf).min(axis=1)
     known = least[np.isfinite(least)]
     return float(known.mean()) if len(known) else 0.0
 
 
 def _geodesic(graph: Graph, clip: float) -> Square:
-    """Sum of the colour steps, less `clip` each, along the easiest way; all of the border is linked."""
+    """Compute geodesic distances: the smallest sum of colour steps above `clip`; border superpixels are linked."""
     one, other = np.nonzero(graph.bordered(graph.adjacent))
     steps = np.maximum(0.0, graph.apart[one, other] - clip)
-    # Explicit zeros are links of length zero.
+    # Explicit zeros are edges of length zero.
     ways: Square = dijkstra(csr_array((steps, (one, other)), shape=graph.apart.shape), directed=False)
     return ways
 
@@ -86,7 +89,7 @@ def _geodesic(graph: Graph, clip: float) -> Square:
 def _optimised(
     graph: Graph, contrast: NDArray[np.float64], background: NDArray[np.float64], spread: float
 ) -> NDArray[np.float64]:
-    """The values that follow contrast and background where these are sure, and are alike where colours are."""
+    """Solve for saliency values by least squares: background, foreground and smoothness terms."""
     links = graph.bordered(graph.near)
     alike = np.exp(-(graph.apart**2) / (2 * spread**2)) if spread > 0 else (graph.apart == 0).astype(np.float64)
     weights = np.where(links, alike, 0.0) + WEIGHT_OF_NEIGHBOURS * graph.adjacent

@@ -1,6 +1,6 @@
-"""What a labelling of given segments could score at best: each segment as a whole gets the class it has most of.
+"""The best possible score of given segments: each segment gets its most frequent class.
 
-It looks at the labels, so it is an oracle: it tells what segments allow, and never what a method reaches.
+This uses the labels, so it is an oracle: an upper bound for the segments, not the result of a method.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ SEGMENTS: tuple[Segments, ...] = ("component", "picture")
 
 
 def segments_of(labels: NDArray[np.integer[Any]], sort: Segments, background: int | None = None) -> RegionMap:
-    """Segments of one image (height, width), numbered from 0; -1 where there is none.
+    """Split a label map into segments (height, width), numbered from 0; -1 = none.
 
     Args:
         labels: (height, width) clusters, -1 = void.
-        sort: component: each connected part of a cluster; image: all that has one cluster in the image.
-        background: the cluster that is no object, and so in no segment; None = all are segments.
+        sort: component: each connected component of a cluster; image: all pixels of a cluster in the image.
+        background: a cluster that is not an object, and so not a segment; None = all are segments.
     """
     foreground = labels if background is None else np.where(labels == background, -1, labels)
     return components(foreground) if sort == "component" else contiguous(foreground)
 
 
 def best_labelling(segments: RegionMap, truth: NDArray[np.integer[Any]], classes: int) -> CountMatrix:
-    """Pixels of each predicted and true class (classes + 1, classes), each segment with its most frequent class.
+    """Count predicted and true classes (classes + 1, classes) if each segment has its most frequent class.
 
-    The last row has the pixels in no segment. The labelling has the highest accuracy that there is; its mean IoU is
-    near the highest, but need not be it.
+    The last row contains the pixels in no segment. This labelling has the highest possible accuracy; its mean IoU is
+    close to the highest, but not necessarily equal.
 
     Args:
         segments: (height, width), -1 = none.

@@ -1,6 +1,6 @@
-"""How many clusters points have, by whether a grouping repeats itself on other points of the same kind.
+"""Choose the number of clusters by the stability of k-means on random halves of the points.
 
-Points and their weights in, one score for each number out. Labels and images are unknown here.
+Independent of labels and images.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from unsegcli.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 
-FEWEST = 2  # clusters: a single one always repeats itself
-LARGEST_HALF = 1500  # points in each half; more make the curve smoother, and cost time
-DRAWS = 10  # times that the points are parted
+FEWEST = 2  # clusters: a single one is always stable
+LARGEST_HALF = 1500  # points in each half; more make the curve smoother, but take longer
+DRAWS = 10  # number of random splits
 STARTS, ITERATIONS = 2, 50  # of each k-means
-SURE = 0.98  # from which on two clusters are more than light and dark, which reach 0.96 in photographs
-STRONG = 0.8  # from which on a grouping is said to repeat itself, as in Tibshirani and Walther (2005)
+SURE = 0.98  # threshold for two clusters: light and dark reach 0.96 in photographs
+STRONG = 0.8  # threshold of a stable clustering, as in Tibshirani and Walther (2005)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How well each number of clusters repeats itself."""
+    """The stability of each number of clusters."""
 
-    numbers: tuple[int, ...]  # rising
-    scores: tuple[float, ...]  # of each: 1 = the two groupings are one, 0 = they agree as by chance
+    numbers: tuple[int, ...]  # increasing
+    scores: tuple[float, ...]  # of each: 1 = both clusterings are equal, 0 = chance level
     chosen: int
 
     @property
     def is_clear(self) -> bool:
-        """Whether the number stands out: it repeats itself better than those beside it, and well."""
+        """Whether the chosen number is a stable local maximum."""
         return self.chosen in _peaks(self.numbers, self.scores)
 
 
 def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, seed: int) -> Curve:
-    """Part the points at random in two halves, cluster both, and see whether both centres part one half alike.
+    """Split the points at random into two halves, cluster both, and compare the assignments of one half by both.
 
-    Each half is drawn by weight, so that a large region counts more. The agreement is the adjusted Rand index, the
-    mean over draws and over both halves. Tibshirani and Walther (2005) compare in this way; `Deviation:` they take the
+    Halves are drawn by weight, so that large regions count more. Agreement is the adjusted Rand index, averaged over
+    draws and both halves. This is the prediction strength of Tibshirani and Walther (2005); `Deviation:` they use the
     share of pairs that stay together in the worst cluster, which is not corrected for chance.
 
     Args:
         points: (points, dimensions), as scaled for k-means.
         weights: (points,), not negative.
-        most: clusters that are tried, at most.
-        seed: of halves and of k-means.
+        most: largest number of clusters to try.
+        seed: seed of the halves and of k-means.
     """
     if most < FEWEST:
         raise ConfigError(f"--max-classes {most}: must be at least {FEWEST}")
     distinct = len(np.unique(points[weights > 0], axis=0))
     if distinct < 2 * FEWEST:
-        raise DataError(f"--classes auto needs at least {2 * FEWEST} different superpixels or pixels; say --classes N")
+        raise DataError(f"--classes auto needs at least {2 * FEWEST} different superpixels or pixels; give --classes N")
     numbers = range(FEWEST, min(most, distinct // 2) + 1)
     totals = np.zeros(len(numbers))
     for draw in range(DRAWS):
@@ -68,18 +68,18 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
 
 
 def curve_of(numbers: tuple[int, ...], scores: tuple[float, ...]) -> Curve:
-    """Choose: of the numbers that stand out and repeat themselves well the best one; else the best of all.
+    """Choose the most stable number among stable local maxima; if there are none, the most stable of all.
 
-    `Deviation:` not simply the best one. In photographs two clusters, light and dark, nearly always repeat themselves
-    best, whatever is shown; so 2 stands out only if it repeats itself all but perfectly.
+    `Deviation:` not simply the most stable one. In photographs two clusters, light and dark, are nearly always most
+    stable, whatever is shown; so 2 counts as a maximum only if it is almost perfectly stable.
     """
     among = _peaks(numbers, scores) or numbers
-    chosen = max(among, key=lambda number: round(scores[numbers.index(number)], 2))  # the lowest of about equal ones
+    chosen = max(among, key=lambda number: round(scores[numbers.index(number)], 2))  # the lowest in a tie
     return Curve(numbers, scores, chosen)
 
 
 def _peaks(numbers: tuple[int, ...], scores: tuple[float, ...]) -> tuple[int, ...]:
-    """Numbers that repeat themselves well, and better than the numbers before and after."""
+    """Return the stable local maxima: numbers above the threshold that are more stable than both neighbours."""
     first = (numbers[0],) if scores[0] >= SURE else ()
     return first + tuple(
         numbers[at]
@@ -89,7 +89,7 @@ def _peaks(numbers: tuple[int, ...], scores: tuple[float, ...]) -> tuple[int, ..
 
 
 def _halves(points: NDArray[Any], weights: NDArray[Any], random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Two samples of points, drawn by weight, that have no point in common."""
+    """Draw two disjoint samples of points by weight."""
     size = min(LARGEST_HALF, int(np.count_nonzero(weights)) // 2)
     share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
     taken = np.asarray(points, np.float64)[random.choice(len(points), 2 * size, replace=False, p=share)]
@@ -97,7 +97,7 @@ def _halves(points: NDArray[Any], weights: NDArray[Any], random: np.random.Gener
 
 
 def _agreement(one: Floats, other: Floats, number: int, *, seed: int) -> float:
-    """Adjusted Rand index of the partings by the centres of both halves: the mean over the two halves."""
+    """Compute the adjusted Rand index of the assignments by both sets of centres, averaged over both halves."""
     centres = [kmeans(half, number, seed=seed, starts=STARTS, iterations=ITERATIONS).centres for half in (one, other)]
     found = []
     for half in (one, other):

@@ -1,6 +1,6 @@
-"""How many pixels of each class lie in each cluster: the one matrix from which all semantic scores follow.
+"""Confusion matrix of clusters and classes, from which all semantic scores are computed.
 
-Nothing here knows which cluster means which class, and nothing here is kept between images: add the matrices.
+Matrices of several images are added by the caller; the matching of clusters to classes is separate.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from unsegcli.errors import DataError
 CountMatrix = NDArray[np.int64]
 IntegerMap = NDArray[np.integer[Any]]
 
-BLOCK = 1 << 17  # pixels at a time: their codes (256 KiB) stay in the second cache
-LARGEST_BLOCK = 1 << 22  # where the matrix itself is large, adding it must be worth a block's while
+BLOCK = 1 << 17  # pixels per block: their codes (256 KiB) fit into the L2 cache
+LARGEST_BLOCK = 1 << 22  # for large matrices, whose addition takes long
 
 
 def confusion(
     predicted: IntegerMap, truth: IntegerMap, clusters: int, classes: int, void: int | None = None
 ) -> CountMatrix:
-    """Pixels of each cluster and class: (clusters + 1, classes); the last row is "in no cluster".
+    """Count the pixels of each cluster and class: (clusters + 1, classes); the last row is "in no cluster".
 
-    A pixel with a truth below 0 is ignored: it is counted nowhere, whatever was predicted. All others are
-    counted once, so that the matrix sums to the number of pixels that are not ignored.
+    Pixels with a truth below 0 are ignored. All others are counted once, so that the matrix sums to the number of
+    pixels that are not ignored.
 
     Args:
         predicted: (height, width), 0 to `clusters` - 1, or `void`.
         truth: (height, width), below `classes`; negative = ignored.
-        clusters: number of clusters that there may be.
-        classes: number of classes that there may be.
-        void: the value that means "in no cluster"; None = there is none.
+        clusters: number of clusters.
+        classes: number of classes.
+        void: the value that means "in no cluster"; None = not used.
     """
     predicted, truth = _integers(predicted, "label map"), _integers(truth, "truth")
     if predicted.ndim != 2 or predicted.shape != truth.shape:
         raise DataError(f"label map {predicted.shape} and truth {truth.shape}: two equal (height, width) are needed")
     if clusters < 1 or classes < 1:
         raise DataError(f"{clusters} clusters and {classes} classes: at least one of each is needed")
-    columns = classes + 1  # one for the ignored pixels: cheaper than to select the others
+    columns = classes + 1  # an extra one for ignored pixels, which is cheaper than selecting the others
     cells = (clusters + 1) * columns
     kind: type[np.unsignedinteger[Any] | np.signedinteger[Any]] = np.uint16 if cells <= 1 << 16 else np.int64
     height, width = predicted.shape
@@ -58,7 +58,7 @@ def confusion(
 
 
 def _integers(values: NDArray[Any], name: str) -> IntegerMap:
-    """The map, booleans as 0 and 1; any other kind of number is refused."""
+    """Convert booleans to 0 and 1; refuse other types than integers."""
     if values.dtype == np.bool_:
         return values.view(np.uint8)
     if values.dtype.kind not in "iu":
@@ -67,7 +67,7 @@ def _integers(values: NDArray[Any], name: str) -> IntegerMap:
 
 
 def _clusters(predicted: IntegerMap, clusters: int, void: int | None) -> IntegerMap:
-    """A block of clusters with `clusters` in the place of `void`; DataError for a number that is neither."""
+    """Replace `void` by `clusters` in a block; DataError for any other value out of range."""
     inside = predicted.max() < clusters and (predicted.dtype.kind == "u" or predicted.min() >= 0)
     if inside and (void is None or not 0 <= void < clusters):
         return predicted
@@ -75,7 +75,7 @@ def _clusters(predicted: IntegerMap, clusters: int, void: int | None) -> Integer
     wrong = ~none & ((predicted < 0) | (predicted >= clusters))
     if wrong.any():
         raise DataError(
-            f"label map holds {predicted[wrong][0]}, which is none of the clusters 0 to {clusters - 1}"
+            f"label map holds {predicted[wrong][0]}, which is not one of the clusters 0 to {clusters - 1}"
             f" (no cluster is {'not used' if void is None else void}): give the number of clusters that it has"
         )
     fits = clusters <= np.iinfo(predicted.dtype).max
@@ -83,11 +83,11 @@ def _clusters(predicted: IntegerMap, clusters: int, void: int | None) -> Integer
 
 
 def _classes(truth: IntegerMap, classes: int) -> IntegerMap:
-    """A block of classes, -1 where ignored; DataError for a class that there is not."""
+    """Return a block of classes, -1 where ignored; DataError for an unknown class."""
     largest = truth.max()
     if largest >= classes:
         raise DataError(
-            f"truth holds {largest}, but there are only the classes 0 to {classes - 1}: add it or ignore it"
+            f"truth holds {largest}, which is not one of the classes 0 to {classes - 1}: add it or ignore it"
         )
     if truth.dtype.kind == "u" or truth.min() >= -1:
         return truth

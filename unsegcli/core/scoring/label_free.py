@@ -1,6 +1,6 @@
-"""What can be said of label maps and scores without a label: each function one sign, for one image or for a run.
+"""Label-free measures of label maps and scores, for one image or for a run.
 
-Label maps are (height, width), -1 = void. Counts and sums are given where images are put together by adding them.
+Label maps are (height, width), -1 = void. Measures of several images are computed from sums of their counts.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ LabelMap = NDArray[np.integer[Any]]
 
 
 class Balance(NamedTuple):
-    """Of soft assignments, as shares of the largest possible entropy."""
+    """Entropies of soft assignments, as shares of the largest possible entropy."""
 
-    evenness: float  # of the mean assignment: 1 = all clusters are used alike
-    confidence: float  # 1 - the mean of the pixels' own: 1 = each pixel is sure
+    evenness: float  # entropy of the mean assignment: 1 = all clusters are used equally
+    confidence: float  # 1 - mean entropy of the pixels: 1 = every pixel is certain
 
     @property
     def information(self) -> float:
-        """Mutual information of pixel and cluster: 1 = sure and even, 0 = one of the two is missing."""
+        """Mutual information of pixels and clusters: 1 = certain and even."""
         return max(0.0, self.evenness + self.confidence - 1)
 
 
 class EdgeSteps(NamedTuple):
-    """Steps between neighbouring pixels, at borders of clusters and everywhere: sums that can be added."""
+    """Sums of differences between neighbouring pixels, at cluster borders and everywhere; they can be added."""
 
     at_borders: float
     borders: int
@@ -40,7 +40,7 @@ class EdgeSteps(NamedTuple):
 
 
 def entropies(mean_share: Floats, mean_entropy: float) -> Balance:
-    """Both entropies from the clusters' mean scores (clusters,) and the mean entropy of the pixels, in nats."""
+    """Compute both entropies from mean scores (clusters,) and the mean entropy of the pixels, in nats."""
     clusters = len(mean_share)
     if clusters < 2:
         return Balance(1.0, 1.0)
@@ -48,31 +48,31 @@ def entropies(mean_share: Floats, mean_entropy: float) -> Balance:
 
 
 def entropy(shares: NDArray[Any], axis: int = 0) -> NDArray[Any]:
-    """Entropy in nats along an axis, which disappears."""
+    """Compute the entropy in nats along an axis, which is removed."""
     clipped = np.maximum(shares, np.finfo(np.float32).tiny)
     result: NDArray[Any] = np.maximum(-(shares * np.log(clipped)).sum(axis=axis), 0)
     return result
 
 
 def pairs_of(labels: LabelMap, other: LabelMap, clusters: int) -> CountMatrix:
-    """Pixels of each cluster in both maps (clusters, clusters); void in either counts nowhere."""
+    """Count the pixels of each pair of clusters in two maps (clusters, clusters); void in either is ignored."""
     return confusion(labels, np.where(labels < 0, -1, other), clusters, clusters, void=-1)[:-1]
 
 
 def agreement(pairs: CountMatrix) -> float:
-    """Share of pixels that have the same cluster in both maps."""
+    """Compute the share of pixels with the same cluster in both maps."""
     return float(np.trace(pairs)) / max(1, int(pairs.sum()))
 
 
 def agreement_beyond_chance(pairs: CountMatrix) -> float:
-    """Cohen's kappa: 1 = all pixels agree, 0 = as many as by chance, also where there is one cluster only."""
+    """Compute Cohen's kappa: 1 = all pixels agree, 0 = chance level, also if there is only one cluster."""
     total = max(1, int(pairs.sum()))
     expected = float((pairs.sum(axis=0) / total) @ (pairs.sum(axis=1) / total))
     return (agreement(pairs) - expected) / (1 - expected) if expected < 1 else 0.0
 
 
 def pure_pixels(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: int) -> tuple[int, int]:
-    """Pixels that have the most frequent cluster of their region, and pixels that have both; region -1 = none."""
+    """Count pixels with the most frequent cluster of their region, and all pixels with cluster and region (not -1)."""
     both = (labels >= 0) & (regions >= 0)
     codes = regions[both].astype(np.int64) * clusters + labels[both]
     count = int(regions.max(initial=-1)) + 1
@@ -81,7 +81,7 @@ def pure_pixels(labels: LabelMap, regions: NDArray[np.integer[Any]], clusters: i
 
 
 def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
-    """Steps of an image (height, width, bands), summed over bands, right and down."""
+    """Compute differences of an image (height, width, bands) to the right and down, summed over bands."""
     at_borders, borders, everywhere, pairs = 0.0, 0, 0.0, 0
     values = pixels.astype(np.float32)
     for axis in (0, 1):
@@ -97,14 +97,14 @@ def edge_steps(pixels: NDArray[np.uint8], labels: LabelMap) -> EdgeSteps:
 
 
 def edge_ratio(found: EdgeSteps) -> float:
-    """How many times as large steps are at borders as everywhere; 1 = borders know nothing of the image."""
+    """Compute the mean difference at borders over that everywhere; 1 = borders are unrelated to the image."""
     if not found.borders or not found.everywhere:
         return 1.0
     return (found.at_borders / found.borders) / (found.everywhere / found.pairs)
 
 
 def explained(points: NDArray[Any], labels: NDArray[np.integer[Any]], weights: NDArray[Any]) -> float:
-    """Share of the points' variance that lies between clusters.
+    """Compute the share of the variance of points that is between clusters.
 
     Args:
         points: (points, dimensions), such as features of superpixels.
@@ -125,9 +125,9 @@ def explained(points: NDArray[Any], labels: NDArray[np.integer[Any]], weights: N
 
 
 def silhouette(points: NDArray[Any], labels: NDArray[np.integer[Any]]) -> float:
-    """Mean silhouette: near 1 = each point is far nearer to its own cluster than to the next; 0 for one cluster.
+    """Compute the mean silhouette: near 1 = compact, well separated clusters; 0 for one cluster.
 
-    A point that is alone in its cluster counts 0. Memory grows with the square of the points: give a sample.
+    The silhouette of a single-point cluster is 0. Memory is quadratic in the number of points: use a sample.
     """
     present, own = np.unique(labels, return_inverse=True)
     if len(present) < 2:
@@ -146,11 +146,11 @@ def silhouette(points: NDArray[Any], labels: NDArray[np.integer[Any]]) -> float:
 
 
 def stability(runs: Sequence[Sequence[LabelMap]], clusters: int) -> list[float]:
-    """Of each run, the mean adjusted Rand index of its label maps with those of every other run; NaN for a single run.
+    """Compute the mean adjusted Rand index of each run with all other runs; NaN for a single run.
 
     Args:
         runs: label maps of the same images, in the same order.
-        clusters: the most that any run has.
+        clusters: the largest number of clusters of a run.
     """
     found = np.full((len(runs), len(runs)), np.nan)
     for one in range(len(runs)):

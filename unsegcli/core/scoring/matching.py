@@ -1,6 +1,6 @@
-"""Which class each cluster stands for, found from the matrix of clusters and classes.
+"""Match clusters to classes by their confusion matrix.
 
-A matching uses the labels: it is made for scoring and naming. Nothing here may reach training.
+A matching uses labels: it is for scoring and naming only, never for training.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ By = Literal["count", "iou"]
 
 
 def one_to_one(matrix: CountMatrix, by: By = "count", unclustered: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
-    """The class of each cluster where each class is given once: (clusters,), -1 = unmatched.
+    """Match clusters to classes one to one by the Hungarian method: (clusters,), -1 = unmatched.
 
-    The sum of what `by` names is as large as it can be. As many pairs are made as there are clusters or
-    classes, whichever are fewer: a cluster may thus be given a class with which it shares no pixel, and a
-    cluster without any pixel may be given one. Such pairs are made in ascending order of both numbers; equally
-    good matchings that do share pixels are decided by scipy, always in the same way.
+    The sum of the quantity named by `by` is maximised. The number of pairs is the smaller of the numbers of clusters
+    and classes, so a cluster may get a class with which it shares no pixel, even if it has no pixels. Such pairs are
+    made in ascending order of both numbers; ties between pairs that share pixels are broken by scipy,
+    deterministically.
 
     Args:
         matrix: (clusters, classes), pixels; without the row "in no cluster".
-        by: maximise the pixels shared (count), or the sum of intersections over unions (iou).
-        unclustered: (classes,), the row "in no cluster", which the unions count too; None = there is none.
+        by: maximise the shared pixels (count), or the sum of intersections over unions (iou).
+        unclustered: (classes,), the row "in no cluster", which is part of the unions; None = no such pixels.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -36,7 +36,7 @@ def one_to_one(matrix: CountMatrix, by: By = "count", unclustered: NDArray[np.in
     chosen, given = linear_sum_assignment(gain, maximize=True)
     shared = gain[chosen, given] > 0
     assignment[chosen[shared]] = given[shared]
-    # What is left over shares nothing, or the optimum would have been better: pair it in order.
+    # The remaining pairs share no pixels, otherwise they would be in the optimum: pair them in order.
     free_clusters = np.flatnonzero(assignment < 0)
     free_classes = np.setdiff1d(np.arange(gain.shape[1]), given[shared])
     pairs = min(free_clusters.size, free_classes.size)
@@ -47,9 +47,9 @@ def one_to_one(matrix: CountMatrix, by: By = "count", unclustered: NDArray[np.in
 def many_to_one(
     matrix: CountMatrix, by: By = "count", unclustered: NDArray[np.int64] | None = None
 ) -> NDArray[np.intp]:
-    """The best class of each cluster, whichever the others have: (clusters,), -1 = it has no pixel.
+    """Match each cluster to its best class, many to one: (clusters,), -1 = it has no pixels.
 
-    With more clusters this score can only rise: always say how many there were. The lowest class wins a tie.
+    The score can only rise with more clusters: always report their number. The lowest class wins a tie.
     The arguments are those of `one_to_one`.
     """
     gain = _gain(matrix, by, unclustered)
@@ -57,15 +57,14 @@ def many_to_one(
 
 
 def assigned(matrix: CountMatrix, assignment: NDArray[np.integer]) -> CountMatrix:
-    """Pixels of each predicted and true class: (classes + 1, classes); the last row is "no class".
+    """Count the pixels of each predicted and true class: (classes + 1, classes); the last row is "no class".
 
-    The last row collects the clusters without a class and the pixels in no cluster, so that the sum is that of
-    `matrix`: an unmatched pixel counts as wrong. `assigned(...)[:-1]` are the pixels that some published codes
-    keep alone, which raises their scores.
+    The last row contains clusters without a class and pixels in no cluster, so that the sum is that of `matrix`:
+    unmatched pixels count as wrong. Some published codes use only `assigned(...)[:-1]`, which raises their scores.
 
     Args:
         matrix: (clusters, classes), or (clusters + 1, classes) with the row "in no cluster" at its end.
-        assignment: (clusters,), the class of each cluster; negative = none.
+        assignment: (clusters,), class of each cluster; negative = none.
     """
     rows, classes = matrix.shape
     if rows - assignment.size not in (0, 1):
@@ -80,13 +79,13 @@ def assigned(matrix: CountMatrix, assignment: NDArray[np.integer]) -> CountMatri
 
 
 def _gain(matrix: CountMatrix, by: By, unclustered: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """What a pair of cluster and class is worth: (clusters, classes). Counts below 2^53 stay exact."""
+    """Compute the value of each pair of cluster and class: (clusters, classes). Counts below 2^53 are exact."""
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise DataError(f"a matrix (clusters, classes) is needed, not an array {matrix.shape}")
     if by == "count":
         return matrix.astype(np.float64)
     if by != "iou":
-        raise ConfigError(f"match by {by!r}: count and iou are known")
+        raise ConfigError(f"match by {by!r}: choose count or iou")
     of_class = matrix.sum(axis=0) + (0 if unclustered is None else unclustered)
     union = matrix.sum(axis=1)[:, None] + of_class[None, :] - matrix
     iou: NDArray[np.float64] = matrix / np.maximum(union, 1)

@@ -1,6 +1,6 @@
-"""Scores of object masks: each image by itself, then averaged over images by whoever asks.
+"""Scores of object masks for single images, to be averaged by the caller.
 
-A truth map here is 1 = object, 0 = background, negative = ignored. Nothing here thresholds, crops or resizes.
+A truth map is 1 = object, 0 = background, negative = ignored. Masks are not thresholded, cropped or resized here.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ THRESHOLDS = 255
 
 
 class ObjectScores(NamedTuple):
-    """Scores of one mask; all NaN where every pixel is ignored.
+    """Scores of one mask; all NaN if every pixel is ignored.
 
-    With neither a predicted nor a true object pixel, IoU and Dice are 1: nothing was there and nothing was found.
-    With only one of the two they are 0. (Codes that divide by the union plus a small number give 0 in both cases;
-    then an image without an object can never be right.) The background's IoU follows the same rule.
+    If there is neither a predicted nor a true object pixel, IoU and Dice are 1; with only one of the two, they are 0.
+    (Codes that divide by the union plus a small number give 0 in both cases, so an image without an object can never
+    be right.) The IoU of the background follows the same rule.
     """
 
     iou: float
     dice: float
     accuracy: float
-    background_iou: float  # its mean with `iou` is what IEM's table calls mIoU
+    background_iou: float  # its mean with `iou` is called mIoU in the table of IEM
 
 
 def object_scores(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> ObjectScores:
-    """Scores of a mask (height, width) as it is given, against the truth (height, width)."""
+    """Score a mask (height, width) against the truth (height, width)."""
     return _scores(*_counts(predicted, truth))
 
 
 def best_of_two(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> ObjectScores:
-    """The better of the mask and its inverse, for each score by itself, as IEM's published code takes it.
+    """Score the better of the mask and its inverse, separately for each score, as in the published code of IEM.
 
-    The choice looks at the truth, and two scores of one image may come from different choices: an oracle,
-    to be named wherever its result is shown.
+    The choice uses the truth, and may differ between the scores of an image: results must be reported as an oracle.
     """
     both, mask_only, object_only, neither = _counts(predicted, truth)
     given = _scores(both, mask_only, object_only, neither)
@@ -48,16 +47,16 @@ def best_of_two(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -
 
 
 class FMeasureCurve:
-    """Precision and recall of confidence maps at 255 thresholds, averaged over images while they stream by.
+    """Precision and recall of confidence maps at 255 thresholds, averaged over images.
 
-    At threshold j (1 to 255) a pixel is an object where its confidence is at least j / 255: this parts all levels
-    of an 8-bit map. A threshold of 0, which takes the whole image for an object, is not among them. An image
-    without a pixel above a threshold has precision 0 there, one without an object has recall 0 everywhere, as in
-    the published benchmarks, whose images all have one.
+    At threshold j (1 to 255) a pixel is an object if its confidence is at least j / 255, which separates all levels
+    of an 8-bit map. The threshold 0, at which the whole image is an object, is not used. An image without pixels above
+    a threshold has precision 0 there, and one without an object has recall 0 everywhere, as in the published
+    benchmarks, whose images all have an object.
     """
 
     def __init__(self, beta_squared: float = BETA_SQUARED) -> None:
-        """F weighs recall `beta_squared` times as much as precision."""
+        """Start the curve; F weights recall `beta_squared` times as much as precision."""
         self.beta_squared = beta_squared
         self.images = 0
         self._precision = np.zeros(THRESHOLDS)
@@ -65,7 +64,7 @@ class FMeasureCurve:
         self._f = np.zeros(THRESHOLDS)
 
     def add(self, confidence: NDArray[Any], truth: NDArray[np.integer[Any]]) -> None:
-        """Take in one image; without a pixel that is not ignored it is left out.
+        """Add one image; an image in which all pixels are ignored is skipped.
 
         Args:
             confidence: (height, width), uint8, or floats from 0 to 1.
@@ -87,23 +86,23 @@ class FMeasureCurve:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Mean of the images' precision at each threshold: (255,)."""
+        """Return the mean precision over images at each threshold: (255,)."""
         return self._precision / max(self.images, 1)
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Mean of the images' recall at each threshold: (255,)."""
+        """Return the mean recall over images at each threshold: (255,)."""
         return self._recall / max(self.images, 1)
 
     def largest(self, average: Literal["curve", "measure"] = "curve") -> float:
-        """The largest F over the thresholds, one threshold for all images; NaN without an image.
+        """Return the maximum F over thresholds, with one threshold for all images; NaN without images.
 
         Args:
-            average: F of the mean precision and the mean recall (curve), or the mean of the images' own F at
-                each threshold (measure); published codes do either.
+            average: F of the mean precision and the mean recall (curve), or the mean F over images at each threshold
+                (measure); published codes use either.
         """
         if average not in ("curve", "measure"):
-            raise ConfigError(f"average {average!r} of the F measure: curve and measure are known")
+            raise ConfigError(f"average {average!r} of the F measure: choose curve or measure")
         if self.images == 0:
             return float("nan")
         curve = self._measure(self.precision, self.recall) if average == "curve" else self._f / self.images
@@ -115,21 +114,21 @@ class FMeasureCurve:
 
 
 def _levels(confidence: NDArray[Any]) -> NDArray[np.uint8]:
-    """How many of the thresholds each pixel reaches: (height, width), 0 to 255."""
+    """Count the thresholds that each pixel reaches: (height, width), 0 to 255."""
     if confidence.dtype == np.uint8:
         return confidence
     if not np.issubdtype(confidence.dtype, np.floating):
         raise DataError(f"confidence is {confidence.dtype}: uint8, or floats from 0 to 1, are expected")
     # Written so that NaN fails as well.
     if not (confidence.min(initial=1) >= 0 and confidence.max(initial=0) <= 1):
-        raise DataError("confidence goes beyond 0 and 1, or holds NaN: scale it")
-    # The small addend undoes the rounding of j / 255 in float32.
+        raise DataError("confidence is outside 0 to 1, or holds NaN: rescale it")
+    # The small addend compensates the rounding of j / 255 in float32.
     scaled = confidence.astype(np.float64) * THRESHOLDS + 1e-4
     return scaled.astype(np.uint8)
 
 
 def _counts(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> tuple[int, int, int, int]:
-    """Known pixels in both mask and object, in the mask alone, in the object alone, in neither."""
+    """Count true positives, false positives, false negatives and true negatives among the scored pixels."""
     if predicted.dtype != np.bool_:
         raise DataError(f"mask is {predicted.dtype}: booleans are needed")
     known = _known(predicted.shape, truth)
@@ -141,7 +140,7 @@ def _counts(predicted: NDArray[np.bool_], truth: NDArray[np.integer[Any]]) -> tu
 
 
 def _known(shape: tuple[int, ...], truth: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Where the truth is not ignored: (height, width)."""
+    """Return where the truth is not ignored: (height, width)."""
     if truth.ndim != 2 or shape != truth.shape:
         raise DataError(f"mask {shape} and truth {truth.shape}: two equal (height, width) are needed")
     if truth.max(initial=0) > 1:

@@ -1,6 +1,6 @@
-"""How published codes match clusters to classes and average scores, as data, beside the way of this project.
+"""Evaluation protocols: how published codes match clusters to classes and average scores, and the default.
 
-Each says what it does not reproduce: steps outside of scoring, such as crops, mirrored copies and CRF.
+Each lists what it does not reproduce: steps outside scoring, such as crops, test-time flips and CRF.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from unsegcli.errors import ConfigError
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way from a matrix of counts to scores."""
+    """Rules to compute scores from a confusion matrix."""
 
     name: str
     matching: str = "one-to-one"  # one-to-one, many-to-one, none (clusters are classes), or as-numbers-allow
-    by: By = "count"  # what a matching makes as large as it can
-    over: Over = "truth"  # the classes that the mean IoU is over
+    by: By = "count"  # quantity that the matching maximises
+    over: Over = "truth"  # classes of the mean IoU
     drops_extra: bool = False  # pixels of clusters numbered beyond the classes leave the score
     needs_equal: bool = False  # as many clusters as classes
     polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)
@@ -74,11 +74,11 @@ PROTOCOLS = {
 
 
 def assignment_of(matrix: CountMatrix, protocol: Protocol) -> NDArray[np.intp]:
-    """The class of each cluster, -1 = none: (clusters,).
+    """Match clusters to classes: (clusters,), -1 = none.
 
     Args:
         matrix: (clusters + 1, classes), the last row = pixels in no cluster.
-        protocol: how to match.
+        protocol: rules of the matching.
     """
     inner, outside = matrix[:-1], matrix[-1]
     clusters, classes = inner.shape
@@ -97,7 +97,7 @@ def assignment_of(matrix: CountMatrix, protocol: Protocol) -> NDArray[np.intp]:
 
 
 def scored_part(matrix: CountMatrix, protocol: Protocol) -> CountMatrix:
-    """The matrix without what the protocol drops from the score."""
+    """Remove the pixels that the protocol does not score."""
     classes = matrix.shape[1]
     if not protocol.drops_extra or matrix.shape[0] - 1 <= classes:
         return matrix

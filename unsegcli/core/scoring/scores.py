@@ -1,8 +1,8 @@
-"""Scores of a semantic segmentation, each from one matrix of pixel counts, and how far chance alone gets.
+"""Scores of a semantic segmentation from a matrix of pixel counts, chance levels, and bootstrap intervals.
 
-Two matrices are meant: `assigned` (classes + 1, classes), rows = predicted class, the last row = no class, columns
-= true class, as `core/scoring/matching.py` makes it; and `matrix` (clusters, classes) before any matching.
-A score of nothing (no pixel, no class) is NaN. Nothing here decides which pixels, classes or matching are meant.
+There are two kinds of matrix: `assigned` (classes + 1, classes), rows = predicted class, last row = no class, columns
+= true class, from `core/scoring/matching.py`; and `matrix` (clusters, classes) before matching.
+A score without pixels or classes is NaN.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from unsegcli.errors import ConfigError, DataError
 Over = Literal["truth", "either", "all"]
 Floats = NDArray[np.float64]
 
-FEWEST_REPLICATES = 40  # below, the tails of a 95 % interval are less than one replicate
+FEWEST_REPLICATES = 40  # with fewer, a tail of a 95 % interval is less than one replicate
 MOST_BYTES = 256 * 2**20
 
 
 class ClassScores(NamedTuple):
-    """One value a class, each (classes,); NaN where there is nothing to divide by."""
+    """Scores of each class (classes,); NaN if the denominator is 0."""
 
     iou: Floats  # shared / (true or predicted)
     precision: Floats  # shared / predicted
@@ -34,7 +34,7 @@ class ClassScores(NamedTuple):
 
 
 class Chance(NamedTuple):
-    """What one gets without looking at any image; to be printed beside a score."""
+    """Chance level: scores without looking at any image, to be reported with a score."""
 
     largest_class: float  # share of the most frequent class = accuracy of predicting it everywhere
     constant_miou: float  # mean IoU of predicting it everywhere
@@ -44,12 +44,12 @@ class Chance(NamedTuple):
 
 
 def accuracy(assigned: CountMatrix) -> float:
-    """Share of all scored pixels whose predicted class is the true one; pixels of no class are wrong."""
+    """Compute the share of scored pixels with the correct class; pixels of no class are wrong."""
     return _ratio(float(_shared(assigned).sum()), float(assigned.sum()))
 
 
 def class_scores(assigned: CountMatrix) -> ClassScores:
-    """IoU, precision and recall of each class over all pixels of the matrix."""
+    """Compute IoU, precision and recall of each class over all pixels of the matrix."""
     shared = _shared(assigned)
     true, predicted = assigned.sum(axis=0), assigned[: shared.size].sum(axis=1)
     return ClassScores(
@@ -58,7 +58,7 @@ def class_scores(assigned: CountMatrix) -> ClassScores:
 
 
 def scored_classes(assigned: CountMatrix, over: Over = "truth") -> NDArray[np.bool_]:
-    """Which classes a mean is taken over: (classes,). See `mean_iou`."""
+    """Select the classes of a mean: (classes,). See `mean_iou`."""
     true, predicted = assigned.sum(axis=0) > 0, assigned[: assigned.shape[1]].sum(axis=1) > 0
     choices: dict[str, NDArray[np.bool_]] = {
         "truth": true,
@@ -66,17 +66,17 @@ def scored_classes(assigned: CountMatrix, over: Over = "truth") -> NDArray[np.bo
         "all": np.ones(true.size, np.bool_),
     }
     if over not in choices:
-        raise ConfigError(f"mean over {over!r}: truth, either and all are known")
+        raise ConfigError(f"mean over {over!r}: choose truth, either or all")
     return choices[over]
 
 
 def mean_iou(assigned: CountMatrix, over: Over = "truth") -> float:
-    """Mean of the classes' IoU, all images together; it is not the mean of the images' mean IoU.
+    """Compute the mean IoU over classes from all images together, which is not the mean over images.
 
     Args:
         assigned: (classes + 1, classes).
-        over: the classes that have a true pixel (truth), a true or a predicted one (either: the mean over
-            what is not NaN, as PiCIE and STEGO take it), or all, an absent one with 0 (as MaskContrast does).
+        over: the mean is over classes with true pixels (truth), with true or predicted pixels (either, as in PiCIE
+            and STEGO), or over all classes, with 0 for absent ones (all, as in MaskContrast).
     """
     chosen = scored_classes(assigned, over)
     iou = np.nan_to_num(class_scores(assigned).iou[chosen])
@@ -84,9 +84,9 @@ def mean_iou(assigned: CountMatrix, over: Over = "truth") -> float:
 
 
 def normalised_mutual_information(matrix: CountMatrix) -> float:
-    """Mutual information of clusters and classes over the mean of their entropies: 0 to 1.
+    """Compute NMI: mutual information of clusters and classes over the mean of their entropies, 0 to 1.
 
-    Each row is a cluster, also a row "in no cluster" where it is given. One cluster and one class give 1.
+    Each row is a cluster, including a row "in no cluster" if given. One cluster and one class give 1.
     """
     table = _table(matrix)
     if table is None:
@@ -103,10 +103,10 @@ def normalised_mutual_information(matrix: CountMatrix) -> float:
 
 
 def adjusted_rand_index(matrix: CountMatrix) -> float:
-    """Share of pixel pairs that clusters and classes treat alike, 0 = as by chance, 1 = all.
+    """Compute the adjusted Rand index of clusters and classes: 0 = chance level, 1 = equal.
 
-    Each row is a cluster, also a row "in no cluster" where it is given. Counted in whole numbers without bound:
-    the pairs of 10^12 pixels fit no int64. Fewer than two pixels give 1.
+    Each row is a cluster, including a row "in no cluster" if given. Computed with unbounded integers, as the number
+    of pairs of 10^12 pixels exceeds int64. Fewer than two pixels give 1.
     """
     if not matrix.any():
         return float("nan")
@@ -122,20 +122,20 @@ def adjusted_rand_index(matrix: CountMatrix) -> float:
 
 
 def live_clusters(matrix: CountMatrix) -> int:
-    """Number of rows that have a pixel; give the rows of clusters alone."""
+    """Count the rows with pixels; give the rows of clusters only."""
     return int(np.count_nonzero(matrix.sum(axis=1)))
 
 
 def largest_cluster(matrix: CountMatrix) -> float:
-    """Share of the pixels that the largest row has: near 1, the clustering has collapsed."""
+    """Compute the share of pixels in the largest row: near 1, the clustering has collapsed."""
     return _ratio(float(matrix.sum(axis=1).max(initial=0)), float(matrix.sum()))
 
 
 def chance(assigned: CountMatrix, over: Over = "truth") -> Chance:
-    """What predictions that never looked at an image would score on these pixels.
+    """Compute the chance level: scores of predictions that do not depend on the images.
 
-    The matched score of K random clusters on few pixels is a little higher than `uniform_accuracy`, since the
-    matching picks the best of them.
+    The matched score of K random clusters on few pixels is slightly above `uniform_accuracy`, since the matching
+    picks the best assignment.
 
     Args:
         assigned: (classes + 1, classes).
@@ -161,35 +161,35 @@ def chance(assigned: CountMatrix, over: Over = "truth") -> Chance:
 
 
 def replicates_within(rows: int, classes: int, replicates: int, most_bytes: int = MOST_BYTES) -> int:
-    """How many of the replicates' matrices fit into the memory; 0 where they are too few for an interval."""
+    """Return how many replicates fit into memory; 0 if they are too few for an interval."""
     fitting = min(replicates, most_bytes // (8 * rows * classes))
     return fitting if fitting >= min(FEWEST_REPLICATES, replicates) else 0
 
 
 class Bootstrap:
-    """Matrices of data sets drawn at random from the images, gathered while the images stream by.
+    """Poisson bootstrap over images: matrices of resampled datasets, accumulated image by image.
 
-    Replicate r takes image i as often as a Poisson number of mean 1 says, which depends on seed, i and r alone:
-    neither the order of the images nor the number of workers changes anything. `replicates` says how many
-    there are: fewer than wanted where matrices are huge, 0 (no interval) where not even 40 fit.
+    Image i has in replicate r a Poisson weight of mean 1 that depends only on seed, i and r, so neither the order of
+    images nor the number of workers changes the result. `replicates` is their number: fewer than requested if matrices
+    are huge, 0 (no interval) if fewer than 40 fit into memory.
     """
 
     def __init__(
         self, rows: int, classes: int, replicates: int = 1000, seed: int = 0, most_bytes: int = MOST_BYTES
     ) -> None:
-        """Replicates of matrices (rows, classes); `most_bytes` bounds the memory that they may take together."""
+        """Start replicates of matrices (rows, classes); `most_bytes` limits their total memory."""
         self.replicates = replicates_within(rows, classes, replicates, most_bytes)
         self.seed = seed
         self._shape = (rows, classes)
         self._totals = np.zeros((self.replicates, rows * classes), np.int64)
-        # Images wait here for one matrix product, which is far quicker than a sum for each of them.
+        # Images are buffered for one matrix product, which is much faster than separate sums.
         waiting = int(np.clip(2**24 // (8 * rows * classes), 1, 128))
         self._matrices = np.empty((waiting, rows * classes))
         self._weights = np.empty((waiting, self.replicates))
         self._waiting = 0
 
     def add(self, index: int, matrix: CountMatrix) -> None:
-        """Take in image number `index` (from 0, each once) with its matrix (rows, classes)."""
+        """Add image number `index` (from 0, each once) with its matrix (rows, classes)."""
         if matrix.shape != self._shape:
             raise DataError(f"matrix {matrix.shape} of image {index}: {self._shape} is expected")
         if self.replicates == 0:
@@ -201,19 +201,19 @@ class Bootstrap:
             self._settle()
 
     def merge(self, other: Bootstrap) -> None:
-        """Take in the images of another bootstrap of the same shape, replicates and seed."""
+        """Merge another bootstrap of the same shape, replicates and seed."""
         if (self._shape, self.replicates, self.seed) != (other._shape, other.replicates, other.seed):
             raise DataError("bootstraps of other shape, replicates or seed cannot be merged")
         self._totals += other.matrices.reshape(self._totals.shape)
 
     @property
     def matrices(self) -> CountMatrix:
-        """(replicates, rows, classes): the matrix of each replicate, of all images so far."""
+        """Return the matrix of each replicate: (replicates, rows, classes)."""
         self._settle()
         return self._totals.reshape(self.replicates, *self._shape)
 
     def _settle(self) -> None:
-        # Whole numbers in float64 are exact up to 2^53, which no image comes near.
+        # Integers in float64 are exact up to 2^53, far above the pixels of an image.
         weights, matrices = self._weights[: self._waiting], self._matrices[: self._waiting]
         slab = max(2**22 // matrices.shape[1], 1)  # replicates at a time, so that the product stays small
         for start in range(0, self.replicates if self._waiting else 0, slab):
@@ -225,15 +225,15 @@ class Bootstrap:
 def intervals(
     matrices: Iterable[CountMatrix], scores: Callable[[CountMatrix], Mapping[str, float]], level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Percentile interval of each score that `scores` returns; a replicate's NaN is left out, of NaN alone it is NaN.
+    """Compute a percentile interval of each score, ignoring NaN; NaN if all replicates are NaN.
 
     Args:
         matrices: the replicates, each (rows, classes).
-        scores: from one matrix to named scores; match anew in it, or the interval is that of a fixed matching.
-        level: share of the replicates inside, between 0 and 1.
+        scores: function from a matrix to named scores; unless it matches again, the interval is for a fixed matching.
+        level: share of replicates inside the interval, between 0 and 1.
     """
     if not 0 < level < 1:
-        raise ConfigError(f"level {level} of an interval: between 0 and 1 is meant")
+        raise ConfigError(f"level {level} of an interval: must be between 0 and 1")
     found: dict[str, list[float]] = {}
     for matrix in matrices:
         for name, value in scores(matrix).items():
@@ -244,7 +244,7 @@ def intervals(
 def interval(
     matrices: Iterable[CountMatrix], score: Callable[[CountMatrix], float], level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval (low, high) of one score; see `intervals`. Without replicates both are NaN."""
+    """Compute a percentile interval (low, high) of one score; NaN without replicates. See `intervals`."""
     return intervals(matrices, lambda matrix: {"score": score(matrix)}, level).get("score", (float("nan"),) * 2)
 
 
@@ -257,14 +257,14 @@ def _middle(values: Floats, level: float) -> tuple[float, float]:
 
 
 def _shared(assigned: CountMatrix) -> NDArray[np.int64]:
-    """The pixels of each class that are predicted as it: (classes,)."""
+    """Return the diagonal: correctly predicted pixels of each class: (classes,)."""
     if assigned.ndim != 2 or assigned.shape[0] - assigned.shape[1] not in (0, 1):
         raise DataError(f"a matrix (classes + 1, classes) or (classes, classes) is needed, not {assigned.shape}")
     return np.diagonal(assigned)
 
 
 def _table(matrix: CountMatrix) -> Floats | None:
-    """Shares of all pixels in the clusters and classes that have any; None without a pixel."""
+    """Compute the shares of nonempty clusters and classes; None without pixels."""
     live = matrix[matrix.any(axis=1)][:, matrix.any(axis=0)]
     return live / live.sum() if live.size else None
 
@@ -274,7 +274,7 @@ def _entropy(share: Floats) -> float:
 
 
 def _pairs(counts: NDArray[np.int64]) -> int:
-    """Number of pairs of pixels within each of the counts, summed."""
+    """Sum the number of pixel pairs within each count."""
     return sum(count * (count - 1) // 2 for count in counts[counts > 1].tolist())
 
 

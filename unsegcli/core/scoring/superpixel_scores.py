@@ -1,8 +1,8 @@
-"""Scores of superpixels: how well they keep the borders that people drew, and how well they keep the pixels.
+"""Scores of superpixels: adherence to annotated borders, and homogeneity.
 
-The definitions are those of Stutz, Hermans and Leibe's benchmark but where a docstring says otherwise. Superpixels
-are -1 where there is none, a truth is negative where ignored; such pixels are not scored, and `covered` says how
-many of those with a truth were. A score of nothing is NaN. Nothing here averages over images or annotators.
+Definitions follow the benchmark of Stutz, Hermans and Leibe unless a docstring says otherwise. Pixels without a
+superpixel (-1) or an ignored truth (negative) are not scored; `covered` is the scored share of pixels with a truth.
+Undefined scores are NaN. Averages over images and annotators are left to the caller.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IntegerMap = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class BorderScores:
-    """Superpixels against one annotator's regions (or classes) of one image."""
+    """Scores of superpixels against the regions (or classes) of one annotator of an image."""
 
     boundary_recall: float  # NaN where the truth has no border
     undersegmentation: float  # Neubert and Protzel: the smaller part of each superpixel that is cut, over all pixels
@@ -35,7 +35,7 @@ class BorderScores:
 
 @dataclass(frozen=True)
 class ShapeScores:
-    """Superpixels of one image by themselves."""
+    """Scores of the superpixels of an image without ground truth."""
 
     count: int  # numbers in use; a number in two places is one superpixel
     mean_area: float
@@ -44,18 +44,17 @@ class ShapeScores:
 
 
 def default_tolerance(height: int, width: int) -> int:
-    """Pixels by which a border may be missed: 0.0025 of the diagonal, at least 1."""
+    """Return the tolerance of boundary recall in pixels: 0.0025 of the diagonal, at least 1."""
     return max(round(0.0025 * float(np.hypot(height, width))), 1)
 
 
 def border_scores(
     superpixels: IntegerMap, truths: Sequence[IntegerMap], tolerance: int | None = None, both_sides: bool = False
 ) -> list[BorderScores]:
-    """Scores against each annotator.
+    """Score superpixels against each annotator.
 
-    A border pixel differs from its right or its lower neighbour; the end of the superpixels, of the truth or of
-    what is scored is no border. One of the truth is recalled where one of the superpixels lies within `tolerance`
-    rows and columns.
+    A border pixel differs from its right or its lower neighbour; the outline of the scored area is not a border. A
+    border pixel of the truth is recalled if a border pixel of the superpixels is within `tolerance` rows and columns.
 
     Args:
         superpixels: (height, width), -1 = none.
@@ -70,7 +69,7 @@ def border_scores(
         raise DataError(f"superpixels come as (height, width), not as an array {superpixels.shape}")
     reach = default_tolerance(*superpixels.shape) if tolerance is None else tolerance
     if reach < 0:
-        raise ConfigError(f"tolerance {reach} of the boundary recall: 0 pixels or more are meant")
+        raise ConfigError(f"tolerance {reach} of the boundary recall: must be at least 0 pixels")
     regions = contiguous(superpixels)
     near = maximum_filter(_border(regions, both_sides).view(np.uint8), size=2 * reach + 1, mode="constant").view(
         np.bool_
@@ -79,7 +78,7 @@ def border_scores(
 
 
 def shape_scores(superpixels: IntegerMap, pixels: NDArray[Any] | None = None) -> ShapeScores:
-    """Number, area, compactness and, where the image is given, explained variation.
+    """Compute number, area, compactness and, if the image is given, explained variation.
 
     Compactness is the mean of 4 pi area / perimeter^2 weighted by area (Schick et al.). The perimeter is counted in
     pixel edges, the image's own edge and that to no superpixel included: any rectangle has its true value
@@ -134,7 +133,7 @@ def _against(regions: NDArray[np.int32], near: NDArray[np.bool_], truth: Integer
 
 
 def _border(regions: NDArray[np.int32], both_sides: bool) -> NDArray[np.bool_]:
-    """Pixels that differ from the right or the lower neighbour, neither of the two being -1: (height, width)."""
+    """Return the pixels that differ from their right or lower neighbour, both not -1: (height, width)."""
     beside, below = _differ(regions[:, :-1], regions[:, 1:]), _differ(regions[:-1], regions[1:])
     border = np.zeros(regions.shape, np.bool_)
     border[:, :-1] = beside
@@ -153,7 +152,7 @@ def _differ(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.bool
 def _overlaps(
     regions: NDArray[np.int32], segments: NDArray[np.int32], scored: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Superpixel, segment and number of pixels of each pair that shares any: three times (pairs,)."""
+    """Return superpixel, segment and shared pixels of each overlapping pair: three arrays (pairs,)."""
     columns = int(segments.max()) + 1
     codes = (regions.astype(np.int64) * columns + segments)[scored]
     if int(codes.max()) < 4 * codes.size:  # a table of all pairs is quicker than sorting
@@ -166,7 +165,7 @@ def _overlaps(
 
 
 def _perimeters(regions: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Edges between each region's pixels and all that is not the region: (count,)."""
+    """Compute the perimeter of each region in pixel edges: (count,)."""
     total = np.zeros(count + 1, np.int64)
     for lines in (regions, regions.T):
         one, other = lines[:-1], lines[1:]
@@ -177,7 +176,7 @@ def _perimeters(regions: NDArray[np.int32], count: int) -> NDArray[np.int64]:
 
 
 def _explained_variation(regions: NDArray[np.int32], area: NDArray[np.int64], pixels: NDArray[Any]) -> float:
-    """Variation between the superpixels' means over that of the pixels, bands summed."""
+    """Compute the variation of superpixel means over that of the pixels, summed over bands."""
     if pixels.ndim != 3 or pixels.shape[:2] != regions.shape:
         raise DataError(f"pixels {pixels.shape} do not fit superpixels {regions.shape}: (height, width, bands)")
     inside: Any = regions >= 0

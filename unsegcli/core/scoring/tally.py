@@ -1,6 +1,6 @@
-"""Scores of a whole run from those of its images, gathered while the images stream by.
+"""Accumulate the scores of a run image by image.
 
-One tally for each sort of result: clusters, object masks, superpixels. Memory does not grow with the images.
+One tally for each kind of result: clusters, object masks, superpixels. Memory does not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEVEL = 0.95  # of the intervals
 
 
 class ClusterTally:
-    """Clusters against classes: one matrix for the data set, from which everything follows."""
+    """Scores of clusters against classes, from one confusion matrix of the dataset."""
 
     def __init__(
         self, clusters: int, classes: int, protocol: Protocol, replicates: int, seed: int, per_image: bool
@@ -33,10 +33,10 @@ class ClusterTally:
         self.protocol = protocol
         self.matrix: CountMatrix = np.zeros((clusters + 1, classes), np.int64)
         self._bootstrap = scores.Bootstrap(clusters + 1, classes, replicates, seed) if replicates else None
-        self._per_image = [0, 0] if per_image else None  # right pixels, scored pixels
+        self._per_image = [0, 0] if per_image else None  # correct pixels, scored pixels
 
     def add(self, index: int, matrix: CountMatrix) -> None:
-        """Take in the matrix of one image."""
+        """Add the matrix of one image."""
         self.matrix += matrix
         if self._bootstrap is not None:
             self._bootstrap.add(index, matrix)
@@ -46,11 +46,11 @@ class ClusterTally:
             self._per_image[1] += int(best.sum())
 
     def assignment(self) -> NDArray[np.intp]:
-        """The class of each cluster, -1 = none."""
+        """Return the class of each cluster, -1 = none."""
         return assignment_of(self.matrix, self.protocol)
 
     def result(self, names: Sequence[str], ignored: int) -> dict[str, Any]:
-        """Everything that goes into the output."""
+        """Return all scores for the output."""
         assignment = self.assignment()
         kept = scored_part(self.matrix, self.protocol)
         assigned = matching.assigned(kept, assignment)
@@ -89,7 +89,7 @@ class ClusterTally:
             right, pixels = self._per_image
             found["oracle_per_image"] = {
                 "accuracy": right / pixels if pixels else math.nan,
-                "what": "each image matched to its own labels: an oracle, no result",
+                "what": "each image matched to its own labels: an oracle, not a result",
             }
         return found
 
@@ -104,7 +104,7 @@ class ClusterTally:
         }
 
     def _interval(self) -> dict[str, list[float]]:
-        """Percentile intervals over images drawn anew, each matched anew."""
+        """Compute bootstrap percentile intervals over images, with a new matching for each replicate."""
         if self._bootstrap is None or self._bootstrap.replicates == 0:
             return {}
         drawn = (matrix for matrix in self._bootstrap.matrices if matrix.any())
@@ -112,22 +112,22 @@ class ClusterTally:
 
 
 class CeilingTally:
-    """The best labelling of the segments of all images, for each sort of segment."""
+    """The best labelling of the segments of all images, for each kind of segment."""
 
     def __init__(self, classes: int, background: int | None) -> None:
-        """Matrices of (classes + 1, classes); `background` is the cluster that keeps its class, if there is one."""
+        """Start matrices (classes + 1, classes); `background` is a cluster that keeps its class, or None."""
         self._background = background
         self._matrices = {sort: np.zeros((classes + 1, classes), np.int64) for sort in SEGMENTS}
 
     def add(self, found: Mapping[Segments, CountMatrix]) -> None:
-        """Take in the best labellings of one image."""
+        """Add the best labellings of one image."""
         for sort, matrix in found.items():
             self._matrices[sort] += matrix
 
     def result(self, tally: ClusterTally) -> dict[str, Any]:
-        """What goes into the output, beside the scores of the clusters themselves."""
+        """Return the scores for the output, in addition to those of the clusters."""
         return {
-            "what": "each segment given the class that it has most of, by the labels: an oracle, no result",
+            "what": "each segment given its most frequent class by the labels: an oracle, not a result",
             "background": self._background,
             **{sort: self._scores(matrix, tally) for sort, matrix in self._matrices.items()},
         }
@@ -143,7 +143,7 @@ class CeilingTally:
 
 
 class ObjectTally:
-    """Object masks: scores of each image, then their mean."""
+    """Scores of object masks: the mean over images."""
 
     def __init__(self, replicates: int, seed: int) -> None:
         """`replicates` of the bootstrap, 0 = no interval."""
@@ -157,7 +157,7 @@ class ObjectTally:
         self._whole = np.zeros(2)  # object pixels, scored pixels
 
     def add(self, index: int, found: ObjectScores, truth: NDArray[Any]) -> None:
-        """Take in one image; one without a scored pixel is left out of the mean."""
+        """Add one image; an image without scored pixels is not part of the mean."""
         known = int((truth >= 0).sum())
         self.pixels[0] += known
         self.pixels[1] += truth.size - known
@@ -173,7 +173,7 @@ class ObjectTally:
             self._drawn += weights[:, None] * values
 
     def result(self, polarity: str) -> dict[str, Any]:
-        """Everything that goes into the output."""
+        """Return all scores for the output."""
         means = self._sums / self._images if self._images else np.full(len(self._sums), math.nan)
         named = dict(zip(ObjectScores._fields, means.tolist(), strict=True))
         named["miou"] = (named["iou"] + named["background_iou"]) / 2
@@ -200,17 +200,17 @@ class ObjectTally:
 
 
 class SuperpixelTally:
-    """Superpixels: the mean over annotators of each image, then over images."""
+    """Scores of superpixels: the mean over annotators, then over images."""
 
     def __init__(self, replicates: int, seed: int) -> None:
         """`replicates` of the bootstrap, 0 = no interval."""
         self._replicates, self._seed = replicates, seed
-        # Of each score: sum and number over the images, in column 0 as they are and in the others drawn anew.
+        # For each score, sum and number over images: of the dataset in column 0, of replicates in the others.
         self._sums: dict[str, NDArray[np.float64]] = {}
         self.pixels = 0
 
     def add(self, index: int, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
-        """Take in one image."""
+        """Add one image."""
         drawn = np.random.default_rng([self._seed, index]).poisson(1, self._replicates)
         weights = np.concatenate([[1], drawn])
         found = {name: _mean(float(getattr(border, name)) for border in borders) for name in asdict(borders[0])}
@@ -222,7 +222,7 @@ class SuperpixelTally:
         self.pixels += max((border.pixels for border in borders), default=0)
 
     def result(self) -> dict[str, Any]:
-        """Everything that goes into the output."""
+        """Return all scores for the output."""
         scores: dict[str, float] = {}
         interval: dict[str, list[float]] = {}
         for name, shown in SUPERPIXEL_NAMES.items():
@@ -255,7 +255,7 @@ SUPERPIXEL_NAMES = {
 
 
 def mean_and_deviation(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and standard deviation (of a sample) of each score over several runs, such as the seeds of one method."""
+    """Compute mean and sample standard deviation of each score over several runs, such as seeds of one method."""
     names = [name for name in runs[0] if all(name in run for run in runs)]
     means = {name: _mean([run[name] for run in runs]) for name in names}
     deviations = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in names}

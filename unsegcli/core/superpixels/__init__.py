@@ -1,1 +1,1 @@
-"""Superpixels and regions: making them, numbering them, their features and their graph."""
+"""Superpixels and regions: algorithms, numbering, features and graphs."""

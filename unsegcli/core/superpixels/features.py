@@ -1,4 +1,4 @@
-"""What is known of a pixel or a region before anything is learnt: colour, texture, position.
+"""Hand-crafted features of pixels and regions: colour, texture, position.
 
 Any number of bands; no labels, no files; nothing here decides how features are clustered.
 """
@@ -16,18 +16,18 @@ from unsegcli.core.superpixels.regions import RegionMap, centroids, paint, pool
 from unsegcli.core.superpixels.valid import check_valid, unit_pixels
 from unsegcli.errors import DataError
 
-TRUNCATE = 3.0  # a Gaussian is cut at this many standard deviations
+TRUNCATE = 3.0  # Gaussians are truncated at this many standard deviations
 TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
-GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, once each of its dimensions has variance one
+GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, after standardisation
 # Row and column each count by the part of colour and texture that they explain: much in photographs with the sky
 # above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.5, 0.65
-STRIPS = 8  # that the image is cut into, to see what a place explains
-NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding, not information
+STRIPS = 8  # of the image, to measure how much position explains
+NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
 
 
 def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
-    """Name and dimensions of each group of `region_features` for images of so many bands."""
+    """Return name and number of dimensions of each group of `region_features` for a number of bands."""
     names_and_lengths = (("colour", 2 * bands), ("texture", len(TEXTURE_SIGMAS)), ("position", 2))
     groups, start = [], 0
     for name, length in names_and_lengths:
@@ -37,12 +37,12 @@ def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
 
 
 def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> NDArray[np.float32]:
-    """Factor for each standardised dimension (dimensions,), so that a group counts the same however many it has.
+    """Compute the weight of each standardised dimension (dimensions,), independent of the size of its group.
 
     Args:
         features: (regions, dimensions) of `region_features`.
-        areas: (regions,) how much each region counts.
-        bands: of the images.
+        areas: (regions,) weight of each region.
+        bands: number of bands of the images.
     """
     groups = dict(feature_groups(bands))
     weights = np.empty(features.shape[1], np.float32)
@@ -59,14 +59,14 @@ def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> 
 
 
 def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any]) -> float:
-    """Share of the variance of what is seen that lies between strips of the image, 0 to 1; mean over dimensions.
+    """Compute the share of the variance between strips of the image, 0 to 1, averaged over dimensions.
 
-    What as many strips would explain by chance is taken off.
+    The result is corrected for chance.
 
     Args:
         seen: (regions, dimensions).
         where: (regions,) row or column, 0 to 1.
-        areas: (regions,) how much each region counts.
+        areas: (regions,) weight of each region.
     """
     counted = int(np.count_nonzero(areas))
     if counted <= STRIPS:
@@ -86,15 +86,15 @@ def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[A
 
 
 def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.float32]:
-    """Describe each region: (regions, dimensions), in the groups of `feature_groups`.
+    """Compute features of each region: (regions, dimensions), in the groups of `feature_groups`.
 
-    Colour is the mean and the standard deviation of each Lab coordinate for three bands, of each band (from 0
-    to 1) otherwise. Texture is the mean of the gradient and of the differences of Gaussians at two scales, of
-    the mean over the bands. Position is the centroid, (row, column) from 0 to 1.
+    Colour is the mean and the standard deviation of each CIELAB coordinate for three bands, otherwise of each band
+    (from 0 to 1). Texture is the mean gradient magnitude and the mean absolute differences of Gaussians at two scales,
+    of the mean over the bands. Position is the centroid, (row, column) from 0 to 1.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1.
-        regions: (height, width), 0 to n - 1; -1 is no region, and its pixels have no influence.
+        regions: (height, width), 0 to n - 1; -1 = no region, such pixels have no influence.
     """
     if pixels.shape[:2] != regions.shape:
         raise DataError(f"pixels {pixels.shape[:2]} and region map {regions.shape} differ in shape")
@@ -102,7 +102,7 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
     unit = unit_pixels(pixels)
     colours = lab(unit) if unit.shape[2] == 3 else unit
     mean = pool(colours, regions, count)
-    # Twice over the pixels: a region of one colour has deviation 0, which the short formula would miss.
+    # In two passes: a region of one colour has deviation 0, which the one-pass formula would miss.
     deviation = np.sqrt(pool((colours - paint(mean, regions, 0.0)) ** 2, regions, count))
     texture = pool(_texture(unit.mean(axis=2), regions >= 0), regions, count)
     features = np.concatenate([mean, deviation, texture, centroids(regions, count)], axis=1)
@@ -113,15 +113,15 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
 def standardise(
     features: NDArray[Any], mean: NDArray[Any], deviation: NDArray[Any], weights: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """Bring features (points, dimensions) to mean 0 and variance 1 in each dimension, times its weight.
+    """Standardise features (points, dimensions) to mean 0 and variance 1 in each dimension, times its weight.
 
-    A dimension without any deviation becomes 0: it tells nothing.
+    A constant dimension becomes 0.
 
     Args:
         features: (points, dimensions).
-        mean: (dimensions,) over all points that the clusters are fitted on.
+        mean: (dimensions,) mean over all points used for fitting.
         deviation: (dimensions,) standard deviation over the same points.
-        weights: (dimensions,), such as `feature_weights`.
+        weights: (dimensions,), such as from `feature_weights`.
     """
     known = np.asarray(deviation, np.float64) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
     factor = np.divide(weights, deviation, out=np.zeros(known.shape), where=known)
@@ -130,12 +130,12 @@ def standardise(
 
 
 def blurred_pixels(pixels: NDArray[Any], sigma: float, valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-    """Bands from 0 to 1, each blurred by a Gaussian: (height, width, bands).
+    """Scale bands to 0 to 1 and blur them with a Gaussian: (height, width, bands).
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1.
-        sigma: standard deviation in pixels; 0 = not blurred.
-        valid: (height, width); the others have no influence and become 0. None = all valid.
+        sigma: standard deviation in pixels; 0 = no blur.
+        valid: (height, width); other pixels have no influence and become 0. None = all valid.
     """
     check_valid(pixels, valid)
     unit = unit_pixels(pixels)
@@ -148,13 +148,13 @@ def blurred_pixels(pixels: NDArray[Any], sigma: float, valid: NDArray[np.bool_] 
 
 
 def _blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """One band (height, width) blurred; near pixels that are not valid, by the weight of those that are."""
+    """Blur one band (height, width), normalised by the weights of the valid pixels."""
     if sigma <= 0:
         return plane
     if valid is None:
         return _gaussian(plane, sigma)
     share = _gaussian(valid.astype(np.float32), sigma)
-    known = share > 1e-4  # less is rounding; there is no valid pixel within reach
+    known = share > 1e-4  # less is rounding error: no valid pixel is within reach
     sums = _gaussian(np.where(valid, plane, np.float32(0)), sigma)
     return np.divide(sums, share, out=np.zeros_like(plane), where=known)
 
@@ -162,7 +162,7 @@ def _blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] 
 def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     from scipy.ndimage import gaussian_filter
 
-    # The border is mirrored, so that a constant image stays constant.
+    # The border is reflected, so that a constant image stays constant.
     result: NDArray[np.float32] = gaussian_filter(
         plane, sigma=sigma, order=0, mode="reflect", truncate=TRUNCATE, output=np.float32
     )
@@ -170,7 +170,7 @@ def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 def _texture(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Gradient magnitude and absolute band-passes, fine and coarse: (height, width, 3)."""
+    """Compute gradient magnitude and absolute fine and coarse band-passes: (height, width, 3)."""
     valid = None if bool(inside.all()) else inside
     smooth = [_blurred(grey, sigma, valid) for sigma in TEXTURE_SIGMAS]
     texture = np.empty((*grey.shape, len(TEXTURE_SIGMAS)), np.float32)
@@ -181,7 +181,7 @@ def _texture(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np
 
 
 def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Change from one row to the next, the mean of both sides; a side out of the image counts as level."""
+    """Compute the central difference of rows; beyond the border, the difference is 0."""
     steps = np.where(inside[1:] & inside[:-1], plane[1:] - plane[:-1], np.float32(0))
     slope = np.zeros_like(plane)
     slope[1:] += steps
@@ -190,7 +190,7 @@ def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.
 
 
 def lab(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Red, green and blue (height, width, 3), 0 to 1, as L, a and b, of which L runs from 0 to 100."""
+    """Convert sRGB (height, width, 3), 0 to 1, to CIELAB, with L from 0 to 100."""
     from skimage.color import rgb2lab
 
     result: NDArray[np.float32] = rgb2lab(unit, illuminant="D65", observer="2", channel_axis=-1)

@@ -1,7 +1,4 @@
-"""Felzenszwalb and Huttenlocher's graph-based superpixels, about as many as asked for, for any bands.
-
-Nothing here chooses the number of superpixels or reads images.
-"""
+"""Graph-based superpixels of Felzenszwalb and Huttenlocher with a target number, for any number of bands."""
 
 from __future__ import annotations
 
@@ -17,26 +14,26 @@ from unsegcli.core.superpixels.regions import RegionMap, absorb, components, con
 from unsegcli.core.superpixels.valid import bounding_box, check_valid, filled, unit_pixels
 from unsegcli.errors import ConfigError
 
-SIGMA = 0.8  # Gaussian before the graph is built, in pixels, as in the paper
-MIN_SIZE_FACTOR = 0.1  # smaller superpixels, as a share of the area aimed at, go to a neighbour; more leaves
-# no room for the scale: at 0.2 a photograph gives no more than the number aimed at, whatever the scale
+SIGMA = 0.8  # of the Gaussian applied first, in pixels, as in the paper
+MIN_SIZE_FACTOR = 0.1  # superpixels below this share of the target area are merged into a neighbour; a higher
+# share limits the number: at 0.2 a photograph gives at most the target number, whatever the scale
 FIRST_SCALE = 60.0  # between what two photographs needed for 200 pixels per superpixel
 LOWEST_SCALE, HIGHEST_SCALE = 0.1, 1e6
-TOLERANCE = 0.1  # the search ends when the number is this near to the one aimed at, as a share of it
+TOLERANCE = 0.1  # relative error of the number at which the search ends
 MAX_RUNS = 8
 
 
 def felzenszwalb(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int) -> RegionMap:
-    """Superpixels of one image: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
+    """Compute superpixels of an image: (height, width), 0 to n - 1, -1 where a pixel is not valid.
 
-    Each superpixel is 4-connected; they are numbered in the order of appearance, row by row. The scale of the
-    algorithm is searched in at most 8 runs, until the number of superpixels is within 10 % of `segments`. The
-    best run is taken if none is: an image with few edges (in the extreme a constant one) has fewer.
+    Each superpixel is 4-connected; they are numbered in order of appearance, row by row. The scale of the algorithm
+    is searched in at most 8 runs, until the number of superpixels is within 10 % of `segments`. Otherwise the best
+    run is used: an image with few edges (in the extreme a constant one) has fewer.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1; both give the same superpixels.
         valid: (height, width), or None = all.
-        segments: superpixels aimed at among the valid pixels.
+        segments: target number of superpixels in the valid pixels.
     """
     if segments < 1:
         raise ConfigError(f"--segments {segments} must be at least 1")
@@ -52,10 +49,10 @@ def felzenszwalb(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments
 
 
 def _search(pixels: NDArray[np.float32], valid: NDArray[np.bool_], segments: int) -> RegionMap:
-    """Run with one scale after the other; the result whose number is nearest to the one aimed at."""
+    """Search for the scale; return the result whose number is nearest to the target."""
     smallest = max(1, int(MIN_SIZE_FACTOR * np.count_nonzero(valid) / segments))
     runs: list[tuple[float, RegionMap]] = []
-    too_many: list[tuple[float, float]] = []  # (logarithm of the scale, of the number over the one aimed at)
+    too_many: list[tuple[float, float]] = []  # (log scale, log of number over target)
     too_few: list[tuple[float, float]] = []
     position = math.log(FIRST_SCALE)
     for _ in range(MAX_RUNS):
@@ -66,17 +63,19 @@ def _search(pixels: NDArray[np.float32], valid: NDArray[np.bool_], segments: int
             break
         (too_many if miss > 0 else too_few).append((position, miss))
         before, position = position, _next_position(too_many, too_few)
-        if position == before:  # at the end of the range
+        if position == before:  # the end of the range is reached
             break
     return min(runs, key=lambda run: run[0])[1]
 
 
 def _next_position(too_many: list[tuple[float, float]], too_few: list[tuple[float, float]]) -> float:
-    """Logarithm of the scale to try next: interpolated between the nearest two, else a step outward."""
+    """Choose the log scale to try next: interpolated between the nearest two, else a step outward."""
     if too_many and too_few:
         (low, many), (high, few) = max(too_many), min(too_few)
         share = many / (many - few)
-        return low + min(max(share, 0.15), 0.85) * (high - low)  # never so near an end that it stalls
+        return low + min(max(share, 0.15), 0.85) * (
+            high - low
+        )  # kept away from the ends, so that the search does not stall
     position, miss = max(too_many) if too_many else min(too_few)
     # The number falls about as the scale rises; an overlong step costs less than several short ones.
     position += math.copysign(min(max(1.3 * abs(miss), math.log(2)), math.log(32)), miss)
@@ -84,7 +83,7 @@ def _next_position(too_many: list[tuple[float, float]], too_few: list[tuple[floa
 
 
 def _once(pixels: NDArray[np.float32], valid: NDArray[np.bool_], scale: float, smallest: int) -> RegionMap:
-    """One run. scikit-image's graph is 8-connected and knows no mask: cut, divide, give slivers away."""
+    """Run once. The graph of scikit-image is 8-connected and unmasked: mask, split, and merge small components."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Got image with third dimension of", category=RuntimeWarning)
         found = skimage_felzenszwalb(pixels, scale=scale, sigma=SIGMA, min_size=smallest, channel_axis=-1)

@@ -1,7 +1,6 @@
-"""Maps of regions: numbering, connectivity, and the way from pixels to regions and back.
+"""Region maps: numbering, connectivity, and aggregation of pixels over regions.
 
-A region map is an integer array (height, width): -1 is no region, the others count from 0. Nothing here knows
-how the regions were found or what they mean.
+A region map is an integer array (height, width): regions are numbered from 0, and -1 means no region.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def contiguous(regions: NDArray[np.integer[Any]], valid: NDArray[np.bool_] | None = None) -> RegionMap:
-    """Number the regions 0, 1, 2, ... in the order in which they appear, row by row; the rest becomes -1.
+    """Renumber regions 0, 1, 2, ... in order of appearance, row by row; all other pixels become -1.
 
     Args:
-        regions: (height, width); any integers, a negative one is no region.
-        valid: (height, width), False where there shall be no region; None = everywhere valid.
+        regions: (height, width); any integers, negative = no region.
+        valid: (height, width), False = no region; None = all valid.
     """
     if valid is not None and valid.shape != regions.shape:
         raise DataError(f"valid pixels {valid.shape} and region map {regions.shape} differ in shape")
@@ -33,15 +32,15 @@ def contiguous(regions: NDArray[np.integer[Any]], valid: NDArray[np.bool_] | Non
         flat = np.where(valid.ravel(), flat, -1)
     if flat.size == 0:
         return np.full(regions.shape, -1, np.int32)
-    if int(flat.max()) > 4 * flat.size:  # a table of all numbers would be larger than the map
+    if int(flat.max()) > 4 * flat.size:  # a lookup table would be larger than the map
         values, flat = np.unique(flat, return_inverse=True)
         flat = flat - np.searchsorted(values, 0)
     flat = np.maximum(flat, -1)
-    # The last assignment to an index wins, so that going backwards keeps the first appearance.
+    # The last assignment to an index wins, so the reversed order keeps the first appearance.
     absent = flat.size
     first = np.full(int(flat.max()) + 2, absent, np.int64)
     first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)
-    first[-1] = absent  # the entry which -1 points to
+    first[-1] = absent  # the entry selected by -1
     order = np.argsort(first, kind="stable")
     number = np.full(first.size, -1, np.int32)
     found = int(np.count_nonzero(first < absent))
@@ -51,7 +50,7 @@ def contiguous(regions: NDArray[np.integer[Any]], valid: NDArray[np.bool_] | Non
 
 
 def components(regions: NDArray[np.integer[Any]]) -> RegionMap:
-    """Split each region into its 4-connected parts, numbered in the order of appearance; -1 stays."""
+    """Split regions into 4-connected components, numbered in order of appearance; -1 is kept."""
     from skimage.measure import label
 
     if regions.size == 0:
@@ -61,19 +60,19 @@ def components(regions: NDArray[np.integer[Any]]) -> RegionMap:
 
 
 def is_connected(regions: NDArray[np.integer[Any]]) -> bool:
-    """Whether each region is one 4-connected piece."""
+    """Return whether every region is 4-connected."""
     present = np.unique(regions)
     return int(components(regions).max(initial=-1)) + 1 == int(np.count_nonzero(present >= 0))
 
 
 def absorb(regions: RegionMap, smallest: int) -> RegionMap:
-    """Give every region of fewer than `smallest` pixels to the neighbour with which it shares most border.
+    """Merge each region of fewer than `smallest` pixels into the neighbour with the longest common border.
 
-    A small region without a neighbour stays. Connected regions stay connected.
+    A small region without neighbours is kept. Connected regions stay connected.
 
     Args:
         regions: (height, width), numbered as `contiguous` does.
-        smallest: least number of pixels that a region should have.
+        smallest: minimum number of pixels.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -96,12 +95,12 @@ def absorb(regions: RegionMap, smallest: int) -> RegionMap:
 
 
 def areas(regions: RegionMap, count: int) -> NDArray[np.int64]:
-    """Number of pixels of each region: (count,)."""
+    """Count the pixels of each region: (count,)."""
     return np.bincount(_shifted(regions, count), minlength=count + 1)[1:]
 
 
 def pool(values: NDArray[Any], regions: RegionMap, count: int) -> NDArray[np.float64]:
-    """Mean of the pixels of each region: (count, dimensions); zero for a number that no pixel has.
+    """Average values over each region: (count, dimensions); zero for regions without pixels.
 
     Args:
         values: (height, width, dimensions).
@@ -118,21 +117,21 @@ def pool(values: NDArray[Any], regions: RegionMap, count: int) -> NDArray[np.flo
 
 
 def paint(values: NDArray[Scalar], regions: RegionMap, void: Any) -> NDArray[Scalar]:
-    """Give each pixel the value of its region: (height, width, ...); `void` where there is none.
+    """Assign the value of its region to each pixel: (height, width, ...); `void` outside regions.
 
     Args:
-        values: (count, ...), one entry for each region.
+        values: (count, ...), one entry per region.
         regions: (height, width), -1 to `count` - 1.
         void: value of pixels without a region; must fit the dtype of `values`.
     """
     _check_range(regions, values.shape[0])
-    # -1 points to the last entry of the table, which is the void one.
+    # -1 selects the last entry of the table, which is void.
     table = np.concatenate([values, np.full((1, *values.shape[1:]), void, values.dtype)])
     return table[regions]
 
 
 def centroids(regions: RegionMap, count: int) -> NDArray[np.float64]:
-    """Mean row and column of each region, from 0 (top, left) to 1 (bottom, right): (count, 2)."""
+    """Compute the centroid (row, column) of each region, from 0 (top, left) to 1 (bottom, right): (count, 2)."""
     height, width = regions.shape
     grid = np.empty((height, width, 2))
     grid[:, :, 0] = ((np.arange(height) + 0.5) / height)[:, None]
@@ -141,7 +140,7 @@ def centroids(regions: RegionMap, count: int) -> NDArray[np.float64]:
 
 
 def _shifted(regions: RegionMap, count: int) -> NDArray[np.integer[Any]]:
-    """The flat map with no region at 0, as np.bincount wants it."""
+    """Flatten the map and add 1, so that no region is 0, as np.bincount requires."""
     _check_range(regions, count)
     shifted: NDArray[np.integer[Any]] = regions.ravel() + 1
     return shifted
@@ -154,7 +153,7 @@ def _check_range(regions: RegionMap, count: int) -> None:
 
 
 def borders(regions: RegionMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The two regions on either side of every pixel edge between regions, each edge both ways."""
+    """Return the pairs of regions at pixel edges between regions, each edge in both directions."""
     ones, others = [], []
     for before, after in ((regions[:-1], regions[1:]), (regions[:, :-1], regions[:, 1:])):
         at = (before != after) & (before >= 0) & (after >= 0)

@@ -1,7 +1,4 @@
-"""SLIC superpixels of an image with any number of bands, with every parameter of scikit-image spelled out.
-
-Nothing here chooses the number of superpixels or reads images.
-"""
+"""SLIC superpixels for images of any number of bands, with all scikit-image parameters given explicitly."""
 
 from __future__ import annotations
 
@@ -17,27 +14,27 @@ from unsegcli.core.superpixels.valid import bounding_box, check_valid, filled, u
 from unsegcli.errors import ConfigError
 
 MAX_ITERATIONS = 10  # as in the SLIC paper
-MIN_SIZE_FACTOR = 0.5  # smaller pieces, as a share of the mean area, are merged into a neighbour
+MIN_SIZE_FACTOR = 0.5  # smaller components, as a share of the mean area, are merged into a neighbour
 MAX_SIZE_FACTOR = 3.0  # larger superpixels are divided
-SLIVER_FACTOR = 0.25  # smaller pieces cut off by the mask are merged into a neighbour
-LAB_RANGE = 100.0  # Lab lightness runs from 0 to 100, bands that are not converted from 0 to 1
+SLIVER_FACTOR = 0.25  # smaller components cut off by the mask are merged into a neighbour
+LAB_RANGE = 100.0  # CIELAB lightness is from 0 to 100, unconverted bands from 0 to 1
 
 
 def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
-    """Superpixels of one image: (height, width), -1 where a pixel is not valid, the others 0 to n - 1.
+    """Compute SLIC superpixels of an image: (height, width), 0 to n - 1, -1 where a pixel is not valid.
 
-    Each superpixel is 4-connected; they are numbered in the order of appearance, row by row. What stands in
-    pixels that are not valid has no influence. scikit-image stretches the values of an image to their range,
-    so contrast does not change the result.
+    Each superpixel is 4-connected; they are numbered in order of appearance, row by row. Pixels that are not valid
+    have no influence. scikit-image rescales the values of an image to their range, so contrast does not change the
+    result.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1; both give the same superpixels.
         valid: (height, width), or None = all.
-        segments: superpixels aimed at among the valid pixels; of photographs a fifth fewer come out, because
-            small pieces are merged.
-        compactness: 1 follows colour, 100 makes squares; search in steps of three. It weighs distance in the
-            image against distance in Lab for three bands. Deviation: otherwise against the root mean square
-            over the bands, taken as 0 to 100, so that a band more does not change its meaning.
+        segments: target number of superpixels in the valid pixels; photographs give about a fifth fewer, because
+            small components are merged.
+        compactness: 1 follows colour, 100 makes squares; tune in factors of three. It weighs spatial distance
+            against distance in CIELAB for three bands. Deviation: otherwise against the root mean square over the
+            bands, scaled to 0 to 100, so that its meaning does not depend on the number of bands.
     """
     if segments < 1:
         raise ConfigError(f"--segments {segments} must be at least 1")
@@ -49,8 +46,8 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
     result = np.full(pixels.shape[:2], -1, np.int32)
     if not valid.any():
         return result
-    # Deviation: scikit-image's own masked SLIC seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
-    # segments. So the image is filled, cut into as many more superpixels as it has more pixels, and masked.
+    # Deviation: the masked SLIC of scikit-image seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
+    # segments. So invalid pixels are filled, the number of superpixels is raised in proportion, and the result masked.
     box = bounding_box(valid)
     inside = valid[box]
     count = int(np.count_nonzero(inside))
@@ -62,11 +59,13 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
 
 
 def _whole(pixels: NDArray[np.float32], segments: int, compactness: float) -> NDArray[np.integer[Any]]:
-    """SLIC of an image in which every pixel counts; each superpixel comes out 4-connected."""
+    """Run SLIC on an image without a mask; each superpixel is 4-connected."""
     bands = pixels.shape[2]
     in_lab = bands == 3
     found: NDArray[np.integer[Any]] = skimage_slic(
-        pixels.astype(np.float64),  # 3 to 5 % quicker than float32; rounded to float32 before, so all input is alike
+        pixels.astype(
+            np.float64
+        ),  # 3 to 5 % faster than float32; already rounded to float32, so the input type does not matter
         n_segments=segments,
         compactness=compactness if in_lab else compactness * math.sqrt(bands) / LAB_RANGE,
         max_num_iter=MAX_ITERATIONS,

@@ -1,7 +1,4 @@
-"""Pixels as an algorithm that knows no mask can take them: floats from 0 to 1, every one of them valid.
-
-Nothing here decides which pixels are valid.
-"""
+"""Prepare pixels for algorithms without mask support: floats from 0 to 1, invalid pixels filled."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from unsegcli.errors import DataError
 
 
 def unit_pixels(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels (height, width, bands) as float32: uint8 over 255, floats as they are."""
+    """Convert pixels (height, width, bands) to float32: uint8 is divided by 255, floats are not scaled."""
     if pixels.ndim != 3 or pixels.shape[2] == 0:
         raise DataError(f"pixels come as (height, width, bands), not as an array {pixels.shape}")
     if pixels.dtype == np.uint8:
-        # The same rounding as a float64 image takes, so that both give the same result.
+        # Rounded as a float64 image would be, so that both give the same result.
         table: NDArray[np.float32] = (np.arange(256) / 255.0).astype(np.float32)
         unit: NDArray[np.float32] = table[pixels]
         return unit
@@ -30,19 +27,19 @@ def unit_pixels(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def check_valid(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
-    """Refuse valid pixels (height, width) of another shape than the image's."""
+    """Check that the mask of valid pixels (height, width) has the shape of the image."""
     if valid is not None and valid.shape != pixels.shape[:2]:
         raise DataError(f"valid pixels {valid.shape} and image {pixels.shape[:2]} differ in shape")
 
 
 def filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The pixels, with the mean of the valid ones where they are not valid; at least one must be valid."""
+    """Fill invalid pixels with the mean of the valid ones; at least one must be valid."""
     mean = pixels[valid].mean(axis=0, dtype=np.float64).astype(np.float32)
     return np.where(valid[:, :, None], pixels, mean)
 
 
 def bounding_box(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box around the valid pixels; at least one must be valid."""
+    """Return rows and columns of the bounding box of the valid pixels; at least one must be valid."""
     rows = np.flatnonzero(valid.any(axis=1))
     columns = np.flatnonzero(valid.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
