@@ -199,7 +199,7 @@ def test_weights_come_back_from_the_store(loaded: Loaded, tmp_path: Path) -> Non
 
 
 def test_wrong_settings_list_the_right_ones(loaded: Loaded) -> None:
-    with pytest.raises(ConfigError, match=r"no setting nonsense: there are .*classes.*rate"):
+    with pytest.raises(ConfigError, match=r"no setting nonsense: choose from .*classes.*rate"):
         tiny(loaded, nonsense=1)
 
 

@@ -57,9 +57,9 @@ def test_what_is_needed_is_said_by_a_function_and_is_known(tmp_path: Path) -> No
     old = users_method(tmp_path / "a", more="\nNEEDS = ('superpixels',)\n")
     assert "write a function instead: `def needs(config): return ('superpixels',)`" in error_of(find_method, str(old))
     odd = find_method(str(users_method(tmp_path / "b", more="\ndef needs(config): return ('labels',)\n")))
-    assert "needs(config) gave labels: only superpixels, proposals can be had" in error_of(odd.needs, settings_of(odd))
+    assert "needs(config) returned labels: choose from superpixels, proposals" in error_of(odd.needs, settings_of(odd))
     text = find_method(str(users_method(tmp_path / "c", more="\ndef needs(config): return 'superpixels'\n")))
-    assert "must give a tuple of names" in error_of(text.needs, settings_of(text))
+    assert "must return a tuple of names" in error_of(text.needs, settings_of(text))
 
 
 def test_role_is_one_that_is_known(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_number_of_classes_is_what_is_said_last(mine: Loaded) -> None:
 
 def test_wrong_name_lists_the_right_ones(mine: Loaded) -> None:
     assert error_of(settings_of, mine, sets=["ratte=1"]).startswith(
-        "mine has no setting ratte: there are classes, crop"
+        "mine has no setting ratte: choose from classes, crop"
     )
 
 

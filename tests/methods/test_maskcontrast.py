@@ -290,7 +290,7 @@ def test_zoom_changes_what_is_seen_and_not_the_size() -> None:
 
 
 def test_freezing_is_for_resnets() -> None:
-    with pytest.raises(ConfigError, match="freeze: is for a resnet"):
+    with pytest.raises(ConfigError, match="freeze: needs a resnet"):
         Network(small(freeze=True), 3)
 
 

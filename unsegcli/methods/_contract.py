@@ -1,4 +1,4 @@
-"""What a method is: four names in one file, given here as types. There is no base class and no registry.
+"""The interface of a method: four names in one file, given here as types. There is no base class or registry.
 
 Nothing here computes; the training loop and `unseg cluster` rely on what is written here, and on nothing else.
 """
@@ -14,50 +14,50 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loop hands to a method at each step: crops of images, on the device."""
+    """The input of a method at each step: crops of images, on the device."""
 
     images: Tensor  # (batch, channels, height, width), 0 to 1; 0 where void
-    index: Tensor  # (batch,) which sample of the epoch's order each is, over all processes: seeds are drawn from it
+    index: Tensor  # (batch,) number of each sample in the epoch, over all processes; random seeds derive from it
     seed: int = 0
     step: int = 0
     epoch: int = 0
-    progress: float = 0.0  # share of the training done
+    progress: float = 0.0  # share of the training completed, 0 to 1
     mask: Tensor | None = None  # (batch, height, width), bool: the valid pixels; None = all
     superpixels: Tensor | None = None  # (batch, height, width), int64; numbered through the batch, -1 = void
-    superpixel_count: int = 0  # how many numbers there are; some may have no pixel in the crop
+    superpixel_count: int = 0  # number of superpixels; some may have no pixel in the crop
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its image's sides
-    proposals: Tensor | None = None  # (batch, height, width), bool: object masks made before
-    confidence: Tensor | None = None  # (batch,): in each of these masks, 0 to 1
-    image_features: Tensor | None = None  # (batch, features) of the images that these are tiles of; None = none
+    proposals: Tensor | None = None  # (batch, height, width), bool: given object masks
+    confidence: Tensor | None = None  # (batch,): confidence of each of these masks, 0 to 1
+    image_features: Tensor | None = None  # (batch, features) of the images that the tiles are from; None = not used
 
 
 class Embedded(NamedTuple):
-    """What a method gives instead of scores, if its clusters are found afterwards, among the vectors of objects."""
+    """The output of a method whose clusters are found after training, by clustering vectors of objects."""
 
-    vectors: Tensor  # (batch, dimensions, height, width), of any length; those of like objects point the same way
-    objectness: Tensor  # (batch, height, width): logit of the probability that a pixel is object; above 0 = likely
+    vectors: Tensor  # (batch, dimensions, height, width), of any length; similar objects have similar directions
+    objectness: Tensor  # (batch, height, width): logit of the probability that a pixel belongs to an object
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What the loop reads of a method's Config, a flat frozen dataclass; every other field is the method's own.
+    """Fields of a method's Config used by the loop; a Config is a flat frozen dataclass and may have other fields.
 
     A Config inherits these fields and gives the defaults that suit it, or has fields of these names itself. Only
     `min_steps` may be missing there.
     """
 
     classes: int = 8  # number of clusters
-    crop: int = 256  # side of the square cut from each image, in pixels; larger than the image = the whole of it
+    crop: int = 256  # side of the square crop of each image, in pixels; larger than the image = the whole image
     batch: int = 16  # crops in a step, over all processes
-    epochs: int = 15  # passes over all images: the length of the training, unless the user says otherwise
-    min_steps: int = 200  # so many at least, for sets of few images; --steps and --epochs are exact
+    epochs: int = 15  # passes over all images: the default length of the training
+    min_steps: int = 200  # minimum, for datasets of few images; --steps and --epochs are exact
     optimizer: str = "adam"  # adam sgd
-    learning_rate: float = 1e-3  # learning rate at its highest; search in steps of three
-    schedule: str = "cosine"  # how the rate falls: constant cosine poly poly_epochs
-    warmup: float = 0.0  # share of the training in which the rate rises from 0
+    learning_rate: float = 1e-3  # maximum learning rate; tune in factors of three
+    schedule: str = "cosine"  # of the learning rate: constant cosine poly poly_epochs
+    warmup: float = 0.0  # share of the training in which the learning rate rises from 0
     momentum: float = 0.9  # of sgd; adam's first beta
     weight_decay: float = 0.0  # weight decay, added to the gradient
-    grad_clip: float = 5.0  # longest gradient, over all weights; 0 = any
+    grad_clip: float = 5.0  # maximum gradient norm, over all weights; 0 = no clipping
 
 
 class Method(Protocol):
@@ -67,11 +67,11 @@ class Method(Protocol):
 
     @staticmethod
     def Network(config: Any, channels: int) -> nn.Module:
-        """Everything learnable; frozen state lives in buffers, or parameters without gradient."""
+        """Build the network; frozen state is in buffers, or in parameters without gradient."""
 
     @staticmethod
     def loss(network: nn.Module, batch: Batch, config: Any) -> Mapping[str, Tensor]:
-        """The objective under "loss", to be made small, and its parts under names of their own, for people.
+        """Compute the objective to minimise as "loss", and its terms under other names, for the log.
 
         Under several processes each holds a part of the batch: the mean of the losses of all must be the loss of
         the whole batch, so that what is not a mean over samples is summed over
@@ -80,23 +80,23 @@ class Method(Protocol):
 
     @staticmethod
     def cluster_scores(network: nn.Module, batch: Batch, config: Any) -> Tensor:
-        """How much each pixel belongs to each cluster: (batch, clusters, height, width); sums to one."""
+        """Compute cluster probabilities of each pixel: (batch, clusters, height, width); sums to one."""
 
 
 class EmbeddingMethod(Method, Protocol):
-    """A method whose clusters are found afterwards: it has `embeddings`, and needs no `cluster_scores`."""
+    """A method whose clusters are found after training: it has `embeddings` instead of `cluster_scores`."""
 
     @staticmethod
     def embeddings(network: nn.Module, batch: Batch, config: Any) -> Embedded:
-        """A vector for each pixel, and whether it is object; `unseg cluster` groups the objects of all images."""
+        """Compute a vector and an objectness for each pixel; `unseg cluster` clusters the objects of all images."""
 
 
 class PretrainedMethod(Method, Protocol):
-    """A method that can begin with weights from elsewhere."""
+    """A method that can start from pretrained weights."""
 
     @staticmethod
     def backbones(network: nn.Module) -> Sequence[nn.Module]:
-        """The parts that get such weights, each the same, under the names that these weights have in public files.
+        """Return the modules that load the same pretrained weights, under the names used in public files.
 
         `Config.architecture` is the name that torchvision knows them by.
         """

@@ -1,4 +1,4 @@
-"""A first grouping as a guide: one loss beside those of a method, which draws its clusters to what k-means finds.
+"""Guide: an additional loss that draws the clusters of a method towards a first grouping by k-means.
 
 Not part of any paper: with `guide=0` a method that has it is without it.
 """
@@ -18,16 +18,16 @@ from unsegcli.methods._contract import Batch, LoopSettings
 
 @dataclass(frozen=True)
 class GuideSettings(LoopSettings):
-    """Settings of the guide, beside those of the loop."""
+    """Settings of the guide."""
 
-    guide: float = 1.0  # weight of a first grouping by colour, texture and place; 0 = none, 0.3 to 3
-    guided: float = 0.4  # share of the training in which it has that weight
-    guide_end: float = 0.3  # its weight at the end, after a straight fall
-    guide_batches: int = 12  # first steps whose superpixels are grouped
+    guide: float = 1.0  # weight of a first grouping by colour, texture and position; 0 = none, 0.3 to 3
+    guided: float = 0.4  # share of the training with this weight
+    guide_end: float = 0.3  # weight at the end, after a linear decrease
+    guide_batches: int = 12  # number of first steps whose superpixels are grouped
 
 
 def first_grouping(config: GuideSettings, channels: int) -> FirstGrouping | None:
-    """What a network keeps as `first`: a grouping that is still to be made, or None where no guide is wanted."""
+    """Create the grouping that a network stores as `first`; None if the guide is not used."""
     if not config.guide:
         return None
     return FirstGrouping(config.classes, channels, config.guide_batches, config.batch)
@@ -36,14 +36,14 @@ def first_grouping(config: GuideSettings, channels: int) -> FirstGrouping | None
 def with_guide(
     terms: dict[str, Tensor], network: nn.Module, batch: Batch, config: GuideSettings, posteriors: Callable[[], Tensor]
 ) -> dict[str, Tensor]:
-    """The terms of a method with one more, `guide`, which is added to their `loss` by its weight at this moment.
+    """Add the term `guide` to the terms of a method, and to their `loss` with its present weight.
 
     Args:
-        terms: those of the method; its objective is "loss".
-        network: keeps the grouping as `first`.
-        batch: with superpixels.
-        config: says how much the guide weighs.
-        posteriors: gives log probabilities (superpixels, clusters); not asked where the guide has no weight.
+        terms: terms of the method; its objective is "loss".
+        network: network with the grouping as `first`.
+        batch: a batch with superpixels.
+        config: settings of the guide.
+        posteriors: function that returns log probabilities (superpixels, clusters); not called if the weight is 0.
     """
     weight = fading(batch.progress, config.guide, config.guided, config.guide_end)
     if not isinstance(network.first, FirstGrouping) or not weight:
@@ -53,10 +53,10 @@ def with_guide(
 
 
 def guidance(first: FirstGrouping, posteriors: Tensor, batch: Batch) -> Tensor:
-    """Cross entropy of superpixels, by area, to the clusters of a first grouping; 0 until that is there.
+    """Cross entropy of superpixels against the first grouping, weighted by area; 0 until it is fitted.
 
     Args:
-        first: the grouping; it remembers the superpixels until it has enough.
+        first: the grouping; it collects superpixels until it has enough.
         posteriors: log probabilities (superpixels, clusters).
         batch: the images and their superpixels.
     """
@@ -72,6 +72,6 @@ def guidance(first: FirstGrouping, posteriors: Tensor, batch: Batch) -> Tensor:
 
 
 def fading(progress: float, weight: float, level: float, end: float) -> float:
-    """A weight that stands for a share `level` of the training, then goes in a straight line to `end`."""
+    """Return a weight that is constant for a share `level` of the training, then changes linearly to `end`."""
     fallen = max(0.0, progress - level) / max(1e-9, 1 - level)
     return weight + fallen * (end - weight)

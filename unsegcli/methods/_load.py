@@ -1,4 +1,4 @@
-"""Find a method by name or file, and put its settings together; nothing is run but the method's own module."""
+"""Load a method by name or file, and combine its settings; only the method's own module is executed."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from unsegcli.methods._older import RENAMED, was_removed, with_todays_names
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
-INSTEAD = {"cluster_scores": "embeddings"}  # of a method whose clusters are found afterwards
+INSTEAD = {"cluster_scores": "embeddings"}  # for a method whose clusters are found after training
 ROLES = ("clusters", "mask")
 NEEDED = ("superpixels", "proposals")
-MAY_LACK = {"min_steps"}  # of the settings of the loop
-OWN_MODULE = "unsegcli_users_method_"  # and its digest: two files of one name are two modules
+MAY_LACK = {"min_steps"}  # optional settings of the loop
+OWN_MODULE = "unsegcli_users_method_"  # followed by the digest, so that two files of one name are two modules
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A method and what it is called."""
+    """A method and its name."""
 
     name: str
     module: Method
@@ -42,46 +42,46 @@ class Loaded:
 
     @property
     def identity(self) -> str:
-        """What a recipe and a model say of it: never a path."""
+        """Identity of the method in recipes and models; never a path."""
         return f"{self.name} {self.digest}" if self.digest else self.name
 
     @property
     def file(self) -> str:
-        """What it is called where something is said of it."""
+        """Name of the method in messages."""
         return f"{self.name}.py" if self.digest else self.name
 
     @property
     def revision(self) -> int:
-        """Raised by the method when the same settings give other results."""
+        """Revision of the method, incremented when the same settings give other results."""
         return int(getattr(self.module, "REVISION", 1))
 
     @property
     def embeds(self) -> bool:
-        """Whether its clusters are found afterwards, among embeddings."""
+        """Whether clusters are found after training, from embeddings."""
         return hasattr(self.module, "embeddings")
 
     @property
     def role(self) -> str:
-        """What its clusters mean: one of ROLES."""
+        """Meaning of the clusters: one of ROLES."""
         return str(getattr(self.module, "ROLE", ROLES[0]))
 
     def needs(self, config: Any) -> tuple[str, ...]:
-        """What the batches of a training must hold beside images: some of NEEDED."""
+        """What training batches must contain in addition to images: some of NEEDED."""
         asked = getattr(self.module, "needs", None)
         with mistakes_named(self, "needs"):
             found = () if asked is None else asked(config)
         if isinstance(found, str) or not all(isinstance(name, str) for name in found):
-            raise ConfigError(f"--method {self.file}: needs(config) must give a tuple of names; it gave {found!r}")
+            raise ConfigError(f"--method {self.file}: needs(config) must return a tuple of names, not {found!r}")
         odd = [name for name in found if name not in NEEDED]
         if odd:
             only = ", ".join(NEEDED)
-            raise ConfigError(f"--method {self.file}: needs(config) gave {', '.join(odd)}: only {only} can be had")
+            raise ConfigError(f"--method {self.file}: needs(config) returned {', '.join(odd)}: choose from {only}")
         return tuple(found)
 
 
 @contextmanager
 def mistakes_named(method: Loaded, doing: str) -> Iterator[None]:
-    """An exception in a user's file becomes one line: where it is and what Python says; `--verbose` shows more."""
+    """Convert an exception in a user's file to a one-line error with its line; `--verbose` shows the traceback."""
     try:
         yield
     except UnsegError:
@@ -101,13 +101,13 @@ def _named(error: Exception, shown: str, file: str, doing: str) -> ConfigError:
 
 
 def method_names() -> list[str]:
-    """The methods that come with the program: the files of their folder."""
+    """Return the names of the built-in methods: the files of this folder."""
     folder = Path(methods.__file__).parent
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def find_method(given: str) -> Loaded:
-    """A method by name, or from a user's file."""
+    """Load a built-in method by name, or a user's file."""
     if given.endswith(".py"):
         return _from_file(Path(given))
     name, known = given.lower(), method_names()
@@ -124,7 +124,7 @@ def settings_of(
     sets: Sequence[str] = (),
     classes: int | None = None,
 ) -> Any:
-    """The method's Config: its defaults, then the preset, the file, `key=value`, and the number of clusters."""
+    """Build the Config of a method from its defaults, preset, file, `key=value` pairs, and number of clusters."""
     values: dict[str, Any] = dict(read_preset(method.name, preset))
     if file is not None:
         values |= with_todays_names(_read_toml(Path(file)))
@@ -134,7 +134,7 @@ def settings_of(
 
 
 def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
-    """A Config from names and values, each brought to the type of its field; a wrong one lists the right ones."""
+    """Build a Config from names and values, converted to the types of the fields; refuse unknown names."""
     config = method.module.Config
     types_of = typing.get_type_hints(config)
     known = [field.name for field in dataclasses.fields(config)]
@@ -144,7 +144,7 @@ def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
         if name in RENAMED and name not in known:
             raise ConfigError(f"{name}: this setting is now called {RENAMED[name]}")
         if name not in known:
-            raise ConfigError(f"{method.name} has no setting {name}: there are {', '.join(known)}")
+            raise ConfigError(f"{method.name} has no setting {name}: choose from {', '.join(known)}")
     return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})
 
 
@@ -158,9 +158,9 @@ def _from_file(path: Path) -> Loaded:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise ConfigError(f"--method {path}: is no Python file")
+            raise ConfigError(f"--method {path}: is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up while it is executed
+        sys.modules[name] = module  # dataclasses look up their module during execution
         try:
             spec.loader.exec_module(module)
         except SyntaxError as error:
@@ -177,13 +177,13 @@ def _from_file(path: Path) -> Loaded:
 def _checked(module: types.ModuleType, name: str) -> Method:
     missing = [one for one in REQUIRED if not hasattr(module, one) and not hasattr(module, INSTEAD.get(one, one))]
     if missing:
-        raise ConfigError(f"--method {name}: lacks {', '.join(missing)}; a method has {', '.join(REQUIRED)}")
+        raise ConfigError(f"--method {name}: lacks {', '.join(missing)}; a method must have {', '.join(REQUIRED)}")
     config = module.Config
     if not (dataclasses.is_dataclass(config) and getattr(config, "__dataclass_params__").frozen):  # noqa: B009
         raise ConfigError(f"--method {name}: its Config must be a frozen dataclass")
     if hasattr(module, "NEEDS"):
         raise ConfigError(
-            f"--method {name}: NEEDS is no longer read; write a function instead: "
+            f"--method {name}: NEEDS is no longer supported; write a function instead: "
             f"`def needs(config): return {module.NEEDS!r}`"
         )
     if getattr(module, "ROLE", ROLES[0]) not in ROLES:
@@ -212,7 +212,7 @@ def _split(pair: str) -> tuple[str, str]:
 
 
 def _as(wanted: Any, value: Any, name: str) -> Any:
-    """A value (text, or of TOML or JSON) as the type of its field."""
+    """Convert a value (text, or from TOML or JSON) to the type of its field."""
     try:
         if wanted is bool:
             return _as_bool(value)

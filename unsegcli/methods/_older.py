@@ -1,4 +1,4 @@
-"""Settings that methods once had: under other names, or no longer at all; so that older models are still read.
+"""Renamed and removed settings of methods, so that older models can still be read.
 
 Pure data, and the functions that read it.
 """
@@ -11,19 +11,19 @@ from typing import Any
 
 from unsegcli.errors import ConfigError
 
-ANY = object()  # every value means the same
+ANY = object()  # any value is accepted
 
 
 @dataclass(frozen=True)
 class Removed:
-    """One setting that is gone."""
+    """A removed setting."""
 
-    value: Any  # with which it did what the code now does
-    needs: str = ""  # another setting, without which (0) this one did something else
-    without: Any = ANY  # the value that did what the code now does where that other setting is 0
+    value: Any  # the value that corresponds to the present code
+    needs: str = ""  # another setting: if that is 0, `without` applies instead
+    without: Any = ANY  # the value that corresponds to the present code if the other setting is 0
 
 
-# Settings of the loop, as older versions called them.
+# Old names of settings of the loop.
 RENAMED = {
     "rate": "learning_rate",
     "decay": "weight_decay",
@@ -55,24 +55,22 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
 
 
 def was_removed(method: str, name: str) -> bool:
-    """Whether a method, by its identity, once had a setting of this name."""
+    """Return whether a setting of a method (by its identity) was removed."""
     return name in REMOVED.get(method, {})
 
 
 def of_today(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an older model of a method by today's names, without those that are gone.
+    """Convert the settings of an older model to the present names, without removed settings.
 
-    One that is gone, and was in use, is an error.
+    A removed setting with an unsupported value is an error.
     """
     for name, gone in REMOVED.get(method, {}).items():
         wanted = gone.value if not gone.needs or settings.get(gone.needs) else gone.without
         if name in settings and wanted is not ANY and settings[name] != wanted:
-            raise ConfigError(
-                f"it was trained with {name} = {settings[name]}, a setting that this version no longer has"
-            )
+            raise ConfigError(f"it was trained with {name} = {settings[name]}, which this version no longer supports")
     return with_todays_names({name: value for name, value in settings.items() if not was_removed(method, name)})
 
 
 def with_todays_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by the names that they have now."""
+    """Convert settings to their present names."""
     return {RENAMED.get(name, name): value for name, value in settings.items()}

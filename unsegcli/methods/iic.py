@@ -1,4 +1,4 @@
-"""Invariant information clustering: two views of an image should tell as much as they can about each other.
+"""Invariant information clustering (IIC): maximise the mutual information between two views of an image.
 
 Ji, Henriques and Vedaldi, ICCV 2019. A network gives each pixel a distribution over clusters; the loss is minus the
 mutual information of the distributions at nearby pixels of an image and of its recoloured, mirrored copy. A second
@@ -34,12 +34,12 @@ class Config(LoopSettings):
     # Published, where the defaults of the loop stand: learning_rate 1e-6 to 1e-4, schedule constant, batch 8 to 120.
     crop: int = 192  # pixels; published: 128 (COCO-Stuff), 200 (Potsdam)
     epochs: int = 60  # passes over all images; 200 to 250 images take about 4 minutes on one core
-    grad_clip: float = 0.0  # longest gradient; 0 = any
+    grad_clip: float = 0.0  # maximum gradient norm; 0 = no clipping
 
     architecture: str = "small"  # small, or net10a as published
-    shrink: int = 2  # the network works on means of squares of this side; published: 1
+    shrink: int = 2  # downsampling factor of the input, by averaging; published: 1
     width: int = 16  # of small: channels of its first layer, a quarter of the last one's; 16 to 64
-    sobel: bool = False  # two bands of edges beside the colours; published: yes on COCO-Stuff, no on Potsdam
+    sobel: bool = False  # add two bands of Sobel edges to the colours; published: yes on COCO-Stuff, no on Potsdam
     overclusters: int = 24  # of head A; 3 to 8 times `classes`; 0 = no head A
     balance: float = 1.0  # lambda of head B; 1 = mutual information, 1.5 = clusters of more equal size
     balance_overclusters: float = 1.0  # lambda of head A
@@ -48,14 +48,14 @@ class Config(LoopSettings):
     alternate: bool = False  # one head in each epoch, A first, as published; else both in every step
     border_ring: bool = False  # the published network's border: dilated layers shrink the map, heads pad it with zeros
 
-    # Second view, strength of each change; 0 to 1. Published: 0.1 (Potsdam) and 0.4 (COCO-Stuff). What is taken away
+    # Second view, strength of each change; 0 to 1. Published: 0.1 (Potsdam) and 0.4 (COCO-Stuff). Information removed
     # here cannot be learnt from: with 0.4 and hue 0.1, dubai came to mIoU .28 where these come to .40.
     brightness: float = 0.1  # strength, 0 to 1
     contrast: float = 0.1  # strength, 0 to 1
     saturation: float = 0.1  # strength, 0 to 1
     hue: float = 0.02  # share of the colour circle, at most 0.5; published: 0.1 and 0.125
-    bands: float = 0.0  # factor for each band by itself, for bands that are no colours
-    jitter_colours_only: bool = False  # bands after the third are left alone, as published for infrared
+    bands: float = 0.0  # factor for each band by itself, for bands that are not colours
+    jitter_colours_only: bool = False  # bands after the third are not changed, as published for infrared
     flip: bool = True  # half of the second views are mirrored
 
 
@@ -73,7 +73,7 @@ class Network(nn.Module):
             self.apply(_start_as_published)
 
     def forward(self, images: Tensor, heads: str = "ab") -> dict[str, Tensor]:
-        """Probabilities of each asked head by its letter: (batch, clusters, rows, columns).
+        """Compute the probabilities of the requested heads, by letter: (batch, clusters, rows, columns).
 
         As large as `images` (batch, channels, height, width) with `full_resolution`, else as the network's own maps.
         """
@@ -93,11 +93,11 @@ class Network(nn.Module):
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
-    """Equation 5 of the paper over both heads; lower is better, at best minus the sum of log clusters."""
+    """Compute equation 5 of the paper over both heads; the minimum is minus the sum of log clusters."""
     heads = _heads_of(batch.epoch, config)
     draws = Draws(batch.seed, batch.step, batch.index)
     copies, mirrored = _second_view(batch, draws, config)
-    # One pass over both views each: their batch statistics are their own, as published.
+    # Separate passes for both views, each with its own batch statistics, as published.
     first, second = network(batch.images, heads), network(copies, heads)
     balances = {"a": config.balance_overclusters, "b": config.balance}
     terms = {}
@@ -110,7 +110,7 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tenso
 
 
 def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
-    """Probabilities of head B, (batch, classes, height, width)."""
+    """Return the probabilities of head B: (batch, classes, height, width)."""
     maps: Tensor = network(batch.images, "b")["b"]
     return grow(maps, batch.images.shape[-2:])
 
@@ -124,7 +124,7 @@ def _heads_of(epoch: int, config: Config) -> str:
 
 
 def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Tensor]:
-    """The recoloured images, some of them mirrored, and which are (batch,), bool."""
+    """Make the second view, and return which images are mirrored: (batch,), bool."""
     bands = COLOURS if config.jitter_colours_only else batch.images.shape[1]
     changed = jitter(
         batch.images[:, :bands],
@@ -144,7 +144,7 @@ def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Te
 
 
 def _mask(batch: Batch, maps: Tensor) -> Tensor | None:
-    """Share of valid pixels below each pixel of the maps (batch, clusters, rows, columns): (batch, rows, columns)."""
+    """Compute the share of valid pixels under each pixel of the maps: (batch, rows, columns)."""
     if batch.mask is None:
         return None
     share: Tensor = functional.interpolate(batch.mask[:, None].to(maps.dtype), tuple(maps.shape[-2:]), mode="area")
@@ -152,7 +152,7 @@ def _mask(batch: Batch, maps: Tensor) -> Tensor | None:
 
 
 def _trunk(config: Config, bands: int) -> tuple[nn.Module, int]:
-    """The trunk and the number of its features."""
+    """Return the trunk and its number of features."""
     if config.architecture == "small":
         return small_trunk(bands, config.width), 4 * config.width
     if config.architecture == "net10a":
@@ -161,7 +161,7 @@ def _trunk(config: Config, bands: int) -> tuple[nn.Module, int]:
 
 
 def _net10a(bands: int, border_ring: bool) -> nn.Sequential:
-    """The published trunk: half of the resolution; with `border_ring` its maps lose two pixels on each side."""
+    """Build the published trunk of stride 2; with `border_ring` its maps lose two pixels on each side."""
     layers: list[nn.Module] = []
     before, after = NET10A
     for number, features in enumerate(before + after):
@@ -176,7 +176,7 @@ def _net10a(bands: int, border_ring: bool) -> nn.Sequential:
 
 
 def _head(features: int, clusters: int, config: Config) -> nn.Conv2d:
-    """A published head has a ring of zeros around, where all clusters are equally probable, and no bias."""
+    """Build a head as published: without bias, and zero-padded, where all clusters are equally probable."""
     return nn.Conv2d(features, clusters, 1, padding=1 if config.border_ring else 0, bias=False)
 
 

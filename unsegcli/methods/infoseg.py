@@ -1,10 +1,10 @@
-"""InfoSeg: each place of an image should tell as much as it can about a feature of its class in the whole image.
+"""InfoSeg: maximise the mutual information between local features and the global feature of their class.
 
-Maximising mutual information between local and global features (Harb and Knöbelreiter, GCPR 2021). A network gives a
-image local features L, one at each place, and global features H, one for each class. Every step segments, by the
-likeness of L and H (equations 1 to 3), and then makes each place and the feature of its class tell more of each other
-(equations 4 to 6). The equations are known, but neither code nor layers nor settings; each choice of ours is marked
-`Deviation:` and listed in docs/methods.md.
+Maximising mutual information between local and global features (Harb and Knöbelreiter, GCPR 2021). A network computes
+local features L of an image, one per position, and global features H, one per class. Each step segments by the
+similarity of L and H (equations 1 to 3), and then maximises the mutual information of each position and the feature of
+its class (equations 4 to 6). The equations are published, but not the code, layers or settings; each choice of ours is
+marked `Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Config(GuideSettings):
     batch: int = 12  # crops in a step, at least 2: a crop is distinguished from the others; 8 to 64
 
     # Network. The paper has blocks A to D, L from C and H from D; what is in them is not public.
-    shrink: int = 2  # the network works on means of squares of this side: 1 for small images or fine detail
+    shrink: int = 2  # downsampling factor of the input, by averaging: 1 for small images or fine detail
     width: int = 16  # channels of block A; B has twice, C four times, D eight times as many; 16 to 64
     blocks: int = 1  # residual blocks in B and in each half of D, 1 or 2; C has two
     stride: int = 4  # of B and C: 4, or 2 for finer and slower local features; D has four times as much
@@ -61,7 +61,7 @@ class Config(GuideSettings):
     projection: str = "linear"  # from blocks to features: linear, or nonlinear with a way around as in Deep InfoMax
 
     # Segmentation, equations 1 to 3
-    normalize: bool = True  # bring L and H to length 1
+    normalize: bool = True  # normalise L and H to length 1
     tau: float = 8.0  # of equation 1; 5 to 20 with `normalize`, else 0.1 to 10 over the root of F
     detach_v: bool = False  # no gradient through V in S: segment, then fit, as two separate steps
     pool_logits: bool = True  # one V for each superpixel, from its mean logits. Deviation: the paper has no superpixels
@@ -70,7 +70,7 @@ class Config(GuideSettings):
     scale: float = 0.0  # factor of T in equation 6; 0 = tau. The paper's is 1 as far as known, without `normalize`
     negatives: str = "all"  # L' of other images: all = many places with many, roll = the same place of one image
     places: int = 48  # of each image, for `negatives` all; 16 to 256
-    agree: float = 1.0  # 0 to 1: places of other images that are of the same class are spared. Deviation: 0 there
+    agree: float = 1.0  # 0 to 1: spare places of the same class in other images. Deviation: 0 in the paper
 
     # Where H looks. Deviation: the paper takes H from the same pass as L, as far as known: context 0, not lit.
     context: int = 2  # H is from a view of the crop that is so many times smaller, half of these mirrored; 0 = as L
@@ -78,7 +78,7 @@ class Config(GuideSettings):
 
 
 class Network(nn.Module):
-    """Blocks A to D, and the projections to local features and to those of classes."""
+    """Blocks A to D, and the projections to local and global features."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -94,31 +94,31 @@ class Network(nn.Module):
     def forward(
         self, images: Tensor, whole: Tensor | None = None, inside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Local features (batch, features, rows, columns), and what is seen of each whole image (batch, 8 width).
+        """Compute local features (batch, features, rows, columns), and pooled features of images (batch, 8 width).
 
         Args:
             images: (batch, channels, height, width), values from 0 to 1.
-            whole: other views of them, for what is seen as a whole; None = the same.
-            inside: (batch, any height, width) valid pixels of those; None = all.
+            whole: other views of the images, for the pooled features; None = the same.
+            inside: (batch, any height, width) valid pixels of those views; None = all.
         """
         maps = self.near(_prepared(images))
         local = self._length(self.local(maps).float(), 1)
         if whole is not None:
-            with still_statistics(self.near):  # what it remembers is of the images that are labelled
+            with still_statistics(self.near):  # running statistics are those of the images to be segmented
                 maps = self.near(_prepared(whole))
         return local, self._seen(maps, inside)
 
     def overview(self, whole: Tensor, inside: Tensor | None) -> Tensor:
-        """What is seen of each image as a whole (batch, 8 width), alone."""
+        """Compute only the pooled features of images (batch, 8 width)."""
         return self._seen(self.near(_prepared(whole)), inside)
 
     def _seen(self, maps: Tensor, inside: Tensor | None) -> Tensor:
-        """Block D, in single precision: torch's short numbers gave a gradient of NaN at maps of 2 x 2, now and then."""
+        """Apply block D in single precision: half precision sometimes gave NaN gradients at maps of 2 x 2."""
         with _exact(maps):
             return _mean_inside(self.far(maps.float()), inside)
 
     def class_features(self, seen: Tensor) -> Tensor:
-        """H (batch, classes, features) from what is seen of each image as a whole (batch, 8 width)."""
+        """Compute H (batch, classes, features) from pooled features (batch, 8 width)."""
         rows = self.overall(seen[:, :, None, None]).flatten(1).float()
         return self._length(rows.unflatten(1, (self.config.classes, self.config.features)), 2)
 
@@ -128,7 +128,7 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Assigned:
-    """A batch after the segmentation step."""
+    """Result of the segmentation step."""
 
     local: Tensor  # L (batch, features, rows, columns)
     logits: Tensor  # tau <L, H> (batch, classes, rows, columns), of each place by itself
@@ -138,12 +138,12 @@ class Assigned:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """Superpixels, where they share a V or a first grouping is made of them; the paper has none."""
+    """Return whether training needs superpixels: for `pool_logits` or the guide; the paper has none."""
     return ("superpixels",) if config.pool_logits or config.guide else ()
 
 
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
-    """Equation 5 as a loss: low where each place fits the feature of its class, and places of other images do not."""
+    """Compute equation 5 as a loss, low if positions match the feature of their class and other images do not."""
     batch = shrunk(batch, config.shrink)
     whole, inside = _changed_view(batch, config)
     local, seen = network(_lit(batch.images, batch, "crop", LIGHT if config.context else 0.0), whole, inside)
@@ -156,7 +156,7 @@ def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
 
 
 def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
-    """V of each pixel; with superpixels, each pixel has that of its own."""
+    """Compute V of each pixel; with superpixels, all pixels of a superpixel have the same."""
     small = shrunk(batch, config.shrink)
     local, seen = network(small.images, _smaller(small.images, config), small.mask)
     classes = network.class_features(seen if batch.image_features is None else batch.image_features)
@@ -167,7 +167,7 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
 
 
 def image_features(network: Network, batch: Batch, config: Config) -> Tensor:
-    """What is seen of each image as a whole (batch, 8 width); of a larger image it is the mean over its tiles."""
+    """Compute pooled features of images (batch, 8 width); for a large image, they are averaged over its tiles."""
     small = shrunk(batch, config.shrink)
     whole = _smaller(small.images, config)
     found: Tensor = network.overview(small.images if whole is None else whole, small.mask)
@@ -175,12 +175,12 @@ def image_features(network: Network, batch: Batch, config: Config) -> Tensor:
 
 
 def assigned(local: Tensor, classes: Tensor, batch: Batch, config: Config) -> Assigned:
-    """The segmentation step: equations 1 to 3.
+    """Run the segmentation step: equations 1 to 3.
 
     Args:
         local: L (batch, features, rows, columns).
         classes: H (batch, classes, features).
-        batch: whose superpixels and mask say what belongs together, and what counts.
+        batch: batch with superpixels and mask.
         config: settings.
     """
     grid = (local.shape[2], local.shape[3])
@@ -210,7 +210,7 @@ def negative(found: Assigned, batch: Batch, config: Config) -> Tensor:
 
 
 def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
-    """L' from the same place of another image: all are moved on by one number, drawn at each step."""
+    """Use L' from the same position of another image: images are rolled by one number, drawn at each step."""
     count = len(found.local)
     in_all = count * ranks()
     steps = Draws(batch.seed, batch.step, torch.zeros(1, dtype=torch.int64)).integers("roll", below=in_all - 1)
@@ -225,7 +225,7 @@ def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
 
 
 def _all_pairs(found: Assigned, batch: Batch, config: Config) -> Tensor:
-    """L' from some places of each image, each with S at such places of all other images."""
+    """Use L' from random positions of each image, each with S at such positions of all other images."""
     drawn, known = _places(found.valid, batch, config.places)
     local, mixture, volume = (_at(maps, drawn) for maps in (found.local, found.mixture, found.volume.detach()))
     weight = known.to(local.dtype)[:, None].expand_as(drawn).flatten()
@@ -240,7 +240,7 @@ def _all_pairs(found: Assigned, batch: Batch, config: Config) -> Tensor:
 
 
 def _places(valid: Tensor, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-    """Random valid places of each image (batch, count), counted row by row; and who has one (batch,)."""
+    """Draw random valid positions of each image (batch, count), as flat indices; and which images have any (batch,)."""
     so_far = valid.flatten(1).cumsum(1)
     total = so_far[:, -1:]
     drawn = Draws(batch.seed, batch.step, batch.index).uniform("places", count)
@@ -249,20 +249,20 @@ def _places(valid: Tensor, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _at(maps: Tensor, places: Tensor) -> Tensor:
-    """Vectors of (batch, vector, rows, columns) at places (batch, count): (batch x count, vector)."""
+    """Gather vectors of (batch, vector, rows, columns) at positions (batch, count): (batch x count, vector)."""
     flat = maps.flatten(2)
     taken = flat.gather(2, places[:, None].expand(-1, flat.shape[1], -1))
     return taken.transpose(1, 2).flatten(0, 1)
 
 
 def _marginal(found: Assigned) -> Tensor:
-    """Entropy of the mean of V, for people to see: 0 = one class has everything, log K = all have alike."""
+    """Compute the entropy of the mean of V, for the log: 0 = a single class, log K = all classes equally frequent."""
     rows = found.volume.detach().permute(0, 2, 3, 1).flatten(0, 2)
     return conditional_and_marginal_entropy(rows, found.valid.flatten()).marginal
 
 
 def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor | None]:
-    """The smaller view of each crop that H is from, lit and mirrored at random, and its valid pixels."""
+    """Make the smaller view of each crop for H, with random light and flips, and its valid pixels."""
     whole = _smaller(batch.images, config)
     if whole is None:
         return None, batch.mask
@@ -275,14 +275,14 @@ def _changed_view(batch: Batch, config: Config) -> tuple[Tensor | None, Tensor |
 
 
 def _smaller(images: Tensor, config: Config) -> Tensor | None:
-    """The view of images that H is from; None = the images themselves, and no pass of its own."""
+    """Make the view of images for H; None = the images themselves, without a separate pass."""
     if not config.context:
         return None
     return functional.avg_pool2d(images, min(config.context, *images.shape[2:]), ceil_mode=True)
 
 
 def _posteriors(found: Assigned, batch: Batch) -> Tensor:
-    """Log probabilities of the superpixels (superpixels, classes), by their mean logits."""
+    """Compute log probabilities of superpixels (superpixels, classes) from their mean logits."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
     numbers = at_middles(batch.superpixels, (found.logits.shape[2], found.logits.shape[3]))
@@ -290,7 +290,7 @@ def _posteriors(found: Assigned, batch: Batch) -> Tensor:
 
 
 def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
-    """The images in another light; void stays black."""
+    """Jitter the light of images; void stays black."""
     if not strength:
         return images
     draws = Draws(batch.seed, batch.step, batch.index)
@@ -312,12 +312,12 @@ def _scale(config: Config) -> float:
 
 
 def _exact(values: Tensor) -> AbstractContextManager[None]:
-    """Half precision is too coarse for the bound."""
+    """Disable autocast: half precision is not exact enough for the bound."""
     return torch.autocast(values.device.type, enabled=False)
 
 
 def _mean_inside(maps: Tensor, inside: Tensor | None) -> Tensor:
-    """Mean of (batch, channels, rows, columns) over what is valid, by an area-wise share: (batch, channels)."""
+    """Average (batch, channels, rows, columns) over valid pixels, weighted by their share: (batch, channels)."""
     if inside is None:
         return maps.mean((2, 3))
     share = functional.interpolate(inside[:, None].to(maps.dtype), tuple(maps.shape[2:]), mode="area")
@@ -326,9 +326,9 @@ def _mean_inside(maps: Tensor, inside: Tensor | None) -> Tensor:
 
 
 def _blocks(config: Config, bands: int) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Blocks A to C, where local features come from, and D.
+    """Build blocks A to C, which compute local features, and D.
 
-    Deviation: what is in the blocks is ours: A two convolutions, B to D residual blocks, C dilated.
+    Deviation: the content of the blocks is ours: A two convolutions, B to D residual blocks, C dilated.
     """
     width, deeper = config.width, range(config.blocks - 1)
     near: list[nn.Module] = [
@@ -344,7 +344,7 @@ def _blocks(config: Config, bands: int) -> tuple[list[nn.Module], list[nn.Module
 
 
 class _Around(nn.Module):
-    """A hidden layer and a linear way around it, as the projections of Deep InfoMax."""
+    """A hidden layer with a linear skip connection, as in the projections of Deep InfoMax."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -362,7 +362,7 @@ def _projection(inputs: int, outputs: int, config: Config) -> nn.Module:
 
 
 def _check(config: Config) -> None:
-    """Refuse settings that no training can go by."""
+    """Check settings."""
     for name, known in CHOICES.items():
         if str(getattr(config, name)) not in known:
             raise ConfigError(f"{name} {getattr(config, name)}: is not one of {', '.join(known)}")

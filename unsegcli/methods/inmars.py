@@ -1,8 +1,8 @@
-"""InMARS: superpixels get clusters by maximal information, and keep them when pixels are disturbed on purpose.
+"""InMARS: cluster superpixels by information maximisation, regularised by adversarial perturbations.
 
 Information maximisation and adversarial regularisation over superpixels (Mirsadeghi, Royat and Rezatofighi, RA-L 2021).
-The equations of the paper are not public in code; what stands here is built on IMSAT (Hu et al., ICML 2017), whose code
-is. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
+There is no public code for the equations of the paper; this implementation is based on IMSAT (Hu et al., ICML 2017),
+whose code is public. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ MULTIPLE = 8  # the network's stride, with `shrink`
 class Config(GuideSettings):
     """Settings; the defaults suit a few hundred images and two cores. Deviation: the guide is not in the paper."""
 
-    # Crops of whole images keep what place tells; twice as many epochs gave no more.
+    # Crops of whole images keep the information in positions; twice as many epochs gave no improvement.
     batch: int = 12  # crops in a step
-    shrink: int = 2  # the network works on means of squares of this side: 1 for small images or fine detail
+    shrink: int = 2  # downsampling factor of the input, by averaging: 1 for small images or fine detail
     width: int = 16  # features of the first convolution; four times as many at the end
     overclusters: int = 24  # of a second head that helps the trunk and is not used afterwards; 0 = none
     evenness: float = 1.0  # mu of IMSAT's equation: weight of even clusters; 1 = mutual information, 4 forces them
     noise: float = 0.02  # length of the adversarial noise, as its root mean square a value (pixels run from 0 to 1)
-    noise_weight: float = 1.0  # of the divergence under that noise; 0 leaves it out
+    noise_weight: float = 1.0  # of the divergence under that noise; 0 = none
     power_steps: int = 1  # gradient steps that find the noise
     probe: float = 1.0  # length of the first guess, as a share of the noise
-    in_turns: bool = True  # noise at one step and the spatial change at the next, each with twice its weight
-    tries: int = 2  # spatial changes, of which the worst counts; 1 = a random one, 0 = none
+    in_turns: bool = True  # alternate noise and spatial change from step to step, each with twice its weight
+    tries: int = 2  # spatial changes, of which the worst is used; 1 = a random one, 0 = none
     space_weight: float = 1.0  # of the divergence under the spatial change
     turn: float = 15.0  # degrees, largest
     zoom: float = 0.2  # largest change of scale
@@ -50,13 +50,13 @@ class Config(GuideSettings):
     shear: float = 10.0  # degrees, largest
     flip: bool = True  # mirror half of the changed crops
     light: float = 0.1  # of random changes of light in the changed crops; Deviation: 0 in the paper
-    alone: float = 0.0  # share of the training in which information is maximised alone; then the rest comes in
-    rising: float = 0.0  # share of the training in which the rest comes in
+    alone: float = 0.0  # share of the training with information maximisation only, before regularisation
+    rising: float = 0.0  # share of the training in which the weight of regularisation rises
     pool_logits: bool = True  # average logits in a superpixel, not probabilities
 
 
 class Network(nn.Module):
-    """A small convolutional network with a score for each cluster at a quarter of the resolution."""
+    """A small convolutional network that predicts a score for each cluster at a quarter of the resolution."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ Posteriors = list[Tensor]  # of each head: log probabilities (superpixels, clust
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of a batch on the grid of the logits, and how much each counts."""
+    """Regions of a batch on the grid of the logits, and their weights."""
 
     numbers: Tensor  # (batch, rows, columns)
     count: int
@@ -84,7 +84,7 @@ class Regions:
     weights: Tensor  # (superpixels,) sum to one over all processes
 
     def posteriors(self, logits: Tensor, config: Config, seen: Tensor | None = None) -> tuple[Posteriors, Tensor]:
-        """Log probabilities by each head, and the positions that each superpixel was taken from."""
+        """Compute log probabilities of each head, and the number of positions of each superpixel."""
         heads = logits.split([config.classes, config.overclusters], 1) if config.overclusters else (logits,)
         if config.pool_logits:
             pooled = [pool(head, self.numbers, self.count, seen) for head in heads]
@@ -93,7 +93,7 @@ class Regions:
         return [found.means.clamp_min(1e-8).log() for found in pooled], pooled[0].areas
 
     def crop_of(self) -> Tensor:
-        """The crop of each superpixel (superpixels,); 0 for those that no crop shows."""
+        """Return the crop of each superpixel (superpixels,); 0 for superpixels without pixels."""
         crops = torch.arange(len(self.numbers), device=self.numbers.device).view(-1, 1, 1).expand_as(self.numbers)
         inside = self.numbers >= 0
         found = torch.zeros(self.count, dtype=torch.int64, device=self.numbers.device)
@@ -102,12 +102,12 @@ class Regions:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """Superpixels are what gets a cluster."""
+    """Return that training needs superpixels."""
     return ("superpixels",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
-    """Information of the superpixels' clusters, and what they lose under noise and under a spatial change."""
+    """Compute the negative information, and the divergences under noise and under a spatial change."""
     batch = shrunk(batch, config.shrink)
     logits = network(batch.images)
     superpixels = _superpixels(batch, (logits.shape[2], logits.shape[3]))
@@ -131,7 +131,7 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:
 
 
 def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
-    """Probabilities of each pixel; with superpixels, each pixel has those of its own."""
+    """Compute probabilities of each pixel; with superpixels, all pixels of a superpixel have the same."""
     logits = grow(network(shrunk(batch, config.shrink).images)[:, : config.classes], batch.images.shape[-2:])
     if batch.superpixels is not None:
         logits = levelled(logits, batch.superpixels, batch.superpixel_count)
@@ -141,7 +141,7 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def adversarial_noise(
     network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions
 ) -> Tensor:
-    """The noise of a given length, for each crop, that changes its superpixels most (virtual adversarial training)."""
+    """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training)."""
     images = batch.images
     length = config.noise * images[0].numel() ** 0.5
     draws = Draws(batch.seed, batch.step, batch.index)
@@ -158,7 +158,7 @@ def adversarial_noise(
 
 
 def divergence(target: Posteriors, other: Posteriors, weights: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of the log probabilities of all heads, summed, weighted by superpixel.
+    """Compute the weighted Kullback-Leibler divergence over superpixels, summed over heads.
 
     Weights sum to one over all processes, so that the mean over processes of this, as of every loss, is the whole.
     """
@@ -167,12 +167,12 @@ def divergence(target: Posteriors, other: Posteriors, weights: Tensor) -> Tensor
 
 
 def _divergences(target: Posteriors, other: Posteriors) -> Tensor:
-    """Of each superpixel (superpixels,), summed over heads."""
+    """Compute the divergence of each superpixel (superpixels,), summed over heads."""
     return torch.stack([(one.exp() * (one - two)).sum(1) for one, two in zip(target, other, strict=True)]).sum(0)
 
 
 def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions) -> Tensor:
-    """The divergence under the worst, for each crop, of some random spatial changes."""
+    """Compute the divergence under the worst of several random spatial changes of each crop."""
     tried = [_matrices(batch, config, attempt) for attempt in range(config.tries)]
     matrices = tried[0]
     if len(tried) > 1:
@@ -192,7 +192,7 @@ def _change(
     superpixels: Regions,
     matrices: Tensor,
 ) -> Tensor:
-    """How much each crop (batch,) loses under a spatial change, as a mean over what can still be seen of it."""
+    """Compute the divergence of each crop (batch,) under a spatial change, averaged over its visible part."""
     with still_statistics(network):
         after, areas = _after(network, batch, config, superpixels, matrices)
     weights = _still_seen(superpixels, areas)
@@ -205,7 +205,7 @@ def _change(
 def _after(
     network: nn.Module, batch: Batch, config: Config, superpixels: Regions, matrices: Tensor
 ) -> tuple[Posteriors, Tensor]:
-    """Posteriors of the changed crops on the superpixels of the crops themselves, and positions still seen of each."""
+    """Compute posteriors of the changed crops on the original superpixels, and their numbers of visible positions."""
     images = batch.images
     if config.light:
         draws = Draws(batch.seed, batch.step, batch.index)
@@ -218,7 +218,7 @@ def _after(
 
 
 def _still_seen(superpixels: Regions, areas: Tensor) -> Tensor:
-    """Weights of the superpixels of which at least half can be seen; they sum to one again."""
+    """Return the weights of superpixels of which at least half is visible, normalised to sum to one."""
     weights = superpixels.weights * (2 * areas >= superpixels.areas)
     weights_in_all: Tensor = summed(weights.sum())
     return weights / weights_in_all.clamp_min(1e-12)
@@ -232,7 +232,7 @@ def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
 
 
 def _superpixels(batch: Batch, grid: tuple[int, int]) -> Regions:
-    """The superpixels on a grid (rows, columns), each of whose positions stands for the pixel at its middle."""
+    """Downsample superpixels to a grid (rows, columns) by the central pixels."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
     numbers = at_middles(batch.superpixels, grid)
@@ -242,7 +242,7 @@ def _superpixels(batch: Batch, grid: tuple[int, int]) -> Regions:
 
 
 def _weights(config: Config, batch: Batch) -> tuple[float, float]:
-    """The weights of noise and of the spatial change at this step."""
+    """Return the weights of noise and spatial change at this step."""
     share = _share(config, batch.progress)
     noise, space = share * config.noise_weight, share * config.space_weight * (config.tries > 0)
     if config.in_turns and noise and space:
@@ -251,14 +251,14 @@ def _weights(config: Config, batch: Batch) -> tuple[float, float]:
 
 
 def _share(config: Config, progress: float) -> float:
-    """How much of the regularisation counts at this moment: nothing, then rising, then all of it."""
+    """Return the present factor of the regularisation: 0, then rising, then 1."""
     if progress < config.alone:
         return 0.0
     return min(1.0, (progress - config.alone) / config.rising) if config.rising else 1.0
 
 
 def _of_length(values: Tensor, length: float) -> Tensor:
-    """Each sample (batch, ...) brought to a Euclidean length."""
+    """Rescale each sample (batch, ...) to a Euclidean length."""
     norms = values.flatten(1).norm(dim=1).clamp_min(1e-12)
     scaled: Tensor = length * values / norms.view(-1, *[1] * (values.dim() - 1))
     return scaled

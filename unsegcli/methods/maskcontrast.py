@@ -1,8 +1,8 @@
-"""MaskContrast: each pixel of an object is pulled to its object in another view, and pushed from those of others.
+"""MaskContrast: contrast each pixel of an object with the same object in another view and with other objects.
 
-Van Gansbeke, Vandenhende, Georgoulis and Van Gool, ICCV 2021. It learns from object masks that were made before, one
-an image: a vector for each pixel, and whether the pixel is object at all. Clusters are found afterwards, among the
-vectors of objects. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
+Van Gansbeke, Vandenhende, Georgoulis and Van Gool, ICCV 2021. It learns from given object masks, one
+per image, a vector and an objectness for each pixel. Clusters are found after training, by clustering the vectors of
+objects. Each choice of ours is marked `Deviation:` and listed in docs/methods.md.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from unsegcli.methods._contract import Batch, Embedded, LoopSettings
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
-COLOUR_BANDS = (3, 4)  # numbers of bands of which the first three are colours
+COLOUR_BANDS = (3, 4)  # band counts for which the first three bands are colours
 
 
 @dataclass(frozen=True)
 class Config(LoopSettings):
     """Defaults for small data and two cores; the published values are presets."""
 
-    # Clusters are found afterwards: `classes` of them unless `unseg cluster` is given another number.
+    # Clusters are found after training: `classes` of them, unless `unseg cluster` is given another number.
     # Published, where the defaults of the loop stand: batch 64, 128; optimizer sgd, learning_rate 0.004,
     # schedule poly_epochs, weight_decay 1e-4, grad_clip 0.
-    crop: int = 320  # pixels; both views are taken from this part of an image; larger than the images = the whole
+    crop: int = 320  # pixels; both views are parts of this crop of an image; larger than the images = whole images
     epochs: int = 60  # passes over all images; published: 40
 
     architecture: str = "small"  # small resnet18 resnet34 resnet50; published: resnet50
     width: int = 16  # of small: channels of its first layer, an eighth of the last one's; 8 to 64
-    stride: int = 8  # by which the network shrinks images: 4 or 8 (small); 8, as published, 16 or 32 (resnet)
+    stride: int = 8  # stride of the network: 4 or 8 (small); 8, as published, 16 or 32 (resnet)
     head: int = 64  # features of the DeepLab head; published: 256
-    dropout: float = 0.0  # share of the head's features that are left out while learning; published: 0.5
-    freeze: bool = False  # a resnet's first half keeps its weights; published: yes with weights from ImageNet's labels
+    dropout: float = 0.0  # dropout of the features of the head; published: 0.5
+    freeze: bool = False  # freeze the first half of a resnet; published: yes with weights from ImageNet's labels
 
     dimensions: int = 32  # of a pixel's vector; published: 32
-    queue: int = 128  # objects of earlier steps to be pushed from; published: 128, 256
-    temperature: float = 0.5  # by which cosines are divided; published: 0.5
-    average: float = 0.99  # share of its old weights that the second network keeps at a step; published: 0.999
+    queue: int = 128  # objects of earlier steps used as negatives; published: 128, 256
+    temperature: float = 0.5  # divisor of cosines; published: 0.5
+    average: float = 0.99  # momentum of the second network; published: 0.999
     contrast: float = 1.0  # weight of the contrast; published: 1
-    saliency: float = 1.0  # weight of telling object from background; published: 1
+    saliency: float = 1.0  # weight of the saliency loss; published: 1
     full_resolution: bool = False  # compare pixels of the views, as published; else of the network's maps
 
     view: int = 128  # side of the views in pixels; published: 224
-    smallest: float = 0.2  # least area of a view, as a share of the image's; published: 0.2
+    smallest: float = 0.2  # minimum area of a view, as a share of the image area; published: 0.2
     tries: int = 10  # pairs of views drawn until the mask covers 1 to 99 % of both; published: 4, then another image
     flip: bool = True  # half of the views are mirrored
     jittered: float = 0.8  # share of the views whose light and colours are changed
@@ -68,13 +68,13 @@ class Config(LoopSettings):
     brightness_contrast: float = 0.4  # strength of changes of contrast, 0 to 1
     saturation: float = 0.4  # strength, 0 to 1
     hue: float = 0.1  # share of the colour circle, at most 0.5
-    bands: float = 0.0  # factor for each band by itself, for bands that are no colours; not published
+    bands: float = 0.0  # factor for each band by itself, for bands that are not colours; not published
     grey: float = 0.2  # share of the views without colour
     zoom: float = 1.0  # of images when the model is used; below 1 if objects are larger there than in the views
 
 
 class Encoder(nn.Module):
-    """A backbone, a head, and for each position a vector and how much it looks like an object."""
+    """A backbone and a head that predicts a vector and an objectness for each position."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -85,13 +85,13 @@ class Encoder(nn.Module):
         self.objectness = nn.Conv2d(config.head, 1, 1, bias=False)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Vectors (batch, dimensions, rows, columns) and logits of objects (batch, 1, rows, columns)."""
+        """Compute vectors (batch, dimensions, rows, columns) and logits of objects (batch, 1, rows, columns)."""
         maps = self.head(self.backbone(images), keep)
         return self.vectors(maps).float(), self.objectness(maps).float()
 
 
 class Network(nn.Module):
-    """The network that learns, a second one whose weights follow it slowly, and objects of earlier steps."""
+    """The trained network, a momentum copy of it, and a queue of objects of earlier steps."""
 
     queue: Tensor  # (objects, dimensions), of length 1
     next: Tensor  # the row of the queue that is replaced next
@@ -108,12 +108,12 @@ class Network(nn.Module):
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the first network finds."""
+        """Apply the trained network."""
         found: tuple[Tensor, Tensor] = self.query(images, keep)
         return found
 
     def train(self, mode: bool = True) -> Network:
-        """What is frozen keeps its statistics too."""
+        """Set the training mode, except that frozen layers keep their batch statistics."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
@@ -121,13 +121,13 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def follow(self, average: float) -> None:
-        """Let the second network move a little; its statistics are its own, as published."""
+        """Update the momentum network; its batch statistics are its own, as published."""
         for slow, quick in zip(self.key.parameters(), self.query.parameters(), strict=True):
             slow.lerp_(quick, 1 - average)
 
     @torch.no_grad()
     def enqueue(self, objects: Tensor) -> None:
-        """Replace the oldest objects by new ones (count, dimensions); of more than fit only the last ones stay."""
+        """Replace the oldest objects by new ones (count, dimensions); if there are too many, keep the last ones."""
         size = len(self.queue)
         if not size:
             return
@@ -137,7 +137,7 @@ class Network(nn.Module):
 
 
 class View(NamedTuple):
-    """A changed part of each image."""
+    """An augmented crop of each image."""
 
     images: Tensor  # (batch, channels, side, side)
     objects: Tensor  # (batch, side, side), bool
@@ -145,12 +145,12 @@ class View(NamedTuple):
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """Object masks: what is contrasted."""
+    """Return that training needs object masks."""
     return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
-    """The contrast of the first view's pixels with the second view's objects, and the entropy of the saliency."""
+    """Compute the contrastive loss of the first view's pixels with the second view's objects, and the saliency loss."""
     assert isinstance(network, Network)
     draws = Draws(batch.seed, batch.step, batch.index)
     first, second = two_views(batch, draws, config)
@@ -170,9 +170,9 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tenso
 
 
 def after_step(network: nn.Module, batch: Batch, config: Config) -> None:
-    """The second network follows the first, before it is used again; then the objects of this step are kept.
+    """Update the momentum network, and add the objects of this step to the queue.
 
-    Published: the second network moves at the beginning of the next step, which is the same.
+    Published: the momentum network is updated at the beginning of the next step, which is equivalent.
     """
     assert isinstance(network, Network)
     network.follow(config.average)
@@ -183,7 +183,7 @@ def after_step(network: nn.Module, batch: Batch, config: Config) -> None:
 
 
 def embeddings(network: nn.Module, batch: Batch, config: Config) -> Embedded:
-    """A vector for each pixel, and how much it looks like an object."""
+    """Compute a vector and an objectness for each pixel."""
     shape = batch.images.shape[2:]
     images = batch.images
     if config.zoom != 1:
@@ -194,13 +194,13 @@ def embeddings(network: nn.Module, batch: Batch, config: Config) -> Embedded:
 
 
 def backbones(network: nn.Module) -> Sequence[nn.Module]:
-    """The parts that may begin with weights from elsewhere."""
+    """Return the modules that can load pretrained weights."""
     assert isinstance(network, Network)
     return network.query.backbone, network.key.backbone
 
 
 def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
-    """Two views of each image; its object is a part of both, if that was found with so many tries."""
+    """Draw two views of each image that both contain part of its object, within the given number of tries."""
     if batch.proposals is None:
         raise ValueError("the batch has no object masks")
     extents = _extents(batch)
@@ -223,7 +223,7 @@ def two_views(batch: Batch, draws: Draws, config: Config) -> tuple[View, View]:
 
 
 def _extents(batch: Batch) -> Tensor:
-    """Height and width (batch, 2) of what is image: smaller ones are filled up at their lower and right border."""
+    """Return the height and width (batch, 2) of images without their padding at the lower and right border."""
     sides = torch.tensor(batch.images.shape[2:], device=batch.images.device)
     if batch.place is None:
         return sides.expand(len(batch.images), 2)
@@ -260,12 +260,12 @@ def _recoloured(images: Tensor, draws: Draws, purpose: str, config: Config) -> T
 
 
 def _spread(chosen: Tensor, like: Tensor) -> Tensor:
-    """(batch,) with as many axes as another tensor."""
+    """Reshape (batch,) to the number of axes of another tensor."""
     return chosen.view(-1, *[1] * (like.ndim - 1))
 
 
 def _encoded(encoder: nn.Module, view: View, draws: Draws, purpose: str, config: Config) -> tuple[Tensor, Tensor]:
-    """Vectors and logits of a view, as large as the network's maps or as the view."""
+    """Compute vectors and logits of a view, at the resolution of the network's maps or of the view."""
     keep = None
     if config.dropout:
         side = -(-config.view // config.stride)
@@ -278,5 +278,5 @@ def _encoded(encoder: nn.Module, view: View, draws: Draws, purpose: str, config:
 
 def _frozen(backbone: Backbone) -> list[nn.Module]:
     if not isinstance(backbone, ResNet):
-        raise ConfigError("freeze: is for a resnet that begins with weights from elsewhere")
+        raise ConfigError("freeze: needs a resnet with pretrained weights")
     return [backbone.get_submodule(name) for name in EARLY]

@@ -1,4 +1,4 @@
-"""SegNet, the second stage of IEM: a network that learns to draw the object masks that were made before.
+"""SegNet, the second stage of IEM: a network trained on given object masks.
 
 Savarese and others, CVPR 2021, train a segmentation network on the masks of IEM. Masks go wrong in a different way
 in each image, and a network that sees many of them learns what they have in common. The authors have published
@@ -29,10 +29,10 @@ MULTIPLE = 4  # the stride of both networks
 class Config(LoopSettings):
     """Defaults for small data and two cores; what is known of the published network is a preset."""
 
-    classes: int = 2  # background and object; there is no other number
-    crop: int = 128  # pixels; larger than the images = the whole of them
+    classes: int = 2  # background and object; other numbers are not possible
+    crop: int = 128  # pixels; larger than the images = whole images
     learning_rate: float = 2e-3  # of Adam; 3e-4 to 3e-3. 15 epochs of 400 images take about 3 minutes on one core
-    grad_clip: float = 0.0  # longest gradient; 0 = any
+    grad_clip: float = 0.0  # maximum gradient norm; 0 = no clipping
 
     architecture: str = "small"  # small, with fine detail, or pyramid: the mask network of ReDO
     width: int = 16  # channels of the first layer, a quarter of those at a quarter of the resolution; 8 to 32
@@ -46,29 +46,29 @@ class Config(LoopSettings):
     contrast: float = 0.2  # strength, 0 to 1
     saturation: float = 0.2  # strength, 0 to 1
     hue: float = 0.02  # share of the colour circle, at most 0.5
-    bands: float = 0.0  # factor for each band by itself, for bands that are no colours
+    bands: float = 0.0  # factor for each band by itself, for bands that are not colours
 
 
 class Network(nn.Module):
-    """One number for each pixel: the logit of the probability that it is object."""
+    """A network that predicts for each pixel the logit of the probability that it belongs to an object."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
         self.drawing = _drawing(config, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, height, width) of images (batch, channels, height, width)."""
+        """Predict logits (batch, height, width) for images (batch, channels, height, width)."""
         logits: Tensor = self.drawing(images)
         return logits[:, 0].float()
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """Object masks: what is learned."""
+    """Return that training needs object masks."""
     return ("proposals",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
-    """Binary cross entropy against the masks: mean over a crop's valid pixels, then over crops by their weight."""
+    """Binary cross entropy against the masks: mean over valid pixels of each crop, then weighted mean over crops."""
     images, wanted, valid = _seen(batch, config)
     logits = network(images)
     own = (logits.detach() > 0).to(logits.dtype)
@@ -80,15 +80,15 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tenso
 
 
 def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
-    """Probabilities of background and object: (batch, 2, height, width)."""
+    """Predict probabilities of background and object: (batch, 2, height, width)."""
     probability = network(batch.images).sigmoid()
     return torch.stack([1 - probability, probability], 1)
 
 
 def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
-    """Changed images, their masks (0 and 1) and valid pixels, the latter two (batch, height, width)."""
+    """Augment images, their masks (0 and 1) and valid pixels, the latter two (batch, height, width)."""
     if batch.proposals is None:
-        raise ConfigError("segnet learns from object masks: the batch has none")
+        raise ConfigError("segnet needs object masks, but the batch has none")
     draws = Draws(batch.seed, batch.step, batch.index)
     dtype = batch.images.dtype
     valid = torch.ones_like(batch.images[:, 0]) if batch.mask is None else batch.mask.to(dtype)
@@ -110,7 +110,7 @@ def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _places(draws: Draws, config: Config) -> Tensor:
-    """What part of each crop is shown, how large and which way round: matrices (batch, 2, 3)."""
+    """Draw random affine transformations of crops: matrices (batch, 2, 3)."""
     scale = (1 + config.zoom) ** draws.uniform("zoom", low=-1.0, high=1.0)
     room = (1 - 1 / scale).abs() / 2  # from the centre to where a border of the one meets that of the other
     shift = draws.uniform("place", 2, low=-1.0, high=1.0) * room[:, None]
@@ -120,14 +120,14 @@ def _places(draws: Draws, config: Config) -> Tensor:
 
 
 def _weights(batch: Batch, config: Config, like: Tensor) -> Tensor:
-    """How much each crop counts, (batch,)."""
+    """Compute the weight of each crop: (batch,)."""
     if batch.confidence is None:
         return like.new_ones(len(like))
     return batch.confidence.to(like.dtype) ** config.trust
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid pixels of each crop (batch, height, width): (batch,); 0 where there are none."""
+    """Average over the valid pixels of each crop (batch, height, width): (batch,); 0 if there are none."""
     return (values * valid).sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)
 
 
