@@ -58,7 +58,7 @@ def test_a_model_of_kept_settings_is_up_to_date() -> None:
 
 
 def test_a_model_of_a_setting_that_is_gone_is_refused_by_its_name() -> None:
-    gone = "it was trained with mix = 0.2, a setting that this version no longer has"
+    gone = "it was trained with mix = 0.2, which this version no longer supports"
     assert gone in error_of("cluster", "mixed.h5")
     assert gone in error_of(*TRAIN, "-o", "mixed.h5")
     assert unseg(*TRAIN, "-o", "mixed.h5", "--force").stdout == "mixed.h5\n"

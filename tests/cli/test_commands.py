@@ -153,7 +153,7 @@ def test_an_image_that_changes_and_changes_back_is_there_in_the_next_run(changin
     before = changing("bmp/p1.bmp")
     unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS, expect=1)
     rewrite(Path("bmp/p1.bmp"), before)
-    assert "is made again" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
+    assert "will be made again" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
     assert names_in("sp.h5") == ["p0.bmp", "p1.bmp", "p2.bmp"]
     assert "up to date" in unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS).stderr
 
@@ -189,7 +189,7 @@ def test_images_that_changed_since_their_superpixels_are_told(changing: Callable
     content = Path("bmp/p1.bmp").read_bytes()
     rewrite(Path("bmp/p1.bmp"), content[:-1] + bytes([content[-1] ^ 1]))
     result = unseg("cluster", "sp.h5", "--classes", "3", "--workers", "1", expect=1)
-    assert "skipped p1.bmp: has changed since sp.h5 was made; make it again" in result.stderr
+    assert "skipped p1.bmp: has changed since sp.h5 was made; make sp.h5 again" in result.stderr
 
 
 def test_dry_run_prints_no_path(here: Path) -> None:

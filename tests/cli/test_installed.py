@@ -155,7 +155,7 @@ def test_interrupted_run_says_so_and_goes_on(
     assert "Traceback" not in errors
     assert not (tmp_path / "sp.h5").exists()
     again = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path)
-    assert "going on after" in again.stderr
+    assert "resuming after" in again.stderr
     assert fingerprint(tmp_path / "sp.h5") == undisturbed
     assert not (tmp_path / "sp.h5.partial").exists()
 

@@ -133,7 +133,7 @@ def test_images_that_have_changed_or_gone_are_told(model: Path, method: Path, da
     with pytest.raises(DataError, match="has changed"):
         cluster([model], tmp_path / "seg.h5", method=method)
     data.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"data: no longer exists.*unseg cluster"):
+    with pytest.raises(DataError, match=r"data: is no longer there.*unseg cluster"):
         cluster([model], tmp_path / "seg.h5", method=method)
     assert len(maps_of(cluster([model, tmp_path / "elsewhere"], tmp_path / "seg.h5", method=method).path)) == 4
     orphan = write_model(tmp_path / "orphan.h5", method)

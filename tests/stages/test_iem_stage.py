@@ -316,7 +316,7 @@ def test_no_image_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: p
     assert names == ["p0.png", "p1.png", "p2.png", "q_tiny.png", "r_plain.png", "s_wide.png"]
     assert sorted(table_of(outcome.path, "skipped/name")) == ["t_too_wide.png", "u_broken.png"]
     assert "skipped t_too_wide.png: 64 x 48000 pixels are too long" in caplog.text
-    assert "1 of 6 images: one colour only" in caplog.text
+    assert "1 of 6 images: the image has one colour only" in caplog.text
     confidences = table_of(outcome.path, "windows/confidence")
     assert np.isfinite(confidences).all()
     assert confidences[4] == 0

@@ -276,7 +276,7 @@ def test_mask_with_other_values_is_left_out_and_named(
     Image.fromarray(np.resize(np.array(values, np.uint8), SHAPE)).save(given / "p0.png")
     outcome = proposals([photos], tmp_path / "m.h5", Proposals(), masks=given, workers=1)
     assert outcome.skipped == 1
-    assert "0 and 1, or 0 and 255" in caplog.text
+    assert "0 and 1, or of 0 and 255" in caplog.text
     assert table_of(outcome.path, "sources/name") == ["p1.png", "p2.png"]
 
 

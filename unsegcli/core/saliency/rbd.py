@@ -17,10 +17,7 @@ from unsegcli.core.superpixels.graph import Graph, Links, Square, distances, str
 
 SPREAD_OF_CONNECTIVITY = 1.0
 SPREAD_OF_PLACE = 0.4  # as a share of the image sides
-SURELY_BACKGROUND, SURE_WEIGHT = (
-    3.0,
-    1000.0,
-)  # connectivity above which a superpixel is certain background, and the weight of this term
+SURELY_BACKGROUND, SURE_WEIGHT = 3.0, 1000.0  # connectivity of certain background, and the weight of this term
 WEIGHT_OF_BACKGROUND, WEIGHT_OF_NEIGHBOURS = 5.0, 0.1
 LEAST_GEODESIC, MOST_GEODESIC, MOST_COLOUR = 5.0, 10.0, 20.0  # bounds of the two spreads below, in units of CIELAB
 TOP = 0.01  # share of adjacent pairs considered as the strongest edges
