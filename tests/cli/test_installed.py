@@ -54,7 +54,7 @@ def test_pipe_hands_the_path_on(here: Path) -> None:
 def test_empty_pipe_stops_although_the_folder_has_candidates(here: Path) -> None:
     shell(f"unseg superpixels data {SEGMENTS}", here)
     done = shell("true | unseg cluster --classes 4", here, expect=1)
-    assert "nothing came through the pipe" in done.stderr
+    assert "the pipe is empty" in done.stderr
     assert not (here / "segmentation.h5").exists()
 
 
@@ -143,7 +143,7 @@ def test_interrupted_run_says_so_and_goes_on(
     assert "Traceback" not in errors
     assert not (tmp_path / "sp.h5").exists()
     again = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path)
-    assert "going on after" in again.stderr
+    assert "resuming after" in again.stderr
     with store.open_artifact(tmp_path / "sp.h5") as a, store.open_artifact(tmp_path / "whole.h5") as b:
         assert a.fingerprint == b.fingerprint
     assert not (tmp_path / "sp.h5.partial").exists()
