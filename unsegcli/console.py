@@ -1,6 +1,6 @@
-"""What the program says while it works: notes, warnings and progress bars, all on standard error.
+"""Notes, warnings and progress bars on standard error.
 
-Deep code calls these; it never prints. `quiet` and `verbose` are set once, by the command line.
+Library code calls these functions and never prints. The command line sets `quiet` and `verbose` once.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ logger.addHandler(logging.NullHandler())
 
 
 def note(text: str) -> None:
-    """Say what was decided or found, unless `--quiet`."""
+    """Print what was decided or found, unless `--quiet` is set."""
     logger.info(text)
 
 
 def warn(text: str) -> None:
-    """Say what the user should look at; shown even with `--quiet`."""
+    """Print a warning, even if `--quiet` is set."""
     logger.warning(text)
 
 
 def detail(text: str) -> None:
-    """Say what only `--verbose` shows."""
+    """Print a detail, only if `--verbose` is set."""
     logger.debug(text)
 
 
 def count_images(count: int) -> str:
-    """A number of images in words: "1 image", "3 images"."""
+    """Format a number of images: "1 image", "3 images"."""
     return f"{count} image" if count == 1 else f"{count} images"
 
 
 class _StderrHandler(logging.Handler):
-    """Write to the standard error of this moment, without tearing a progress bar apart."""
+    """Write to the current `sys.stderr` without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
@@ -52,31 +52,31 @@ class _StderrHandler(logging.Handler):
 
 
 def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:
-    """Show notes on standard error from now on: warnings only if `quiet`, details too if `verbose`."""
+    """Send notes to standard error: only warnings if `quiet`, also details if `verbose`."""
     logger.handlers = [_StderrHandler()]
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
 def errors_only() -> None:
-    """Say nothing from now on: for processes that do what another one already talks about."""
+    """Silence notes and warnings, for processes whose work another process already reports."""
     logger.setLevel(logging.ERROR)
 
 
 class _LogLines:
-    """Standard error for a bar that is not on a terminal: each update on a line of its own."""
+    """Standard error for a progress bar without a terminal: each update is a separate line."""
 
     def write(self, text: str) -> None:
-        """Write what the bar shows, without the moves of a terminal."""
+        """Write the text of the bar without terminal control characters."""
         if text.strip():
             print(text.strip(), file=sys.stderr)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` does not buffer."""
 
 
 @contextmanager
 def progress(total: int, what: str, unit: str = "image") -> Iterator[tqdm[Any]]:
-    """A bar with an estimate of the time left; in a log file a line every ten seconds; none if quiet."""
+    """Show a progress bar with the remaining time; in a log file a line every ten seconds; nothing if quiet."""
     from tqdm import tqdm
 
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -88,7 +88,7 @@ def progress(total: int, what: str, unit: str = "image") -> Iterator[tqdm[Any]]:
         disable=not logger.isEnabledFor(logging.INFO) or len(logger.handlers) == 0,
         mininterval=0.1 if on_terminal else 10.0,
         dynamic_ncols=on_terminal,
-        delay=0.5 if on_terminal else 10.0,  # what is done at once needs no bar
+        delay=0.5 if on_terminal else 10.0,  # short work needs no bar
         leave=not on_terminal,
     ) as bar:
         yield bar

@@ -1,6 +1,6 @@
-"""Work spread over processes, results in the order of the tasks, memory bounded by what is in flight.
+"""Map a function over tasks in parallel processes, with results in order and bounded memory.
 
-Results never depend on the number of workers: every task is computed alone, by one thread.
+Results do not depend on the number of workers: each task is computed independently, in one thread.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-TASKS_WORTH_A_WORKER = 8  # starting a process costs about as much as a few small images
+TASKS_WORTH_A_WORKER = 8  # starting a process takes as long as a few small images
 
 
 def available_cores() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -46,10 +46,10 @@ def ordered_map(
 
     Args:
         function: a module-level function; it and its tasks must be picklable.
-        tasks: taken one by one, at most two batches per worker ahead of the result that is awaited.
+        tasks: consumed lazily, at most two batches per worker ahead of the next result.
         workers: 0 = one for each processor; 1 = in this process.
-        expected: how many tasks there are, if known: few tasks get few processes.
-        batch: tasks sent to a process at once; more than 1 where a task takes only about a millisecond.
+        expected: number of tasks, if known; few tasks use few processes.
+        batch: tasks sent to a process at once; use more than 1 if a task takes only about a millisecond.
     """
     workers = workers or available_cores()
     if expected is not None:
@@ -60,11 +60,11 @@ def ordered_map(
     source = iter(tasks)
     batches = iter(lambda: list(itertools.islice(source, batch)), [])
     with _pool(workers) as pool:
-        for results in _in_order(pool, partial(_each, function), batches, in_flight=2 * workers):
+        for results in _in_order(pool, partial(_apply_all, function), batches, in_flight=2 * workers):
             yield from results
 
 
-def _each(function: Callable[[Task], Result], tasks: list[Task]) -> list[Result]:
+def _apply_all(function: Callable[[Task], Result], tasks: list[Task]) -> list[Result]:
     return [function(task) for task in tasks]
 
 
@@ -88,7 +88,7 @@ def _in_order(
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-    """Submit with Ctrl-C held back: a process that is started now inherits that, until it can ignore it."""
+    """Submit with SIGINT blocked: a process started now inherits the block until it can ignore the signal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return pool.submit(function, task)
@@ -98,20 +98,20 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each, which end when this process ends, however it ends."""
+    """Start single-threaded processes that exit when this process exits, for whatever reason."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     others = set(multiprocessing.active_children())
-    unwanted = True
+    abandoned = True
     try:
         yield pool
-        unwanted = False
+        abandoned = False
     except Exception:
-        unwanted = False
+        abandoned = False
         raise
     finally:
-        if unwanted:  # Ctrl-C, SIGTERM, or nobody takes further results: do not wait for the tasks at work
+        if abandoned:  # Ctrl-C, SIGTERM, or the results are no longer needed: do not wait for running tasks
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
         for name, value in before.items():
@@ -119,19 +119,19 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        # A future that is cancelled while its process is terminated makes Python print a traceback.
-        pool.shutdown(wait=True, cancel_futures=not unwanted)
+        # Cancelling a future while its process is being terminated makes Python print a traceback.
+        pool.shutdown(wait=True, cancel_futures=not abandoned)
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end as soon as the parent is gone."""
+    """Ignore Ctrl-C, which the parent handles, and exit as soon as the parent exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
+def _exit_with_parent(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)

@@ -1,6 +1,6 @@
-"""The settings of each stage: their names, their defaults, and what `--help` says of them, each once.
+"""The settings of each stage: names, defaults and `--help` texts.
 
-Standard library only, so that the command line can be built from this page without importing anything heavy.
+Imports only the standard library, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-AUTO = "auto"  # as the number of clusters: chosen before they are made, without labels
-DEFAULT_CLASSES = 8  # clusters, where neither the user nor a model says how many
+AUTO = "auto"  # as the number of clusters: chosen before clustering, without labels
+DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
-# What each stage writes where the user names no output.
+# The default output of each stage.
 OUTPUTS = {
     "superpixels": "superpixels.h5",
     "train": "model.h5",
@@ -31,40 +31,40 @@ READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
-OBJECTS = "With a model of maskcontrast: objects are found, and then grouped"
+OBJECTS = "With a maskcontrast model: objects are found, then clustered"
 
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line says of a setting, and how text becomes its value."""
+    """How a setting appears on the command line, and how its text is parsed."""
 
     help: str
     panel: str = ""  # heading in `--help`
-    flag: str = ""  # spelling, if it is not the name of the setting; `--on/--off` for a switch with two words
+    flag: str = ""  # option name, if it differs from the setting's name; `--on/--off` for a switch with two names
     short: str = ""  # one letter
-    metavar: str = ""  # stands for the value in `--help`
-    form: str = ""  # how text becomes a value, if the type does not tell: one of FORMS in cli/_forms.py
+    metavar: str = ""  # placeholder for the value in `--help`
+    form: str = ""  # parser of the text, if the type alone does not determine it: one of FORMS in cli/_forms.py
     choices: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
-    shown: str = ""  # the default in words, where the value itself says nothing; - = say nothing
-    instead_of: str = ""  # the setting that says the same in another way: only one of the two may be typed
-    recorded: bool = True  # whether the result depends on it, so that it belongs into the recipe
+    shown: str = ""  # text shown as the default; empty = the value itself, - = no default is shown
+    instead_of: str = ""  # the setting that this one is an alternative to: only one of the two may be given
+    recorded: bool = True  # whether the result depends on it, so that it belongs in the recipe
 
 
 def option(default: Any, help: str | Option, **more: Any) -> Any:
-    """A setting that is also an option of the command line."""
+    """Define a setting that is also a command-line option."""
     described = help if isinstance(help, Option) else Option(help, **more)
     return field(default=default, metadata={"option": described})
 
 
-# What recipes call some settings and values: the names that they had in the first version.
+# Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
 def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as recipes call them, so that an output of an earlier version is still up to date."""
+    """Convert settings to the names used in recipes, so that outputs of earlier versions stay up to date."""
     return {
         STORED_NAMES.get(name, name): STORED_VALUES.get((name, value), value) if isinstance(value, str) else value
         for name, value in settings.items()
@@ -72,13 +72,13 @@ def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recorded(settings: Any) -> dict[str, Any]:
-    """The settings that a result depends on, by name, for its recipe."""
+    """Return the settings that the result depends on, for the recipe."""
     apart = {one.name for one in fields(settings) if "option" in one.metadata and not one.metadata["option"].recorded}
     return as_stored({name: value for name, value in asdict(settings).items() if name not in apart})
 
 
 def changed_options(settings: Any, panels: Collection[str], names: Collection[str] = ()) -> list[str]:
-    """The options of these panels, and of these names, that are not at their defaults; as typed."""
+    """Return the options in these panels or with these names that differ from their defaults, as typed."""
     asked = [
         one.name
         for one in fields(settings)
@@ -88,11 +88,11 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
     return [f"--{name.replace('_', '-')}" for name in changed]
 
 
-# Options that several commands have, with one meaning.
+# Options shared by several commands.
 SEED = Option("The same seed gives the same result.", metavar="N", least=0)
 CLASSES = Option(
-    "Number of clusters. A few more than the classes you expect keeps them apart; clusters can be merged later. "
-    "auto = the number at which superpixels, or pixels, group most alike when it is done again.",
+    "Number of clusters. Use a few more than the classes you expect: clusters can be merged later. "
+    "auto = the number whose clustering of superpixels (or pixels) is the most stable when it is repeated.",
     metavar="N|auto",
     form="count or auto",
     shown=str(DEFAULT_CLASSES),
@@ -100,25 +100,25 @@ CLASSES = Option(
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
     "The learning method: inmars (the default), infoseg, iic, maskcontrast or segnet (both need --proposals); or a "
-    "Python file of your own, see docs/methods.md. cluster: that file again, for a model that it made.",
+    "Python file of your own, see docs/methods.md. For cluster: the same file, if it trained the model.",
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
 )
 PRESET = Option(
-    "Settings by name, such as those of a published result; other options win over them. A wrong name lists the right "
+    "Named settings, such as those of a published result; other options override them. An unknown name lists the valid "
     "ones.",
     metavar="NAME",
     shown="-",
     recorded=False,
 )
 CONFIDENCE = Option(
-    "Also store for each pixel, 0 to 1, how much it looks like foreground (iem, proposals), or how sure the model is "
-    "of its cluster (cluster)."
+    "Also store a value from 0 to 1 for each pixel: how likely it is foreground (iem, proposals), or how confident the "
+    "model is in its cluster (cluster)."
 )
 SIZE = Option(
-    "Work on images whose shorter side is N pixels, or that are H x W. Results can still be painted back on the "
-    "original grid. Default: as they are; 128 for iem, 300 for proposals.",
+    "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
+    "grid. Default: not resized; 128 for iem, 300 for proposals.",
     panel=READING,
     metavar="N|HxW",
     form="size",
@@ -126,27 +126,27 @@ SIZE = Option(
     instead_of="scale",
 )
 LABELS = Option(
-    "Ground truth: PNG, TIFF, NPY or .mat files named like the images. Default: labels/ beside them.",
+    "Ground truth: PNG, TIFF, NPY or .mat files named like the images. Default: the folder labels/ next to the images.",
     metavar="FOLDER",
     shown="-",
     recorded=False,
 )
 LEGEND = Option(
-    "TOML file with class names, colours and merges. evaluate and visualize find classes.toml beside the images by "
-    "themselves.",
+    "TOML file with class names, colours and merges. evaluate and visualize find a classes.toml next to the images "
+    "automatically.",
     metavar="FILE",
     shown="-",
     recorded=False,
 )
 METRICS = Option(
-    "What `unseg evaluate` wrote for this segmentation: clusters get the names of their classes.",
+    "Output of `unseg evaluate` for this segmentation: clusters get the names of their classes.",
     metavar="FILE",
     shown="-",
     recorded=False,
 )
 ROLE = Option(
-    "What the numbers in a folder of label maps mean. classes: class numbers in the legend's order, not matched. "
-    "mask: 0 is background. HDF5 files say it themselves.",
+    "Meaning of the values in a folder of label maps. classes: class numbers in the legend's order, not matched. "
+    "mask: 0 is background. HDF5 files store this themselves.",
     choices=LABEL_ROLES,
     shown="clusters",
     recorded=False,
@@ -155,18 +155,18 @@ ROLE = Option(
 
 @dataclass(frozen=True)
 class Images:
-    """How image files become working pixels; part of every stage that reads images."""
+    """How image files are read; used by every stage that reads images."""
 
     axes: str = option(
         AUTO,
-        "Order of the axes of TIFF and NPY arrays: y and x, c for bands, p for pages (each page is an image of its "
-        "own), such as cyx or pyx. auto = as the file says, else the smaller of first and last is c.",
+        "Order of the axes of TIFF and NPY arrays: y and x, c for bands, p for pages (each page is a separate image), "
+        "such as cyx or pyx. auto = as stated in the file, else the smaller of the first and last axis is c.",
         panel=READING,
         metavar="LETTERS",
     )
     bands: tuple[int, ...] = option(
         (),
-        "Bands to take, counted from 1, in this order, such as 4,1,2. Default: all of them.",
+        "Bands to use, counted from 1, in this order, such as 4,1,2. Default: all bands.",
         panel=READING,
         metavar="N,N,...",
         form="numbers",
@@ -174,14 +174,15 @@ class Images:
     )
     alpha: str = option(
         AUTO,
-        "What the last of 2 or 4 bands is. auto looks at the whole folder: constant = dropped, only none and full = "
-        "mask of valid pixels, anything else = a band like the others (near infrared, say).",
+        "How to treat the last of 2 or 4 bands. auto decides from the whole folder: drop it if it is constant, use it "
+        "as the mask of valid pixels if it has only the values zero and maximum, else keep it as a band (such as near "
+        "infrared).",
         panel=READING,
         choices=(AUTO, "drop", "mask", "band"),
     )
     nodata: float | None = option(
         None,
-        "Pixels with this value in all bands are void. Default: what a GeoTIFF itself declares.",
+        "Pixels with this value in all bands are void. Default: the nodata value of a GeoTIFF, if it has one.",
         panel=READING,
         metavar="VALUE",
         form="value or nan",
@@ -189,53 +190,53 @@ class Images:
     )
     percentiles: tuple[float, float] = option(
         (1.0, 99.0),
-        "For more than 8 bits: the percentiles of each band that become black and white. Wider keeps highlights, "
-        "narrower raises contrast.",
+        "For images with more than 8 bits: the percentiles of each band that are scaled to black and white. A wider "
+        "range keeps highlights, a narrower one raises contrast.",
         panel=READING,
         metavar="LOW,HIGH",
         form="percentiles",
     )
     scaling: str = option(
         "folder",
-        "Take those percentiles over the whole folder (images stay comparable), or for each image alone (exposure "
-        "differs without meaning).",
+        "Compute these percentiles over the whole folder (images stay comparable) or for each image (if exposure "
+        "varies between images).",
         panel=READING,
         choices=("folder", "image"),
     )
     size: tuple[int, ...] = option((), SIZE)
-    scale: float = option(1.0, "Work on images FACTOR times as large.", panel=READING, metavar="FACTOR")
+    scale: float = option(1.0, "Resize images by this factor.", panel=READING, metavar="FACTOR")
     patch: int = option(
-        0, "Cut large images into windows of N x N pixels. 0 = do not cut.", panel=READING, metavar="N", least=0
+        0, "Split large images into windows of N x N pixels. 0 = do not split.", panel=READING, metavar="N", least=0
     )
     stride: int = option(
         0,
-        "Distance between windows; below --patch they overlap. 0 = the same as --patch.",
+        "Distance between windows; windows overlap if it is smaller than --patch. 0 = the same as --patch.",
         panel=READING,
         metavar="N",
         least=0,
     )
     max_pixels: int = option(
-        200_000_000, "Refuse images of more pixels, before they are decoded.", panel=READING, metavar="N", least=1
+        200_000_000, "Reject images with more pixels, before decoding them.", panel=READING, metavar="N", least=1
     )
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a stage reads: paths, how images are read, and which of them."""
+    """The inputs of a stage: paths, how images are read, and which images are used."""
 
-    paths: Sequence[str | Path]  # folders, files, globs, lists of images; or artifacts. One path needs no list
+    paths: Sequence[str | Path]  # folders, files, globs, lists of images; or artifacts. A single path is also accepted
     images: Images = field(default_factory=Images)
     mask: str | Path | None = option(
         None,
-        "Folder of masks named like the images; pixels that are zero there are void.",
+        "Folder of masks named like the images; pixels where the mask is zero are void.",
         panel=READING,
         metavar="FOLDER",
         shown="-",
     )
     source_folder: str | Path | None = option(
         None,
-        "Where the images lie now, if not where the file says: they are found by content. For a folder of label maps: "
-        "its images, found by name.",
+        "Current folder of the images, if they were moved: they are matched by content. For a folder of label maps: "
+        "its images, matched by name.",
         flag="--images",
         panel=RUNNING,
         metavar="FOLDER",
@@ -243,7 +244,7 @@ class Inputs:
     )
     limit: int | None = option(
         None,
-        "Take the first N images only: for a quick try.",
+        "Use only the first N images, for a quick test.",
         panel=RUNNING,
         metavar="N",
         least=1,
@@ -257,42 +258,42 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Run:
-    """How a stage runs; its result does not depend on it."""
+    """How a stage runs; the result does not depend on these settings."""
 
-    # Empty = the name that OUTPUTS has for the stage.
+    # Empty = the default in OUTPUTS.
     output: str | Path = option("", "The folder to write.", flag="--output", short="-o", metavar="FILE")
     workers: int = option(
         0,
-        "Processes; the result is the same for any number. 0 = one for each processor. Fewer need less memory.",
+        "Number of processes; the result does not depend on it. 0 = one for each processor. Fewer need less memory.",
         panel=RUNNING,
         metavar="N",
         least=0,
     )
     device: str = option(
         AUTO,
-        "Where a network runs. auto = a graphics processor if there is one.",
+        "Device that the network runs on. auto = a GPU if there is one.",
         panel=RUNNING,
         choices=DEVICES,
     )
     force: bool = option(
-        False, "Replace an output that holds a model, or a file that unseg did not make.", panel=RUNNING
+        False, "Overwrite an output that is a model, or a file that unseg did not make.", panel=RUNNING
     )
     dry_run: bool = option(
-        False, "Write nothing; say what would be done, with an estimate of time, memory and disk.", panel=RUNNING
+        False, "Write nothing; print what would be done and estimate time, memory and disk space.", panel=RUNNING
     )
 
     def of(self, stage: str) -> Run:
-        """With the output that the stage has where none is named."""
+        """Fill in the default output of a stage if none is set."""
         return self if self.output else replace(self, output=OUTPUTS[stage])
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """How a command speaks, and whether what it left out makes it fail."""
+    """What a command prints, and whether skipped images make it fail."""
 
-    skip_bad: bool = option(False, "Exit with 0 although images that cannot be read were left out.", panel=RUNNING)
-    quiet: bool = option(False, "No notes and no bar; warnings and errors stay.", short="-q", panel=RUNNING)
-    verbose: bool = option(False, "Say more about each step.", short="-v", panel=RUNNING)
+    skip_bad: bool = option(False, "Exit with 0 even if unreadable images were skipped.", panel=RUNNING)
+    quiet: bool = option(False, "Print only warnings and errors, no notes or progress bar.", short="-q", panel=RUNNING)
+    verbose: bool = option(False, "Print more about each step.", short="-v", panel=RUNNING)
     json: bool = option(False, "Print JSON instead of a table.")
 
 
@@ -302,14 +303,14 @@ class Superpixels:
 
     algorithm: str = option(
         "slic",
-        "slic: even pieces of about one size. felzenszwalb: pieces as large as the image is plain.",
+        "slic: superpixels of similar size. felzenszwalb: larger superpixels where the image is uniform.",
         panel=SUPERPIXELS,
         choices=("slic", "felzenszwalb"),
     )
     segments: int = option(
         0,
-        "Superpixels aimed at in each image (or window). More follow finer outlines, and cost more in later steps; "
-        "instead of --pixels-per-segment.",
+        "Target number of superpixels in each image (or window), instead of --pixels-per-segment. More superpixels "
+        "follow finer outlines but make later steps slower.",
         panel=SUPERPIXELS,
         metavar="N",
         least=1,
@@ -318,22 +319,22 @@ class Superpixels:
     )
     pixels_per_segment: int = option(
         200,
-        "Mean size of a superpixel in pixels: the choice for images of different sizes. Take a quarter of the "
-        "smallest thing that matters.",
+        "Mean size of a superpixel in pixels; suits images of different sizes. Use about a quarter of the smallest "
+        "object that matters.",
         panel=SUPERPIXELS,
         metavar="N",
         least=1,
     )
     compactness: float = option(
         10.0,
-        "slic: 1 follows colour, 100 makes squares; search in steps of three.",
+        "slic: 1 follows colour, 100 gives squares; tune it in factors of three.",
         panel=SUPERPIXELS,
         metavar="X",
     )
     pixels: bool = option(
         True,
-        "Store the working pixels too, so that the file is complete; without them it is smaller and needs the images "
-        "later.",
+        "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need "
+        "the images.",
         panel=SUPERPIXELS,
         flag="--pixels/--no-pixels",
     )
@@ -341,15 +342,15 @@ class Superpixels:
 
 @dataclass(frozen=True)
 class Train:
-    """Settings of `unseg train`; those of a method itself are in its Config."""
+    """Settings of `unseg train`; those of a method are in its Config."""
 
     method: str = option("inmars", LEARNING_METHOD)
-    classes: int | str | None = option(None, CLASSES)  # None = as the method's settings say; auto = by stability
+    classes: int | str | None = option(None, CLASSES)  # None = from the method's settings; auto = by stability
     max_classes: int = option(12, MAX_CLASSES)
     preset: str | None = option(None, PRESET)
     config: str | Path | None = option(
         None,
-        "TOML file with settings of the method; they win over those of a preset.",
+        "TOML file with settings of the method; they override those of a preset.",
         panel=METHOD,
         metavar="FILE",
         shown="-",
@@ -357,8 +358,8 @@ class Train:
     )
     sets: Sequence[str] = option(
         (),
-        "One setting of the method, such as learning_rate=0.0003; may be given several times. A wrong name lists the "
-        "right ones.",
+        "One setting of the method, such as learning_rate=0.0003; may be given several times. An unknown name lists "
+        "the valid ones.",
         flag="--set",
         panel=METHOD,
         metavar="KEY=VALUE",
@@ -368,16 +369,15 @@ class Train:
     )
     weights: str | Path = option(
         "none",
-        "What the network begins with, for methods that can: none (random); imagenet, weights of torchvision, which "
-        "are downloaded; or a file that torch has saved, such as one of MoCo or DINO.",
+        "Initial weights of the network, for methods that support it: none (random); imagenet, downloaded from "
+        "torchvision; or a file saved by torch, such as a MoCo or DINO checkpoint.",
         panel=METHOD,
         metavar="none|imagenet|FILE",
         recorded=False,
     )
     proposals: str | Path | None = option(
         None,
-        "Object masks of these images, as `unseg iem` and `unseg proposals` write them: for methods that learn from "
-        "such.",
+        "Object masks of these images, written by `unseg iem` or `unseg proposals`, for methods that learn from masks.",
         panel=METHOD,
         metavar="FILE",
         shown="-",
@@ -385,19 +385,19 @@ class Train:
     )
     min_confidence: float = option(
         0.0,
-        "Leave out images whose mask in --proposals has a lower confidence.",
+        "Skip images whose mask in --proposals has a lower confidence.",
         panel=METHOD,
         metavar="X",
         least=0,
         most=1,
     )
     epochs: float | None = option(
-        None, "Length as passes over all images.", panel=LENGTH, metavar="N", shown="by method"
+        None, "Number of passes over all images.", panel=LENGTH, metavar="N", shown="by method"
     )
-    steps: int | None = option(None, "Length as changes of the weights.", panel=LENGTH, metavar="N", least=1, shown="-")
+    steps: int | None = option(None, "Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
     minutes: float | None = option(
         None,
-        "Length by the clock: some steps are timed, and then their number is fixed.",
+        "Approximate training time: a few steps are timed to set the number of steps.",
         panel=LENGTH,
         metavar="N",
         shown="-",
@@ -405,7 +405,7 @@ class Train:
     seed: int = option(0, SEED)
     seeds: int = option(
         1,
-        "Train N models, from --seed on; each output has its seed in its name.",
+        "Train N models with consecutive seeds, starting at --seed; the seed is added to each output's name.",
         panel=TRAINING,
         metavar="N",
         least=1,
@@ -413,29 +413,29 @@ class Train:
     )
     restarts: int = option(
         1,
-        "Train N models, from --seed on, and keep the one that looks best without labels.",
+        "Train N models with consecutive seeds and keep the best, judged without labels.",
         panel=TRAINING,
         metavar="N",
         least=1,
     )
     precision: str = option(
         "float32",
-        "Numbers that the network works with: the same on every machine. auto = bf16 where the processor has units "
-        "for it, which is about twice as quick; else float32.",
+        "Floating-point precision of training; the default is the same on every machine. auto = bf16 where the "
+        "hardware supports it, which is about twice as fast, else float32.",
         panel=TRAINING,
         choices=(AUTO, "float32", "bf16", "fp16"),
     )
-    compile: bool = option(False, "Compile the network first: for hours on a GPU.", panel=TRAINING)
+    compile: bool = option(False, "Compile the network first; worth it for hours of training on a GPU.", panel=TRAINING)
     keep_every: int = option(
         0,
-        "Also keep the model after every N steps, with the step in its name. 0 = the last one only.",
+        "Also save the model every N steps, with the step in the file name. 0 = only the final model.",
         panel=TRAINING,
         metavar="N",
         least=0,
     )
     memory: float = option(
         4.0,
-        "Images to hold in memory; what is beyond lies in a file beside the output.",
+        "Memory for images; the rest is stored in a temporary file next to the output.",
         panel=TRAINING,
         metavar="GB",
         least=0,
@@ -443,7 +443,7 @@ class Train:
     )
     checkpoint_minutes: float = option(
         3.0,
-        "Time between two checkpoints, from which a killed training goes on.",
+        "Time between checkpoints, from which an interrupted training is resumed.",
         panel=TRAINING,
         metavar="N",
         least=0,
@@ -453,81 +453,81 @@ class Train:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Settings of `unseg cluster`: by k-means, by a trained model, or by one whose clusters are found afterwards."""
+    """Settings of `unseg cluster`: for k-means, for a trained model, and for a model that gives embeddings."""
 
-    classes: int | str | None = option(None, CLASSES)  # None = as a model says, else DEFAULT_CLASSES
+    classes: int | str | None = option(None, CLASSES)  # None = that of the model, else DEFAULT_CLASSES
     max_classes: int = option(12, MAX_CLASSES)
     features: str = option(
         "regions",
-        "regions: colour, texture and position of superpixels. bands: the bands of blurred pixels, the floor that a "
-        "learned method must beat; works on images directly, and is the choice for grey ones.",
+        "regions: colour, texture and position of superpixels. bands: the bands of blurred pixels, a baseline that a "
+        "learned method must beat; works directly on images and suits grey ones.",
         panel=K_MEANS,
         choices=("regions", "bands"),
     )
     blur: float = option(
         2.0,
-        "bands: Gaussian blur in pixels. More gives smoother maps and loses small things.",
+        "bands: sigma of the Gaussian blur in pixels. A larger value gives smoother maps but loses small objects.",
         panel=K_MEANS,
         metavar="SIGMA",
         least=0,
     )
     samples: int = option(
         300,
-        "bands: pixels drawn from each image to fit the centres. More than a few hundred change little.",
+        "bands: pixels sampled from each image to fit the centres. More than a few hundred change little.",
         panel=K_MEANS,
         metavar="N",
         least=1,
     )
     starts: int = option(
         3,
-        "Runs of k-means from different seeds; the one of the lowest inertia is kept.",
+        "Runs of k-means from different seeds; the one with the lowest inertia is kept.",
         panel=K_MEANS,
         metavar="N",
         least=1,
     )
-    iterations: int = 100  # at most, of Lloyd's algorithm in each run
+    iterations: int = 100  # maximum, of Lloyd's algorithm in each run
     seed: int = option(0, SEED)
     per: str = option(
         "",
-        "What gets one cluster as a whole: each pixel, or each superpixel by its mean scores. Default: superpixel if "
-        "the input has superpixels, else pixel.",
+        "Assign a cluster to each pixel, or to each superpixel by its mean scores. Default: superpixel if the input "
+        "has superpixels, else pixel.",
         panel=MODEL,
         choices=("pixel", "superpixel"),
         shown="-",
     )
     flips: bool = option(
         False,
-        "Mean of the scores of the image and of its mirror image: a little better, at twice the time.",
+        "Average the scores of the image and its mirror image: slightly better, but takes twice as long.",
         panel=MODEL,
     )
     refine: bool = option(
         False,
-        "Let the scores follow the edges of the image (a guided filter, any number of bands).",
+        "Align the scores with the edges of the image (guided filter, any number of bands).",
         panel=MODEL,
     )
     tile: int = option(
         512,
-        "Larger images go through the network in overlapping tiles of N x N pixels. Less needs less memory.",
+        "Split larger images into overlapping tiles of N x N pixels. Smaller tiles need less memory.",
         panel=MODEL,
         metavar="N",
         least=64,
     )
     objects: str = option(
         "image",
-        "What gets one cluster as a whole: all that is object in an image, or each connected part of it.",
+        "Assign one cluster to all object pixels of an image, or to each connected component.",
         panel=OBJECTS,
         choices=("image", "component"),
     )
     threshold: float = option(
         0.5,
-        "Probability above which a pixel is object. Published: 0.6225, a logit of 0.5.",
+        "Probability above which a pixel belongs to an object. Published: 0.6225, a logit of 0.5.",
         panel=OBJECTS,
         metavar="X",
     )
     pooling: str = option(
         "mean",
-        "The vector of an object: mean, of its pixels' directions; logit, of their vectors weighted by how much they "
-        "look like an object, as published.",
+        "How to average the vectors of an object's pixels: mean, of their unit vectors; logit, weighted by their "
+        "objectness logits, as published.",
         panel=OBJECTS,
         choices=("mean", "logit"),
     )
@@ -536,54 +536,54 @@ class Cluster:
 
     @property
     def number(self) -> int:
-        """How many clusters, where that is not to be found out."""
+        """The number of clusters, if it is not chosen automatically."""
         return self.classes if isinstance(self.classes, int) else DEFAULT_CLASSES
 
 
 @dataclass(frozen=True)
 class Iem:
-    """Settings of `unseg iem`; the defaults are those of the published program. Lengths are in working pixels."""
+    """Settings of `unseg iem`; the defaults are those of the published code. Lengths are in working pixels."""
 
     size: tuple[int, ...] = option((128,), SIZE)
     iterations: int = option(
         150,
-        "Steps, each of which moves the mask's outline by a pixel at most. 0 = the first mask itself.",
+        "Number of iterations; each moves the outline of the mask by at most one pixel. 0 = the initial mask.",
         panel=MASKS,
         metavar="N",
         least=0,
     )
     sigma: float = option(
         5.0,
-        "Width of the Gaussian that fills in. Wider sees coarser structure; search from 2 to 8.",
+        "Sigma of the Gaussian used for inpainting. A larger value captures coarser structure; tune it from 2 to 8.",
         panel=MASKS,
         metavar="PIXELS",
     )
-    kernel: int = option(11, "Taps of that Gaussian along each axis, an odd number.", panel=MASKS, metavar="N", least=1)
-    repeats: int = option(2, "Times that the Gaussian is applied.", panel=MASKS, metavar="N", least=1)
+    kernel: int = option(11, "Kernel size of that Gaussian, an odd number.", panel=MASKS, metavar="N", least=1)
+    repeats: int = option(2, "How often the Gaussian is applied.", panel=MASKS, metavar="N", least=1)
     scale_factor: int = option(
         1,
-        "Fill in on pixels N times as large. Take a smaller --sigma and --kernel with it.",
+        "Inpaint on an image downscaled N times. Use a smaller --sigma and --kernel with it.",
         panel=MASKS,
         metavar="N",
         least=1,
     )
     diversity: float = option(
         1e-3,
-        "Weight of uniform colours within each side (the paper's lambda, for 128 x 128 pixels of 3 bands); search in "
-        "steps of two. 0 = the error of filling in alone, 1000 = colours alone.",
+        "Weight of uniform colours within each part (the paper's lambda, for 128 x 128 pixels of 3 bands); tune it in "
+        "factors of two. 0 = inpainting error only, 1000 = colours only.",
         panel=MASKS,
         metavar="WEIGHT",
     )
     init: str = option(
         "square",
-        "The first mask. superpixels: those that lie mostly in the square. FILE: masks made before, an HDF5 file or a "
-        "folder of images named like yours, 0 = background.",
+        "Initial mask. square: see --square. superpixels: those mostly inside the square. FILE: existing masks, an "
+        "HDF5 file or a folder of masks named like the images, 0 = background.",
         panel=MASKS,
         metavar="square|superpixels|FILE",
     )
     square: float = option(
         78 / 128,
-        "Side of the centred square that the mask starts as, as a share of the image's. It matters most: take about "
+        "Side of the initial centred square, as a fraction of the image's side. The most important setting: use about "
         "the size of your objects.",
         panel=MASKS,
         metavar="SHARE",
@@ -591,25 +591,26 @@ class Iem:
     )
     crop: bool = option(
         False,
-        "Work on the centred square of each image only, as the paper does; the rest is void.",
+        "Use only the centred square of each image, as in the paper; the rest is void.",
         panel=MASKS,
     )
     smooth: bool = option(
         True,
-        "After each step drop foreground pixels that stand alone, and fill small holes.",
+        "After each iteration, remove isolated foreground pixels and fill small holes.",
         panel=MASKS,
         flag="--smooth/--no-smooth",
     )
     update: str = option(
         "contour",
-        "Which pixels may change in a step: those at the mask's outline and the image's border, or all.",
+        "Which pixels may change in an iteration: those at the outline of the mask and the border of the image, or "
+        "all.",
         panel=MASKS,
         choices=("contour", "all"),
     )
     parts: int = option(
         2,
-        "Number of parts. Above 2 the part with the most varied colours is parted again; parts are numbered for each "
-        "image by itself.",
+        "Number of parts. Above 2, the part with the most varied colours is split again; numbers are not comparable "
+        "between images.",
         panel=MASKS,
         metavar="K",
         least=2,
@@ -617,7 +618,7 @@ class Iem:
     confidence: bool = option(False, CONFIDENCE)
     trace: str | Path | None = option(
         None,
-        "Also draw how each mask came about: one PNG file an image.",
+        "Also draw the progress of each mask: one PNG file per image.",
         panel=MASKS,
         metavar="FOLDER",
         shown="-",
@@ -631,15 +632,15 @@ class Proposals:
 
     cue: str = option(
         "consensus",
-        "What makes an object: rbd, unlike what holds on to the border; mr, unlike the four sides; iem, what cannot "
-        "be filled in; or consensus, the vote of the three.",
+        "Cue that finds the object: rbd, contrast with regions connected to the border; mr, contrast with the four "
+        "sides; iem, inpainting error; or consensus, the majority vote of the three.",
         panel=MASKS,
         choices=("rbd", "mr", "iem", "consensus"),
     )
     masks: str | Path | None = option(
         None,
-        "Instead of a cue: masks of objects that another tool made, one file named like each image, 0 = background, "
-        "1 or 255 = object.",
+        "Instead of a cue: object masks from another tool, one file for each image with its name, 0 = background, 1 or "
+        "255 = object.",
         panel=MASKS,
         metavar="FOLDER",
         shown="-",
@@ -649,20 +650,20 @@ class Proposals:
     size: tuple[int, ...] | None = option(None, SIZE)  # None = `working_size`
     clean: bool | None = option(
         None,
-        "Fill holes, drop small pieces, and refuse masks of a senseless area.",
+        "Fill holes, remove small components, and reject masks whose area is implausible.",
         panel=MASKS,
         flag="--clean/--no-clean",
         shown="clean, but not with --masks",
     )
     smallest: float = option(
         0.01,
-        "Pieces of a mask below this share of the image are dropped. Take less for many small objects.",
+        "Remove components of a mask smaller than this fraction of the image. Use less for many small objects.",
         panel=MASKS,
         metavar="SHARE",
     )
     area: tuple[float, float] = option(
         (0.01, 0.99),
-        "A mask with a smaller or a larger share of the image is no object: it becomes empty.",
+        "A mask that covers a smaller or larger fraction of the image is rejected and becomes empty.",
         panel=MASKS,
         metavar="LOW,HIGH",
         form="shares",
@@ -671,7 +672,7 @@ class Proposals:
 
     @property
     def working_size(self) -> tuple[int, ...]:
-        """The size asked for, else that for which the cue's constants are meant."""
+        """The requested size, else the size that the cue's constants are tuned for."""
         return self.size if self.size is not None else Iem().size if self.cue == "iem" else (300,)
 
 
@@ -681,30 +682,30 @@ class Evaluate:
 
     matching: str = option(
         "one-to-one",
-        "Give each class to one cluster at most, which is what papers report; or give every cluster its best class, "
-        "which rises with the number of clusters.",
+        "Match each class to at most one cluster, as papers report; or each cluster to its best class, whose scores "
+        "rise with the number of clusters.",
         flag="--hungarian/--many-to-one",
         panel=PROTOCOL,
         form="one-to-one many-to-one",
     )
     match_by: str = option(
-        "count", "What the matching maximises: pixels, or mean IoU.", panel=PROTOCOL, choices=("count", "iou")
+        "count", "What the matching maximizes: pixels, or mean IoU.", panel=PROTOCOL, choices=("count", "iou")
     )
     per_image: bool = option(
         False,
-        "Print too what matching each image by itself would give: an oracle that forgives inconsistent clusters, "
-        "shown apart.",
+        "Also print the scores if each image is matched separately: an oracle that ignores inconsistent clusters, "
+        "reported separately.",
         panel=PROTOCOL,
     )
     ceiling: bool = option(
         False,
-        "Print too what these segments allow at best: each one, as a whole, with the class that it has most of. An "
-        "oracle, shown apart.",
+        "Also print the best scores that these segments allow: each segment gets its most frequent class. An oracle, "
+        "reported separately.",
         panel=PROTOCOL,
     )
     background: int | None = option(
         None,
-        "--ceiling: the cluster that is no object; it keeps the class it was matched to.",
+        "--ceiling: the background cluster; it keeps the class it was matched to.",
         panel=PROTOCOL,
         metavar="CLUSTER",
         least=0,
@@ -712,7 +713,7 @@ class Evaluate:
     )
     ignore: tuple[int, ...] = option(
         (),
-        "Label value that is not scored, such as 255; may be given several times. A legend may list them too.",
+        "Label value that is not scored, such as 255; may be given several times. A legend can also list such values.",
         panel=PROTOCOL,
         metavar="VALUE",
         form="several numbers",
@@ -720,27 +721,27 @@ class Evaluate:
     )
     protocol: str = option(
         "",
-        "Match and average as this published code does; what it cannot reproduce is listed in the output. Take it to "
-        "compare with that paper only.",
+        "Match and average like this published code; the output lists what is not reproduced. Use it only to compare "
+        "with that paper.",
         panel=PROTOCOL,
         choices=("iic", "picie", "stego", "iem", "maskcontrast"),
         shown="-",
     )
     polarity: str = option(
         "given",
-        "Object masks: as they are, or the better of mask and inverse in each image, an oracle that some papers use.",
+        "Object masks: as given, or the better of mask and inverse for each image, an oracle used by some papers.",
         panel=PROTOCOL,
         choices=("given", "best-of-two"),
     )
     grid: str = option(
         "source",
-        "Score every labelled pixel once; or on the smaller working grid, as papers do.",
+        "Score on the grid of the labels, each labelled pixel once; or on the smaller working grid, as papers do.",
         panel=PROTOCOL,
         choices=("source", "working"),
     )
     tolerance: int | None = option(
         None,
-        "Superpixels: pixels by which a border may be missed in boundary recall.",
+        "Superpixels: distance in pixels within which a border counts as found in boundary recall.",
         panel=PROTOCOL,
         metavar="N",
         least=0,
@@ -763,12 +764,12 @@ class Evaluate:
 class Relabel:
     """Settings of `unseg relabel`."""
 
-    rules: Sequence[str] = ()  # such as 3=water and 1+4=roof
+    rules: Sequence[str] = ()  # for example 3=water and 1+4=roof
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)
     like: str | Path | None = option(
         None,
-        "Keep the numbers and names of an older segmentation of the same images, where clusters overlap.",
+        "Keep the numbers and names of an earlier segmentation of the same images, matched by overlap.",
         metavar="FILE",
         shown="-",
         recorded=False,
@@ -779,14 +780,16 @@ class Relabel:
 class Inspect:
     """Settings of `unseg inspect`."""
 
-    verify: bool = option(False, "Read every value and check every invariant; exit with 1 if one is broken.")
+    verify: bool = option(False, "Read every value and check every invariant; exit with 1 if one is violated.")
 
 
 @dataclass(frozen=True)
 class Demo:
     """Settings of `unseg demo`."""
 
-    mosaics: int = option(60, "Mosaics to make. More take longer and say more.", metavar="N", least=2)
+    mosaics: int = option(
+        60, "Number of mosaics. More take longer and give more reliable scores.", metavar="N", least=2
+    )
     side: int = 160  # of a mosaic, in pixels
     seed: int = 0  # of all random draws
 
@@ -797,17 +800,17 @@ class Visualize:
 
     export: str = option(
         "",
-        "Instead of panels: label maps as plain grey files on the grid of each image as shown, or a table with the "
-        "area of each category in each image.",
+        "Instead of panels, write label maps as greyscale files on the grid of each image as displayed, or a table "
+        "with the area of each category in each image.",
         panel=EXPORT,
         choices=("labels", "csv"),
         shown="-",
     )
     format: str = option(
-        "png", "Of exported label maps. tiff also holds more numbers.", panel=EXPORT, choices=("png", "tiff")
+        "png", "Format of exported label maps. tiff allows larger values.", panel=EXPORT, choices=("png", "tiff")
     )
     truth: bool = option(
-        True, "Leave ground truth out, even where it lies beside the images.", flag="--no-labels"
+        True, "Do not show ground truth, even if it is next to the images.", flag="--no-labels"
     )  # shown where it is found; panels only
     labels: str | Path | None = option(None, LABELS, instead_of="truth")
     legend: str | Path | None = option(None, LEGEND)

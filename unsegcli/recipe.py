@@ -1,7 +1,7 @@
-"""What made a file: stage, revision, parameters and inputs as canonical JSON, and how two of them differ.
+"""Recipes: the stage, revision, parameters and inputs that produced a file, as canonical JSON.
 
-An output whose recipe is unchanged need not be made again. Device, worker count, verbosity, output path and
-library versions do not belong here: they do not change the result.
+An output whose recipe is unchanged is not recomputed. Device, number of workers, verbosity, output path and
+library versions are not part of a recipe: they do not change the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Recipe = dict[str, Any]
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN, ASCII only."""
+    """Return the canonical JSON of a value: sorted keys, no spaces, no NaN, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -30,14 +30,14 @@ def make_recipe(
     inputs: Mapping[str, str],
     more: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Put a recipe together.
+    """Build a recipe.
 
     Args:
-        stage: name of the stage; a baseline says so here.
-        revision: raised when the same parameters give other results.
+        stage: name of the stage.
+        revision: increased when the same parameters give different results.
         parameters: dataclasses or mappings, merged into one flat table.
-        inputs: name to fingerprint or digest.
-        more: further entries, such as the method and its revision.
+        inputs: fingerprint or digest of each input, by name.
+        more: additional entries, such as the method and its revision.
     """
     merged: dict[str, Any] = {}
     for part in parameters:
@@ -52,17 +52,18 @@ def make_recipe(
         "inputs": dict(inputs),
         **(more or {}),
     }
-    plain: Recipe = json.loads(canonical(recipe))  # tuples become lists, as they will be when read back
+    plain: Recipe = json.loads(canonical(recipe))  # tuples become lists, as when the recipe is read from a file
     return plain
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """SHA-256 of the canonical text, in hexadecimal."""
+    """Return the SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical(recipe).encode()).hexdigest()
 
 
 def listing_digest(rows: Iterable[tuple[str, str]]) -> str:
-    """One digest for a list of (name, digest), such as the files of a folder."""
+    """Return one digest for a list of (name, digest) pairs, such as the files of a folder."""
+
     return hashlib.sha256(canonical([list(row) for row in rows]).encode()).hexdigest()
 
 

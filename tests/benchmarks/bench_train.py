@@ -120,14 +120,14 @@ def _loop(job: TrainingJob, pool: Pool, target: store.Target) -> float:
                 return
             yield batch
 
-    looks = stage.LOOKS
+    looks = stage.WATCH_TIMES
     Batches.ahead = timed  # type: ignore[method-assign]
-    stage.LOOKS = 1  # as often a step as in a training of some hundred steps
+    stage.WATCH_TIMES = 1  # as often a step as in a training of some hundred steps
     try:
         stage._learn(job, pool, target, lambda training: None)
     finally:
         Batches.ahead = original  # type: ignore[method-assign]
-        stage.LOOKS = looks
+        stage.WATCH_TIMES = looks
     _finish(job.device)
     return waited
 

@@ -276,7 +276,7 @@ def test_names_may_be_typed_in_any_case(method: str, here: Path) -> None:
 
 def test_images_in_the_working_folder_itself_are_pointed_at(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here / "data")
-    assert "say `unseg superpixels .`" in one_line(unseg("superpixels", expect=1))
+    assert "use `unseg superpixels .`" in one_line(unseg("superpixels", expect=1))
 
 
 def test_a_path_may_hold_any_character(make_images: MakeImages, here: Path) -> None:

@@ -67,7 +67,7 @@ def test_pipe_hands_the_path_on(here: Path) -> None:
 def test_empty_pipe_stops_although_the_folder_has_candidates(here: Path) -> None:
     shell(f"unseg superpixels data {SEGMENTS}", here)
     done = shell("true | unseg cluster --classes 4", here, expect=1)
-    assert "nothing came through the pipe" in done.stderr
+    assert "the pipe is empty" in done.stderr
     assert not (here / "segmentation.h5").exists()
 
 

@@ -61,7 +61,7 @@ def test_masks_of_another_tool(here: Path) -> None:
 def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: Path) -> None:
     unseg("proposals", *QUICK)
     for command in ("evaluate", "visualize"):
-        assert "no input is given" in one_line(unseg(command, expect=1))
+        assert "no input given" in one_line(unseg(command, expect=1))
     assert unseg("visualize", "proposals.h5", "--export", "labels").stdout == "export-labels\n"
 
 

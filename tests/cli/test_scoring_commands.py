@@ -106,7 +106,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == "try/images"
+        assert done.stdout.splitlines()[-1] == "try/report"
         assert "$ unseg superpixels data -o superpixels.h5" in done.stderr
         assert ("up to date" in done.stderr) is again
     assert (tmp_path / "try" / "report" / "index.html").exists()

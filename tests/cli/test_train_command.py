@@ -53,7 +53,7 @@ def test_several_seeds_print_a_path_each(here: Path) -> None:
 def test_restarts_print_one_path(here: Path) -> None:
     done = unseg("train", "data", "--method", "mine.py", "--restarts", "2", "--seed", "7", *QUICK)
     assert done.stdout == "model.h5\n"
-    assert " is kept, by " in done.stderr
+    assert "keeping the run with seed" in done.stderr
     assert sorted(path.name for path in here.glob("*.h5*")) == ["model.h5"]
     assert "--restarts keeps one model" in one_line(
         "train", "data", "--method", "mine.py", "--restarts", "2", "--seeds", "2", *QUICK
@@ -66,7 +66,7 @@ def test_number_of_clusters_as_typed(here: Path) -> None:
     assert "  2 clusters: stability" in done.stderr
     assert config()["classes"] == 2
     done = unseg("cluster", "data", "--features", "bands", *words, "--workers", "1")
-    assert "  <- taken" in done.stderr
+    assert "  <- chosen" in done.stderr
     for wrong in ("many", "0", "2.5"):
         for command in ("train", "cluster"):
             refused = unseg(command, "data", "--classes", wrong, expect=2).stderr
@@ -109,7 +109,7 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert "there are classes, crop, batch" in one_line(*mine, "--set", "ratte=1", *QUICK)
     assert "learning_rate: 'high' is not of type float" in one_line(*mine, "--set", "learning_rate=high", *QUICK)
     assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
-    assert "needs superpixels; make them first with `unseg superpixels`" in one_line("train", "data", *QUICK)
+    assert "needs superpixels; make them with `unseg superpixels`" in one_line("train", "data", *QUICK)
     assert "is not one of iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
     assert "NaN or infinite at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK)
     assert not list(here.glob("*.h5*"))
@@ -140,7 +140,9 @@ def test_masks_are_handed_on(here: Path) -> None:
     write_masks(here / "masks.h5", here / "data", confidence_of=lambda window: 0.5)
     guided = ("train", "data", "--method", "guided.py", *QUICK)
     assert unseg(*guided, "--proposals", "masks.h5").stdout == "model.h5\n"
-    assert "3 are not sure" in one_line(*guided, "--proposals", "masks.h5", "--min-confidence", "0.6", "-o", "b.h5")
+    assert "3 below --min-confidence" in one_line(
+        *guided, "--proposals", "masks.h5", "--min-confidence", "0.6", "-o", "b.h5"
+    )
     assert "give them with --proposals" in one_line(*guided)
     assert "no such file" in one_line(*guided, "--proposals", "nothing.h5")
 

@@ -54,7 +54,7 @@ def test_a_users_method_is_given_again(tmp_path: Path, method: Path) -> None:
     with pytest.raises(ConfigError, match=r"--method mine\.py"):
         open_trained(path)
     other = write_method(tmp_path / "other.py", "# not the same")
-    with pytest.raises(ConfigError, match=r"is not the file that made .*m\.h5"):
+    with pytest.raises(ConfigError, match=r"is not the file that .*m\.h5 was trained with"):
         open_trained(path, other)
     method.rename(tmp_path / "renamed.py")  # the content counts
     assert open_trained(path, tmp_path / "renamed.py").classes == 4
@@ -74,8 +74,8 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, method: Path) 
         ({"config": '{"classes": 5}'}, r"weights do not fit .*\(4, 3, 1, 1\), not \(5, 3, 1, 1\)"),
         ({"config": '{"classes": 4, "layers": 2}'}, "weights do not fit .*lacks"),
         ({"config": '{"klasses": 4}'}, "no setting klasses"),
-        ({"config": "[]"}, "settings are not those"),
-        ({"config": "{"}, "settings are not those"),
+        ({"config": "[]"}, "settings do not match"),
+        ({"config": "{"}, "settings do not match"),
         ({"reading": "{}"}, "is not valid"),
     ):
         path = write_model(tmp_path / "m.h5", method, changed=changed)
@@ -138,7 +138,7 @@ def test_a_image_of_other_bands_is_refused(wide: Trained) -> None:
 
 
 def test_a_method_that_breaks_its_promise_is_named(tmp_path: Path) -> None:
-    for line, words in (("[:, :2]", "cluster_scores gave"), (" * float('nan')", "not finite")):
+    for line, words in (("[:, :2]", "cluster_scores returned"), (" * float('nan')", "NaN or infinite")):
         method = tmp_path / "broken.py"
         source = write_method(method).read_text().replace(".softmax(1)", f".softmax(1){line}")
         method.write_text(source)

@@ -190,7 +190,7 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     shape = "batch.images - 0.3 if len(light) > 1 else light"  # right while it learns
     method_file.write_text(method_file.read_text().replace("batch.images - 0.3", shape))
     wrong = train([folder], tmp_path / "w.h5", Train(steps=1), method=method, workers=1)
-    with pytest.raises(ConfigError, match="embeddings gave"):
+    with pytest.raises(ConfigError, match="embeddings returned"):
         cluster([wrong[0].path], out, GROUPS, **given)
 
 

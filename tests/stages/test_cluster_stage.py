@@ -178,7 +178,7 @@ def test_clustering_needs_superpixels_or_rgb(make_images: MakeImages, tmp_path: 
         cluster([sp, sp], tmp_path / "seg.h5", FOUR)
     with pytest.raises(ConfigError, match="pixels already"):
         cluster([sp], tmp_path / "seg.h5", FOUR, Images(scale=0.5))
-    with pytest.raises(ConfigError, match="--blur is for --features bands"):
+    with pytest.raises(ConfigError, match="--blur is only for --features bands"):
         cluster([sp], tmp_path / "seg.h5", replace(FOUR, blur=5.0))
     segmented = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
     with pytest.raises(ArtifactError, match="is of kind segmentation"):
@@ -198,7 +198,7 @@ def test_everything_void_is_an_error(make_images: MakeImages, tmp_path: Path) ->
     Image.fromarray(np.zeros((48, 64), np.uint8)).save(masks / "p0.png")
     sp = superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1).path
     for params in (FOUR, RGB):
-        with pytest.raises(DataError, match="no valid pixel"):
+        with pytest.raises(DataError, match="no image has a valid pixel"):
             cluster([sp], tmp_path / "seg.h5", params, workers=1)
 
 

@@ -235,7 +235,7 @@ def test_image_without_a_fitting_first_mask_is_skipped_and_listed(
         assert outcome.skipped == 2
         assert "p1.png" in caplog.text
         assert "another image" in caplog.text
-        assert "no first mask for p2.png" in caplog.text
+        assert "no initial mask for p2.png" in caplog.text
     assert table_of(outcome.path, "sources/name") == ["p0.png"]
     assert table_of(outcome.path, "skipped/name") == ["p1.png", "p2.png"]
 
@@ -315,7 +315,7 @@ def test_no_image_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: p
     names = table_of(outcome.path, "sources/name")
     assert names == ["p0.png", "p1.png", "p2.png", "q_tiny.png", "r_plain.png", "s_wide.png"]
     assert sorted(table_of(outcome.path, "skipped/name")) == ["t_too_wide.png", "u_broken.png"]
-    assert "skipped t_too_wide.png: 64 x 48000 pixels are too long" in caplog.text
+    assert "skipped t_too_wide.png: 64 x 48000 pixels are too large" in caplog.text
     assert "1 of 6 images: the image has one colour only" in caplog.text
     confidences = table_of(outcome.path, "windows/confidence")
     assert np.isfinite(confidences).all()

@@ -64,8 +64,8 @@ def test_the_kept_model_is_that_of_its_seed(
     kept = history["restart-kept"].index(1)
     assert sum(history["restart-kept"]) == 1
     assert history["restart-beyond-chance"][kept] == max(history["restart-beyond-chance"])
-    assert f"the run of seed {5 + kept} is kept, by " in said.text
-    assert "no label was read" in said.text
+    assert f"keeping the run with seed {5 + kept}, chosen by " in said.text
+    assert "without labels" in said.text
     assert "seed 5     seed 6     seed 7" in said.text
     assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py", "m.h5"}, "the other runs are gone"
     alone = train([folder], tmp_path / "alone.h5", replace(SHORT, seed=5 + kept), method=mine, workers=1)[0].path
@@ -154,8 +154,8 @@ def test_judgement_with_superpixels(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "more", "words"),
     [
-        (THREE, {"seeds": 2}, "--restarts keeps one model of several, and --seeds"),
-        (replace(THREE, keep_every=1), {}, "--keep-every keeps more than one"),
+        (THREE, {"seeds": 2}, "--restarts keeps one model, but --seeds"),
+        (replace(THREE, keep_every=1), {}, "--keep-every keeps several"),
         (replace(SHORT, restarts=0), {}, "--restarts 0"),
         (replace(SHORT, classes=AUTO, max_classes=1), {}, "--max-classes 1"),
     ],
@@ -259,4 +259,4 @@ def test_nothing_that_stands_out_is_said(tmp_path: Path, said: pytest.LogCapture
     asked = Cluster(classes=AUTO, max_classes=6, features="bands")
     cluster([tmp_path / "noise"], tmp_path / "a.h5", asked, workers=1)
     warned = [record.getMessage() for record in said.records if record.levelname == "WARNING"]
-    assert any("no number of clusters stands out" in text for text in warned)
+    assert any("no number of clusters is clearly the most stable" in text for text in warned)

@@ -175,28 +175,28 @@ def test_images_without_a_usable_mask_are_left_out(
     masks = write_masks(tmp_path / "m.h5", folder, only_some, lambda window: 0.1 * int(window.name[1]))
     write_images(folder, 7)
     path = train_guided(folder, tmp_path / "a.h5", guided, masks, params={"min_confidence": 0.15})
-    assert "4 of 7 images are left out, since " in said.text
-    assert "2 are not sure, 1 have a mask below 1 % or above 99 % of the area, 1 have no mask there" in said.text
+    assert "skipping 4 of 7 images without a usable mask in " in said.text
+    assert "2 below --min-confidence, 1 with a mask below 1 % or above 99 % of the area, 1 without a mask" in said.text
     assert "times through 3 images" in said.text
     for name in ("p0.png", "p1.png", "p2.png", "p6.png"):
         (folder / name).unlink()
     assert same_weights(path, train_guided(folder, tmp_path / "b.h5", guided, masks)), "as if they were not there"
-    with pytest.raises(DataError, match=r"has no usable mask for these images \(3 are not sure\)"):
+    with pytest.raises(DataError, match=r"has no usable mask for these images \(3 below --min-confidence\)"):
         train_guided(folder, tmp_path / "c.h5", guided, masks, params={"min_confidence": 0.6})
 
 
 def test_wrong_masks_end_before_anything_is_written(folder: Path, guided: str, mine: str, tmp_path: Path) -> None:
     masks = write_masks(tmp_path / "masks.h5", folder)
     before = set(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match=r"learns from object masks: make them with .* --proposals"):
+    with pytest.raises(ConfigError, match=r"needs object masks: make them with .* --proposals"):
         train_guided(folder, tmp_path / "m.h5", guided, None)
-    with pytest.raises(ConfigError, match=r"--proposals: --method mine does not learn from object masks"):
+    with pytest.raises(ConfigError, match=r"--proposals: --method mine does not use object masks"):
         train([folder], tmp_path / "m.h5", SHORT, method=mine, proposals=masks, workers=1)
-    with pytest.raises(ConfigError, match=r"--min-confidence: --method mine does not learn"):
+    with pytest.raises(ConfigError, match=r"--min-confidence: --method mine does not use"):
         train([folder], tmp_path / "m.h5", replace(SHORT, min_confidence=0.5), method=mine, workers=1)
     with pytest.raises(ConfigError, match=r"--min-confidence 2: must be from 0 to 1"):
         train_guided(folder, tmp_path / "m.h5", guided, masks, params={"min_confidence": 2.0})
-    with pytest.raises(ConfigError, match=r"--classes 5: --method guided parts objects from background"):
+    with pytest.raises(ConfigError, match=r"--classes 5: --method guided always has 2"):
         train_guided(folder, tmp_path / "m.h5", guided, masks, params={"classes": 5})
     with pytest.raises(ArtifactError, match=r"is both read and to be written|masks\.h5"):
         train_guided(folder, masks, guided, masks)
@@ -256,7 +256,7 @@ def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: 
     torch.save({f"module.encoder_q.{name}": value for name, value in backbone.state_dict().items()}, tmp_path / "w.pth")
     still = {"sets": [*CONTRAST, "learning_rate=1e-12"], "weights": tmp_path / "w.pth"}
     path = contrast(folder, tmp_path / "m.h5", masks, 1, **still)
-    assert re.search(r"(\d+) of \1 weights are taken from .*w\.pth", said.text)
+    assert re.search(r"(\d+) of \1 weights loaded from .*w\.pth", said.text)
     found = weights_of(path)
     for name, value in backbone.named_parameters():
         for which in ("query", "key"):
@@ -327,7 +327,7 @@ def test_model_from_before_the_recipe_held_the_precision_is_up_to_date(
     before = path.read_bytes()
     train([folder], path, SHORT, method=mine, workers=1)
     assert path.read_bytes() == before
-    assert "before its recipe held the precision" in said.text
+    assert "does not record its precision" in said.text
     with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.steps\)"):
         train([folder], path, replace(SHORT, steps=7), method=mine, workers=1)
 
@@ -375,7 +375,7 @@ def test_minutes_fix_the_number_of_steps(
     monkeypatch.setattr("unsegcli.training.setup.seconds_a_step", lambda order, pool, step: 0.5)
     path = train([folder], tmp_path / "m.h5", replace(PLAIN, minutes=0.1), method=mine, workers=1)[0].path
     assert len(history_of(path)["loss"]) == 12
-    assert "a step takes 0.5 s: 12 steps in 0.1 minutes" in said.text
+    assert "0.5 s per step: 12 steps in 0.1 minutes" in said.text
 
 
 def test_timed_steps_leave_no_trace(folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,7 +499,7 @@ def test_loss_that_is_no_number(folder: Path, mine: str, tmp_path: Path) -> None
         train([folder], tmp_path / "m.h5", replace(SHORT, steps=9), method=mine, sets=["breaks=4"], workers=1)
     text = str(caught.value)
     assert "NaN or infinite at step 5 (loss nan, sure 1." in text
-    assert "no earlier state was kept" in text
+    assert "no checkpoint was saved" in text
     assert all(word in text for word in ("--set learning_rate=", "--set grad_clip=1", "--precision float32"))
     assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py"}
 
@@ -507,7 +507,7 @@ def test_loss_that_is_no_number(folder: Path, mine: str, tmp_path: Path) -> None
 def test_loss_that_is_no_number_names_the_state_before(folder: Path, mine: str, tmp_path: Path) -> None:
     wrong: dict[str, Any] = {"method": mine, "sets": ["breaks=4"], "workers": 1, "checkpoint_minutes": 0}
     for _ in range(2):  # going on from there meets the same
-        with pytest.raises(UnsegError, match=r"at step 5 .*; the state of step 4 is kept in .*m\.h5\.partial"):
+        with pytest.raises(UnsegError, match=r"at step 5 .*; a checkpoint saved at step 4 is in .*m\.h5\.partial"):
             train([folder], tmp_path / "m.h5", replace(SHORT, steps=9), **wrong)
         assert not (tmp_path / "m.h5").exists()
         assert (tmp_path / "m.h5.partial" / "checkpoint.h5").exists()
@@ -630,13 +630,13 @@ def test_checkpoint_of_another_device_is_refused(
     step = step_kept(output)
     with monkeypatch.context() as patch:
         patch.setattr(Training, "device", "cuda")  # as if this were one
-        with pytest.raises(ArtifactError, match=rf"step {step} of a training on cpu, and this is cuda.*--device cpu"):
+        with pytest.raises(ArtifactError, match=rf"saved at step {step} on cpu, but this run uses cuda.*--device cpu"):
             resume(undisturbed, output)
     assert step_kept(output) == step, "and the refused one has not touched it"
     with monkeypatch.context() as patch:
         patch.setattr(Training, "device", "cuda")
         resume(undisturbed, output, force=True)
-    assert "it is thrown away, as --force says" in said.text
+    assert "it is discarded because of --force" in said.text
     assert len(history_of(output)["loss"]) == LONG
 
 
@@ -741,7 +741,7 @@ def test_two_processes_keep_the_restart_that_one_keeps(undisturbed: Path, mine: 
     given = [str(undisturbed / "data"), "--method", mine, "--steps", "2", "--restarts", "3", "--workers", "1"]
     done = torchrun(*given, "-o", str(tmp_path / "two.h5"))
     assert done.stdout == f"{tmp_path / 'two.h5'}\n"
-    assert done.stderr.count("is kept, by") == 1, "only one of them judges and talks"
+    assert done.stderr.count("keeping the run with seed") == 1, "only one of them judges and talks"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".h5"] == ["two.h5"]
     short = replace(PLAIN, steps=2, restarts=3)
     one = train([undisturbed / "data"], tmp_path / "one.h5", short, method=mine, workers=1)[0].path

@@ -751,7 +751,7 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     monkeypatch.chdir(scene)
     done = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
-    assert "taking seg.h5" in done.stderr
+    assert "using seg.h5" in done.stderr
     assert "labels are read from" in done.stderr
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
     assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
@@ -770,12 +770,12 @@ def test_proposals_are_shown_when_they_are_named_only(
     segmentation(tmp_path / "p.h5", [np.eye(9, dtype=np.uint8)], role="proposal", clusters=2)
     done = CliRunner().invoke(app, ["visualize"])
     assert done.exit_code == 1
-    assert "no input is given" in done.stderr
+    assert "no input given" in done.stderr
     done = CliRunner().invoke(app, ["visualize", "p.h5", "--workers", "1"])
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
     segmentation(tmp_path / "s.h5", [np.eye(9, dtype=np.uint8)])
     done = CliRunner().invoke(app, ["visualize", "-o", "v2", "--workers", "1"])
-    assert "taking s.h5" in done.stderr
+    assert "using s.h5" in done.stderr
 
 
 def test_clusters_differ_from_each_other_also_beside_many_classes() -> None:

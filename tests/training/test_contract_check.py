@@ -69,16 +69,16 @@ def after_step(network, batch, config):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (TOTAL, 'terms = {"a": total, "b": total}', 'loss must give a mapping with "loss"; it gave keys a, b'),
-        (TOTAL, "return {}", 'loss must give a mapping with "loss"; it gave no keys'),
-        (TOTAL, "return total", 'loss must give a mapping with "loss"; it gave a tensor of shape ()'),
-        (TOTAL, "return None", 'loss must give a mapping with "loss"; it gave NoneType'),
+        (TOTAL, 'terms = {"a": total}', 'must return a mapping with the key "loss", but returned keys a'),
+        (TOTAL, "return {}", 'must return a mapping with the key "loss", but returned no keys'),
+        (TOTAL, "return total", 'must return a mapping with the key "loss", but returned a tensor of shape ()'),
+        (TOTAL, "return None", 'must return a mapping with the key "loss", but returned NoneType'),
         (
             TOTAL, 'return {"loss": scores.sum(1)}',
-            'loss must give a tensor of one number as "loss"; it gave a tensor of shape (4096,)',
+            'loss must return a scalar tensor as "loss", but returned a tensor of shape (4096,)',
         ),
-        (TOTAL, 'return {"loss": 1.5}', 'a tensor of one number as "loss"; it gave 1.5, of type float'),
-        (TOTAL, 'return {"loss": total, "sure": 2}', 'a tensor of one number as "sure"; it gave 2, of type int'),
+        (TOTAL, 'return {"loss": 1.5}', 'a scalar tensor as "loss", but returned 1.5, of type float'),
+        (TOTAL, 'return {"loss": total, "sure": 2}', 'a scalar tensor as "sure", but returned 2, of type int'),
         (TOTAL, 'return {"loss": total.detach()}', '"loss" has no gradient'),
         (
             TOTAL, 'return {"loss": torch.ones((), requires_grad=True)}',
@@ -86,18 +86,18 @@ def after_step(network, batch, config):
         ),
         (
             SCORES, SCORES.replace("(1)\n", "(1)[:, :, ::2, ::2]\n"),
-            "(batch, classes, height, width) = (4, 3, 32, 32); it gave a tensor of shape (4, 3, 16, 16)",
+            "(batch, classes, height, width) = (4, 3, 32, 32), but returned a tensor of shape (4, 3, 16, 16)",
         ),
         (
             SCORES, "    return torch.cat([network(batch.images)] * 3, 1).softmax(1)\n",
-            "(batch, classes, height, width) = (4, 3, 32, 32); it gave a tensor of shape (4, 9, 32, 32)",
+            "(batch, classes, height, width) = (4, 3, 32, 32), but returned a tensor of shape (4, 9, 32, 32)",
         ),
-        (SCORES, SCORES.replace("(1)\n", "(1) * 2\n"), "must sum to one over the classes; they sum to 2 to 2"),
-        (SCORES, SCORES.replace("(1)\n", "(1) / 0\n"), "cluster_scores gave numbers that are not finite"),
-        ("return nn.Conv2d(channels, config.classes, 1)", "return 7", "Network must give a torch module; it gave 7"),
+        (SCORES, SCORES.replace("(1)\n", "(1) * 2\n"), "must sum to 1 over the classes, but sum to 2 to 2"),
+        (SCORES, SCORES.replace("(1)\n", "(1) / 0\n"), "cluster_scores returned values that are NaN or infinite"),
+        ("return nn.Conv2d(channels, config.classes, 1)", "return 7", "must return a torch module, but returned 7"),
         (
             "return nn.Conv2d(channels, config.classes, 1)",
-            "return nn.Conv2d(channels, config.classes, 1).requires_grad_(False)", "no weight that can learn",
+            "return nn.Conv2d(channels, config.classes, 1).requires_grad_(False)", "no trainable weights",
         ),
     ],
 )  # fmt: skip
@@ -158,8 +158,9 @@ def embeddings(network, batch, config):
 """
     check_method(order_of(find_method(str(users_method(tmp_path / "a", more=more % "[:, 0]")))), 3)
     wrong = order_of(find_method(str(users_method(tmp_path / "b", more=more % ""))))
-    assert "must give objectness as (batch, height, width), 4 of (32, 32); it gave a tensor of shape (4, 3" in error_of(
-        wrong
+    assert (
+        "must return objectness of shape (batch, height, width), 4 of (32, 32), but returned a tensor of shape (4, 3"
+        in error_of(wrong)
     )
 
 

@@ -124,7 +124,7 @@ def test_mask_of_another_image_is_an_error(folder: Path, tmp_path: Path) -> None
 
 def test_other_roles_and_kinds_are_refused(folder: Path, tmp_path: Path) -> None:
     made = write_masks(tmp_path / "m.h5", folder, role="clusters")
-    with pytest.raises(ConfigError, match=r"m\.h5: holds clusters, not object masks; make those with"):
+    with pytest.raises(ConfigError, match=r"m\.h5: holds clusters, not object masks; make masks with"):
         open_proposals(made)
 
 
@@ -154,6 +154,6 @@ def test_only_valid_pixels_count() -> None:
 
 
 def test_nothing_usable_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"m\.h5: has no usable mask for these images \(3 have no mask there\)"):
+    with pytest.raises(DataError, match=r"m\.h5: has no usable mask for these images \(3 without a mask\)"):
         report_left_out(Counter({NO_MASK: 3}), 0, "m.h5")
     report_left_out(Counter(), 0, "m.h5")  # that nothing could be read is said elsewhere

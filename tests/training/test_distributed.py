@@ -16,7 +16,7 @@ from training.two_processes import VARIANTS, everything
 import unsegcli
 from unsegcli.core.nn.distributed_sums import rank, ranks, summed
 from unsegcli.methods._load import method_names
-from unsegcli.training.distributed import asked_ranks, is_first, mean_gradients, mean_of, together
+from unsegcli.training.distributed import barrier, is_first, mean_gradients, mean_of, world_size
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 FOLDERS = os.pathsep.join(str(path) for path in (SCRIPT.parent.parent, Path(unsegcli.__file__).parent.parent))
@@ -93,8 +93,8 @@ def test_alone_nothing_happens() -> None:
     network = nn.Linear(2, 1)
     mean_gradients(network)
     assert network.weight.grad is None
-    together()
-    assert (rank(), ranks(), asked_ranks(), is_first()) == (0, 1, 1, True)
+    barrier()
+    assert (rank(), ranks(), world_size(), is_first()) == (0, 1, 1, True)
 
 
 @pytest.mark.parametrize(("world", "number", "first"), [("1", "3", True), ("2", "0", True), ("2", "1", False)])

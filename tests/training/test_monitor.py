@@ -66,7 +66,7 @@ def test_cluster_stats_of_objects_by_hand() -> None:
     vectors[1] = vectors[0]
     alike = object_stats_of(Embedded(vectors, objectness), again, inside)
     assert alike.likeness == pytest.approx(1)
-    assert "have become alike" in alike.warning(8)
+    assert "are too similar" in alike.warning(8)
     assert alike.warning(1) == "", "one cluster is wanted"
 
 
@@ -75,7 +75,7 @@ def test_all_or_nothing_is_warned_about(value: float) -> None:
     logits, inside = torch.full((2, 3, 3), value), torch.ones(2, 3, 3, dtype=torch.bool)
     stats = object_stats_of(Embedded(torch.rand(2, 4, 3, 3), logits), logits, inside)
     assert stats.foreground == (value > 0)
-    assert "of all pixels for objects" in stats.warning(8)
+    assert "of all pixels as object" in stats.warning(8)
     assert "rate" in stats.warning(8)
 
 

@@ -73,7 +73,7 @@ def test_names_are_brought_to_those_of_the_network(habit: str, tmp_path: Path) -
     right, wrong = state_of(0), state_of(1)
     found, said = loaded(tmp_path / "w.pth", CONTENTS[habit](right, wrong))
     assert same(found, right)
-    assert said.startswith("7 of 7 weights are taken from w.pth")
+    assert said.startswith("7 of 7 weights loaded from w.pth")
 
 
 def test_what_does_not_fit_is_told_by_number_and_name(tmp_path: Path) -> None:
@@ -83,15 +83,17 @@ def test_what_does_not_fit_is_told_by_number_and_name(tmp_path: Path) -> None:
     more = {f"extra{number}": torch.zeros(1) for number in range(5)}
     found, said = loaded(tmp_path / "w.pth", {**given, **more})
     assert said == (
-        "5 of 7 weights are taken from w.pth; not in it, or of another shape: layer1.0.weight, layer1.0.bias; "
-        "left over: extra0, extra1, extra2 and 3 more"
+        "5 of 7 weights loaded from w.pth; missing or of another shape: layer1.0.weight, layer1.0.bias; "
+        "unused: extra0, extra1, extra2 and 3 more"
     )
     assert torch.equal(found["conv1.weight"], given["conv1.weight"])
     assert found["layer1.0.weight"].shape == (4, 4, 1, 1)
 
 
 def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"w\.pth: nothing in it fits the network; it has a, b, and conv1\.weight, "):
+    with pytest.raises(
+        ConfigError, match=r"w\.pth: no weight matches the network; the file has a, b, the network has conv1\.weight, "
+    ):
         loaded(tmp_path / "w.pth", {"a": torch.zeros(1), "b": torch.zeros(1)})
 
 
@@ -122,14 +124,14 @@ def test_a_file_that_could_run_code_is_refused(tmp_path: Path, monkeypatch: pyte
     Path("plain.pth").write_bytes(pickle.dumps(Rogue()))
     Path("broken.pth").write_bytes(b"no file of torch")
     for name in ("rogue.pth", "plain.pth", "broken.pth"):
-        with pytest.raises(ConfigError, match=rf"--weights {name}: is not a file of weights alone") as caught:
+        with pytest.raises(ConfigError, match=rf"--weights {name}: is broken or holds more than weights") as caught:
             read_state(Path(name))
         assert "\n" not in str(caught.value)
     assert not Path("was_run").exists()
 
 
 def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
-    for content, words in (([1, 2], "no table of weights"), ({"epoch": 3}, "holds no weights")):
+    for content, words in (([1, 2], "not hold a state dict"), ({"epoch": 3}, "holds no weights")):
         torch.save(content, tmp_path / "w.pth")
         with pytest.raises(ConfigError, match=words):
             read_state(tmp_path / "w.pth")
@@ -157,7 +159,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_name_that_torchvision_lacks() -> None:
-    with pytest.raises(ConfigError, match=r"torchvision has none for small .*architecture=resnet50"):
+    with pytest.raises(ConfigError, match=r"torchvision has no weights for small .*architecture=resnet50"):
         read_weights("imagenet IMAGENET1K_V1", None, "small")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unsegcli.training.restarts import NOTED, as_history, best_run, clear, folder_of, table
+from unsegcli.training.restarts import PREFIX, as_history, best_run, clear, folder_of, table
 from unsegcli.training.signs import SIGNS, Signals
 
 
@@ -44,9 +44,9 @@ def test_table_has_every_sign_and_says_which_is_kept() -> None:
 
 def test_history_has_all_signs_of_all_runs() -> None:
     found = as_history([signals(), signals(purity=0.25)], [4, 5], 1)
-    assert found[f"{NOTED}purity"] == [0.5, 0.25]
-    assert found[f"{NOTED}seed"] == [4, 5]
-    assert found[f"{NOTED}kept"] == [0, 1]
+    assert found[f"{PREFIX}purity"] == [0.5, 0.25]
+    assert found[f"{PREFIX}seed"] == [4, 5]
+    assert found[f"{PREFIX}kept"] == [0, 1]
     assert len(found) == len(SIGNS) + 2
 
 

@@ -1,6 +1,6 @@
-"""The command line: parse, call one stage, print its path. The only importer of typer.
+"""The command line: parse options, run one stage, print the path of its output.
 
-Nothing heavy is imported before a command's body runs, so that `--help` answers at once.
+Only this package imports typer. Heavy modules are imported when a command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
     help="Segment images without a single label.\n\n"
-    "Each command reads images or an HDF5 file and writes one new HDF5 file, whose path it prints, so that "
+    "Each command reads images or an HDF5 file, writes one new HDF5 file and prints its path, so that "
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
-    epilog="Without arguments a command takes what it needs from the working folder, and says so.",
+    epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
 for _command in (superpixels, train, cluster, iem, proposals, evaluate, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)

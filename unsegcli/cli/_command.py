@@ -1,6 +1,6 @@
-"""A command from its settings: the options are the fields of dataclasses in `params.py`, in groups.
+"""Build commands from the dataclasses in `params.py`: each field becomes an option.
 
-A command names its settings and the groups that go with it; what is typed comes back as `Inputs`, settings and `Run`.
+A command declares its settings and shared options; the values typed are passed to it as `Inputs`, settings and `Run`.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from unsegcli.dataflow.runner import Outcome
 
 INPUT = (
-    "Folder (with images/ inside, or searched whole), files, a quoted glob, a .txt list, or an HDF5 file of an "
-    "earlier command. Without it: the paths on a pipe; else what the working folder has."
+    "Folder (its images/ if there is one, else all of it), files, a quoted glob, a .txt list, or an HDF5 file from an "
+    "earlier command. Default: paths from a pipe, else an input found in the working folder."
 )
 Body = Callable[[Inputs, Any, Run], Any]
 
 
 @dataclass(frozen=True)
 class Takes:
-    """What a command takes beside its settings."""
+    """The inputs and options of a command besides its own settings."""
 
-    # Kinds of artifact in the working folder, best first; or what gives them for the settings that were typed.
+    # Kinds of artifact to look for in the working folder, in order of preference; or a function of the settings.
     kinds: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = ()
-    images: bool = False  # image files will do, so that options say how they are read
-    finds_images: bool = True  # such as lie in the working folder, too
-    folded: bool = False  # those options are left out of `--help`: the usual input is an HDF5 file
+    images: bool = False  # whether image files are accepted, with options for reading them
+    finds_images: bool = True  # whether to look for images in the working folder as well
+    folded: bool = False  # hide those options in `--help`, since the usual input is an HDF5 file
     inputs: tuple[str, ...] = ()  # fields of Inputs that are options
     run: tuple[str, ...] = ("output", "workers", "force", "dry_run")  # fields of Run that are options
     terminal: tuple[str, ...] = ("skip_bad", "quiet", "verbose")  # fields of Terminal that are options
-    argument: str = INPUT  # help of the positional argument; "" = there is none
-    preset: bool = False  # named settings of the command itself, below those that are typed
-    divide: Callable[[list[str]], tuple[list[str], dict[str, Any]]] | None = None  # paths, and settings among them
+    argument: str = INPUT  # help of the positional argument; "" = no argument
+    preset: bool = False  # whether the command has --preset; options that are typed override it
+    divide: Callable[[list[str]], tuple[list[str], dict[str, Any]]] | None = None  # split arguments: paths, settings
 
 
 @dataclass(frozen=True)
-class _Typed:
-    """An option of a command: whose setting it is, and how it is spelled."""
+class _CommandOption:
+    """An option of a command: the dataclass and field of its setting, and its spellings."""
 
     owner: type
     field: Field[Any]
@@ -59,7 +59,7 @@ class _Typed:
 
     @property
     def name(self) -> str:
-        """As a parameter of the command: unlike that of any other owner."""
+        """The parameter name, unique across the dataclasses."""
         return f"{self.owner.__name__.lower()}_{self.field.name}"
 
     @property
@@ -73,25 +73,25 @@ class _Typed:
 
     @property
     def turns_off(self) -> bool:
-        """Whether the one spelling of a switch says no."""
+        """Whether the switch has only a --no- spelling."""
         return self.is_switch and self.option.flag.startswith("--no-")
 
 
 def finish_outcome(outcome: Outcome, run: Run, terminal: Terminal) -> None:
-    """Print the path of what was written."""
+    """Print the path of the output."""
     finish([outcome], skip_bad=terminal.skip_bad, dry_run=run.dry_run)
 
 
 def command(
     name: str, settings: type, takes: Takes, show: Callable[[Any, Run, Terminal], None] = finish_outcome
 ) -> Callable[[Body], Callable[..., None]]:
-    """Make a command of a function that gets `Inputs`, the settings and `Run`.
+    """Turn a function of `Inputs`, settings and `Run` into a command.
 
     Args:
-        name: as typed.
-        settings: the dataclass whose fields are its options.
-        takes: what else it takes.
-        show: prints what the function gives.
+        name: name of the command.
+        settings: dataclass whose fields become options.
+        takes: other inputs and options.
+        show: prints the result of the function.
     """
     typed = list(_options(settings, takes))
 
@@ -123,8 +123,8 @@ def command(
     return decorate
 
 
-def _options(settings: type, takes: Takes) -> Iterator[_Typed]:
-    """The options of a command, in the order of its help; a setting of the command wins over one of its name."""
+def _options(settings: type, takes: Takes) -> Iterator[_CommandOption]:
+    """Yield the options of a command in the order of `--help`; its own settings hide shared ones of the same name."""
     own = [one.name for one in fields(settings)]
     chosen: list[tuple[type, Sequence[str]]] = [
         (Run, [name for name in ("output",) if name in takes.run]),
@@ -141,11 +141,11 @@ def _options(settings: type, takes: Takes) -> Iterator[_Typed]:
     for owner, names in chosen:
         for one in fields(owner):
             if one.name in names and "option" in one.metadata:
-                yield _Typed(owner, one)
+                yield _CommandOption(owner, one)
 
 
-def _values(given: Mapping[_Typed, Any], owner: type) -> dict[str, Any]:
-    """The settings of one owner that were typed, as values."""
+def _values(given: Mapping[_CommandOption, Any], owner: type) -> dict[str, Any]:
+    """Parse the options that were typed and belong to one dataclass."""
     found = {}
     for one, typed in given.items():
         if one.owner is owner:
@@ -154,14 +154,14 @@ def _values(given: Mapping[_Typed, Any], owner: type) -> dict[str, Any]:
     return found
 
 
-def _check_alternatives(given: Mapping[_Typed, Any]) -> None:
-    """Refuse two options that say the same in different ways."""
+def _check_alternatives(given: Mapping[_CommandOption, Any]) -> None:
+    """Raise an error if two alternative options are given."""
     by_name = {one.field.name: one for one in given}
     for one in given:
         other = by_name.get(one.option.instead_of)
         if other is not None:
             raise typer.BadParameter(
-                f"{one.spellings[0]} and {other.spellings[0]} say the same in different ways: give one of them"
+                f"{one.spellings[0]} and {other.spellings[0]} cannot be used together: give one of them"
             )
 
 
@@ -171,8 +171,8 @@ def _preset(name: str, preset: str | None) -> dict[str, Any]:
     return read_preset(name, preset)
 
 
-def _signature(typed: Sequence[_Typed], takes: Takes, name: str) -> inspect.Signature:
-    """The parameters as typer reads them."""
+def _signature(typed: Sequence[_CommandOption], takes: Takes, name: str) -> inspect.Signature:
+    """Build the signature that typer inspects."""
     parameters = []
     if takes.argument:
         argument = typer.Argument(metavar="INPUT", show_default=False, help=takes.argument)
@@ -189,13 +189,13 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _type_of(one: _Typed) -> Any:
+def _type_of(one: _CommandOption) -> Any:
     if one.is_switch:
         return bool | None
     return list[str] | None if one.option.form.startswith("several") else str | None
 
 
-def _typer_option(one: _Typed, takes: Takes, name: str) -> Any:
+def _typer_option(one: _CommandOption, takes: Takes, name: str) -> Any:
     option = one.option
     metavar = "|".join(option.choices) if option.choices else option.metavar
     help, default = option.help, _shown_default(one, name)
@@ -211,8 +211,8 @@ def _typer_option(one: _Typed, takes: Takes, name: str) -> Any:
     )
 
 
-def _shown_default(one: _Typed, name: str) -> str:
-    """The default as `--help` shows it; empty = not at all."""
+def _shown_default(one: _CommandOption, name: str) -> str:
+    """Format the default for `--help`; empty = not shown."""
     option, default = one.option, one.field.default
     if one.owner is Run and one.field.name == "output":
         return OUTPUTS[name]

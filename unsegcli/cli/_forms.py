@@ -1,4 +1,4 @@
-"""How the text of an option becomes the value of a setting, and what is said of text that cannot."""
+"""Parse option values, with errors that say what was expected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from unsegcli.errors import closest
 from unsegcli.params import AUTO, Option
 
-# (option as spelled, value) -> what that value is called today
+# (option, old value) -> current value
 RENAMED_VALUES = {
     ("--features", "rgb"): "bands",
     ("--scaling", "picture"): "image",
@@ -20,18 +20,18 @@ RENAMED_VALUES = {
 
 
 def refuse(spelling: str, text: str, expected: str) -> typer.BadParameter:
-    """The error for a value that makes no sense."""
+    """Return the error for an invalid value."""
     return typer.BadParameter(f"{spelling} {text}: must be {expected}")
 
 
 def value_from(spelling: str, typed: Any, option: Option, default_type: str) -> Any:
-    """The value of a setting from what was typed.
+    """Convert what was typed to the value of a setting.
 
     Args:
-        spelling: of the option, for messages.
-        typed: text; several texts for an option that may be given several times; or a switch, on or off.
-        option: what the setting says of itself.
-        default_type: the annotation of the setting, as written.
+        spelling: name of the option, for messages.
+        typed: the text; a list of texts if the option may be repeated; or a bool for a switch.
+        option: metadata of the setting.
+        default_type: type annotation of the setting, as a string.
     """
     if option.form in FORMS:
         return FORMS[option.form](spelling, typed)
@@ -81,7 +81,7 @@ def _count_or_auto(spelling: str, text: str) -> int | str:
 
 
 def _numbers(spelling: str, text: str, separator: str, expected: str, most: int | None = None) -> tuple[int, ...]:
-    """Whole numbers from 1, such as 4,1,2 or 240x320."""
+    """Parse whole numbers from 1, such as 4,1,2 or 240x320."""
     parts = [part.strip() for part in text.lower().split(separator)]
     if any(not part.isdecimal() or int(part) == 0 for part in parts) or len(parts) > (most or len(parts)):
         raise refuse(spelling, text, expected)
@@ -102,7 +102,7 @@ def _two(spelling: str, text: str, highest: float, example: str) -> tuple[float,
     except ValueError:
         low, high = 0.0, 0.0
     if not 0 <= low < high <= highest:
-        raise refuse(spelling, text, f"two rising numbers from 0 to {highest:g}, such as {example}")
+        raise refuse(spelling, text, f"two increasing numbers from 0 to {highest:g}, such as {example}")
     return low, high
 
 
@@ -115,7 +115,7 @@ def _shares(spelling: str, text: str) -> tuple[float, float]:
 
 
 def _value_or_nan(spelling: str, text: str) -> float | None:
-    """A number; NaN pixels are void as it is."""
+    """Parse a number; NaN becomes None, since NaN pixels are always void."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What surrounds every command: errors as one line, Ctrl-C, SIGTERM and broken pipes, and the printed path."""
+"""Error handling around every command: one-line errors, Ctrl-C, SIGTERM and broken pipes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Parameters = ParamSpec("Parameters")
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
-# What a full disk, a missing permission or a name that is too long raise: the user's to mend, not a bug.
+# Raised by a full disk, a missing permission or a name that is too long: for the user to fix, not bugs.
 USER_ERRNOS = {
     errno.ENOSPC,
     errno.EFBIG,
@@ -40,11 +40,11 @@ USER_ERRNOS = {
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that finished work is kept as it is on Ctrl-C."""
+    """SIGTERM as an exception, so that finished work is kept as on Ctrl-C."""
 
 
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Turn what a user can cause into one line on standard error and an exit code; a bug keeps its traceback."""
+    """Print errors caused by the user as one line and set the exit code; bugs keep their traceback."""
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
@@ -52,7 +52,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             _allow_any_file_name()
             try:
                 command(*args, **kwargs)
-                if sys.stdout is not None:  # it may be closed
+                if sys.stdout is not None:  # None if it is closed
                     sys.stdout.flush()
             except UnsegError as error:
                 _fail(str(error), FAILED)
@@ -62,27 +62,28 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 if error.errno not in USER_ERRNOS:
                     raise
                 _fail(
-                    f"{error.filename or 'the output'}: {error.strerror}; mend that and run again, work done is kept",
+                    f"{error.filename or 'the output'}: {error.strerror}; fix this and run again, finished work is "
+                    "kept",
                     FAILED,
                 )
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
             except KeyboardInterrupt:
-                _fail("interrupted; finished images are kept, run the same command again to go on", INTERRUPTED)
+                _fail("interrupted; finished work is kept, run the same command again to resume", INTERRUPTED)
             except _Terminated:
-                _fail("terminated; finished images are kept, run the same command again to go on", TERMINATED)
+                _fail("terminated; finished work is kept, run the same command again to resume", TERMINATED)
 
     return run
 
 
 def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False) -> None:
-    """Print the paths of what was written, and fail if images were left out without leave."""
+    """Print the output paths, and fail if images were skipped without `--skip-bad`."""
     for outcome in () if dry_run else outcomes:
         print(outcome.path, flush=True)
     if outcomes and outcomes[-1].skipped and not skip_bad:
         raise UnsegError(
-            f"{console.count_images(outcomes[-1].skipped)} could not be read: left out (listed above); "
-            "mend or remove what is broken, or accept that with --skip-bad"
+            f"{console.count_images(outcomes[-1].skipped)} could not be read and were skipped (listed above); "
+            "fix or remove them, or accept this with --skip-bad"
         )
 
 
@@ -92,13 +93,13 @@ def _fail(text: str, code: int) -> None:
 
 
 def _drop_standard_output() -> None:
-    """Nobody reads any more: keep the interpreter from complaining about it at exit."""
+    """Redirect standard output to /dev/null, so that Python does not report the broken pipe at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _allow_any_file_name() -> None:
-    """A path need not be UTF-8, and must come out of a pipe as it went in."""
+    """Pass paths that are not valid UTF-8 through pipes unchanged."""
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Where a command's input comes from, by one rule for all: arguments, else a pipe, else the working folder."""
+"""Find the inputs of a command: its arguments, else a pipe, else the working folder."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ IMAGE_FOLDERS = ("data", "images")
 def resolve_inputs(
     arguments: Sequence[str] | None, command: str, kinds: Sequence[str] = (), images: bool = False
 ) -> list[str]:
-    """The inputs of a command.
+    """Return the input paths of a command.
 
     Args:
-        arguments: positional arguments; they win.
-        command: named in errors.
-        kinds: kinds of artifact that will do, best first.
-        images: whether a folder of images will do.
+        arguments: positional arguments; used if there are any.
+        command: name of the command, for error messages.
+        kinds: accepted kinds of artifact, in order of preference.
+        images: whether a folder of images is accepted.
     """
     if arguments:
         if "" in arguments:
-            raise DataError(f"an input of `{command}` is empty: is a variable of your shell not set?")
+            raise DataError(f"an input of `{command}` is an empty string: is a shell variable not set?")
         return list(arguments)
     piped = _lines_from_pipe()
     if piped is not None:
         if not piped:
             raise DataError(
-                "nothing came through the pipe: the command before this one failed, or printed no path; "
-                "run it alone to see why"
+                "the pipe is empty: the previous command failed or printed no path; run it alone to see why"
             )
         return piped
     return _from_working_folder(command, kinds, images)
 
 
 def _lines_from_pipe() -> list[str] | None:
-    """Paths on standard input, if it is a pipe; None if it is a terminal, a file or closed."""
+    """Read paths from standard input if it is a pipe; None if it is a terminal, a file or closed."""
     try:
         is_pipe = stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
-    except (AttributeError, OSError, ValueError):  # no standard input, or one that is no file
+    except (AttributeError, OSError, ValueError):  # no standard input, or one without a file descriptor
         return None
     if not is_pipe:
         return None
@@ -58,35 +57,37 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
         if len(paths) > 1:
             listed = ", ".join(str(path) for path in paths)
             raise ConfigError(
-                f"several files of kind {kind} are here ({listed}): say which, as in `{command} {paths[0]}`"
+                f"the working folder has several {kind} files ({listed}): name one, as in `{command} {paths[0]}`"
             )
         if paths:
-            console.note(f"taking {paths[0]} ({kind})")
+            console.note(f"using {paths[0]} ({kind})")
             return [str(paths[0])]
     for folder in IMAGE_FOLDERS if images else ():
         if Path(folder).is_dir():
-            console.note(f"taking the images in {folder}/")
+            console.note(f"using the images in {folder}/")
             return [folder]
     if not kinds and not images:
-        raise DataError(f"no input is given: name a file after `{command}`")
-    wanted = [f"a file of kind {kind}" for kind in kinds] + [f"a folder {f}/" for f in IMAGE_FOLDERS if images]
+        raise DataError(f"no input given: name a file after `{command}`")
+    wanted = [f"a {kind} file" for kind in kinds] + [f"a folder {f}/" for f in IMAGE_FOLDERS if images]
     here = _images_here() if images else 0
     if here:
-        raise DataError(f"no input is given, but {console.count_images(here)} lie here: say `{command} .` to take them")
+        raise DataError(
+            f"no input given; the working folder has {console.count_images(here)}: use `{command} .` to read them"
+        )
     raise DataError(
-        f"no input is given, and the working folder has none of: {', '.join(wanted)}; name it after `{command}`"
+        f"no input given, and the working folder has none of: {', '.join(wanted)}; name the input after `{command}`"
     )
 
 
 def _images_here() -> int:
-    """How many image files lie in the working folder itself."""
+    """Count the image files in the working folder, without subfolders."""
     from unsegcli.images.find import SUFFIXES
 
     return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in Path().iterdir())
 
 
 def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
-    """Artifacts in the working folder by kind, newest first."""
+    """Find the artifacts in the working folder, by kind, newest first."""
     found: dict[str, list[Path]] = {kind: [] for kind in kinds}
     paths = sorted(Path().glob("*.h5"), key=lambda path: -path.stat().st_mtime) if kinds else []
     if paths:
@@ -100,7 +101,7 @@ def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _is_proposal(path: Path, kind: str) -> bool:
-    """Proposals are a means to an end: they are shown and scored when they are named, never by themselves."""
+    """Whether a file holds proposals, which are intermediate results and must be named to be used."""
     if kind != "segmentation":
         return False
     from unsegcli.store import open_artifact

@@ -9,7 +9,7 @@ from unsegcli.params import K_MEANS, Cluster, Inputs, Run, changed_options
 
 
 def _kinds(params: Cluster) -> tuple[str, ...]:
-    """A model is taken first, unless options of k-means are typed."""
+    """Prefer a model, unless options of k-means are given."""
     others = ("features", "superpixels")
     return others if changed_options(params, (K_MEANS,), ("seed", "max_classes")) else ("model", *others)
 
@@ -26,11 +26,11 @@ TAKES = Takes(
 
 @command("cluster", Cluster, TAKES)
 def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
-    """Give every pixel a cluster, by a trained model or by k-means.
+    """Assign every pixel to a cluster, with a trained model or with k-means.
 
-    A model is used on the images or superpixels that it learned from, or on those named after it.
-    k-means learns nothing: it is the baseline that every trained method must beat.
-    With a model of maskcontrast, --classes N gives N clusters of objects, and background as cluster 0 beside them.
+    A model is applied to the images or superpixels that it was trained on, or to those named after it.
+    k-means needs no training: it is the baseline that every trained method must beat.
+    With a maskcontrast model, --classes N gives N clusters of objects, plus background as cluster 0.
 
     Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5

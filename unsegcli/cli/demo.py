@@ -20,15 +20,15 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
     for name in SCORED:
         with open_artifact(folder / name) as artifact:
             show_scores(json.loads(bytes(artifact.table("scores"))))
-    console.note("images of the result, and a report as index.html, are in:")
+    console.note("panels and a report (index.html) are in:")
     print(folder / REPORT)
 
 
 @command("demo", Demo, Takes(argument="", run=("output",), terminal=("quiet", "verbose")), _show)
 def demo(inputs: Inputs, params: Demo, run: Run) -> Any:
-    """Try everything, no data needed.
+    """Run all main steps on generated data.
 
-    It trains on mosaics of real photographs whose classes are known, and takes a few minutes.
+    Trains on mosaics of real photographs with known classes; takes a few minutes.
     """
     from unsegcli.stages.demo import demo as stage
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from unsegcli.stages.evaluate import Evaluated
 
 ARGUMENT = (
-    "Files of `unseg cluster` or `unseg superpixels`, or a folder of label maps of any tool. Several are runs of one "
-    "method, such as its seeds: their mean is printed too. Without it: the paths on a pipe; else what the working "
-    "folder has."
+    "Outputs of `unseg cluster` or `unseg superpixels`, or a folder of label maps from any tool. Several inputs are "
+    "runs of one method, such as different seeds: their mean is printed too. Default: paths from a pipe, else a file "
+    "in the working folder."
 )
 CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each image"}
 TAKES = Takes(
@@ -33,14 +33,14 @@ def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
         print(json.dumps(found.scores, indent=2, ensure_ascii=False))
     else:
         show_scores(found.scores)
-    console.note(f"kept in {found.path}")
+    console.note(f"scores saved in {found.path}")
 
 
 @command("evaluate", Evaluate, TAKES, _show)
 def evaluate(inputs: Inputs, params: Evaluate, run: Run) -> Any:
     """Score label maps against ground truth.
 
-    They may come from this or any other tool. The output says by which protocol they were scored.
+    Label maps may come from unseg or any other tool. The output states the scoring protocol.
 
     Example:  unseg evaluate segmentation.h5 --hungarian
     """
@@ -50,7 +50,7 @@ def evaluate(inputs: Inputs, params: Evaluate, run: Run) -> Any:
 
 
 def show_scores(result: dict[str, Any]) -> None:
-    """Print scores as tables, for people."""
+    """Print scores as tables."""
     from rich.console import Console
     from rich.table import Table
 
@@ -74,7 +74,7 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     if protocol["not_reproduced"]:
         out.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
     if run.get("oracle_polarity"):
-        out.print("polarity chosen by the labels in each image: an oracle, no result")
+        out.print("polarity chosen with the labels of each image: an oracle, not a result")
     table = table_type("score", "value", "95 % interval")
     for name, value in run["scores"].items():
         low, high = run["interval"].get(name, (None, None))
@@ -91,12 +91,12 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
         out.print(classes)
     if run.get("miou_over"):
-        out.print(f"miou is over {len(run['miou_over'])} {protocol['miou_over']}")
+        out.print(f"miou is the mean over {len(run['miou_over'])} {protocol['miou_over']}")
     pixels = run["pixels"]
     out.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
     if "oracle_per_image" in run:
         oracle = run["oracle_per_image"]
-        out.print(f"oracle, each image matched by itself: accuracy {_number(oracle['accuracy'])}")
+        out.print(f"oracle, each image matched separately: accuracy {_number(oracle['accuracy'])}")
     if "oracle_ceiling" in run:
         for sort, what in CEILINGS.items():
             best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())

@@ -17,9 +17,9 @@ TAKES = Takes(
 
 @command("iem", Iem, TAKES)
 def iem(inputs: Inputs, params: Iem, run: Run) -> Any:
-    """Part each image into foreground and background, by inpainting error maximisation.
+    """Segment each image into foreground and background by inpainting error maximization.
 
-    It learns nothing and needs no training: two sides are good when neither can be filled in from the other.
+    It needs no training: foreground and background are chosen so that neither can be inpainted from the other.
 
     Examples:  unseg iem photos/ -o masks.h5   |   unseg iem photos/ --square 0.35 --trace ways/
     """

@@ -18,14 +18,14 @@ def _show(described: dict[str, Any], run: Run, terminal: Terminal) -> None:
         _print(described)
     if described.get("problems"):
         count, path = len(described["problems"]), described["path"]
-        raise ArtifactError(f"{path}: {count} invariants are broken (listed above); make it again")
+        raise ArtifactError(f"{path}: {count} invariants are violated (listed above); make the file again")
 
 
 @command("inspect", Inspect, Takes(argument="An HDF5 file that unseg wrote.", run=(), terminal=("json",)), _show)
 def inspect(inputs: Inputs, params: Inspect, run: Run) -> Any:
-    """Show what a file is and how it was made.
+    """Show what a file contains and how it was made.
 
-    Kind, sizes, recipe, and the chain of files and images that it came from.
+    Prints its kind, sizes and recipe, and the chain of files and images that it was made from.
     """
     from unsegcli.stages.inspect import inspect as stage
 
@@ -55,7 +55,7 @@ def _print(described: dict[str, Any]) -> None:
 
 
 def _print_columns(rows: list[list[Any]]) -> None:
-    """Rows with aligned columns, never cut off: people search and copy from this."""
+    """Print rows with aligned columns, never truncated, so that they can be searched and copied."""
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -63,7 +63,7 @@ def _print_columns(rows: list[list[Any]]) -> None:
 
 
 def _flat(values: dict[str, Any], prefix: str = "recipe") -> dict[str, Any]:
-    """A nested table with dotted keys."""
+    """Flatten a nested table to dotted keys."""
     rows: dict[str, Any] = {}
     for key, value in values.items():
         rows |= _flat(value, f"{prefix}.{key}") if isinstance(value, dict) else {f"{prefix}.{key}": value}

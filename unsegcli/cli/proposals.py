@@ -12,9 +12,9 @@ TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folde
 
 @command("proposals", Proposals, TAKES)
 def proposals(inputs: Inputs, params: Proposals, run: Run) -> Any:
-    """Propose one mask of an object for each image, for methods that learn from such masks.
+    """Propose one object mask for each image, for methods that learn from such masks.
 
-    Nothing is learned here: the object is what is unlike the border of the image, or what cannot be filled in.
+    It needs no training: the object is what differs from the border of the image, or what cannot be inpainted.
 
     Examples:  unseg proposals photos/ -o proposals.h5   |   unseg proposals photos/ --masks other-tool/
     """

@@ -8,8 +8,8 @@ from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Relabel, Run
 
 ARGUMENT = (
-    "A segmentation, then rules: 3=water names cluster 3, 1+4=roof merges two. Without a file: the path on a pipe; "
-    "else what the working folder has."
+    "A segmentation, then rules: 3=water names cluster 3, 1+4=roof merges two clusters. Default file: the path from a "
+    "pipe, else a segmentation in the working folder."
 )
 
 

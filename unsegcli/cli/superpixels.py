@@ -12,7 +12,7 @@ RUN = ("output", "workers", "force", "dry_run")
 
 @command("superpixels", Superpixels, Takes(images=True, inputs=("mask", "limit"), run=RUN))
 def superpixels(inputs: Inputs, params: Superpixels, run: Run) -> Any:
-    """Cut images into superpixels, the first step.
+    """Divide images into superpixels, the first step.
 
     Example:  unseg superpixels photos/ -o sp.h5 --segments 300
     """

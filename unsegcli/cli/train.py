@@ -27,9 +27,9 @@ def _show(outcomes: Sequence[Outcome], run: Run, terminal: Terminal) -> None:
 
 @command("train", Train, TAKES, _show)
 def train(inputs: Inputs, params: Train, run: Run) -> Any:
-    """Train a network on images without a label.
+    """Train a network on images without labels.
 
-    The same command goes on where it was interrupted.
+    Run the same command again to resume an interrupted training.
 
     Examples:  unseg train sp.h5 --classes 5   |   unseg train photos/ --method iic --classes 5 --minutes 10
     """

@@ -8,15 +8,16 @@ from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Run, Visualize
 
 ARGUMENT = (
-    "A file of `unseg cluster` or `unseg superpixels`, or a folder of label maps of any tool. Without it: the path on "
-    "a pipe; else what the working folder has."
+    "Output of `unseg cluster` or `unseg superpixels`, or a folder of label maps from any tool. Default: the path "
+    "from a pipe, else a file in the working folder."
 )
 TAKES = Takes(kinds=("segmentation", "superpixels"), inputs=("source_folder", "limit"), argument=ARGUMENT)
 
 
 @command("visualize", Visualize, TAKES)
 def visualize(inputs: Inputs, params: Visualize, run: Run) -> Any:
-    """Show label maps: a panel for each image, a contact sheet and a report; or export them for other programs.
+    """Draw label maps as panels, a contact sheet and a report; or export them for other programs.
+
 
     Examples:  unseg visualize segmentation.h5 --metrics metrics.h5   |   unseg visualize --export labels -o masks
     """

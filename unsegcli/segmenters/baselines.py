@@ -1,4 +1,4 @@
-"""The two k-means baselines: they learn nothing but centres, and are what a learned method must beat.
+"""The two k-means baselines, which every learned method must beat.
 
 `regions` clusters colour, texture and position of superpixels; `bands` clusters blurred pixels.
 """
@@ -25,14 +25,14 @@ from unsegcli.params import AUTO, Cluster, as_stored
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS = ("blur", "samples")  # settings
 MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
-LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are thinned evenly
+LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are subsampled evenly
 
 Scaling = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What k-means is fitted on."""
+    """The points that k-means is fitted on."""
 
     points: NDArray[Any]  # (point, dimension), scaled
     weights: NDArray[Any]  # (point,)
@@ -41,31 +41,31 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fit:
-    """Centres of k-means, and how features are brought to the scale in which distances are taken."""
+    """Centres of k-means, and the scaling of features in which distances are measured."""
 
-    centres: NDArray[np.float64]  # (cluster, dimension), as scaled
+    centres: NDArray[np.float64]  # (cluster, dimension), in scaled units
     mean: NDArray[np.float64]  # (dimension,)
     deviation: NDArray[np.float64]  # (dimension,)
-    weights: NDArray[np.float32]  # (dimension,) how much each counts
-    curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
+    weights: NDArray[np.float32]  # (dimension,)
+    curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
 
     @property
     def clusters(self) -> int:
-        """How many centres there are."""
+        """Number of clusters."""
         return len(self.centres)
 
     def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The cluster of each row."""
+        """Assign each row of features to its nearest centre."""
         return assign(standardise(features, self.mean, self.deviation, self.weights), self.centres)
 
     def in_feature_units(self) -> NDArray[np.float64]:
-        """The centres as features, for people and for later use; the mean in dimensions that do not count."""
+        """Return the centres in the units of the features; the mean in dimensions of weight 0."""
         counts = self.weights > 0
         away = np.divide(self.centres, self.weights, out=np.zeros_like(self.centres), where=counts)
         return away * self.deviation + self.mean
 
     def curve_tables(self) -> dict[str, NDArray[Any]]:
-        """How the number of clusters was chosen, as datasets; none if it was given."""
+        """Return the stability curve as datasets; empty if the number of clusters was given."""
         if self.curve is None:
             return {}
         return {
@@ -75,32 +75,32 @@ class Fit:
 
 
 def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
-    """Points of all windows for k-means to be fitted on, scaled."""
+    """Sample scaled features from all windows, to fit k-means on."""
     share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
     draw = partial(_draw, params=params, share=share)
     drawn = list(gather(dataset, draw, "sampling", workers))
     points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))
     weights = np.concatenate([areas for _, areas in drawn]) if drawn else np.zeros(0)
     if not len(points):
-        raise DataError("no valid pixel was found in any image: look at --nodata, --mask and --alpha")
+        raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")
     scaling = _scaling(dataset, params, points, weights)
     return Sample(standardise(points, *scaling), weights, scaling)
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
-    """The number of clusters for `--classes auto`, with what was found for all numbers; says both."""
+    """Choose and report the number of clusters for `--classes auto`; return the whole stability curve."""
     curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed)
     for number, score in zip(curve.numbers, curve.scores, strict=True):
-        console.note(f"{number:>3} clusters: stability {score:.3f}{'  <- taken' if number == curve.chosen else ''}")
+        console.note(f"{number:>3} clusters: stability {score:.3f}{'  <- chosen' if number == curve.chosen else ''}")
     if not curve.is_clear:
         console.warn(
-            f"no number of clusters stands out, so {curve.chosen} means little; say --classes N if you know better"
+            f"no number of clusters is clearly the most stable; {curve.chosen} is used, set --classes N to override it"
         )
     return curve
 
 
 def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
-    """K-means on a sample of all windows, and before that the choice of a number if none is given."""
+    """Fit k-means on a sample of all windows, first choosing the number of clusters if it is `auto`."""
     sample = draw_sample(dataset, params, workers)
     curve = choose_number(sample, params) if params.classes == AUTO else None
     classes = curve.chosen if curve else params.number
@@ -114,7 +114,7 @@ def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:
-        console.warn(f"the images have only {live} distinct features: the other clusters stay empty")
+        console.warn(f"the images have only {live} distinct feature vectors: the other clusters are empty")
     console.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
     return Fit(fitted.centres, *sample.scaling, curve)
 
@@ -124,9 +124,9 @@ def _listed(fitted: KMeans) -> str:
 
 
 def _scaling(dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
-    """Mean, deviation and weight of each dimension.
+    """Return the mean, standard deviation and weight of each dimension.
 
-    Region features differ in unit and are standardised; pixels and ready-made features are left as they are.
+    Region features have different units and are standardised; pixels and ready-made features are not.
     """
     dimensions = points.shape[1]
     if params.features == "bands" or dataset.kind == "features":
@@ -137,7 +137,7 @@ def _scaling(dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDA
 
 
 def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A sample of the window's features, and the weight of each: pixels count alike, regions by their area."""
+    """Sample features of a window and their weights: 1 for pixels, the area for regions."""
     if params.features == "bands":
         features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
         inside = np.arange(len(features)) if window.valid is None else np.flatnonzero(window.valid)
@@ -152,12 +152,12 @@ def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
-    """The label map of one window, encoded."""
+    """Compute the encoded label map of one window."""
     return Result({"segmentation": store.encode(assigned_to(window, params, fit))}, {})
 
 
 def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
-    """The label map (height, width) of one window; the maximum of its type is void."""
+    """Compute the label map (height, width) of one window; the maximum of its type is void."""
     dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
     void = np.iinfo(dtype).max
     if params.features == "bands":
@@ -167,7 +167,7 @@ def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
             labels[~window.valid] = void
     else:
         regions, features = _regions_and_features(window)
-        # Regions that are -1 take the last entry.
+        # Index -1 (void) selects the last entry.
         labels = np.append(fit.nearest(features), void).astype(dtype)[regions]
     return labels
 
@@ -182,7 +182,7 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
 
 
 def untrained(dataset: Dataset, params: Cluster) -> Fit:
-    """Centres of the right shape, to measure how long assigning takes."""
+    """Make dummy centres of the right shape, to time the assignment."""
     windows = dataset.units[0].windows()
     classes = params.max_classes if params.classes == AUTO else params.number
     drawn, _ = _draw(windows[0], params, share=classes)
@@ -192,7 +192,7 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
 
 
 def settings_of(params: Cluster) -> dict[str, Any]:
-    """What the result depends on: regions are not blurred, and all of them are taken."""
+    """Return the settings that the result depends on; `regions` uses neither blur nor samples."""
     names = ["classes", "features", "starts", "iterations", "seed"]
     names += ONLY_BANDS if params.features == "bands" else ()
     names += ["max_classes"] if params.classes == AUTO else []
@@ -202,7 +202,7 @@ def settings_of(params: Cluster) -> dict[str, Any]:
 def check_settings(params: Cluster) -> None:
     for name in ONLY_BANDS if params.features == "regions" else ():
         if getattr(params, name) != getattr(Cluster, name):
-            raise ConfigError(f"--{name} is for --features bands; regions have the size that superpixels gave them")
+            raise ConfigError(f"--{name} is only for --features bands; leave it out")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if params.classes == AUTO:

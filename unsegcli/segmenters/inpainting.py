@@ -1,6 +1,6 @@
-"""Windows parted by inpainting error maximisation: what of a window is worked on, from which first mask, and back.
+"""Segment windows by inpainting error maximization: crop and resize, initial mask, and back to the window.
 
-Shared by the stages that part images; what is done with the parts is theirs.
+Shared by `unseg iem` and `unseg proposals`.
 """
 
 from __future__ import annotations
@@ -22,75 +22,77 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Superpixels
 
-LONGEST = 4096  # side of an image that is worked on; the filter along it is a square matrix
-STARTS = ("square", "superpixels")  # first masks that are made here
+LONGEST = 4096  # longest side of a working image, since the filter along it is a square matrix
+STARTS = ("square", "superpixels")  # initial masks that are computed here
 UPDATES = ("contour", "all")
 MOST_PARTS = 255  # of a map of bytes
 MASK_ENDINGS = ("", "_mask", "_proposal")
 
 
-class FirstMasks(Protocol):
-    """First masks that were made elsewhere."""
+class AnyMasks(Protocol):
+    """Initial masks from a file, a folder or memory."""
 
     def on(self, window: Window) -> NDArray[np.bool_]:
-        """The first mask (height, width) of a window, on the grid of the whole working image, cut to the window."""
+        """Return the initial mask (height, width) of a window."""
 
 
 @dataclass(frozen=True)
-class Starts:
-    """First masks that were made elsewhere, by image."""
+class InitialMasks:
+    """Initial masks from a file or folder, by image."""
 
-    name: str  # as the user named it
+    name: str  # path given by the user
     by_digest: dict[str, ImageMap]
     by_name: dict[str, ImageMap]
 
     def on(self, window: Window) -> NDArray[np.bool_]:
-        """The first mask (height, width) of a window."""
+        """Return the initial mask (height, width) of a window."""
         digest, name = window.key.split(" ")[0], window.name
         found = self.by_digest.get(digest) or next(
             (self.by_name[key] for key in (bare(name) + ending for ending in MASK_ENDINGS) if key in self.by_name),
             None,
         )
         if found is None:
-            raise DataError(f"{self.name}: has no first mask for {name}")
-        check_aspect(window.grid, found, f"{self.name}: the first mask is for another image: {name}")
+            raise DataError(f"{self.name}: has no initial mask for {name}")
+        check_aspect(window.grid, found, f"{self.name}: the initial mask is for another image: {name}")
         first: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0
         return first
 
 
 @dataclass(frozen=True)
-class Worked:
-    """What of a window is worked on, and the way back."""
+class WorkingArea:
+    """The cropped and resized part of a window that is segmented, with its initial mask."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None
     start: NDArray[np.bool_]  # (height, width)
-    inner: Box  # of the window
-    shape: tuple[int, int]  # of the window
+    inner: Box  # the crop, in the window
+    shape: tuple[int, int]  # height and width of the window
 
-    def back(self, values: NDArray[Any], outside: Any) -> NDArray[Any]:
-        """A map of what is worked on (height, width) as a map of the window."""
+    def to_window(self, values: NDArray[Any], outside: Any) -> NDArray[Any]:
+        """Resize a map (height, width) of the working area back to the window."""
         result = np.full(self.shape, outside, values.dtype)
         result[self.inner.slices] = sample_nearest(values, (self.inner.height, self.inner.width))
         return result
 
 
-def parted_window(window: Window, params: Iem, starts: FirstMasks | None = None) -> Parted:
-    """The parts of a window, on its own grid; -1 and an objectness of 0 where void, or cropped."""
-    scene = scene_of(window, params, starts)
+def parted_window(window: Window, params: Iem, starts: AnyMasks | None = None) -> Parted:
+    """Split a window into parts, on its own grid; -1 and objectness 0 where it is void or cropped."""
+    scene = working_area(window, params, starts)
     parted = part(scene.pixels, scene.valid, scene.start, ascending(params), params.parts)
     objectness = np.where(parted.parts < 0, 0.0, parted.objectness)
-    return replace(parted, parts=scene.back(parted.parts, -1), objectness=scene.back(objectness, 0.0))
+    return replace(parted, parts=scene.to_window(parted.parts, -1), objectness=scene.to_window(objectness, 0.0))
 
 
-def scene_of(window: Window, params: Iem, starts: FirstMasks | None = None) -> Worked:
-    """What of a window is parted."""
+def working_area(window: Window, params: Iem, starts: AnyMasks | None = None) -> WorkingArea:
+    """Crop and resize a window and make its initial mask."""
     height, width = window.box.height, window.box.width
     side = min(height, width)
     inner = Box((height - side) // 2, (width - side) // 2, side, side) if params.crop else Box(0, 0, height, width)
     grid = working_grid(inner.height, inner.width, params.size)
     if max(grid) > LONGEST:
-        raise DataError(f"{grid[0]} x {grid[1]} pixels are too long to be parted; cut it with --patch")
+        raise DataError(
+            f"{grid[0]} x {grid[1]} pixels are too large: no side may exceed {LONGEST}; split it with --patch"
+        )
     pixels, valid = window.pixels[inner.slices], None if window.valid is None else window.valid[inner.slices]
     pixels, valid = resized(pixels, valid, grid)
     start = centred_square(*grid, params.square)
@@ -99,11 +101,11 @@ def scene_of(window: Window, params: Iem, starts: FirstMasks | None = None) -> W
         start = _snapped(start, regions, pixels, valid)
     elif starts is not None:
         start = sample_nearest(starts.on(window)[inner.slices], grid)
-    return Worked(pixels, valid, start, inner, (height, width))
+    return WorkingArea(pixels, valid, start, inner, (height, width))
 
 
 def ascending(params: Iem) -> Ascending:
-    """The settings of the ascent."""
+    """Return the settings of the optimization."""
     return Ascending(
         Inpainter(params.sigma, params.kernel, params.repeats, params.scale_factor),
         params.diversity,
@@ -119,7 +121,7 @@ def _snapped(
     pixels: NDArray[np.uint8],
     valid: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
-    """All superpixels of which at least half is in the first mask; they are made here if there are none."""
+    """Select the superpixels with at least half their area in the initial mask; compute them if there are none."""
     if regions is None:
         from unsegcli.core.superpixels.slic import slic
 
@@ -133,12 +135,12 @@ def _snapped(
 
 
 def bare(name: str) -> str:
-    """A name without its suffix."""
+    """Return a name without its suffix."""
     return str(PurePosixPath(name).with_suffix(""))
 
 
 def check_iem(params: Iem) -> None:
-    """Refuse settings that make no sense."""
+    """Raise an error for settings that are not valid."""
     if params.update not in UPDATES:
         raise ConfigError(f"--update {params.update}: is not one of {', '.join(UPDATES)}")
     working_grid(1, 1, params.size)  # refuses a wrong size

@@ -1,4 +1,4 @@
-"""What a model's file says of itself, read without its weights and without torch."""
+"""Read a model's metadata without loading its weights or torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unsegcli.images.working import Reading
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model says of itself."""
+    """Metadata of a model."""
 
     path: Path
     fingerprint: str
@@ -25,22 +25,22 @@ class ModelFile:
     classes: int
     reading: Reading
     scaling: Limits | None
-    embeds: bool  # whether its clusters are found afterwards, among embeddings
-    learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> path (made absolute) and fingerprint
+    embeds: bool  # whether it gives embeddings, which are clustered afterwards
+    learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> absolute path and fingerprint
 
     @property
     def hint(self) -> dict[str, str]:
-        """Where it lies, for those who look at the result."""
+        """Path and fingerprint, recorded in the result."""
         return {"path": str(self.path), "fingerprint": self.fingerprint}
 
 
 def is_model(path: str | Path) -> bool:
-    """Whether a path is that of a model."""
+    """Whether a path is a model file."""
     return is_artifact(path) and store.kind_of(path) == "model"
 
 
 def read_model_file(path: str | Path) -> ModelFile:
-    """Read what a model says of itself."""
+    """Read the metadata of a model."""
     with store.open_artifact(path, "model") as artifact:
         folder = artifact.path.resolve().parent
         hints = {
@@ -59,7 +59,7 @@ def read_model_file(path: str | Path) -> ModelFile:
 
 
 def scaling_of(artifact: store.Artifact) -> Limits | None:
-    """What became 0 and 255 in each band of the images that a model learned from, if it was the same for all."""
+    """Return the values scaled to 0 and 255 in each band of the training images, if all images share them."""
     if not artifact.has("scaling"):
         return None
     return tuple((float(low), float(high)) for low, high in artifact.table("scaling"))
@@ -69,4 +69,4 @@ def _classes(artifact: store.Artifact) -> int:
     try:
         return int(json.loads(artifact.attributes["config"])["classes"])
     except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{artifact.path}: its settings do not say how many clusters there are") from error
+        raise ArtifactError(f"{artifact.path}: its settings lack the number of clusters; train it again") from error

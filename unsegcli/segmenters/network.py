@@ -1,4 +1,4 @@
-"""A model, ready for use: its network and method, what it says of images, and the scores that it gives them."""
+"""Apply a trained model to images: scores of each pixel, in tiles if the image is large."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from unsegcli.methods._contract import Batch, Embedded
 from unsegcli.params import Cluster
 from unsegcli.segmenters.trained import Trained
 
-SEEN = 1e-4  # a change of scores that is smaller is none
-BLOCK = 8  # side of the squares of the image by which is measured how far a network sees
+SEEN = 1e-4  # smaller changes of scores are ignored
+BLOCK = 8  # side of the squares in the image used to measure the receptive field
 
-Scores = NDArray[np.float32]  # (clusters, height, width); each pixel's sum to one
+Scores = NDArray[np.float32]  # (clusters, height, width); they sum to one for each pixel
 Pixels = NDArray[np.uint8]  # (height, width, bands)
 
 
@@ -38,21 +38,21 @@ def scores_of(
     tile: int = 512,
     flips: bool = False,
 ) -> Scores:
-    """How much each pixel belongs to each cluster: (clusters, height, width).
+    """Compute the cluster scores of each pixel: (clusters, height, width).
 
-    For a method whose clusters are found afterwards: how much it looks like an object (a logit), then the values of
-    its vector: (1 + dimensions, height, width).
+    For a method that gives embeddings: the objectness logit and then the vector of each pixel:
+    (1 + dimensions, height, width).
 
     Args:
         trained: the model.
         pixels: (height, width, bands).
-        valid: (height, width); None = all. The others are 0 for the network.
-        regions: (height, width) superpixels for a method that uses them, -1 = void; None = each pixel by itself.
-        tile: larger images are taken in tiles of this side, which overlap.
-        flips: take the mean over the image and its mirror image.
+        valid: (height, width); None = all. Invalid pixels are set to 0.
+        regions: (height, width) superpixels for a method that uses them, -1 = void; None = no superpixels.
+        tile: larger images are split into overlapping tiles of this side.
+        flips: average over the image and its mirror image.
     """
     if pixels.shape[2] != trained.channels:
-        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was made for {trained.channels}")
+        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
     seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
     scores = _tiled(trained, _Part(seen, valid, regions), tile)
     if flips:
@@ -63,22 +63,22 @@ def scores_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """An image or a part of it, and what belongs to it."""
+    """An image or a part of it, with its mask and superpixels."""
 
     pixels: Pixels
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
 
     def mirrored(self) -> _Part:
-        """Left to right."""
+        """Flip left to right."""
         return _Part(*(None if part is None else part[:, ::-1] for part in vars(self).values()))  # type: ignore[arg-type]
 
     def cut(self, rows: slice, columns: slice) -> _Part:
-        """A part of it."""
+        """Cut out rows and columns."""
         return _Part(*(None if part is None else part[rows, columns] for part in vars(self).values()))  # type: ignore[arg-type]
 
     def padded(self, multiple: int) -> _Part:
-        """Reflected at the lower and right border, up to a multiple; no superpixel there."""
+        """Pad the bottom and right by reflection, up to a multiple; superpixels are padded with -1."""
         height, width = self.pixels.shape[:2]
         wider = ((0, rounded_up(height, multiple) - height), (0, rounded_up(width, multiple) - width))
         if not any(wider[0] + wider[1]):
@@ -108,16 +108,16 @@ def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
             part = row.weights[:, None] * column.weights * found
             total = total if len(total) else np.zeros((len(part), *total.shape[1:]), np.float32)
             total[:, down, across] += part
-    # Along each axis the weights of a pixel have one sum, wherever it lies on the other.
+    # The sum of the weights along one axis does not depend on the position along the other.
     total /= _sum_of(rows, total.shape[1])[:, None]
     total /= _sum_of(columns, total.shape[2])
     return total[:, :height, :width]
 
 
 def _image_features(trained: Trained, scene: _Part, tile: int) -> Tensor | None:
-    """What a method that looks at images as a whole has of this one (1, features): the mean over tiles, side by side.
+    """Compute image-level features (1, features), for methods that use them: the mean over non-overlapping tiles.
 
-    Each counts by its valid pixels. So all tiles are labelled by the same, as the parts of a small image are.
+    Tiles are weighted by their valid pixels. All tiles are then labelled with the same features.
     """
     features = getattr(trained.method.module, "image_features", None)
     if features is None:
@@ -145,9 +145,9 @@ def _sum_of(along: list[Any], length: int) -> NDArray[np.float32]:
 
 
 def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
-    """How far the network sees, in pixels: measured once, at most half of the tile.
+    """Measure the radius of the receptive field in pixels, at most half a tile; the result is cached.
 
-    One half of an image of random colours is replaced; the scores that change on the other half show how far.
+    One half of an image with random colours is replaced; the radius is how far scores change in the other half.
     """
     key = (tile, superpixels)
     if key not in trained.reaches:
@@ -155,22 +155,22 @@ def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
         before, after = _random_image(*shape, trained.channels, 0), _random_image(*shape, trained.channels, 1)
         after[:, half:] = before[:, half:]
         regions = _squares(*shape) if superpixels else None
-        known = _image_features(trained, _Part(before, None, regions), tile)  # what is the same in all tiles
+        known = _image_features(trained, _Part(before, None, regions), tile)  # shared by all tiles
         scores = [_whole(trained, _Part(image, None, regions), known) for image in (before, after)]
         change = np.abs(scores[0] - scores[1])[:, :, half:].max(axis=(0, 1))
         changed = np.flatnonzero(change > SEEN)
         reach = 0 if not len(changed) else int(changed[-1]) + 1
-        console.detail(f"the network sees {reach} pixels around")
+        console.detail(f"receptive field: {reach} pixels around each pixel")
         if reach >= tile - half:
             console.warn(
-                f"the network sees further than half a tile: a larger --tile than {tile} may give other clusters"
+                f"the receptive field is larger than half a tile: a --tile above {tile} may give other clusters"
             )
         trained.reaches[key] = min(half, reach)
     return trained.reaches[key]
 
 
 def _random_image(height: int, width: int, bands: int, seed: int) -> Pixels:
-    """Squares of random colours, with a little noise: it has something for coarse and for fine filters."""
+    """Make an image of squares of random colours with a little noise, to excite coarse and fine filters."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 224, (-(-height // BLOCK), -(-width // BLOCK), bands), np.uint8)
     squares = coarse.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
@@ -184,13 +184,13 @@ def _squares(height: int, width: int) -> NDArray[np.int32]:
 
 
 def _whole(trained: Trained, scene: _Part, image_features: Tensor | None = None) -> Scores:
-    """The scores of what goes through the network at once."""
+    """Compute the scores of an image or tile in one pass."""
     with torch.inference_mode(), full_float32():
         batch = replace(_batch(scene, trained.device), image_features=image_features)
         found = _embedded(trained, batch) if trained.method.embeds else _scored(trained, batch)
         result: Scores = found[0].float().cpu().numpy()
     if not np.isfinite(result).all():
-        raise ArtifactError(f"{trained.method.name}: gives scores that are not finite; train the model again")
+        raise ArtifactError(f"{trained.method.name}: its scores are NaN or infinite; train the model again")
     return result
 
 
@@ -199,8 +199,8 @@ def _scored(trained: Trained, batch: Batch) -> Tensor:
     wanted = (1, trained.classes, *batch.images.shape[2:])
     if tuple(scores.shape) != wanted:
         raise ConfigError(
-            f"{trained.method.name}: cluster_scores gave {tuple(scores.shape)}, but (batch, clusters, height, "
-            f"width) = {wanted} was wanted"
+            f"{trained.method.name}: cluster_scores returned shape {tuple(scores.shape)}, expected (batch, clusters, "
+            f"height, width) = {wanted}"
         )
     return scores
 
@@ -211,8 +211,9 @@ def _embedded(trained: Trained, batch: Batch) -> Tensor:
     size = batch.images.shape[2:]
     if found.vectors.shape != (1, found.vectors.shape[1], *size) or found.objectness.shape != (1, *size):
         raise ConfigError(
-            f"{trained.method.name}: embeddings gave {tuple(found.vectors.shape)} and {tuple(found.objectness.shape)}, "
-            f"but (batch, dimensions, height, width) and (batch, height, width) of {tuple(size)} were wanted"
+            f"{trained.method.name}: embeddings returned shapes {tuple(found.vectors.shape)} and "
+            f"{tuple(found.objectness.shape)}, expected (batch, dimensions, height, width) and (batch, height, width) "
+            f"with height, width = {tuple(size)}"
         )
     return torch.cat([found.objectness[:, None], found.vectors], 1)
 
@@ -239,7 +240,7 @@ class Applied:
 
 
 def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
-    """The clusters of one window, encoded."""
+    """Compute the encoded cluster map of one window."""
     applied = applied_to(window, trained, params)
     datasets = {"segmentation": store.encode(applied.labels)}
     if params.confidence:
@@ -248,7 +249,7 @@ def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
 
 
 def applied_to(window: Window, trained: Trained, params: Cluster) -> Applied:
-    """The clusters of one window."""
+    """Compute the cluster map of one window, with scores."""
     regions = window.superpixels if params.per == "superpixel" else None
     scores = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     if params.refine:
@@ -265,7 +266,7 @@ def applied_to(window: Window, trained: Trained, params: Cluster) -> Applied:
 
 
 def painted(scores: NDArray[np.float32], regions: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Each pixel the mean scores of its superpixel: (clusters, height, width)."""
+    """Give each pixel the mean scores of its superpixel: (clusters, height, width)."""
     count = int(regions.max(initial=-1)) + 1
     means = pool(np.moveaxis(scores, 0, 2), regions, count).astype(np.float32)
     return np.moveaxis(paint(means, regions, 0), 2, 0)

@@ -1,6 +1,6 @@
-"""A model that gives embeddings on windows of images: objects found, grouped by k-means, and painted as clusters.
+"""Apply a model that gives embeddings: find objects, cluster their vectors by k-means, and draw the label map.
 
-Cluster 0 is background. Images without an object have no part in the grouping.
+Cluster 0 is background. Images without an object are not used to fit the clusters.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from unsegcli.params import Cluster
 from unsegcli.segmenters.network import painted, scores_of
 from unsegcli.segmenters.trained import Trained
 
-LEAST = 0.01  # share of a window that a component must have for a part in the grouping; smaller ones only follow it
+LEAST = 0.01  # fraction of a window; smaller components get a cluster but are not used to fit the clusters
 
 
 @dataclass(frozen=True)
-class Found:
+class WindowObjects:
     """The objects of one window."""
 
     vectors: NDArray[np.float64]  # (objects, dimensions), of length 1
-    areas: NDArray[np.float64]  # (objects,) as shares of the window
+    areas: NDArray[np.float64]  # (objects,) as fractions of the window
     objects: NDArray[np.int32]  # (height, width), -1 = background
-    probability: NDArray[np.float32]  # (height, width) of being object
+    probability: NDArray[np.float32]  # (height, width) of belonging to an object
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """What was fitted on the objects of all images."""
+    """Whitening and k-means centres, fitted on the objects of all images."""
 
     space: Whitening
     centres: NDArray[np.float64]  # (clusters, directions)
 
     def clusters_of(self, vectors: NDArray[np.float64]) -> NDArray[np.int32]:
-        """The cluster of each object, from 1."""
+        """Return the cluster of each object, from 1."""
         return assign(self.space(vectors), self.centres) + np.int32(1)
 
 
-def find_objects(window: Window, trained: Trained, params: Cluster) -> Found:
-    """The objects of one window and a vector for each."""
+def find_objects(window: Window, trained: Trained, params: Cluster) -> WindowObjects:
+    """Find the objects of one window and compute a vector for each."""
     regions = window.superpixels if params.per == "superpixel" else None
     maps = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
@@ -65,11 +65,11 @@ def find_objects(window: Window, trained: Trained, params: Cluster) -> Found:
         objects = components(objects)
     weights = np.maximum(logits, 0) if params.pooling == "logit" else None
     areas = np.bincount(objects[mask], minlength=int(objects.max(initial=-1)) + 1) / max(1, int(valid.sum()))
-    return Found(prototypes(vectors, objects, weights), areas, objects, sides[1])
+    return WindowObjects(prototypes(vectors, objects, weights), areas, objects, sides[1])
 
 
 def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: int) -> Grouping:
-    """Group the objects of all images."""
+    """Fit clusters to the objects of all images."""
 
     def vectors_of(window: Window) -> NDArray[np.float64]:
         found = find_objects(window, trained, params)
@@ -80,7 +80,7 @@ def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: in
     if not len(points):
         raise DataError(
             f"no object was found in {console.count_images(len(found))}; lower --threshold from {params.threshold:g}, "
-            "train longer, or look at the masks that it learned from"
+            "train longer, or check the masks that the model was trained on"
         )
     empty, classes = sum(not len(vectors) for vectors in found), params.number
     space = whitening(points)
@@ -90,18 +90,18 @@ def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: in
         f"{best.centres.shape[1]} directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
     )
     if len(points) < classes:
-        console.warn(f"{len(points)} objects are fewer than {classes} clusters: some stay empty")
+        console.warn(f"only {len(points)} objects for {classes} clusters: some clusters are empty")
     return Grouping(space, best.centres)
 
 
 def paint_window(window: Window, trained: Trained, params: Cluster, grouping: Grouping | None) -> Result:
-    """The clusters of one window, encoded; without a grouping all objects are in the first one."""
+    """Compute the encoded cluster map of one window; without a grouping all objects get cluster 1."""
     found = find_objects(window, trained, params)
     clusters = np.ones(len(found.vectors), np.int32) if grouping is None else grouping.clusters_of(found.vectors)
     valid = np.ones(found.objects.shape, bool) if window.valid is None else window.valid
     most = int(clusters.max(initial=0)) if grouping is None else len(grouping.centres)
     dtype = np.uint8 if most < np.iinfo(np.uint8).max else np.uint16
-    labels = np.append(clusters, 0)[found.objects]  # -1 takes the last one
+    labels = np.append(clusters, 0)[found.objects]  # index -1 (background) selects the last entry
     labels = np.where(valid, labels, np.iinfo(dtype).max).astype(dtype)
     inside = found.objects >= 0
     sure = np.where(valid, np.where(inside, found.probability, 1 - found.probability), 0).astype(np.float32)

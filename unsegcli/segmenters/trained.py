@@ -1,4 +1,4 @@
-"""A trained model, opened: its network, its method, and how the images that it learned from were read."""
+"""Open trained models: network, method, settings, and how the training images were read."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from unsegcli.segmenters.model_file import scaling_of
 from unsegcli.segmenters.weights import arrays_to_state
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-MULTIPLE = 32  # sides of the images that a network takes are multiples of this, unless its method says otherwise
+MULTIPLE = 32  # image sides must be multiples of this, unless the method sets its own MULTIPLE
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and all that is needed to use it."""
+    """A trained network and everything needed to apply it."""
 
     network: nn.Module  # in eval mode, without gradients
     method: Loaded
     config: Any
-    reading: Reading  # how the images that it learned from were read
-    scaling: Limits | None  # of each band of them; None where it was not the same for all
+    reading: Reading  # how the training images were read
+    scaling: Limits | None  # of each band of the training images; None if it differs between images
     device: torch.device
-    reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # what `reach_of` has measured
+    reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # cache of `reach_of`
 
     @property
     def channels(self) -> int:
@@ -47,19 +47,19 @@ class Trained:
 
     @property
     def multiple(self) -> int:
-        """What the sides of images must be multiples of."""
+        """The number that image sides must be multiples of."""
         return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))
 
 
 def device_of(name: str = "auto") -> torch.device:
-    """The device of a name; auto takes what is there, the quickest first."""
+    """Return the device of a name; auto = the fastest available: CUDA, MPS or CPU."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
     if name not in there:
         raise ConfigError(f"--device {name}: is not one of {', '.join(DEVICES)}")
     if not there[name]:
-        raise ConfigError(f"--device {name}: torch finds none here; take --device auto")
+        raise ConfigError(f"--device {name}: not available to torch here; use --device auto")
     return torch.device(name)
 
 
@@ -68,7 +68,7 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
 
     Args:
         path: an artifact of kind model.
-        method_file: the file of the method, if it is a user's own: a model never says what is to be run.
+        method_file: the Python file of the user's own method, if any: code is never loaded from a path in a model.
         device: one of `DEVICES`.
     """
     place = device_of(device)
@@ -76,7 +76,7 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
         method = _method_of(artifact, None if method_file is None else str(method_file))
         reading = Reading.from_json(artifact.attributes["reading"])
         config = _config_of(artifact, method)
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, only to be replaced
+        with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
             network = method.module.Network(config, reading.channels)
         _load(network, arrays_to_state(artifact), artifact.path)
         return Trained(
@@ -85,27 +85,25 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
 
 
 def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:
-    """The method that made a model. A name in a model is looked up, and never taken for a file."""
+    """Find the method that trained a model. A name stored in a model is looked up, never used as a file path."""
     name, _, digest = artifact.attributes["method"].partition(" ")
     if digest:
         return _users_method(artifact.path, name, digest, given)
     if name not in method_names():
-        raise ArtifactError(f"{artifact.path}: was made by the method {name}, which is not there: upgrade unseg")
+        raise ArtifactError(f"{artifact.path}: was trained with the unknown method {name}; upgrade unseg")
     if given is not None and given.lower() != name:
-        raise ConfigError(f"--method {given}: {artifact.path} was made by the method {name}; leave --method out")
+        raise ConfigError(f"--method {given}: {artifact.path} was trained with the method {name}; leave --method out")
     return find_method(name)
 
 
 def _users_method(path: Path, name: str, digest: str, given: str | None) -> Loaded:
     if given is None:
-        raise ConfigError(
-            f"{path}: was made by a method file of your own, {name}.py; give it again with --method {name}.py"
-        )
+        raise ConfigError(f"{path}: was trained with your own method file {name}.py; give it with --method {name}.py")
     found = find_method(given)
     if found.digest != digest:
         raise ConfigError(
-            f"--method {given}: is not the file that made {path} (digest {found.digest or 'of none'}, not {digest}): "
-            "give that one, or train again"
+            f"--method {given}: is not the file that {path} was trained with (digest {found.digest or 'none'}, "
+            f"expected {digest}); give that file, or train again"
         )
     return found
 
@@ -114,11 +112,11 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
     try:
         values = json.loads(artifact.attributes["config"])
         if not isinstance(values, dict):
-            raise ArtifactError("it is no table")
+            raise ArtifactError("not a table")
         return config_from(method, of_today(method.identity, values))
     except (ValueError, UnsegError) as error:
         raise ArtifactError(
-            f"{artifact.path}: its settings are not those of {method.name} ({error}); train it again"
+            f"{artifact.path}: its settings do not match the method {method.name} ({error}); train it again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The state of a network as plain arrays, bit for bit, and back; nothing that is read here can run code."""
+"""Convert the state of a network to plain arrays and back, exactly; reading it never runs code."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def state_to_arrays(state: Mapping[str, Any]) -> tuple[Arrays, list[str]]:
-    """Copies of all tensors of a state dictionary by name, and the names of those of type bfloat16.
+    """Copy the tensors of a state dict to arrays; also return the names of bfloat16 tensors.
 
-    HDF5 and NumPy have no bfloat16: such a tensor becomes uint16 with the same bits.
+    HDF5 and NumPy have no bfloat16: such tensors are stored as uint16 with the same bits.
     """
     halves = [name for name, value in state.items() if isinstance(value, Tensor) and value.dtype == torch.bfloat16]
     return {name: _array(name, value) for name, value in state.items()}, halves
 
 
 def tensors_of(arrays: Mapping[str, NDArray[Any]], bfloat16: list[str]) -> dict[str, Tensor]:
-    """What `state_to_arrays` made arrays of."""
+    """Convert the arrays of `state_to_arrays` back to tensors."""
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     for name in bfloat16:
         tensors[name] = tensors[name].view(torch.bfloat16)
@@ -35,27 +35,27 @@ def tensors_of(arrays: Mapping[str, NDArray[Any]], bfloat16: list[str]) -> dict[
 
 
 def arrays_to_state(artifact: store.Artifact) -> dict[str, Tensor]:
-    """The state dictionary in a model."""
+    """Read the state dict of a model."""
     arrays = {name: artifact.entry("weights", name) for name in artifact.entries("weights")}
     halves = _names(artifact)
     for name in halves:
         if name not in arrays or arrays[name].dtype != np.uint16:
             raise ArtifactError(
-                f"{artifact.path}: {name} is said to be bfloat16, but no such weight is there as uint16"
+                f"{artifact.path}: {name} is listed as bfloat16, but is missing or not stored as uint16; train it again"
             )
     return tensors_of(arrays, halves)
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:
     if not isinstance(value, Tensor):
-        raise ConfigError(f"the network's {name} is not a tensor, and cannot be stored: leave it out of its state")
+        raise ConfigError(f"the network's {name} is not a tensor and cannot be stored: leave it out of its state dict")
     if "/" in name:
-        raise ConfigError(f"the network's {name} has / in its name, which is not possible in HDF5: rename it")
-    plain = value.detach().cpu().contiguous()
-    if plain.dtype == torch.bfloat16:
-        plain = plain.view(torch.uint16)
+        raise ConfigError(f"the network's {name} has / in its name, which HDF5 does not allow: rename it")
+    tensor = value.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
     try:
-        array = np.array(plain.numpy())
+        array = np.array(tensor.numpy())
     except TypeError as error:
         raise ConfigError(f"the network's {name} is of type {value.dtype}, which cannot be stored") from error
     if array.dtype.name not in store.KINDS["model"].fields["weights"].types.split():

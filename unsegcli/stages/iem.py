@@ -19,7 +19,7 @@ from unsegcli.dataflow.output_folder import OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome, Result, Stage, gather, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Iem, Inputs, Run, recorded
-from unsegcli.segmenters.inpainting import STARTS, Starts, ascending, bare, check_iem, parted_window, scene_of
+from unsegcli.segmenters.inpainting import STARTS, InitialMasks, ascending, bare, check_iem, parted_window, working_area
 from unsegcli.views.strip import FRAMES, strip
 
 STAGE = Stage("iem", 1, "segmentation")
@@ -53,7 +53,7 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     return outcome
 
 
-def part_window(window: Window, params: Iem, starts: Starts | None) -> Result:
+def part_window(window: Window, params: Iem, starts: InitialMasks | None) -> Result:
     """The parts of one window, encoded."""
     parted = parted_window(window, params, starts)
     labels = np.where(parted.parts < 0, VOID, parted.parts).astype(np.uint8)
@@ -63,9 +63,9 @@ def part_window(window: Window, params: Iem, starts: Starts | None) -> Result:
     return Result(datasets, {"confidence": parted.confidence}, parted.warning)
 
 
-def trace_window(window: Window, params: Iem, starts: Starts | None) -> tuple[str, bytes]:
+def trace_window(window: Window, params: Iem, starts: InitialMasks | None) -> tuple[str, bytes]:
     """The name of a window and, as a PNG file, a strip of its mask after some of the iterations."""
-    scene = scene_of(window, params, starts)
+    scene = working_area(window, params, starts)
     settings = ascending(params)
     frames = []
     for iterations in sorted({min(count, params.iterations) for count in FRAMES}):
@@ -77,7 +77,7 @@ def trace_window(window: Window, params: Iem, starts: Starts | None) -> tuple[st
     return name, strip(name, scene.pixels, frames)
 
 
-def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
+def _starts(params: Iem) -> tuple[InitialMasks | None, dict[str, str]]:
     """First masks from a file or folder, and what the recipe says of them."""
     if params.init in STARTS:
         return None, {}
@@ -90,7 +90,7 @@ def _starts(params: Iem) -> tuple[Starts | None, dict[str, str]]:
         raise ConfigError(f"--init {params.init}: holds {run.role}, but first masks are wanted: 0 is background")
     by_digest: dict[str, ImageMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
     by_name = {bare(item.name): item for item in run.maps}
-    return Starts(run.name, by_digest, by_name), {f"first {name}": value for name, value in run.inputs.items()}
+    return InitialMasks(run.name, by_digest, by_name), {f"first {name}": value for name, value in run.inputs.items()}
 
 
 def _draw_traces(

@@ -23,11 +23,11 @@ from unsegcli.params import AUTO, Cluster, Inputs, Run, Train
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.checkpoint import Training, content_of, keep
+from unsegcli.training.checkpoint import Training, content_of, save_step
 from unsegcli.training.contract_check import check_method
 from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled
-from unsegcli.training.distributed import is_first, joined, mean_gradients, together
-from unsegcli.training.interrupts import Stopping, asked_to_stop
+from unsegcli.training.distributed import barrier, is_first, mean_gradients, process_group
+from unsegcli.training.interrupts import StopRequest, delayed_interrupts
 from unsegcli.training.job import TrainingJob, check_needs, check_options, check_role, recipe_of, upgraded_recipe
 from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, measure
 from unsegcli.training.optim import rate_at
@@ -36,8 +36,8 @@ from unsegcli.training.restarts import best_of
 from unsegcli.training.setup import batches_of, estimate_training, start_or_resume
 
 REVISION = 1
-LOOKS = 20  # times that the clusters are looked at in a training
-SEEN_AT_ONCE = 32  # crops that are looked at
+WATCH_TIMES = 20  # times that the clusters are looked at in a training
+WATCH_CROPS = 32  # crops that are looked at
 CHECKED_EVERY = 20  # steps after which the losses are brought to this processor; on a GPU that makes it wait
 
 
@@ -62,18 +62,18 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     jobs = [replace(job, params=replace(job.params, seed=params.seed + number)) for number in range(params.seeds)]
     targets = [_target(one, dataset, replace(run, output=_numbered(one, run.output))) for one in jobs]
     earlier = [unchanged(target) for target in targets]
-    left = [(one, target) for one, target, made in zip(jobs, targets, earlier, strict=True) if made is None]
+    pending = [(one, target) for one, target, made in zip(jobs, targets, earlier, strict=True) if made is None]
     outcomes = [made or Outcome(target.path) for target, made in zip(targets, earlier, strict=True)]
-    if not left:
+    if not pending:
         return outcomes if is_first() else []
     dataset = _opened(job, dataset, masks, run.workers)
-    left = _completed(left, weights, dataset, run.workers)
+    pending = _completed(pending, weights, dataset, run.workers)
     reader = Reader(run.workers, masks, params.min_confidence)
     if run.dry_run:
         with own_arithmetic():
-            console.note(estimate_training(left[0][0], dataset, reader, len(left), take_step))
+            console.note(estimate_training(pending[0][0], dataset, reader, len(pending), take_step))
         return outcomes
-    bad = _train_all(left, dataset, reader)
+    bad = _train_all(pending, dataset, reader)
     report_skipped(bad)
     return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
 
@@ -113,12 +113,12 @@ def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, worke
 
 
 def _completed(
-    left: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, dataset: Dataset, workers: int
+    pending: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, dataset: Dataset, workers: int
 ) -> list[tuple[TrainingJob, store.Target]]:
     """The same jobs with what had to be read for them: first weights, and the number of clusters if it is `auto`."""
-    job = left[0][0]
+    job = pending[0][0]
     pretrained = read_weights(job.weights, weights, getattr(job.config, "architecture", ""))
-    jobs = [(replace(one, pretrained=pretrained), target) for one, target in left]
+    jobs = [(replace(one, pretrained=pretrained), target) for one, target in pending]
     if job.params.classes != AUTO:
         return jobs
     features = "regions" if dataset.kind == "superpixels" else "bands"
@@ -129,19 +129,19 @@ def _completed(
     ]
 
 
-def _train_all(left: Sequence[tuple[TrainingJob, store.Target]], dataset: Dataset, reader: Reader) -> Bad:
+def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dataset, reader: Reader) -> Bad:
     """Write one model after the other, all from the same pool; the images that cannot be read are given back."""
     bad = list(dataset.bad)
-    with own_arithmetic(), joined(left[0][0].device) as here:
+    with own_arithmetic(), process_group(pending[0][0].device) as here:
         pool = None
-        for one, target in left:
-            with _held(target) as writer:
+        for one, target in pending:
+            with _locked_output(target) as writer:
                 pool = pool or pool_of(dataset, target.partial, one.params.memory, reader, bad)
                 job, read = replace(one, device=here), replace(dataset, bad=tuple(bad))
-                training = _learn(job, pool, target, partial(keep, job, read, target))
+                training = _learn(job, pool, target, partial(save_step, job, read, target))
                 if writer is not None:
                     writer.finish(**content_of(training, job, read, target))
-            together()
+            barrier()
     return bad
 
 
@@ -153,7 +153,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     watched = _watched(batches, job.device)
     losses = Losses(training, target)
     saved = time.monotonic()
-    with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stopping:
+    with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stop_request:
         bar.update(training.step * config.batch)
         for batch in batches.ahead(training.step, job.device):
             terms = take_step(job, training, batch)
@@ -161,11 +161,11 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             losses.add(terms)
             bar.update(config.batch)
             last = training.step == training.steps
-            stop = bool(stopping)
+            stop = bool(stop_request)
             overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
                 bar.set_postfix(losses.read(), refresh=False)
-            if last or training.step % max(1, training.steps // LOOKS) == 0:
+            if last or training.step % max(1, training.steps // WATCH_TIMES) == 0:
                 _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
                 _save(target, training)
@@ -173,7 +173,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
                 keep(training)
             if stop and not last:
-                stopping.now()
+                stop_request.stop_now()
     return training
 
 
@@ -201,7 +201,7 @@ def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, T
 
 def _watched(batches: Batches, device: torch.device) -> Batch:
     """The crops that are looked at, the same through the whole training."""
-    few = replace(batches, size=min(SEEN_AT_ONCE, len(batches.pool.images)), rank=0, ranks=1)
+    few = replace(batches, size=min(WATCH_CROPS, len(batches.pool.images)), rank=0, ranks=1)
     return on_device(few.at(0), device)
 
 
@@ -218,16 +218,16 @@ def _save(target: store.Target, training: Training) -> None:
         console.detail(f"checkpoint saved at step {training.step}")
 
 
-def _interruptible() -> AbstractContextManager[Stopping]:
+def _interruptible() -> AbstractContextManager[StopRequest]:
     """Several processes cannot agree on the step to stop at: there a signal ends each of them at once."""
-    return asked_to_stop() if ranks() == 1 else nullcontext(Stopping())
+    return delayed_interrupts() if ranks() == 1 else nullcontext(StopRequest())
 
 
 @contextmanager
-def _held(target: store.Target) -> Iterator[store.Writer | None]:
+def _locked_output(target: store.Target) -> Iterator[store.Writer | None]:
     """The output, for the process that writes; all others wait until it is held."""
     with target.writing() if is_first() else nullcontext() as writer:
-        together()
+        barrier()
         try:
             yield writer
         finally:

@@ -1,1 +1,1 @@
-"""How a network is trained: the job, its data, its optimizer, its checkpoints; the loop is in `stages/train.py`."""
+"""Training: job, data, optimizer, checkpoints and monitoring; the training loop is in `stages/train.py`."""

@@ -1,4 +1,4 @@
-"""Which crops make up each step, and their assembly ahead of time; all of it follows from seed and step alone."""
+"""Choose random crops for each step and prefetch batches; both depend only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from torch import Tensor
 from unsegcli.methods._contract import Batch
 from unsegcli.training.data import Pool, TrainingImage
 
-AHEAD = 3  # batches that wait for the network
+AHEAD = 3  # batches to prefetch
 CROP, ORDER = 1, 2  # purposes of random draws
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one training, of one of its processes."""
+    """The batches of one training, for one of its processes."""
 
     pool: Pool
-    size: int  # crops in a step, over all processes
+    size: int  # crops per step, over all processes
     crop: int  # side of the crops
     seed: int
     steps: int
@@ -36,24 +36,24 @@ class Batches:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the crops; images that are smaller are filled up with void."""
+        """Height and width of the crops; smaller images are padded with void."""
         height, width = self.pool.largest
         return min(self.crop, height), min(self.crop, width)
 
     def samples(self, step: int) -> range:
-        """The numbers of this process's samples in a step, counted through the whole training."""
+        """Return the sample numbers of this process in a step, counted from the start of the training."""
         share = self.size // self.ranks
         first = step * self.size + self.rank * share
         return range(first, first + share)
 
     def at(self, step: int) -> Batch:
-        """The batch of a step, in memory."""
+        """Assemble the batch of a step, on the CPU."""
         return self._of(self.samples(step), step)
 
     def one_pass(self, device: torch.device) -> Iterator[Batch]:
-        """The crops of epoch 0 in its order, on the device, each batch made when it is asked for.
+        """Yield the batches of epoch 0 on the device, assembled lazily.
 
-        The same in every process, which sees those of all; the last batch may be smaller.
+        Every process gets all crops; the last batch may be smaller.
         """
         count = len(self.pool.images)
         for step, first in enumerate(range(0, count, self.size)):
@@ -64,7 +64,7 @@ class Batches:
         crops = [self._crop(number) for number in samples]
         pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).permute(0, 3, 1, 2)
         return Batch(
-            images=pixels,  # bytes until they are on the device
+            images=pixels,  # uint8 until it is on the device
             index=torch.tensor(list(samples)),
             seed=self.seed,
             step=step,
@@ -79,7 +79,7 @@ class Batches:
         )
 
     def ahead(self, first: int, device: torch.device) -> Iterator[Batch]:
-        """The batches from a step on, on the device, made by a thread while the network is at work."""
+        """Yield the batches from step `first` on the device, prefetched by a thread."""
         waiting: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stopped = threading.Event()
 
@@ -96,7 +96,7 @@ class Batches:
                     offer(self.at(step))
                     if stopped.is_set():
                         return
-            except BaseException as error:  # noqa: BLE001 - raised again where the batch is asked for
+            except BaseException as error:  # noqa: BLE001 - raised again in the consumer
                 offer(error)
 
         thread = threading.Thread(target=make, daemon=True)
@@ -128,13 +128,13 @@ class _Crop:
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
     proposal: NDArray[np.bool_] | None
-    confidence: float  # in the proposal
-    count: int  # of superpixels of the whole image
-    place: tuple[float, float, float, float]  # top, left, height, width, as shares of the image
+    confidence: float  # of the proposal
+    count: int  # number of superpixels of the whole image
+    place: tuple[float, float, float, float]  # top, left, height, width, as fractions of the image
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch on a device, its pixels from 0 to 1."""
+    """Move a batch to a device and scale its pixels to the range 0 to 1."""
     moved = {
         name: value.to(device, non_blocking=True) for name, value in vars(batch).items() if isinstance(value, Tensor)
     }
@@ -150,25 +150,25 @@ def _cut(
     if pixels.shape[:2] != shape and valid is None:
         valid = np.ones(pixels.shape[:2], np.bool_)
     return _Crop(
-        _filled_up(pixels, shape, 0),
-        None if valid is None else _filled_up(valid, shape, False),
-        None if image.regions is None else _filled_up(image.regions[box], shape, -1),
-        None if image.proposal is None else _filled_up(image.proposal[box], shape, False),
+        _padded(pixels, shape, 0),
+        None if valid is None else _padded(valid, shape, False),
+        None if image.regions is None else _padded(image.regions[box], shape, -1),
+        None if image.proposal is None else _padded(image.proposal[box], shape, False),
         image.confidence,
         image.superpixels,
         place,
     )
 
 
-def _filled_up(values: NDArray[Any], shape: tuple[int, int], filling: Any) -> NDArray[Any]:
+def _padded(values: NDArray[Any], shape: tuple[int, int], fill_value: Any) -> NDArray[Any]:
     missing = [(0, shape[0] - values.shape[0]), (0, shape[1] - values.shape[1])]
     if missing == [(0, 0), (0, 0)]:
         return values
-    return np.pad(values, missing + [(0, 0)] * (values.ndim - 2), constant_values=filling)
+    return np.pad(values, missing + [(0, 0)] * (values.ndim - 2), constant_values=fill_value)
 
 
 def _stacked(parts: list[NDArray[np.bool_] | None]) -> Tensor | None:
-    """Masks of all crops, where a crop without one is wholly valid; None if none has one."""
+    """Stack the masks of all crops; a missing mask means all valid; None if no crop has one."""
     shape = next((part.shape for part in parts if part is not None), None)
     if shape is None:
         return None
@@ -176,7 +176,7 @@ def _stacked(parts: list[NDArray[np.bool_] | None]) -> Tensor | None:
 
 
 def _numbered(crops: list[_Crop]) -> Tensor:
-    """Superpixels numbered through the batch; those of an image that the crop does not show have no pixel."""
+    """Number the superpixels consecutively over the batch; those outside a crop have no pixel."""
     first = np.cumsum([0] + [crop.count for crop in crops])
     maps = [
         np.where(crop.regions < 0, -1, crop.regions + start)

@@ -1,4 +1,4 @@
-"""What a training consists of between two steps, as arrays, so that it can go on to the bit where it stopped."""
+"""The state of a training between two steps as arrays, so that it can be resumed with bit-identical results."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
 from unsegcli.training.distributed import is_first
 from unsegcli.training.job import TrainingJob
 
-NO_TERM = "watch-"  # begins the names of what is noted down at intervals
+WATCH_PREFIX = "watch-"  # of history entries recorded at intervals; the others are loss terms of every step
 
 
 @dataclass
 class Training:
-    """A network on its way."""
+    """The state of a training."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    steps: int  # in all
-    step: int = 0  # done
+    steps: int  # total
+    step: int = 0  # completed
     history: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
-        """The type of device that the network is on: cpu cuda mps."""
+        """The device type of the network: cpu, cuda or mps."""
         return next(self.network.parameters()).device.type
 
     def record(self, quantities: Mapping[str, float]) -> None:
-        """Note down one value of each quantity."""
+        """Append one value of each quantity to the history."""
         for name, value in quantities.items():
             self.history.setdefault(name, []).append(value)
 
     def record_terms(self, step: int, terms: Mapping[str, float]) -> None:
-        """Note down the terms of a step, with NaN for those that only other steps have: all become as long."""
-        known = {name: math.nan for name in self.history if not name.startswith(NO_TERM)}
+        """Append the loss terms of a step to the history, with NaN for missing ones, so that all have equal length."""
+        known = {name: math.nan for name in self.history if not name.startswith(WATCH_PREFIX)}
         for name, value in {**known, **terms}.items():
             self.history.setdefault(name, [math.nan] * (step - 1)).append(value)
 
     def pack(self) -> tuple[Arrays, str]:
-        """Everything as arrays by name, and the rest as JSON."""
+        """Return the state as named arrays, and the rest as JSON."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items() if value is not None}
@@ -68,7 +68,7 @@ class Training:
         return arrays, json.dumps(rest)
 
     def unpack(self, arrays: Arrays, rest: str) -> None:
-        """Become what `pack` gave; as many threads compute as did then, since their number changes the bits."""
+        """Restore the state from `pack`, including the number of threads, since it affects rounding."""
         about = json.loads(rest)
         self.step, self.steps = about["step"], about["steps"]
         torch.set_num_threads(about["threads"])
@@ -84,7 +84,7 @@ class Training:
         }
 
     def _unpack_optimizer(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Each tensor is laid out in memory as its weight is: the order of sums, and so the bits, may depend on it."""
+        """Restore the optimizer with the memory layout of each weight, since it may affect rounding."""
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
@@ -102,7 +102,7 @@ def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
 
 
 def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: store.Target) -> dict[str, Any]:
-    """What the model's file holds."""
+    """Return the content of the model file."""
     if dataset.reading is None:
         raise ValueError("open the dataset first")
     weights, halves = state_to_arrays(training.network.state_dict())
@@ -123,14 +123,15 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
         "entries": {
             "weights": weights,
             "history": {
-                name: np.asarray(values, np.float64) for name, values in (training.history | _noted(job.curve)).items()
+                name: np.asarray(values, np.float64)
+                for name, values in (training.history | _curve_history(job.curve)).items()
             },
         },
     }
 
 
-def keep(job: TrainingJob, dataset: Dataset, target: store.Target, training: Training) -> None:
-    """Write the model of this step to a file of its own, unless that would replace a file that must stay."""
+def save_step(job: TrainingJob, dataset: Dataset, target: store.Target, training: Training) -> None:
+    """Save the model at the current step to a separate file, unless a protected file has that name."""
     if not is_first():
         return
     path = target.path.with_stem(f"{target.path.stem}-step{training.step}")
@@ -138,13 +139,13 @@ def keep(job: TrainingJob, dataset: Dataset, target: store.Target, training: Tra
     try:
         if kept.finished() is None:
             store.write_whole(kept, **content_of(training, job, dataset, kept))
-            console.note(f"step {training.step} is kept in {path}")
+            console.note(f"model at step {training.step} saved in {path}")
     except ArtifactError as error:
-        console.warn(f"step {training.step} is not kept: {error}")
+        console.warn(f"model at step {training.step} not saved: {error}")
 
 
-def _noted(curve: Curve | None) -> dict[str, list[float]]:
-    """How the number of clusters was chosen, as entries of the history."""
+def _curve_history(curve: Curve | None) -> dict[str, list[float]]:
+    """Return the stability curve that chose the number of clusters, as history entries."""
     if curve is None:
         return {}
     return {"classes-tried": [float(number) for number in curve.numbers], "classes-stability": list(curve.scores)}

@@ -1,6 +1,6 @@
-"""One step of a user's own method on random images, before any is read: what is wrong with the method is one line.
+"""Check a user's own method with one training step on random images, before reading any data.
 
-All that is computed here is thrown away, and no result depends on it.
+Errors in the method are reported in one line. The computed values are discarded and do not affect the result.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from unsegcli.segmenters.trained import MULTIPLE
 from unsegcli.segmenters.weights import state_to_arrays
 from unsegcli.training.job import TrainingJob
 
-SMALL, LARGE = 64, 512  # side of the crops in pixels: tried first, and the largest that is tried
+SMALL, LARGE = 64, 512  # side of the crops in pixels: tried first, and the maximum
 SQUARES = 4  # superpixels along a side
-NEAR = 1e-3  # how far a sum of scores may be from one
+NEAR = 1e-3  # tolerance of the sum of scores
 
 
 def check_method(job: TrainingJob, channels: int) -> None:
-    """Refuse a method file that breaks what `_contract.py` says, for images with so many bands.
+    """Raise an error if a method file violates `_contract.py` on images with this number of bands.
 
-    The crops are small; a method that fails on those is tried with crops of its own size.
+    Crops are small; if the method fails on them, it is checked again with its own crop size.
     """
     multiple = int(getattr(job.method.module, "MULTIPLE", MULTIPLE))
     small, own = (rounded_up(min(job.config.crop, most), multiple) for most in (SMALL, LARGE))
-    with _everything_random_as_before(job.device):
+    with _random_state_restored(job.device):
         try:
             _check(job, channels, small)
         except UnsegError as error:
@@ -69,14 +69,14 @@ def _check(job: TrainingJob, channels: int, side: int) -> None:
     try:
         state_to_arrays(state)
     except ConfigError as error:
-        raise _fault(job, str(error)) from error
+        raise _method_error(job, str(error)) from error
 
 
 def _check_network(job: TrainingJob, network: Any) -> None:
     if not isinstance(network, nn.Module):
-        raise _fault(job, f"Network must give a torch module; it gave {_a(network)}")
+        raise _method_error(job, f"Network must return a torch module, but returned {_describe(network)}")
     if not any(weight.requires_grad for weight in network.parameters()):
-        raise _fault(job, "Network has no weight that can learn")
+        raise _method_error(job, "Network has no trainable weights")
 
 
 def _check_loss(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
@@ -87,31 +87,35 @@ def _check_loss(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
     with mistakes_named(job.method, "the gradient of loss"):
         terms["loss"].backward()
     if all(weight.grad is None for weight in network.parameters()):
-        raise _fault(job, 'the gradient of "loss" reaches no weight of the network')
+        raise _method_error(job, 'the gradient of "loss" reaches no weight of the network')
 
 
 def _check_terms(job: TrainingJob, terms: Any) -> None:
     if not isinstance(terms, Mapping):
-        raise _fault(job, f'loss must give a mapping with "loss"; it gave {_a(terms)}')
+        raise _method_error(job, f'loss must return a mapping with the key "loss", but returned {_describe(terms)}')
     if "loss" not in terms:
         keys = f"keys {', '.join(map(str, terms))}" if terms else "no keys"
-        raise _fault(job, f'loss must give a mapping with "loss"; it gave {keys}')
+        raise _method_error(job, f'loss must return a mapping with the key "loss", but returned {keys}')
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.shape != ():
-            raise _fault(job, f'loss must give a tensor of one number as "{name}"; it gave {_a(term)}')
+            raise _method_error(job, f'loss must return a scalar tensor as "{name}", but returned {_describe(term)}')
     if not terms["loss"].requires_grad:
-        raise _fault(job, '"loss" has no gradient: compute it from what the network gives, without detach or no_grad')
+        raise _method_error(
+            job, '"loss" has no gradient: compute it from the network output, without detach or no_grad'
+        )
 
 
 def _check_use(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
-    """What `unseg cluster` asks of the method."""
+    """Check the functions of the method that `unseg cluster` calls."""
     method: Any = job.method.module
     with torch.inference_mode():
         if hasattr(method, "image_features"):
             with mistakes_named(job.method, "image_features"):
                 found = method.image_features(network, batch, job.config)
             if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(batch.images):
-                raise _fault(job, f"image_features must give (batch, features); it gave {_a(found)}")
+                raise _method_error(
+                    job, f"image_features must return shape (batch, features), but returned {_describe(found)}"
+                )
         if job.method.embeds:
             with mistakes_named(job.method, "embeddings"):
                 found = method.embeddings(network, batch, job.config)
@@ -126,31 +130,36 @@ def _check_scores(job: TrainingJob, scores: Any, batch: Batch) -> None:
     wanted = (len(batch.images), job.config.classes, *batch.images.shape[2:])
     if not isinstance(scores, Tensor) or scores.shape != wanted:
         axes = f"(batch, classes, height, width) = {wanted}"
-        raise _fault(job, f"cluster_scores must give {axes}; it gave {_a(scores)}")
+        raise _method_error(job, f"cluster_scores must return shape {axes}, but returned {_describe(scores)}")
     if not bool(scores.isfinite().all()):
-        raise _fault(job, "cluster_scores gave numbers that are not finite")
+        raise _method_error(job, "cluster_scores returned values that are NaN or infinite")
     sums = scores.float().sum(1)
     if float((sums - 1).abs().max()) > NEAR:
         low, high = float(sums.min()), float(sums.max())
-        raise _fault(job, f"cluster_scores must sum to one over the classes; they sum to {low:.3g} to {high:.3g}")
+        raise _method_error(job, f"cluster_scores must sum to 1 over the classes, but sum to {low:.3g} to {high:.3g}")
 
 
 def _check_embeddings(job: TrainingJob, found: Any, batch: Batch) -> None:
     if not isinstance(found, Embedded):
-        raise _fault(job, f"embeddings must give an Embedded(vectors, objectness); it gave {_a(found)}")
+        raise _method_error(
+            job, f"embeddings must return an Embedded(vectors, objectness), but returned {_describe(found)}"
+        )
     count, size = len(batch.images), tuple(batch.images.shape[2:])
     for name, axes, ndim in (("vectors", "(batch, dimensions, height, width)", 4),
                              ("objectness", "(batch, height, width)", 3)):  # fmt: skip
         values = getattr(found, name)
         shaped = isinstance(values, Tensor) and values.ndim == ndim
         if not shaped or len(values) != count or tuple(values.shape[-2:]) != size:
-            raise _fault(job, f"embeddings must give {name} as {axes}, {count} of {size}; it gave {_a(values)}")
+            raise _method_error(
+                job,
+                f"embeddings must return {name} of shape {axes}, {count} of {size}, but returned {_describe(values)}",
+            )
         if not bool(values.isfinite().all()):
-            raise _fault(job, f"embeddings gave {name} that are not finite")
+            raise _method_error(job, f"embeddings returned {name} that are NaN or infinite")
 
 
 def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
-    """Crops of noise, with whatever the method needs of them."""
+    """Make a batch of random crops with the inputs that the method needs."""
     count, device = job.config.batch, job.device
     needs = job.method.needs(job.config)
     generator = torch.Generator().manual_seed(job.params.seed)
@@ -173,8 +182,8 @@ def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
 
 
 @contextmanager
-def _everything_random_as_before(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn in between, the sources of random numbers are as they were."""
+def _random_state_restored(device: torch.device) -> Iterator[None]:
+    """Restore the state of all random number generators on exit."""
     plain, arrays = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=True):
@@ -184,12 +193,12 @@ def _everything_random_as_before(device: torch.device) -> Iterator[None]:
         np.random.set_state(arrays)
 
 
-def _fault(job: TrainingJob, text: str) -> ConfigError:
+def _method_error(job: TrainingJob, text: str) -> ConfigError:
     return ConfigError(f"--method {job.method.file}: {text}")
 
 
-def _a(value: Any) -> str:
-    """What a value is, in few words."""
+def _describe(value: Any) -> str:
+    """Describe a value briefly."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return f"{value!r}, of type {type(value).__name__}" if isinstance(value, int | float) else type(value).__name__

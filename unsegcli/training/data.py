@@ -1,7 +1,4 @@
-"""All images of a training in memory, as bytes; what goes beyond a limit lies in a file beside the output.
-
-Knows nothing of crops, their order, or methods.
-"""
+"""The training images, as bytes in memory; those beyond a limit are in a memory-mapped file next to the output."""
 
 from __future__ import annotations
 
@@ -27,17 +24,17 @@ from unsegcli.methods._load import Loaded
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One window of an image, as a training sees it."""
+    """One window of an image, with its mask, superpixels and proposal."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     regions: NDArray[np.int32] | None  # (height, width) superpixels, -1 = void
-    proposal: NDArray[np.bool_] | None = None  # (height, width): object mask that was made before
-    confidence: float = 1.0  # in that mask, 0 to 1
+    proposal: NDArray[np.bool_] | None = None  # (height, width): object mask
+    confidence: float = 1.0  # of that mask, 0 to 1
 
     @property
     def superpixels(self) -> int:
-        """How many superpixels there are."""
+        """Number of superpixels."""
         return 0 if self.regions is None else int(self.regions.max(initial=-1)) + 1
 
 
@@ -52,18 +49,18 @@ class Pool:
 
     @property
     def largest(self) -> tuple[int, int]:
-        """Height and width that every image fits into."""
+        """Largest height and largest width of the images."""
         shapes = [image.pixels.shape for image in self.images]
         return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
 def fill(images: Iterable[TrainingImage], most_bytes: int = 0, spill: Path | None = None) -> Pool:
-    """Take all images, the first so many bytes of them in memory, the others in a file that is mapped to memory.
+    """Collect images in memory up to a limit, the rest in a memory-mapped file.
 
     Args:
-        images: taken one by one.
-        most_bytes: to hold in memory.
-        spill: the file for the rest; made only if it is needed, and again if it is there. None = all in memory.
+        images: consumed one by one.
+        most_bytes: limit of the images in memory.
+        spill: file for the rest; created only if needed, an existing one is replaced. None = all in memory.
     """
     pool = Pool()
     if spill is not None:
@@ -92,19 +89,19 @@ def _spilled(part: NDArray[Any], path: Path) -> NDArray[Any]:
     return np.memmap(path, part.dtype, "r", offset, part.shape)
 
 
-Bad = list[tuple[str, str]]  # name and reason of images that cannot be read
+Bad = list[tuple[str, str]]  # name and reason of each image that cannot be read
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How windows become images of a training."""
+    """Reads windows as training images."""
 
     workers: int
     masks: ObjectMasks | None = None
     min_confidence: float = 0.0
 
     def fill(self, dataset: Dataset, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
-        """All images that can be learned from."""
+        """Read all usable images of a dataset."""
         images = gather(dataset, partial(as_image, masks=self.masks), "reading", self.workers, bad)
         if self.masks is None:
             return fill(images, most_bytes, spill)
@@ -115,34 +112,35 @@ class Reader:
 
 
 def pool_of(dataset: Dataset, folder: Path, memory: float, reader: Reader, bad: Bad) -> Pool:
-    """The images of a training, of which so many gigabytes in memory, the others in a file in the folder."""
+    """Read the training images: up to `memory` gigabytes in memory, the rest in a file in `folder`."""
     pool = reader.fill(dataset, int(memory * 1e9), folder / f"pictures-{rank()}.bin", bad)
     if not pool.images:
-        raise DataError("not one image could be read")
+        raise DataError("no image could be read")
     if pool.spilled_bytes:
-        console.note(f"{pool.spilled_bytes / 1e9:.1f} GB of images lie in a file; more --memory would be quicker")
+        console.note(f"{pool.spilled_bytes / 1e9:.1f} GB of images are in a temporary file; more --memory is faster")
     return pool
 
 
 def remove_spilled(folder: Path) -> None:
-    """Remove what lies in files of the folder."""
+    """Remove the temporary files of images in a folder."""
     for spilled in folder.glob("pictures-*.bin"):
         spilled.unlink(missing_ok=True)
 
 
 def as_image(window: Window, masks: ObjectMasks | None = None) -> TrainingImage:
-    """What a training needs of a window."""
+    """Convert a window to a training image."""
     image = TrainingImage(window.pixels, window.valid, window.superpixels)
     return image if masks is None else with_proposal(image, masks.on(window))
 
 
-LEAST, MOST = 0.01, 0.99  # share of a window's valid pixels that a usable mask covers
-NO_MASK, NO_OBJECT, NOT_SURE = "have no mask there", "have a mask below 1 % or above 99 % of the area", "are not sure"
+LEAST, MOST = 0.01, 0.99  # fraction of a window's valid pixels that a usable mask covers
+NO_MASK, NO_OBJECT = "without a mask", "with a mask below 1 % or above 99 % of the area"
+NOT_SURE = "below --min-confidence"
 
 
 @dataclass(frozen=True)
 class ObjectMasks:
-    """The masks of all images of one artifact."""
+    """The object masks in an artifact."""
 
     path: str
     fingerprint: str
@@ -150,31 +148,31 @@ class ObjectMasks:
     by_name: dict[str, StoredMap]
 
     def check(self, sources: Iterable[Source]) -> None:
-        """Refuse masks that bear the name of one of these images, but are of another content."""
+        """Raise an error if a mask has the name of an image but was made from other content."""
         for source in sources:
             named = self.by_name.get(source.name)
             if named is None or (source.digest, source.page) in self.by_content:
                 continue
             what = f"{self.path}: the mask of {source.name}"
             check_aspect((source.height, source.width), named, f"{what} is of another image, since this")
-            raise DataError(f"{what} was made from another image, or from this one before it changed; make it again")
+            raise DataError(f"{what} was made from another image, or before this image changed; make it again")
 
     def on(self, window: Window) -> tuple[NDArray[np.bool_], float] | None:
-        """The mask (height, width) of a window and its confidence, 1 where none is stored; None = no mask."""
+        """Return the mask (height, width) of a window and its confidence (1 if none is stored); None = no mask."""
         digest, page, *_ = window.key.split(" ")
         found = self.by_content.get((digest, int(page)))
         if found is None:
             return None
-        mask: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0  # -1 = void, which is no object
+        mask: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0  # -1 = void, not an object
         return mask, found.certainty(window.box, window.grid)
 
 
 def open_proposals(path: str | Path) -> ObjectMasks:
-    """Take an artifact of kind segmentation whose values are object masks."""
+    """Open a segmentation that holds object masks."""
     role = _role_of(path)
     if role not in ("mask", "proposal"):
         raise ConfigError(
-            f"--proposals {path}: holds {role}, not object masks; make those with `unseg iem IMAGES -o masks.h5`"
+            f"--proposals {path}: holds {role}, not object masks; make masks with `unseg iem IMAGES -o masks.h5`"
         )
     run = open_predictions(path)
     maps = [item for item in run.maps if isinstance(item, StoredMap)]
@@ -187,22 +185,22 @@ def open_proposals(path: str | Path) -> ObjectMasks:
 
 
 def proposals_for(method: Loaded, config: Any, given: str | Path | None, least_confidence: float) -> ObjectMasks | None:
-    """The masks that a method learns from; None for a method that learns from none."""
+    """Open the object masks for a method that needs them; None for other methods."""
     if "proposals" in method.needs(config):
         if given is None:
             raise ConfigError(
-                f"--method {method.name} learns from object masks: make them with `unseg proposals IMAGES -o "
-                "masks.h5`, and give them with --proposals masks.h5"
+                f"--method {method.name} needs object masks: make them with `unseg proposals IMAGES -o masks.h5`, and "
+                "give them with --proposals masks.h5"
             )
         return open_proposals(given)
     if given is not None or least_confidence:
         name = "--proposals" if given is not None else "--min-confidence"
-        raise ConfigError(f"{name}: --method {method.name} does not learn from object masks; leave it out")
+        raise ConfigError(f"{name}: --method {method.name} does not use object masks; leave it out")
     return None
 
 
 def with_proposal(image: TrainingImage, proposal: tuple[NDArray[np.bool_], float] | None) -> TrainingImage:
-    """The image with its mask; nothing outside the valid pixels is object."""
+    """Add an object mask to an image, restricted to its valid pixels."""
     if proposal is None:
         return image
     mask, confidence = proposal
@@ -211,9 +209,9 @@ def with_proposal(image: TrainingImage, proposal: tuple[NDArray[np.bool_], float
 
 
 def usable(images: Iterable[TrainingImage], least_confidence: float, left_out: Counter[str]) -> Iterator[TrainingImage]:
-    """The images that have a mask to learn from; the others are counted by the reason."""
+    """Yield the images with a usable mask; count the others by reason."""
     for image in images:
-        reason = _fault(image, least_confidence)
+        reason = _why_unusable(image, least_confidence)
         if reason:
             left_out[reason] += 1
         else:
@@ -221,16 +219,16 @@ def usable(images: Iterable[TrainingImage], least_confidence: float, left_out: C
 
 
 def report_left_out(left_out: Counter[str], kept: int, path: str) -> None:
-    """Say how many images have no mask to learn from, and why; it is an error if that holds for all."""
+    """Report how many images have no usable mask, and why; raise an error if none has one."""
     total = left_out.total()
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
     if total and not kept:
-        raise DataError(f"{path}: has no usable mask for these images ({reasons}); make masks of these very images")
+        raise DataError(f"{path}: has no usable mask for these images ({reasons}); make masks from the same images")
     if total:
-        console.note(f"{total} of {total + kept} images are left out, since {path} has no usable mask: {reasons}")
+        console.note(f"skipping {total} of {total + kept} images without a usable mask in {path}: {reasons}")
 
 
-def _fault(image: TrainingImage, least_confidence: float) -> str:
+def _why_unusable(image: TrainingImage, least_confidence: float) -> str:
     if image.proposal is None:
         return NO_MASK
     pixels = image.proposal.size if image.valid is None else int(image.valid.sum())

@@ -1,4 +1,4 @@
-"""Joining the processes that torchrun started, and the means of their gradients; alone, nothing happens."""
+"""Multi-process training with torchrun: process group, barriers and averaged gradients; no effect without it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from unsegcli.core.nn.distributed_sums import ranks
 
 
-def asked_ranks() -> int:
-    """How many processes torchrun has started; 1 without it."""
+def world_size() -> int:
+    """Return the number of processes started by torchrun; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[torch.device]:
-    """Join the other processes, if there are any, and give the device of this one."""
-    if asked_ranks() == 1:
+def process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the process group, if there is one, and yield the device of this process."""
+    if world_size() == 1:
         yield device
         return
     if device.type == "cuda":
@@ -34,19 +34,19 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         distributed.destroy_process_group()
 
 
-def together() -> None:
-    """Wait until all processes are here."""
+def barrier() -> None:
+    """Wait for all processes."""
     if ranks() > 1:
         distributed.barrier()
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks; known before the others are joined, and afterwards."""
-    return asked_ranks() == 1 or int(os.environ.get("RANK", "0")) == 0
+    """Whether this is rank 0, which writes files and prints; also valid before the process group is set up."""
+    return world_size() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 def mean_gradients(network: nn.Module) -> None:
-    """Give every process the mean of the gradients of all."""
+    """Average the gradients over all processes."""
     if ranks() == 1:
         return
     weights = [weight for weight in network.parameters() if weight.requires_grad]
@@ -61,7 +61,7 @@ def mean_gradients(network: nn.Module) -> None:
 
 
 def mean_of(value: Tensor) -> Tensor:
-    """The mean of a number over all processes, for people."""
+    """Average a number over all processes, for reporting."""
     if ranks() == 1:
         return value
     total = value.detach().clone()

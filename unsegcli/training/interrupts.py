@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a training: wait for the end of the step, so that its state can be kept."""
+"""Delay Ctrl-C and SIGTERM until the end of a training step, so that a checkpoint can be saved."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from types import FrameType
 from typing import Any
 
 
-class Stopping:
-    """Whether the user wants the training to stop."""
+class StopRequest:
+    """True once Ctrl-C or SIGTERM was received."""
 
     def __init__(self) -> None:
-        self.asked: int | None = None  # number of the signal
-        self._before: dict[int, Any] = {}
+        self.signal: int | None = None  # number of the signal received
+        self._before: dict[int, Any] = {}  # handlers replaced here, by signal
 
     def __bool__(self) -> bool:
-        return self.asked is not None
+        return self.signal is not None
 
-    def now(self) -> None:
-        """Do what the signal would have done at once."""
-        if self.asked is not None:
-            before = self._before[self.asked]
-            before(self.asked, None) if callable(before) else signal.default_int_handler(self.asked, None)
+    def stop_now(self) -> None:
+        """Call the original handler of the signal."""
+        if self.signal is not None:
+            before = self._before[self.signal]
+            before(self.signal, None) if callable(before) else signal.default_int_handler(self.signal, None)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is not None:  # the second time
-            self.now()
-        self.asked = number
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:  # the second signal
+            self.stop_now()
+        self.signal = number
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Stopping]:
-    """Note the first Ctrl-C or SIGTERM instead of stopping at once; the second one stops."""
-    stopping = Stopping()
+def delayed_interrupts() -> Iterator[StopRequest]:
+    """Record the first Ctrl-C or SIGTERM instead of stopping; a second one stops immediately."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield stopping
+        yield request
         return
     for number in (signal.SIGINT, signal.SIGTERM):
-        stopping._before[number] = signal.signal(number, stopping._take)
+        request._before[number] = signal.signal(number, request._receive)
     try:
-        yield stopping
+        yield request
     finally:
-        for taken, before in stopping._before.items():
-            signal.signal(taken, before)
+        for replaced, before in request._before.items():
+            signal.signal(replaced, before)

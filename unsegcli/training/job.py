@@ -1,4 +1,4 @@
-"""What one training was asked to be, and the recipe of its model."""
+"""A training job, the checks of its options, and the recipe of its model."""
 
 from __future__ import annotations
 
@@ -22,41 +22,40 @@ from unsegcli.training.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training, as it was asked for."""
+    """The method, settings and device of one training."""
 
     method: Loaded
     config: Any
     params: Train
     device: torch.device
-    weights: str = ""  # digest of those that the network begins with; empty = random
-    pretrained: Pretrained | None = None  # these weights themselves
-    curve: Curve | None = None  # how the number of clusters was chosen, if it was not given
+    weights: str = ""  # digest of the initial weights; empty = random
+    pretrained: Pretrained | None = None  # the initial weights
+    curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
 
     @property
     def precision(self) -> str:
-        """Of the network's work: float32 bf16 fp16."""
+        """Floating-point precision: float32, bf16 or fp16."""
         return self.params.precision
 
 
 def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
-    """The recipe of a model as this version would have written it.
+    """Convert the recipe of an older model to the current form.
 
-    Models were once stored with a precision of `auto`, without a word on whether the network was compiled, and with
-    settings that are gone since.
+    Older recipes may have the precision `auto`, lack `compile`, and have settings that were removed since.
     """
     parameters = dict(old.get("parameters", {}))
     if parameters.get("precision") == "auto":
         parameters["precision"] = wanted["parameters"]["precision"]
         console.warn(
-            "the model was trained before its recipe held the precision: it was float32, or bf16 where the processor "
-            "has units for it; train it again with --force if that matters"
+            "the recipe of this older model does not record its precision, which was float32 or bf16 depending on the "
+            "hardware; train it again with --force if that matters"
         )
     settings = of_today(old.get("method", ""), old.get("settings", {}))
     return {**old, "parameters": {"compile": False, **parameters}, "settings": settings}
 
 
 def recipe_of(job: TrainingJob, revision: int, dataset: Dataset) -> Recipe:
-    """All that the content of a model follows from; `revision` is that of the loop."""
+    """Build the recipe of a model; `revision` is that of the training loop."""
     method, params, settings = job.method, recorded(job.params), asdict(job.config)
     more = {"gives": "embeddings"} if method.embeds else {}
     more |= {"weights": job.weights} if job.weights else {}
@@ -65,7 +64,7 @@ def recipe_of(job: TrainingJob, revision: int, dataset: Dataset) -> Recipe:
     if job.params.restarts == 1:
         del params["restarts"]
     if job.params.classes == AUTO:
-        settings["classes"] = AUTO  # what it comes to follows from the rest
+        settings["classes"] = AUTO  # the chosen number is determined by the rest of the recipe
     else:
         del params["most_classes"]
     return make_recipe(
@@ -74,7 +73,7 @@ def recipe_of(job: TrainingJob, revision: int, dataset: Dataset) -> Recipe:
         [params, *dataset.recorded],
         dataset.inputs,
         {
-            "settings": settings,  # by themselves: a method may call them what we call ours
+            "settings": settings,  # separate: a method's setting may have the name of a parameter
             "method": method.identity,
             "method_revision": method.revision,
             **more,
@@ -86,11 +85,11 @@ MASK_CLUSTERS = 2  # background and object
 
 
 def check_options(params: Train, config: Any) -> None:
-    """Refuse what no training can be, and options that contradict each other."""
+    """Validate the training options, alone and in combination."""
     check_settings(config)
     given = [name for name in ("steps", "epochs", "minutes") if getattr(params, name) is not None]
     if len(given) > 1:
-        raise ConfigError(f"--{given[0]} and --{given[1]} both say how long the training is: give one of them")
+        raise ConfigError(f"--{given[0]} and --{given[1]} both set the length of the training: give one of them")
     if any(not getattr(params, name) > 0 for name in given):
         raise ConfigError(f"--{given[0]} must be above 0")
     if params.precision not in ("auto", *PRECISIONS):
@@ -103,26 +102,26 @@ def check_options(params: Train, config: Any) -> None:
         raise ConfigError(f"--restarts {params.restarts}: must be at least 1")
     if params.restarts > 1 and (params.seeds > 1 or params.keep_every):
         other = "--seeds" if params.seeds > 1 else "--keep-every"
-        raise ConfigError(f"--restarts keeps one model of several, and {other} keeps more than one: give one of them")
+        raise ConfigError(f"--restarts keeps one model, but {other} keeps several: give one of them")
     if params.classes == AUTO and params.max_classes < FEWEST:
         raise ConfigError(f"--max-classes {params.max_classes}: must be at least {FEWEST}")
 
 
 def check_role(method: Loaded, config: Any, params: Train) -> None:
-    """Refuse options about clusters where the method has none, or two that are fixed."""
+    """Raise an error for cluster options if the method has no clusters, or a fixed number of two."""
     afterwards = method.embeds or method.role == "mask"
     if afterwards and (params.restarts > 1 or params.classes == AUTO):
         option = "--restarts" if params.restarts > 1 else "--classes auto"
-        raise ConfigError(f"{option}: --method {method.name} has no clusters while it learns; leave it out")
+        raise ConfigError(f"{option}: --method {method.name} has no clusters during training; leave it out")
     if method.role == "mask" and config.classes != MASK_CLUSTERS:
         raise ConfigError(
-            f"--classes {config.classes}: --method {method.name} parts objects from background; leave it out"
+            f"--classes {config.classes}: --method {method.name} always has 2 (object and background); leave it out"
         )
 
 
 def check_needs(method: Loaded, config: Any, dataset: Dataset) -> None:
-    """Refuse images without what the method needs of them."""
+    """Raise an error if the method needs superpixels and the dataset has none."""
     if "superpixels" in method.needs(config) and dataset.kind != "superpixels":
         raise ConfigError(
-            f"--method {method.name} needs superpixels; make them first with `unseg superpixels`, and give that file"
+            f"--method {method.name} needs superpixels; make them with `unseg superpixels` and give that file"
         )

@@ -1,4 +1,4 @@
-"""What can be said of a training without labels: whether clusters live, how even they are, whether they hold still."""
+"""Label-free monitoring of a training: live clusters, their evenness, and agreement under augmentation."""
 
 from __future__ import annotations
 
@@ -20,68 +20,68 @@ from unsegcli.methods._contract import Batch, Embedded, Method
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.distributed import mean_of
 
-LIVE = 0.1  # of an even share: a cluster with less is dead
-COLLAPSED = 0.25  # entropy, as a share of the largest, below which a training is said to have collapsed
-RARE = 0.01  # share of the pixels below which there are no objects, or no background
-ALIKE = 0.98  # mean cosine of different images' objects from which on they cannot be distinguished
+LIVE = 0.1  # fraction of an even share of the pixels; a cluster with less is dead
+COLLAPSED = 0.25  # normalized entropy below which the clusters have collapsed
+RARE = 0.01  # fraction of the pixels below which there are no objects, or no background
+ALIKE = 0.98  # mean cosine similarity of objects of different images above which they cannot be distinguished
 
 
 @dataclass(frozen=True)
 class ClusterStats:
-    """The state of a training at one step."""
+    """Statistics of the clusters at one step."""
 
     live: int  # clusters with at least a tenth of an even share of the pixels
-    evenness: float  # entropy of the clusters' shares over the largest possible; 1 = all alike
+    evenness: float  # normalized entropy of the cluster sizes; 1 = all of equal size
     largest: float  # share of the largest cluster
-    agreement: float  # pixels that keep their cluster when the image is mirrored and lit otherwise
+    agreement: float  # fraction of pixels that keep their cluster when the image is mirrored and its colours change
 
     def text(self, classes: int) -> str:
-        """All of it, for people."""
+        """Format the statistics for a note."""
         return (
             f"{self.live} of {classes} clusters live, evenness {self.evenness:.2f}, "
             f"largest {self.largest:.0%}, agreement {self.agreement:.0%}"
         )
 
     def warning(self, classes: int) -> str:
-        """What to say if all pixels go the same way; empty if not."""
+        """Return a warning if the clusters have collapsed; empty if not."""
         if classes > 1 and self.evenness < COLLAPSED:
             return (
                 f"the clusters have collapsed: {self.live} of {classes} live, the largest has {self.largest:.0%}. "
-                "Try another --seed, a lower --set learning_rate=..., more images a step (--set batch=...), or more "
-                "weight on even clusters where the method has it"
+                "Try another --seed, a lower --set learning_rate=..., more images per step (--set batch=...), or a "
+                "larger weight for even clusters, if the method has one"
             )
         return ""
 
 
 @dataclass(frozen=True)
 class ObjectStats:
-    """The same for a method whose clusters are found afterwards, among the vectors of objects."""
+    """Statistics of the objects at one step, for a method that gives embeddings."""
 
-    foreground: float  # share of the pixels that are taken for objects
-    agreement: float  # pixels that stay object or background when the image is mirrored and lit otherwise
-    likeness: float  # mean cosine of the objects of different images; 1 = all the same, 0 = spread evenly
+    foreground: float  # fraction of pixels labelled object
+    agreement: float  # fraction of pixels that stay object or background under the same changes
+    likeness: float  # mean cosine similarity of objects of different images; 1 = all the same, 0 = spread evenly
 
     def text(self, classes: int) -> str:
-        """All of it, for people."""
+        """Format the statistics for a note."""
         return f"{self.foreground:.0%} foreground, agreement {self.agreement:.0%}, likeness {self.likeness:.2f}"
 
     def warning(self, classes: int) -> str:
-        """What to say if there is nothing to be grouped; empty if there is."""
+        """Return a warning if the objects cannot be clustered; empty if they can."""
         if not RARE <= self.foreground <= 1 - RARE:
             return (
-                f"the network takes {self.foreground:.0%} of all pixels for objects: look at the masks that it learns "
-                "from, train longer, or try a lower --set learning_rate=..."
+                f"the network labels {self.foreground:.0%} of all pixels as object: check the masks in --proposals, "
+                "train longer, or try a lower --set learning_rate=..."
             )
         if classes > 1 and self.likeness > ALIKE:
             return (
-                f"the objects of different images have become alike (cosine {self.likeness:.2f}): they cannot be "
-                "grouped. Try a lower --set learning_rate=..., more images a step (--set batch=...), or train longer"
+                f"the objects of different images are too similar to be clustered (cosine {self.likeness:.2f}). "
+                "Try a lower --set learning_rate=..., more images per step (--set batch=...), or train longer"
             )
         return ""
 
 
 def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> ClusterStats | ObjectStats:
-    """Let the network label a batch and its changed copy; its state stays as it is."""
+    """Compute the statistics from a batch and an augmented copy; the network is not changed."""
     was_training = network.training
     network.eval()
     try:
@@ -101,7 +101,13 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
 
 
 def object_stats_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectStats:
-    """The stats of vectors and objectness, of the objectness of the changed images, and of the valid pixels."""
+    """Compute object statistics.
+
+    Args:
+        found: vectors and objectness of the batch.
+        again: objectness (batch, height, width) of the augmented images.
+        inside: valid pixels (batch, height, width).
+    """
     objects, others = ((logits > 0) & inside for logits in (found.objectness, again))
     pixels = inside.sum().clamp_min(1)
     means = object_means(found.vectors, objects)[objects.any((1, 2))]
@@ -115,7 +121,7 @@ def object_stats_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectSta
 
 
 def cluster_stats_of(labels: Tensor, again: Tensor, classes: int) -> ClusterStats:
-    """The stats of labels (pixels,) and of those of the changed image (pixels,)."""
+    """Compute cluster statistics from the labels (pixels,) and those of the augmented images (pixels,)."""
     shares = torch.bincount(labels, minlength=classes).double() / max(1, len(labels))
     entropy = float(-(shares * shares.clamp_min(1e-12).log()).sum())
     return ClusterStats(
@@ -138,18 +144,18 @@ def _mirrored(batch: Batch) -> dict[str, Tensor]:
 
 @dataclass
 class Losses:
-    """The terms of the last steps, which a GPU may still be working on."""
+    """Loss terms of recent steps, read in groups so that a GPU rarely has to synchronize."""
 
     training: Training
     target: store.Target
     unread: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        """Take the terms of a step, without waiting for them."""
+        """Add the terms of a step without synchronizing."""
         self.unread.append({name: mean_of(term) for name, term in terms.items()})
 
     def read(self) -> dict[str, str]:
-        """Wait for all terms, note them down, and give the last ones as text; stop if one is NaN or infinite."""
+        """Record all pending terms and format the last ones; raise an error if one is NaN or infinite."""
         first = self.training.step - len(self.unread)
         for number, terms in enumerate(self.unread):
             values = {name: float(term) for name, term in terms.items()}
@@ -164,9 +170,9 @@ class Losses:
         terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         found = store.load_checkpoint(self.target)
         kept = (
-            f"the state of step {json.loads(found[1])['step']} is kept in {self.target.partial}"
+            f"a checkpoint saved at step {json.loads(found[1])['step']} is in {self.target.partial}"
             if found
-            else ("no earlier state was kept")
+            else "no checkpoint was saved"
         )
         return (
             f"the loss is NaN or infinite at step {step} ({terms}); {kept}. Try a lower --set learning_rate=..., "

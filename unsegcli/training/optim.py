@@ -1,4 +1,4 @@
-"""How long a training is, and how large its steps are at each moment."""
+"""The number of steps, the learning rate schedule and the optimizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLY = 0.9  # power
 
 
 def steps_of(config: LoopSettings, images: int, steps: int | None, epochs: float | None) -> int:
-    """Steps of a training: as said, or else by passes over all images, but not too few for a handful of them."""
+    """Return the number of steps: as given, else from the epochs; the default is at least the method's `min_steps`."""
     if steps is not None:
         return steps
     if epochs is not None:
@@ -26,14 +26,14 @@ def steps_of(config: LoopSettings, images: int, steps: int | None, epochs: float
 
 
 def rate_at(config: LoopSettings, step: int, steps: int) -> float:
-    """The learning rate of a step: a straight rise, then the schedule."""
+    """Return the learning rate of a step: linear warm-up, then the schedule."""
     rising = config.warmup * steps
     if step < rising:
         return config.learning_rate * (step + 1) / (math.floor(rising) + 1)
     done = (step - rising) / max(1.0, steps - rising)
     if config.schedule == "cosine":
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    if config.schedule == "poly_epochs":  # in as many equal stairs as the settings say epochs, whatever the length
+    if config.schedule == "poly_epochs":  # constant within each of `epochs` equal intervals, for any number of steps
         done = math.floor(done * config.epochs + 1e-9) / max(1, config.epochs)
         return config.learning_rate * float((1 - done) ** POLY)
     if config.schedule == "poly":
@@ -42,7 +42,7 @@ def rate_at(config: LoopSettings, step: int, steps: int) -> float:
 
 
 def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Optimizer:
-    """The optimiser of all weights that learn."""
+    """Make the optimizer of all trainable weights."""
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
@@ -51,7 +51,7 @@ def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Opti
 
 
 def check_settings(config: LoopSettings) -> None:
-    """Refuse what no training can go by."""
+    """Validate the settings of the training loop."""
     if config.optimizer not in OPTIMIZERS:
         raise ConfigError(f"optimizer {config.optimizer}: is not one of {', '.join(OPTIMIZERS)}")
     if config.schedule not in SCHEDULES:

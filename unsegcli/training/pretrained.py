@@ -1,6 +1,6 @@
-"""Weights that were trained elsewhere: read from a file, or torchvision's own, and put into the backbones of a network.
+"""Load pretrained weights, from a file or from torchvision, into the backbones of a network.
 
-A file is read as tensors only, so that nothing in it can run. What does not fit is reported, never guessed.
+Files are loaded as tensors only, so that they cannot run code. Weights that do not match are reported.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from unsegcli.methods._load import Loaded
 
 NONE, IMAGENET = "none", "imagenet"
 VERSION = "IMAGENET1K_V1"  # of torchvision's weights
-INSIDE = ("state_dict", "teacher", "student", "model")  # where files keep the weights; the first that is there
-AROUND = ("module", "encoder_q", "teacher", "student", "backbone")  # what their names may begin with, in any order
-FIRST = "conv1.weight"  # sees the bands of the image
+CONTAINERS = ("state_dict", "teacher", "student", "model")  # keys that may hold the weights; the first one is used
+PREFIXES = ("module", "encoder_q", "teacher", "student", "backbone")  # possible parts of a prefix, in any order
+FIRST = "conv1.weight"  # the first convolution, whose input is the image
 COLOURS = 3
 SHOWN = 3  # names in a message
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights by name, and what a recipe says of them."""
+    """Pretrained weights by name."""
 
-    name: str  # as the user named them
-    digest: str
+    name: str  # as given by the user
+    digest: str  # recorded in the recipe
     state: Mapping[str, Tensor]
 
     def put_into(self, backbones: Sequence[nn.Module]) -> None:
-        """Replace the weights of each backbone by those of their names."""
+        """Load the matching weights into each backbone."""
         for backbone in backbones:
             own = backbone.state_dict()
             backbone.load_state_dict({**own, **self._fit(own).good})
 
     def report(self, backbone: nn.Module) -> str:
-        """What fits a backbone, and what does not."""
+        """Describe which weights of a backbone were loaded and which were not."""
         fit = self._fit(backbone.state_dict())
-        text = f"{fit.total - len(fit.lacking)} of {fit.total} weights are taken from {self.name}"
-        text += f"; not in it, or of another shape: {_some(fit.lacking)}" if fit.lacking else ""
-        return text + (f"; left over: {_some(fit.left)}" if fit.left else "")
+        text = f"{fit.total - len(fit.lacking)} of {fit.total} weights loaded from {self.name}"
+        text += f"; missing or of another shape: {_some(fit.lacking)}" if fit.lacking else ""
+        return text + (f"; unused: {_some(fit.unused)}" if fit.unused else "")
 
     def _fit(self, own: Mapping[str, Tensor]) -> _Fit:
         given = _stripped(self.state, own)
@@ -55,26 +55,26 @@ class Pretrained:
         lacking = [name for name in wanted if name not in good]
         if len(lacking) == len(wanted):
             raise ConfigError(
-                f"--weights {self.name}: nothing in it fits the network; it has {_some(sorted(self.state))}, "
-                f"and {_some(wanted)} is wanted"
+                f"--weights {self.name}: no weight matches the network; the file has {_some(sorted(self.state))}, the "
+                f"network has {_some(wanted)}"
             )
         return _Fit(good, lacking, sorted(given.keys() - good.keys()), len(wanted))
 
 
 @dataclass(frozen=True)
 class _Fit:
-    good: Mapping[str, Tensor]  # by the names of the network
-    lacking: Sequence[str]  # weights of the network that keep their random values
-    left: Sequence[str]  # weights of the file that have no place
-    total: int  # weights of the network
+    good: Mapping[str, Tensor]  # by the names in the network
+    lacking: Sequence[str]  # weights of the network that stay random
+    unused: Sequence[str]  # weights of the file that match none of the network
+    total: int  # number of weights of the network
 
 
 def find_weights(given: str | Path, method: Loaded) -> tuple[str, Path | None]:
-    """What a recipe says of the weights (empty = none), and the file that they are in."""
+    """Return the digest of the weights for the recipe (empty = random weights) and their file, if there is one."""
     if str(given) == NONE:
         return "", None
     if not hasattr(method.module, "backbones"):
-        raise ConfigError(f"--weights {given}: --method {method.name} starts from random weights; leave it out")
+        raise ConfigError(f"--weights {given}: --method {method.name} always starts from random weights; leave it out")
     if str(given) == IMAGENET:
         return f"{IMAGENET} {VERSION}", None
     try:
@@ -82,12 +82,12 @@ def find_weights(given: str | Path, method: Loaded) -> tuple[str, Path | None]:
             return hashlib.file_digest(stream, "sha256").hexdigest(), Path(given)
     except OSError as error:
         raise ConfigError(
-            f"--weights {given}: cannot be read ({error.strerror}); it is a file of weights, {IMAGENET} or {NONE}"
+            f"--weights {given}: cannot be read ({error.strerror}); give a file of weights, {IMAGENET} or {NONE}"
         ) from error
 
 
 def read_weights(digest: str, path: Path | None, architecture: str) -> Pretrained | None:
-    """The weights that `find_weights` found; those of torchvision for a network of this name."""
+    """Load the weights that `find_weights` found; torchvision's are chosen by the network architecture."""
     if not digest:
         return None
     if path is None:
@@ -96,19 +96,19 @@ def read_weights(digest: str, path: Path | None, architecture: str) -> Pretraine
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file that torch has saved."""
+    """Read the tensors from a file saved by torch."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file makes torch fail in many ways
+    except Exception as error:  # torch raises many types of errors for a broken file
         raise ConfigError(
-            f"--weights {path}: is not a file of weights alone, or broken; torch.save(net.state_dict(), FILE) makes one"
+            f"--weights {path}: is broken or holds more than weights; make it with torch.save(net.state_dict(), FILE)"
         ) from error
-    for name in INSIDE:
+    for name in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
             break
     if not isinstance(content, Mapping):
-        raise ConfigError(f"--weights {path}: holds no table of weights")
+        raise ConfigError(f"--weights {path}: does not hold a state dict")
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise ConfigError(f"--weights {path}: holds no weights")
@@ -116,16 +116,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _stripped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights by their own names: what most names that fit begin with is taken away, and all others left out."""
+    """Strip the prefix that gives the most names of the network; weights with other prefixes are dropped."""
     first = next(iter(own))
     prefixes = sorted({name.removesuffix(first) for name in state if name.endswith(first)})
-    known = [prefix for prefix in prefixes if set(prefix.split(".")[:-1]) <= set(AROUND)]
+    known = [prefix for prefix in prefixes if set(prefix.split(".")[:-1]) <= set(PREFIXES)]
     best = max(["", *known], key=lambda prefix: (sum(prefix + name in state for name in own), "student" not in prefix))
     return {name.removeprefix(best): value for name, value in state.items() if name.startswith(best)}
 
 
 def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
-    """A first convolution over red, green and blue as one over other bands, whose answer is about as large."""
+    """Adapt a first convolution over RGB to another number of bands, with outputs of similar magnitude."""
     wanted = like.shape[1] if like.ndim == 4 else COLOURS
     if name != FIRST or value.ndim != 4 or value.shape[1] != COLOURS or wanted == COLOURS:
         return value
@@ -139,8 +139,8 @@ def _download(architecture: str) -> Mapping[str, Tensor]:
         published = import_module("torchvision.models").get_model_weights(architecture)
     except (ImportError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"--weights {IMAGENET}: torchvision has none for {architecture} ({_first_line(error)}); choose a network "
-            "with --set architecture=resnet50, or leave it out"
+            f"--weights {IMAGENET}: torchvision has no weights for {architecture} ({_first_line(error)}); choose "
+            "another network with --set architecture=resnet50, or leave it out"
         ) from error
     try:
         state: Mapping[str, Tensor] = published[VERSION].get_state_dict(progress=False, check_hash=True)

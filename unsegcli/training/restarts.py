@@ -1,4 +1,4 @@
-"""Several trainings of which one is kept: which one, by what sign, and what the kept model reports of the others."""
+"""Train with several seeds, keep the best model by label-free criteria, and record the criteria of all runs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from unsegcli.training.distributed import is_first
 from unsegcli.training.job import TrainingJob
 from unsegcli.training.signs import SIGNS, Signals, judge
 
-SCORE = ("beyond-chance", "silhouette")  # what decides, and what decides where that is equal; docs/methods.md says why
-NOTED = "restart-"  # begins the names of what a kept model's history says of all runs
+SCORE = ("beyond-chance", "silhouette")  # the criterion and its tie-breaker; see docs/methods.md
+PREFIX = "restart-"  # of the history entries about all runs
 ALMOST = 1e-9  # scores that differ by less are equal
 
 
@@ -31,14 +31,14 @@ def best_of(
     run: Run,
     train_into: Callable[[Path], list[Outcome]],
 ) -> list[Outcome]:
-    """Train several models, keep the one that looks best without labels, and remove the others.
+    """Train several models, keep the best by label-free criteria, and remove the others.
 
     Args:
         job: the training, with the number of restarts.
         target: the model to write.
         dataset: the images, not opened yet.
-        run: how it runs.
-        train_into: trains one model for each seed, beside this path.
+        run: how to run.
+        train_into: trains one model per seed, with outputs next to this path.
     """
     earlier = unchanged(target)
     if earlier is not None:
@@ -57,7 +57,7 @@ def best_of(
     kept, sign = best_run(found)
     for line in table(found, seeds, kept):
         console.note(line)
-    console.note(f"the run of seed {seeds[kept]} is kept, by {sign}; no label was read")
+    console.note(f"keeping the run with seed {seeds[kept]}, chosen by {sign}, without labels")
     content = content_with(paths[kept], as_history(found, seeds, kept))
     store.write_whole(target, **content, inputs=relative_hints(dataset.hints, target.path))
     clear(paths)
@@ -65,21 +65,21 @@ def best_of(
 
 
 def best_run(runs: Sequence[Signals]) -> tuple[int, str]:
-    """The run to keep, and the sign that decided; the first of equal ones."""
-    left = list(range(len(runs)))
+    """Return the best run and the criterion that decided; the first run in a tie."""
+    candidates = list(range(len(runs)))
     for sign in SCORE:
-        values = {number: _known(runs[number][sign]) for number in left}
+        values = {number: _known(runs[number][sign]) for number in candidates}
         largest = max(values.values())
-        kept = [number for number in left if values[number] >= largest - ALMOST]
-        if len(kept) < len(left):
-            left, decided = kept, sign
-            if len(left) == 1:
-                return left[0], decided
-    return left[0], SCORE[0]
+        best = [number for number in candidates if values[number] >= largest - ALMOST]
+        if len(best) < len(candidates):
+            candidates, decided = best, sign
+            if len(candidates) == 1:
+                return candidates[0], decided
+    return candidates[0], SCORE[0]
 
 
 def table(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> list[str]:
-    """Lines for people: one sign a row, one run a column."""
+    """Format the criteria as lines of text: one row per criterion, one column per run."""
     width = max(map(len, SIGNS))
     head = "  ".join(f"{f'seed {seed}':>9}" for seed in seeds)
     rows = ["  ".join(f"{run[sign]:>9.3f}" for run in runs) for sign in SIGNS]
@@ -89,15 +89,15 @@ def table(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> list[str]
 
 
 def as_history(runs: Sequence[Signals], seeds: Sequence[int], kept: int) -> dict[str, list[float]]:
-    """All signs of all runs, as entries of a model's history."""
+    """Return all criteria of all runs, as history entries of the kept model."""
     noted: dict[str, list[float]] = {sign: [run[sign] for run in runs] for sign in SIGNS}
     noted |= {"seed": [float(seed) for seed in seeds]}
     noted |= {"kept": [float(number == kept) for number in range(len(runs))]}
-    return {f"{NOTED}{name}": values for name, values in noted.items()}
+    return {f"{PREFIX}{name}": values for name, values in noted.items()}
 
 
 def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """What a model's file holds, for another file, with more entries in its history."""
+    """Read the content of a model file and add entries to its history."""
     with store.open_artifact(path, "model") as artifact:
         history = {name: artifact.entry("history", name) for name in artifact.entries("history")}
         return {
@@ -115,12 +115,12 @@ def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, A
 
 
 def folder_of(output: Path) -> Path:
-    """Where the runs lie until one is kept."""
+    """Return the folder of the runs until one is chosen."""
     return output.with_name(f"{output.name}.restarts")
 
 
 def clear(runs: Sequence[Path]) -> None:
-    """Remove the runs, and their folder if nothing else is in it."""
+    """Remove the runs, and their folder if it is empty."""
     for path in runs:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

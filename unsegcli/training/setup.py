@@ -1,4 +1,4 @@
-"""The start of a training: its length, its network, its batches; and an estimate of all that."""
+"""Set up or resume a training: number of steps, network and batches; and estimate its duration."""
 
 from __future__ import annotations
 
@@ -21,25 +21,23 @@ from unsegcli.segmenters.weights import Arrays
 from unsegcli.training.batches import Batches
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.data import Pool, Reader
-from unsegcli.training.distributed import mean_of, together
+from unsegcli.training.distributed import barrier, mean_of
 from unsegcli.training.job import TrainingJob
 from unsegcli.training.optim import make_optimizer, steps_of
 
-TIMED = 8  # steps that say how long one takes, where the length is given in minutes
-FEW = 32  # images that an estimate is made with
+TIMED = 8  # steps to time
+FEW = 32  # images used for an estimate
 
-Step = Callable[
-    [TrainingJob, Training, Batch], dict[str, Tensor]
-]  # changes the weights, and gives the terms of the loss
+Step = Callable[[TrainingJob, Training, Batch], dict[str, Tensor]]  # updates the weights, returns the loss terms
 
 
 def start_or_resume(job: TrainingJob, pool: Pool, target: store.Target, step: Step) -> Training:
-    """A training at its start, or where an interrupted one stopped."""
+    """Start a training, or resume it from its checkpoint."""
     training = new_training(job, pool, steps_planned(job, pool, step))
     found = _checkpoint_of(training, target)
     if found is not None:
         training.unpack(*found)
-        console.note(f"going on after step {training.step} of {training.steps}")
+        console.note(f"resuming after step {training.step} of {training.steps}")
     else:
         _prepare(job, training, batches_of(job, pool, training.steps).one_pass(job.device))
         if job.pretrained is not None:
@@ -49,40 +47,40 @@ def start_or_resume(job: TrainingJob, pool: Pool, target: store.Target, step: St
         console.note(
             f"{job.method.name} on {job.device} in {job.precision}: {training.steps} steps of "
             f"{job.config.batch} crops, "
-            f"{training.steps * job.config.batch / images:.1f} times through {console.count_images(images)}, "
+            f"{training.steps * job.config.batch / images:.1f} epochs of {console.count_images(images)}, "
             f"seed {job.params.seed}"
         )
-    together()
+    barrier()
     return training
 
 
 def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, str] | None:
-    """The checkpoint to go on from, if there is one; it must be of this kind of device, which rounds otherwise."""
+    """Load the checkpoint to resume from, if there is one; the device type must match, since it affects rounding."""
     found = store.load_checkpoint(target)
     if found is None:
         return None
     about = json.loads(found[1])
-    device = about.get("device", training.device)  # older checkpoints do not say
+    device = about.get("device", training.device)  # not recorded in older checkpoints
     if device == training.device:
         return found
-    where = f"{target.partial}: holds the checkpoint of step {about['step']} of a training on {device}"
+    where = f"{target.partial}: holds a checkpoint saved at step {about['step']} on {device}"
     if not target.force:
         raise ArtifactError(
-            f"{where}, and this is {training.device}, which rounds otherwise; go on with --device {device}, or start "
-            "again with --force"
+            f"{where}, but this run uses {training.device}, which rounds differently; resume with --device {device}, "
+            "or start again with --force"
         )
-    console.warn(f"{where}: it is thrown away, as --force says")
+    console.warn(f"{where}: it is discarded because of --force")
     return None
 
 
 def new_training(job: TrainingJob, pool: Pool, steps: int) -> Training:
-    """A training before its first step."""
+    """Make a training at step 0."""
     torch.manual_seed(job.params.seed)
     network = job.method.module.Network(job.config, pool.channels)
     if job.pretrained is not None:
         module: Any = job.method.module
         job.pretrained.put_into(module.backbones(network))
-    move: Any = network.to  # torch's types know no memory format before 2.15
+    move: Any = network.to  # the type hints of torch lack memory_format before 2.15
     move(job.device, memory_format=torch.channels_last)
     network.train()
     if job.params.compile:
@@ -92,7 +90,7 @@ def new_training(job: TrainingJob, pool: Pool, steps: int) -> Training:
 
 
 def _prepare(job: TrainingJob, training: Training, batches: Iterator[Batch]) -> None:
-    """What the method does once before the first step, if it does."""
+    """Call the method's `prepare` before the first step, if it has one."""
     method: Any = job.method.module
     if hasattr(method, "prepare"):
         method.prepare(training.network, batches, job.config)
@@ -100,18 +98,18 @@ def _prepare(job: TrainingJob, training: Training, batches: Iterator[Batch]) -> 
 
 
 def steps_planned(job: TrainingJob, pool: Pool, step: Step) -> int:
-    """The number of steps; a length in minutes is turned into steps by timing some that are thrown away."""
+    """Return the number of steps; a length in minutes is converted by timing a few steps."""
     params, images = job.params, len(pool.images)
     if params.minutes is None:
         return steps_of(job.config, images, params.steps, params.epochs)
     seconds = seconds_a_step(job, pool, step)
     steps = max(1, int(60 * params.minutes / seconds))
-    console.note(f"a step takes {seconds:.3g} s: {steps} steps in {params.minutes:g} minutes")
+    console.note(f"{seconds:.3g} s per step: {steps} steps in {params.minutes:g} minutes")
     return steps
 
 
 def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
-    """How long a step takes, by some that are thrown away."""
+    """Time a few steps of a training that is then discarded."""
     training = new_training(job, pool, TIMED)
     batches = batches_of(job, pool, TIMED)
     _prepare(job, training, islice(batches.one_pass(job.device), TIMED))
@@ -121,12 +119,12 @@ def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
         float(step(job, training, batch)["loss"])
         training.step += 1
         if training.step == 2:
-            started = time.monotonic()  # the first ones also prepare
+            started = time.monotonic()  # the first steps include initialization
     return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=job.device)))
 
 
 def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models: int, step: Step) -> str:
-    """Time some steps on a few images, and say what the whole training would take."""
+    """Time some steps on a few images, and describe what the whole training would take."""
     pool = reader.fill(replace(dataset, units=dataset.units[:FEW]))
     seconds = seconds_a_step(job, pool, step)
     images = sum(unit.window_count for unit in dataset.units)
@@ -136,17 +134,17 @@ def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models
         steps = max(1, int(60 * params.minutes / seconds))
     size = pool.stored_bytes / len(pool.images) * images
     minutes = steps * seconds / 60
-    long = f"about {minutes:,.1f} minutes"
+    duration = f"about {minutes:,.1f} minutes"
     if models > 1:
-        long += f" for each of {models} models, {models * minutes:,.1f} minutes in all,"
+        duration += f" for each of {models} models, {models * minutes:,.1f} minutes in total,"
     return (
-        f"would train {job.method.name} for {steps} steps, {long} on "
+        f"would train {job.method.name} for {steps} steps, {duration} on "
         f"{job.device}, with {console.count_images(images)} in {size / 1e9:.2f} GB of memory"
     )
 
 
 def batches_of(job: TrainingJob, pool: Pool, steps: int) -> Batches:
-    """The batches of this process."""
+    """Return the batches of this process."""
     config, needs = job.config, job.method.needs(job.config)
     if config.batch % ranks():
         raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")

@@ -1,6 +1,6 @@
-"""Trained models on the same images: what can be said of each without a label, and how far they agree.
+"""Label-free criteria ("signs") of trained models on the same images, including how far the models agree.
 
-What a sign means for a person who has labels is not known here; `tests/benchmarks/judge_runs.py` measures it.
+How well a criterion predicts the scores with labels is measured by `tests/benchmarks/judge_runs.py`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from unsegcli.params import Superpixels
 from unsegcli.segmenters.network import scores_of
 from unsegcli.segmenters.trained import Trained, open_trained
 
-IMAGES = 48  # that are looked at, evenly over all
-SIDE = 512  # of larger images the middle is looked at
-POINTS = 1000  # superpixels that the silhouette is taken of
-LAST = 0.1  # share of the steps at the end whose loss counts
-LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # how the changed image is lit
+IMAGES = 48  # images used, evenly spaced
+SIDE = 512  # larger images are cropped to the centre
+POINTS = 1000  # superpixels used for the silhouette
+LAST = 0.1  # fraction of the steps, at the end, over which the loss is averaged
+LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # colour jitter of the augmented image
 SIGNS = {
-    "evenness": "entropy of the mean assignment over the largest possible",
-    "confidence": "1 - mean entropy of a pixel's assignment over the largest possible",
+    "evenness": "normalized entropy of the mean assignment",
+    "confidence": "1 - mean normalized entropy of a pixel's assignment",
     "information": "mutual information of pixel and cluster: evenness + confidence - 1",
-    "agreement": "pixels that keep their cluster in the mirrored image in another light",
-    "beyond-chance": "the same, corrected for chance (Cohen's kappa)",
-    "purity": "pixels that have the most frequent cluster of their superpixel",
-    "edges": "steps of the image at borders of clusters over those everywhere",
-    "explained": "variance of the superpixels' features that lies between clusters",
+    "agreement": "fraction of pixels that keep their cluster in a mirrored, colour-jittered image",
+    "beyond-chance": "agreement corrected for chance (Cohen's kappa)",
+    "purity": "fraction of pixels with the most frequent cluster of their superpixel",
+    "edges": "mean image gradient at cluster borders over that of the whole image",
+    "explained": "fraction of the variance of superpixel features between clusters",
     "silhouette": "mean silhouette of the superpixels' features",
     "stability": "mean adjusted Rand index with the maps of the other runs",
     "bound": "minus the mean loss of the last tenth of the steps",
@@ -49,19 +49,19 @@ Signals = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Described:
-    """An image to be looked at, and what is known of its superpixels."""
+class Scene:
+    """An image with its superpixels and their features."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     regions: NDArray[np.int32]  # (height, width), -1 = void
-    points: NDArray[np.float32]  # (superpixels, dimensions), scaled over all scenes
+    points: NDArray[np.float32]  # (superpixels, dimensions), features, scaled over all scenes
     areas: NDArray[np.float64]  # (superpixels,)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one model does on all scenes."""
+class ModelSigns:
+    """The criteria and label maps of one model on all scenes."""
 
     signals: Signals
     maps: list[NDArray[np.int32]]  # clusters of the pixels of each scene, -1 = void
@@ -70,33 +70,33 @@ class Look:
 def judge(
     models: Sequence[str | Path], dataset: Dataset, *, method: str | None = None, device: str = "auto", workers: int = 1
 ) -> list[Signals]:
-    """The signs of each model, all on the same images.
+    """Compute the criteria of each model on the same images.
 
     Args:
-        models: artifacts of kind model.
+        models: model files.
         dataset: opened; images, or superpixels with their pixels.
-        method: the file of the method, if it is a user's own.
-        device: where the networks run.
+        method: the Python file of the user's own method, if any.
+        device: device of the networks.
         workers: processes that read images.
     """
     scenes = scenes_of(dataset, workers)
-    looks, most = [], 1
+    judged, most = [], 1
     for path in models:
         trained = open_trained(path, method, device)
         most = max(most, trained.classes)
-        looks.append(look_at(trained, scenes))
-    stable = signs.stability([look.maps for look in looks], most)
+        judged.append(signs_of(trained, scenes))
+    stable = signs.stability([one.maps for one in judged], most)
     return [
-        {**look.signals, "stability": together, "bound": bound_of(path)}
-        for look, together, path in zip(looks, stable, models, strict=True)
+        {**one.signals, "stability": agreed, "bound": bound_of(path)}
+        for one, agreed, path in zip(judged, stable, models, strict=True)
     ]
 
 
-def scenes_of(dataset: Dataset, workers: int = 1) -> list[Described]:
-    """Some images, evenly over all."""
+def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
+    """Read up to `IMAGES` images, evenly spaced."""
     taken = np.linspace(0, len(dataset.units) - 1, min(IMAGES, len(dataset.units))).round().astype(int)
     few = replace(dataset, units=tuple(dataset.units[at] for at in taken))
-    described = list(gather(few, _described, "looking", workers))
+    described = list(gather(few, _read_scene, "reading", workers))
     areas = np.concatenate([scene.areas for scene in described])
     points = np.concatenate([scene.points for scene in described])
     mean = np.average(points, axis=0, weights=areas)
@@ -108,8 +108,8 @@ def scenes_of(dataset: Dataset, workers: int = 1) -> list[Described]:
     ]
 
 
-def _described(window: Window) -> Described:
-    """A window, or the middle of it, with the features of its superpixels; they are made if it has none."""
+def _read_scene(window: Window) -> Scene:
+    """Crop a window to the centre and compute features of its superpixels, which are made if it has none."""
     height, width = window.pixels.shape[:2]
     top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
     box = (slice(top, top + SIDE), slice(left, left + SIDE))
@@ -123,11 +123,11 @@ def _described(window: Window) -> Described:
         regions = contiguous(superpixels[box])
     points = region_features(pixels, regions)
     areas = np.bincount(regions[regions >= 0], minlength=len(points)).astype(np.float64)
-    return Described(pixels, valid, regions, points, areas)
+    return Scene(pixels, valid, regions, points, areas)
 
 
-def look_at(trained: Trained, scenes: Sequence[Described]) -> Look:
-    """All signs of a model but those that need other runs or its history."""
+def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
+    """Compute the criteria of a model that need neither other runs nor its history."""
     clusters = trained.classes
     share, doubt, pixels = np.zeros(clusters), 0.0, 0
     pairs = np.zeros((clusters, clusters), np.int64)
@@ -136,7 +136,7 @@ def look_at(trained: Trained, scenes: Sequence[Described]) -> Look:
     maps, members = [], []
     for number, scene in enumerate(scenes):
         valid = np.ones(scene.pixels.shape[:2], np.bool_) if scene.valid is None else scene.valid
-        # Of each pixel by itself: what a method gives to superpixels as a whole would be pure and follow edges anyway.
+        # Per pixel, without superpixels: scores of whole superpixels would be pure and follow edges by construction.
         scores = scores_of(trained, scene.pixels, scene.valid)
         labels = np.where(valid, scores.argmax(axis=0), -1).astype(np.int32)
         again = np.where(valid, _changed_scores(trained, scene, number).argmax(axis=0), -1).astype(np.int32)
@@ -153,7 +153,7 @@ def look_at(trained: Trained, scenes: Sequence[Described]) -> Look:
     areas = np.concatenate([scene.areas for scene in scenes])
     member = np.concatenate(members)
     some = np.linspace(0, len(points) - 1, min(POINTS, len(points))).round().astype(int)
-    return Look(
+    return ModelSigns(
         {
             "evenness": found.evenness,
             "confidence": found.confidence,
@@ -169,8 +169,8 @@ def look_at(trained: Trained, scenes: Sequence[Described]) -> Look:
     )
 
 
-def _changed_scores(trained: Trained, scene: Described, number: int) -> NDArray[np.float32]:
-    """Scores of the scene in another light and mirrored, brought back: (clusters, height, width)."""
+def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
+    """Compute the scores of the mirrored, colour-jittered scene, mirrored back: (clusters, height, width)."""
     image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
     lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT)
     pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
@@ -180,7 +180,8 @@ def _changed_scores(trained: Trained, scene: Described, number: int) -> NDArray[
 
 
 def bound_of(path: str | Path) -> float:
-    """Minus the mean loss of a model's last steps; NaN where it was not noted down."""
+    """Return minus the mean loss of a model's last steps; NaN if the loss was not recorded."""
+
     with store.open_artifact(path, "model") as artifact:
         if "loss" not in artifact.entries("history"):
             return float("nan")
