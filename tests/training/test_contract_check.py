@@ -69,7 +69,7 @@ def after_step(network, batch, config):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (TOTAL, 'terms = {"a": total, "b": total}', 'must return a mapping with the key "loss", but returned keys a, b'),
+        (TOTAL, 'terms = {"a": total, "b": total}', 'a mapping with the key "loss", but returned keys a, b'),
         (TOTAL, "return {}", 'must return a mapping with the key "loss", but returned no keys'),
         (TOTAL, "return total", 'must return a mapping with the key "loss", but returned a tensor of shape ()'),
         (TOTAL, "return None", 'must return a mapping with the key "loss", but returned NoneType'),

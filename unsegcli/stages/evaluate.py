@@ -1,6 +1,6 @@
-"""`unseg evaluate`: label maps against ground truth, by one protocol for every method, stated in the output.
+"""`unseg evaluate`: score label maps against ground truth, with the same protocol for every method.
 
-It reads labels to score with them, and says so in its output; nothing that it finds flows back into training.
+Labels are used only for scoring, which the output states; the scores never influence training.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERSION = 1  # of the scores as JSON
 SHOWN = 5
 FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
 BATCH = 32
-IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
+IMAGES_WORTH_A_TASK = 50  # scoring is fast, so few images do not need a second process
 MIOU_OVER = {
     "truth": "classes with a label",
     "either": "classes with a label or a prediction",
@@ -56,10 +56,10 @@ MIOU_OVER = {
 
 @dataclass(frozen=True)
 class Task:
-    """One image to be scored."""
+    """One image to score."""
 
     map: ImageMap
-    labels: tuple[str, ...]  # files, one or several annotators
+    labels: tuple[str, ...]  # label files, one per annotator
     page: int
     legend: Legend | None
     ignore: tuple[int, ...]
@@ -71,7 +71,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `evaluate` found, and where it is kept."""
+    """The scores and the file that holds them."""
 
     path: Path
     scores: dict[str, Any]
@@ -81,17 +81,17 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     """Score label maps against ground truth.
 
     Args:
-        inputs: artifacts, or folders of label maps; several are runs of one method, such as its seeds.
-        params: the protocol, and where labels and legend are.
-        run: how to run, and the metrics to write.
+        inputs: artifacts, or folders of label maps; several inputs are runs of one method, such as different seeds.
+        params: the protocol, and the paths of labels and legend.
+        run: how to run, and the metrics file to write.
     """
     params, run = params or Evaluate(), (run or Run()).of("evaluate")
     _check(params)
-    scored = _found(inputs, params)
+    scored = _open_inputs(inputs, params)
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
         for one, match in zip(scored.runs, scored.matches, strict=True):
-            _tell_unmatched(one, match)
+            _report_unmatched(one, match)
         with store.open_artifact(target.path) as artifact:
             return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
     legend = None if scored.legend is None else read_legend(scored.legend)
@@ -101,16 +101,16 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         _score_run(one, match, legend, params, run.workers)
         for one, match in zip(scored.runs, scored.matches, strict=True)
     ]
-    result, matrix = _together(results)
+    result, matrix = _combined(results)
     legend_path = None if scored.legend is None else str(scored.legend)
-    result = _plain({**result, "labels": str(scored.folder), "legend": legend_path})
+    result = _json_ready({**result, "labels": str(scored.folder), "legend": legend_path})
     _write(target, result, matrix, scored.runs)
     return Evaluated(target.path, result)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What is scored, and with what."""
+    """The label maps to score, and the ground truth."""
 
     runs: Sequence[Predictions]
     matches: Sequence[LabelMatch]  # one for each run
@@ -118,7 +118,7 @@ class Scored:
     legend: Path | None
 
 
-def _found(inputs: Inputs, params: Evaluate) -> Scored:
+def _open_inputs(inputs: Inputs, params: Evaluate) -> Scored:
     runs = [open_predictions(given, params.role) for given in inputs.paths]
     folder = _label_folder(runs[0], params.labels)
     legend = _legend_path(runs[0], params.legend, folder)
@@ -132,12 +132,12 @@ def _check(params: Evaluate) -> None:
     own = Evaluate()
     if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
         raise ConfigError(
-            f"--protocol {params.protocol} fixes matching and polarity: leave out --many-to-one, --match-by, --polarity"
+            f"--protocol {params.protocol} sets matching and polarity: leave out --many-to-one, --match-by, --polarity"
         )
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
         raise ConfigError("--replicates and --tolerance must not be negative")
     if params.background is not None and (params.background < 0 or not params.ceiling):
-        raise ConfigError(f"--background {params.background}: is a cluster, from 0, and goes with --ceiling")
+        raise ConfigError(f"--background {params.background}: must be a cluster number, and is only for --ceiling")
 
 
 def _label_folder(run: Predictions, given: str | Path | None) -> Path:
@@ -145,11 +145,11 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
         return given_labels(given)
     found = None if run.images is None else find_labels(run.images)
     if found is None:
-        beside = f" beside {run.images}" if run.images is not None else ""
+        beside = f" next to {run.images}" if run.images is not None else ""
         if run.images is not None and not run.images.exists():
-            beside = f": the images are no longer where {run.name} says ({run.images})"
-        raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
-    console.note(f"labels are read from {found}, to score with them only")
+            beside = f": the images are no longer at {run.images}"
+        raise DataError(f"{run.name}: no folder labels/ found{beside}; set the ground truth with --labels FOLDER")
+    console.note(f"reading labels from {found}, for scoring only")
     return found
 
 
@@ -158,7 +158,7 @@ def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Pa
         return given_legend(given)
     found = legend_beside(run.images, labels)
     if found is not None:
-        console.note(f"label values mean what {found} says")
+        console.note(f"using the legend {found}")
     return found
 
 
@@ -178,10 +178,10 @@ def _recipe(params: Evaluate, scored: Scored) -> Recipe:
 def _score_run(
     run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    _tell_unmatched(run, match)
+    _report_unmatched(run, match)
     protocol = _protocol(params, run)
     if params.ceiling and run.role not in ("clusters", "classes"):
-        raise ConfigError(f"--ceiling is for clusters, but {run.name} holds {run.role}")
+        raise ConfigError(f"--ceiling is only for clusters, but {run.name} holds {run.role}; leave it out")
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
     tasks = [
@@ -200,25 +200,25 @@ def _score_run(
         "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
         "input": run.name,
         "role": run.role,
-        "protocol": _described(protocol, params, run, ignore, legend, matrix),
+        "protocol": _protocol_facts(protocol, params, run, ignore, legend, matrix),
         **result,
         "images": len(tasks),
         "missing": match.missing,
     }, matrix
 
 
-def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
+def _report_unmatched(run: Predictions, match: LabelMatch) -> None:
     if match.missing:
         shown = ", ".join(match.missing[:SHOWN])
         console.warn(f"{len(match.missing)} of {len(run.maps)} images have no label and are not scored: {shown}")
     if match.extra:
-        console.note(f"{len(match.extra)} label files fit no image: {', '.join(match.extra[:SHOWN])}")
+        console.note(f"{len(match.extra)} label files match no image: {', '.join(match.extra[:SHOWN])}")
 
 
 def _protocol(params: Evaluate, run: Predictions) -> Protocol:
-    """The published protocol that was asked for, or this project's with the user's choices."""
+    """Return the published protocol that was chosen, or unseg's own with the user's settings."""
     if params.polarity != "given" and run.role != "mask":
-        raise ConfigError(f"--polarity is for object masks, but {run.name} holds {run.role}")
+        raise ConfigError(f"--polarity is only for object masks, but {run.name} holds {run.role}; leave it out")
     if params.protocol:
         protocol = PROTOCOLS[params.protocol]
         if (protocol.polarity == "best-of-two") is not (run.role == "mask"):
@@ -230,7 +230,7 @@ def _protocol(params: Evaluate, run: Predictions) -> Protocol:
     return Protocol("unseg", matching=params.matching, by=cast(By, params.match_by), polarity=params.polarity)
 
 
-def _described(
+def _protocol_facts(
     protocol: Protocol,
     params: Evaluate,
     run: Predictions,
@@ -267,12 +267,12 @@ def _score_clusters(
 ) -> tuple[dict[str, Any], CountMatrix]:
     clusters, classes = run.clusters, len(legend.classes) if legend else None
     if clusters is None or classes is None:
-        numbers = list(_each(tasks, _largest_numbers, workers, "looking through numbers"))
+        numbers = list(_each(tasks, _largest_numbers, workers, "counting classes"))
         largest = np.max(numbers, axis=0)
         clusters = clusters or int(largest[0]) + 1
         classes = classes or int(largest[1]) + 1
     if params.background is not None and params.background >= clusters:
-        raise ConfigError(f"--background {params.background}: {run.name} has the clusters 0 to {clusters - 1} only")
+        raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
     tally = ClusterTally(clusters, classes, protocol, params.replicates, params.seed, params.per_image)
@@ -350,11 +350,12 @@ def _superpixels_of(task: Task) -> tuple[list[BorderScores], ShapeScores]:
 
 
 def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The labels and the map on one grid: that of the labels, so that each labelled pixel counts once."""
+    """Return labels and label map on the grid of the labels, so that each labelled pixel counts once."""
     truths = [truth for path in task.labels for truth in _labels(task, path)]
     if len(truths) > 1:
         raise DataError(
-            f"{task.labels[0]}: has {len(truths)} annotators, which is for superpixels; give one label map an image"
+            f"{task.labels[0]}: has {len(truths)} annotators, which is only for superpixels; give one label map per "
+            "image"
         )
     truth = truths[0]
     if task.params.grid == "working":
@@ -374,10 +375,10 @@ def _page(item: ImageMap) -> int:
 # The output
 
 
-def _together(
+def _combined(
     found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    """One run as it is; several as a list, with the mean and the standard deviation of their scores."""
+    """Combine several runs into a list with the mean and standard deviation of their scores; keep a single run."""
     if len(found) == 1:
         return found[0]
     means, deviations = mean_and_deviation([result["scores"] for result, _ in found])
@@ -403,12 +404,12 @@ def _write(
     store.write_whole(target, tables, {}, relative_hints(hints, target.path))
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: numpy numbers as Python's, and null where there is nothing to score."""
+def _json_ready(value: Any) -> Any:
+    """Convert a value for JSON: NumPy numbers to Python's, NaN and infinity to null."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _json_ready(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_json_ready(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

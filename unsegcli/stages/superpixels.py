@@ -1,4 +1,4 @@
-"""`unseg superpixels`: images -> superpixels, the first artifact of most pipelines."""
+"""`unseg superpixels`: divide images into superpixels, the first step of most pipelines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from unsegcli.params import Inputs, Run, Superpixels
 
 STAGE = Stage("superpixels", 1, "superpixels")
 BYTES_A_PIXEL_IN_LAB = 80
-FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
+FEW = 0.25  # fraction of the target number; merging small pieces removes up to half on ordinary photographs
 
-# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
-# numbered from 0, with -1 where no pixel is valid.
+# (pixels (height, width, bands), valid pixels or None, target number of superpixels, settings) -> superpixels
+# numbered from 0, -1 = void.
 Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
 
 
@@ -38,16 +38,16 @@ def _felzenszwalb(
     return felzenszwalb(pixels, valid, aim)
 
 
-# A faster engine is one more line here; only the worker that runs it imports it.
+# To add an algorithm, add a line here; it is imported only by the worker that runs it.
 ALGORITHMS: dict[str, Algorithm] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
 
 
 def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | None = None) -> Outcome:
-    """Cut every image into superpixels and write them, with the working pixels, to one artifact.
+    """Divide every image into superpixels and write them, with the pixels, to one artifact.
 
     Args:
-        inputs: folders, files, globs or lists of images; or an artifact of superpixels, to cut its pixels anew.
-        params: what superpixels are wanted.
+        inputs: folders, files, globs or lists of images; or an artifact of superpixels, whose pixels are used.
+        params: the algorithm and its settings.
         run: how to run, and the artifact to write.
     """
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
@@ -57,12 +57,12 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
 
 
 def peak_of_slic(pixels: int, bands: int) -> float:
-    """Memory that SLIC takes for an image, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
+    """Estimate the peak memory of SLIC in bytes, from measurements (tests/benchmarks/bench_estimate.py)."""
     return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
 
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
-    """The superpixels of one window, encoded."""
+    """Compute and encode the superpixels of one window."""
     area = window.box.height * window.box.width if window.valid is None else int(np.count_nonzero(window.valid))
     aim = params.segments or round(area / params.pixels_per_segment)
     regions = ALGORITHMS[params.algorithm](window.pixels, window.valid, max(1, min(aim, area)), params)
@@ -75,24 +75,24 @@ def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
 
 def _warning(count: int, aim: int, area: int) -> str:
     if area == 0:
-        return "no pixel is valid; look at --nodata, --mask and --alpha"
+        return "no valid pixel; check --nodata, --mask and --alpha"
     if count < FEW * aim:
-        return "far fewer superpixels than aimed at; noisy images need more --compactness, such as 100"
+        return "far fewer superpixels than requested; noisy images need a larger --compactness, such as 100"
     return ""
 
 
 def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
-    """A map with -1 as the smallest of uint16 and uint32 that has a maximum to spare for void."""
+    """Convert a map with -1 for void to uint16 or uint32, with void as the maximum of the type."""
     dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32
     return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
 def _check(params: Superpixels, inputs: Inputs) -> None:
     if inputs.mask is not None and not params.pixels:
-        raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
+        raise ConfigError("--mask cannot be used with --no-pixels, since masks are not stored: leave out one of them")
     if params.algorithm not in ALGORITHMS:
         raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
     if params.segments < 0 or params.pixels_per_segment < 1:
         raise ConfigError("--segments and --pixels-per-segment must be at least 1")
     if not 0 < params.compactness < 1e6:
-        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 makes squares")
+        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 gives squares")
