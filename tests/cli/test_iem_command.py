@@ -85,7 +85,7 @@ def test_scale_takes_the_place_of_the_default_size(here: Path) -> None:
         (["--preset", "nonsense"], "cars, cub, flowers"),
         (["--kernel", "4"], "odd"),
         (["--init", "sqare"], "--init sqare"),
-        (["--parts", "3", "--confidence"], "--parts above 2"),
+        (["--parts", "3", "--confidence"], "only for --parts 2"),
         (["--square", "60"], "between 0 and 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -105,7 +105,7 @@ def test_empty_folder_is_an_error(here: Path) -> None:
 def test_artifacts_have_their_pixels_already(here: Path) -> None:
     unseg("superpixels", "data", "-o", "sp.h5", "--pixels-per-segment", "100", "--workers", "1")
     assert "do not apply" in one_line(unseg("proposals", "sp.h5", "--patch", "20", expect=1))
-    assert "superpixels already" in one_line(unseg("proposals", "sp.h5", "--size", "20", expect=1))
+    assert "already has superpixels" in one_line(unseg("proposals", "sp.h5", "--size", "20", expect=1))
     assert unseg("proposals", "sp.h5", "--cue", "rbd").stdout == "proposals.h5\n"
 
 

@@ -83,7 +83,7 @@ def test_ceiling_is_shown_as_an_oracle(here: Path, capsys: pytest.CaptureFixture
     shown = " ".join(capsys.readouterr().out.split())
     assert "oracle, each connected part of a cluster with its best class: accuracy" in shown
     assert "oracle, each cluster of each image with its best class: accuracy" in shown
-    assert "goes with --ceiling" in unseg("evaluate", "--background", "0", expect=1).stderr
+    assert "is only for --ceiling" in unseg("evaluate", "--background", "0", expect=1).stderr
 
 
 def test_relabel_by_hand_and_by_metrics(here: Path) -> None:

@@ -38,7 +38,7 @@ def config(path: str = "model.h5") -> dict[str, Any]:
 def test_only_the_path_goes_to_standard_output(here: Path) -> None:
     first = unseg("train", "--method", "mine.py", *QUICK)
     assert first.stdout == "model.h5\n"
-    assert "3 clusters; say --classes N" in first.stderr
+    assert "3 clusters; use --classes N" in first.stderr
     assert "mine on " in first.stderr
     again = unseg("train", "data", "--method", "mine.py", *QUICK)
     assert again.stdout == "model.h5\n"
@@ -161,7 +161,7 @@ def test_objects_are_grouped_as_asked(here: Path) -> None:
         assert (told["classes"], told["seed"], told["starts"], told["pooling"]) == (2, 3, 2, "logit")
     alone = unseg("cluster", "model.h5", "--seed", "3", "--threshold", "0.0001", "--workers", "1", "-o", "b.h5")
     assert "8 clusters of objects, 1 to 8" in alone.stderr, "as the method's settings say"
-    assert "--threshold 2: is a probability" in one_line("cluster", "model.h5", "--threshold", "2")
+    assert "--threshold 2: must be between 0 and 1" in one_line("cluster", "model.h5", "--threshold", "2")
     assert "cannot be read (No such file" in one_line(
         "train", "data", "--method", "maskcontrast", "--proposals", "masks.h5", "--weights", "w.pth"
     )

@@ -124,7 +124,7 @@ def test_superpixels_it_learned_from_are_found(method: Path, sp: Path, tmp_path:
         cluster([model], tmp_path / "again.h5", method=method)
     assert cluster([model, sp], tmp_path / "again.h5", method=method).path.exists()
     sp.unlink()
-    with pytest.raises(DataError, match="no longer there"):
+    with pytest.raises(DataError, match="not found, but"):
         cluster([model], tmp_path / "third.h5", method=method)
 
 
@@ -133,7 +133,7 @@ def test_images_that_have_changed_or_gone_are_told(model: Path, method: Path, da
     with pytest.raises(DataError, match="has changed"):
         cluster([model], tmp_path / "seg.h5", method=method)
     data.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"data: is no longer there.*unseg cluster"):
+    with pytest.raises(DataError, match=r"data: not found, but .*unseg cluster"):
         cluster([model], tmp_path / "seg.h5", method=method)
     assert len(maps_of(cluster([model, tmp_path / "elsewhere"], tmp_path / "seg.h5", method=method).path)) == 4
     orphan = write_model(tmp_path / "orphan.h5", method)
@@ -252,24 +252,24 @@ def test_void_stays_void(model: Path, method: Path, data: Path, tmp_path: Path) 
 def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "seg.h5"
     for params, words in (
-        (Cluster(features="bands"), "--features is for k-means"),
-        (Cluster(starts=5, blur=1.0), "--blur, --starts is for k-means"),
+        (Cluster(features="bands"), "--features is only for k-means"),
+        (Cluster(starts=5, blur=1.0), "--blur, --starts is only for k-means"),
         (Cluster(classes=5), "trained for 4"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([model], out, params, method=method)
     assert cluster([model], out, Cluster(classes=4), method=method).path == out
     for wrong, words in (
-        ({"flips": True, "tile": 64}, "--flips, --tile goes with one"),
-        ({"method": method}, "--method goes with one"),
-        ({"device": "cpu"}, "--device goes with one"),
+        ({"flips": True, "tile": 64}, "--flips, --tile is only for models"),
+        ({"method": method}, "--method is only for models"),
+        ({"device": "cpu"}, "--device is only for models"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([sp], out, **wrong)
     with pytest.raises(ConfigError, match="give only one model"):
         cluster([model, model], out, method=method)
     for inputs in ([sp, model], [data, model]):
-        with pytest.raises(ConfigError, match="name a model first"):
+        with pytest.raises(ConfigError, match="give a model first"):
             cluster(inputs, out, method=method)
         with pytest.raises(ConfigError, match="an HDF5 file must be the only input"):
             cluster(inputs, out, Cluster(features="bands"))
@@ -310,4 +310,4 @@ def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     taken = unseg("cluster", "--method", "mine.py", "-o", "again.h5")
     assert "using model.h5 (model)" in taken.stderr
-    assert "clusters; say --classes" not in taken.stderr
+    assert "clusters; use --classes" not in taken.stderr

@@ -87,7 +87,7 @@ def test_number_of_clusters_is_free_and_has_a_default(
 ) -> None:
     caplog.set_level("INFO", "unseg")
     made = cluster([model], tmp_path / "a.h5", method=method, workers=1).path
-    assert "3 clusters of objects; say --classes N for another number" in caplog.text
+    assert "3 clusters of objects; use --classes N for another number" in caplog.text
     assert "3 clusters of objects, 1 to 3, and background as cluster 0" in caplog.text
     assert "30 objects in 30 images (0 without one)" in caplog.text
     more = cluster([model], tmp_path / "b.h5", Cluster(classes=5), method=method, workers=1).path
@@ -169,22 +169,22 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     given: dict[str, Any] = {"method": method, "workers": 1}
     out = tmp_path / "seg.h5"
     for wrong, words in (
-        ({"threshold": 1.5}, "--threshold 1.5: is a probability, between 0 and 1"),
+        ({"threshold": 1.5}, "--threshold 1.5: must be between 0 and 1"),
         ({"objects": "thing"}, "--objects thing: is not one of image, component"),
         ({"pooling": "max"}, "--pooling max: is not one of mean, logit"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([model], out, replace(GROUPS, **wrong), **given)
-    with pytest.raises(ConfigError, match="--blur is for k-means; with a model, leave it out"):
+    with pytest.raises(ConfigError, match="--blur is only for k-means; leave it out with a model"):
         cluster([model], out, replace(GROUPS, blur=5.0), **given)
-    with pytest.raises(ConfigError, match="is not a model, and --threshold goes with one"):
+    with pytest.raises(ConfigError, match="is not a model, but --threshold is only for models"):
         cluster([folder], out, Cluster(features="bands"), threshold=0.4, workers=1)
     scores = tmp_path / "scores.py"
     scores.write_text(USERS_METHOD)
     plain = train([folder], tmp_path / "p.h5", Train(steps=1), method=str(scores), workers=1)[0].path
-    with pytest.raises(ConfigError, match=r"--objects: .*p\.h5 has its own clusters, and finds no objects"):
+    with pytest.raises(ConfigError, match=r"--objects: .*p\.h5 has its own clusters, not objects"):
         cluster([plain], out, objects="component", method=scores, workers=1)
-    with pytest.raises(ConfigError, match="--seed is for k-means"):
+    with pytest.raises(ConfigError, match="--seed is only for k-means"):
         cluster([plain], out, Cluster(classes=3, seed=4), method=scores, workers=1)
     method_file = Path(method)
     shape = "batch.images - 0.3 if len(light) > 1 else light"  # right while it learns

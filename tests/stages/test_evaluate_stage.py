@@ -182,7 +182,7 @@ def test_labels_and_legend_are_found_beside_the_images(
     assert found["scores"]["accuracy"] > 0.9
     assert [row["class"] for row in found["per_class"]] == list("abcd")
     assert found["labels_used"] == "scoring"
-    assert "labels are read from" in caplog.text
+    assert "reading labels from" in caplog.text
 
 
 def test_working_grid_and_source_grid(labelled: Path, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_ignored_labels_do_not_count_for_superpixels(labelled: Path, tmp_path: P
 
 def test_wishes_that_contradict_a_protocol(labelled: Path, tmp_path: Path) -> None:
     seg = cluster([labelled], tmp_path / "seg.h5", Cluster(classes=4, features="bands"), workers=1).path
-    with pytest.raises(ConfigError, match="fixes matching"):
+    with pytest.raises(ConfigError, match="sets matching"):
         evaluate([seg], tmp_path / "m.h5", Evaluate(protocol="stego", match_by="iou"), workers=1)
     with pytest.raises(ConfigError, match="object masks"):
         evaluate([seg], tmp_path / "m.h5", Evaluate(polarity="best-of-two"), workers=1)
@@ -431,9 +431,9 @@ def test_background_keeps_the_class_that_it_was_matched_to(tmp_path: Path) -> No
 
 def test_wrong_wishes_for_a_ceiling(tmp_path: Path) -> None:
     maps, truth = folders(tmp_path, [QUADRANTS > 0], [QUADRANTS > 0])
-    with pytest.raises(ConfigError, match=r"--ceiling is for clusters, but .* holds mask"):
+    with pytest.raises(ConfigError, match=r"--ceiling is only for clusters, but .* holds mask"):
         score(tmp_path, maps, truth, Evaluate(ceiling=True), role="mask")
-    with pytest.raises(ConfigError, match="goes with --ceiling"):
+    with pytest.raises(ConfigError, match="is only for --ceiling"):
         score(tmp_path, maps, truth, Evaluate(background=0))
-    with pytest.raises(ConfigError, match=r"--background 2: .* has the clusters 0 to 1 only"):
+    with pytest.raises(ConfigError, match=r"--background 2: .* has only the clusters 0 to 1"):
         score(tmp_path, maps, truth, Evaluate(ceiling=True, background=2))

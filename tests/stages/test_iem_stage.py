@@ -259,8 +259,8 @@ def test_first_masks_of_another_kind_are_refused(photos: Path, tmp_path: Path) -
     for init, message in (
         (str(clusters), "holds clusters"),
         (str(segments), "superpixels"),
-        ("sqaure", "square nor superpixels"),
-        (str(tmp_path / "none.h5"), "file or folder that is there"),
+        ("sqaure", "square or superpixels"),
+        (str(tmp_path / "none.h5"), "existing file or folder"),
     ):
         with pytest.raises((ConfigError, DataError), match=message) as raised:
             iem([photos], tmp_path / "m.h5", replace(QUICK, init=init), workers=1)
@@ -276,7 +276,7 @@ def test_first_masks_of_another_kind_are_refused(photos: Path, tmp_path: Path) -
     [
         ({"kernel": 10}, "odd"),
         ({"kernel": -1}, "odd"),
-        ({"kernel": 65}, "wider than the image"),
+        ({"kernel": 65}, "must not exceed the shorter side"),
         ({"square": 0.0}, "--square 0"),
         ({"square": 1.5}, "--square 1.5"),
         ({"square": float("nan")}, "--square nan"),

@@ -20,7 +20,7 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.saliency.masks import agreement, majority, tidied
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Evaluate, Iem, Images, Proposals, Superpixels, recorded
-from unsegcli.stages.proposals import ALL_CUES, SENSELESS
+from unsegcli.stages.proposals import ALL_CUES, IMPLAUSIBLE
 
 VOID = 255
 SHAPE = (80, 100)
@@ -117,7 +117,7 @@ def test_superpixels_are_taken_as_they_are(photos: Path, tmp_path: Path) -> None
     for number, (found, regions) in enumerate(zip(maps_of(path), maps_of(segments, "superpixels"), strict=True)):
         assert all(len(np.unique(found[regions == region])) == 1 for region in range(regions.max() + 1))
         assert iou(found, scene(number)[1]) > 0.85
-    with pytest.raises(ConfigError, match="has its superpixels already"):
+    with pytest.raises(ConfigError, match="already has superpixels"):
         proposals([segments], tmp_path / "n.h5", QUICK, workers=1)
 
 
@@ -154,7 +154,7 @@ def test_no_image_costs_another_its_mask(photos: Path, tmp_path: Path, caplog: p
         settings = Proposals(cue=method, size=(), confidence=True)
         outcome = proposals([photos], tmp_path / f"{method}.h5", settings, workers=1)
         assert outcome.skipped == 1
-        assert "no object: nothing stands out" in caplog.text
+        assert "no object: nothing salient" in caplog.text
         maps = maps_of(outcome.path)
         assert (maps[3] == 0).all()
         assert (maps[5] == 0).all()
@@ -186,7 +186,7 @@ def test_masks_are_tidied_and_those_of_a_senseless_area_refused(
     assert share > 0.05
     assert all((found == 0).all() for found in maps_of(small))
     assert (table_of(small, "windows/confidence") == 0).all()
-    assert f"3 of 3 images: {SENSELESS}" in caplog.text
+    assert f"3 of 3 images: {IMPLAUSIBLE}" in caplog.text
     assert all((found == 0).all() for found in maps_of(run(photos, tmp_path / "t.h5", replace(QUICK, smallest=0.5))))
 
 
@@ -254,7 +254,7 @@ def test_image_without_a_mask_is_counted_and_empty(
     path = run(photos, tmp_path / "m.h5", Proposals(), masks=given)
     assert table_of(path, "windows/confidence").tolist() == [0, 0, 1]
     assert not any(maps_of(path)[number].any() for number in (0, 1))
-    assert "1 of 3 images: no object: there is no mask" in caplog.text
+    assert "1 of 3 images: no object: no mask in the folder" in caplog.text
     assert "1 of 3 images: no object: the mask is empty" in caplog.text
 
 

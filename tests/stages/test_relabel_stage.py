@@ -111,7 +111,7 @@ def test_void_stays_void(make_images: MakeImages, tmp_path: Path) -> None:
         (["1="], "is not a rule"),
         (["9=water"], "0 to 3"),
         (["1=water", "1=roof"], "two names"),
-        ([], "say how to name"),
+        ([], "give exactly one of"),
     ],
 )
 def test_rules_that_make_no_sense(rules: list[str], complaint: str, seg: Path, tmp_path: Path) -> None:

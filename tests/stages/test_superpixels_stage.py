@@ -265,7 +265,7 @@ def test_image_without_a_valid_pixel_is_warned_about(
     for number, value in enumerate((0, 255)):
         Image.fromarray(np.full((48, 64), value, np.uint8)).save(masks / f"p{number}.png")
     superpixels([folder], tmp_path / "sp.h5", SMALL, mask=masks, workers=1)
-    assert "1 of 2 images: no pixel is valid" in caplog.text
+    assert "1 of 2 images: no valid pixel" in caplog.text
 
 
 def test_band_that_is_lost_in_a_mixed_folder_is_warned_about(

@@ -115,7 +115,7 @@ def test_methods_learn_from_superpixels(name: str, folder: Path, tmp_path: Path)
 
 
 def test_superpixels_are_asked_for_where_they_are_needed(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs superpixels; make them first"):
+    with pytest.raises(ConfigError, match="needs superpixels; make them with"):
         train([folder], tmp_path / "m.h5", SHORT, method="inmars", workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -177,7 +177,7 @@ def test_images_without_a_usable_mask_are_left_out(
     path = train_guided(folder, tmp_path / "a.h5", guided, masks, params={"min_confidence": 0.15})
     assert "skipping 4 of 7 images without a usable mask in " in said.text
     assert "2 below --min-confidence, 1 with a mask below 1 % or above 99 % of the area, 1 without a mask" in said.text
-    assert "times through 3 images" in said.text
+    assert "epochs of 3 images" in said.text
     for name in ("p0.png", "p1.png", "p2.png", "p6.png"):
         (folder / name).unlink()
     assert same_weights(path, train_guided(folder, tmp_path / "b.h5", guided, masks)), "as if they were not there"
@@ -264,7 +264,7 @@ def test_weights_from_a_file_are_begun_with(folder: Path, tmp_path: Path, said: 
     with store.open_artifact(path) as artifact:
         assert len(artifact.recipe["weights"]) == 64
         assert str(tmp_path) not in str(artifact.recipe)
-    with pytest.raises(ConfigError, match=r"--weights .*: --method mine starts from random weights"):
+    with pytest.raises(ConfigError, match=r"--weights .*: --method mine always starts from random weights"):
         train([folder], tmp_path / "x.h5", SHORT, method=str(users_method(tmp_path)), weights="imagenet", workers=1)
 
 
@@ -432,7 +432,7 @@ def test_number_of_clusters_is_said_if_it_was_not_given(
     folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
     train([folder], tmp_path / "m.h5", SHORT, method=mine, sets=["classes=5"], workers=1)
-    assert "5 clusters; say --classes N" in said.text
+    assert "5 clusters; use --classes N" in said.text
     assert len(weights_of(tmp_path / "m.h5")["bias"]) == 5
     said.clear()
     again = train([folder], tmp_path / "m.h5", replace(SHORT, classes=5), method=mine, workers=1)

@@ -167,7 +167,7 @@ def test_folder_has_a_panel_a_image_a_sheet_and_a_report(scene: Path, caplog: py
     panels = [f"panels/p{number}.png" for number in range(3)]
     assert files_of(outcome.path) == ["contact-sheet.png", "index.html", *panels, "unseg.json"]
     assert not (scene / "out.partial").exists()
-    assert "labels are read from" in said(caplog)
+    assert "reading labels from" in said(caplog)
     about = json.loads((scene / "out" / "unseg.json").read_text())
     assert about["labels_used"] == "naming clusters and display"
 
@@ -258,7 +258,7 @@ def test_without_metrics_there_is_truth_but_no_errors(scene: Path, caplog: pytes
     visualize(scene / "seg.h5", scene / "out", workers=1)
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     assert panel.shape[1] == 2 * drawing.MARGIN + 4 * 320 + 3 * drawing.GUTTER
-    assert "give --metrics" in said(caplog)
+    assert "with --metrics" in said(caplog)
     assert "not matched to classes" in (scene / "out" / "index.html").read_text()
 
 
@@ -353,7 +353,7 @@ def test_a_file_that_is_no_map_is_skipped_and_counted(tmp_path: Path) -> None:
     assert visualize(maps, tmp_path / "out", workers=1).skipped == 1
     assert visualize(maps, tmp_path / "out", workers=1).skipped == 1  # also where nothing is done
     (maps / "good.png").unlink()
-    with pytest.raises(DataError, match="not one label map"):
+    with pytest.raises(DataError, match="no label map could be read"):
         visualize(maps, tmp_path / "none", workers=1)
     assert not (tmp_path / "none").exists()
     assert not (tmp_path / "none.partial").exists()
@@ -579,8 +579,8 @@ def test_an_export_reads_no_labels(scene: Path, caplog: pytest.LogCaptureFixture
         path.write_bytes(b"broken")
     for params in (LABELS, CSV):
         visualize(scene / "seg.h5", scene / params.export, params, workers=1)
-    assert "labels are read" not in said(caplog)
-    with pytest.raises(ConfigError, match="reads no ground truth"):
+    assert "reading labels" not in said(caplog)
+    with pytest.raises(ConfigError, match="does not use ground truth"):
         visualize(scene / "seg.h5", scene / "out", CSV, labels=scene / "data" / "labels")
 
 
@@ -680,10 +680,10 @@ def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
     maps = tmp_path / "maps"
     maps.mkdir()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / "a.png")
-    with pytest.raises(ConfigError, match="is the folder that is read"):
+    with pytest.raises(ConfigError, match="is an input folder"):
         visualize(maps, tmp_path / "x" / ".." / "maps", workers=1, force=True)
     out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
-    with pytest.raises(ConfigError, match="is the folder that is read"):
+    with pytest.raises(ConfigError, match="is an input folder"):
         visualize(out, out, workers=1)
     with pytest.raises(ArtifactError, match="is not a folder"):
         visualize(scene / "seg.h5", scene / "sp.h5", workers=1)
@@ -730,7 +730,7 @@ def test_a_partial_folder_with_any_file_named_lock_is_not_removed(scene: Path) -
         (Visualize(export="labels", format="gif"), {}, "--format gif"),
         (Visualize(format="tiff"), {}, "for --export labels"),
         (Visualize(truth=False), {"labels": "x"}, "contradict"),
-        (CSV, {"images": "x"}, "needs no images"),
+        (CSV, {"images": "x"}, "does not need the images"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -752,7 +752,7 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     done = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
     assert "using seg.h5" in done.stderr
-    assert "labels are read from" in done.stderr
+    assert "reading labels from" in done.stderr
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
     assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--dry-run", "-o", "new"])

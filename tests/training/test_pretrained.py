@@ -150,9 +150,9 @@ def test_recipe_has_the_digest_of_the_file(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--weights imagenet: --method iic starts from random weights"):
+    with pytest.raises(ConfigError, match=r"--weights imagenet: --method iic always starts from random weights"):
         find_weights("imagenet", find_method("iic"))
-    with pytest.raises(ConfigError, match=r"--weights x: --method mine starts from"):
+    with pytest.raises(ConfigError, match=r"--weights x: --method mine always starts from"):
         find_weights("x", find_method(str(users_method(tmp_path))))
     with pytest.raises(ConfigError, match=r"cannot be read \(No such file.*imagenet or none"):
         find_weights(tmp_path / "nothing.pth", METHOD)

@@ -57,17 +57,17 @@ def pieces_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params
 
 def _warning(count: int, aim: int, area: int) -> str:
     if area == 0:
-        return "no pixel is valid; look at --nodata, --mask and --alpha"
+        return "no valid pixel; check --nodata, --mask and --alpha"
     if count < FEW * aim:
-        return "far fewer superpixels than aimed at; noisy images need more --compactness, such as 100"
+        return "far fewer superpixels than requested; noisy images need a larger --compactness, such as 100"
     return ""
 
 
 def check_superpixels(params: Superpixels) -> None:
-    """Refuse settings that make no sense."""
+    """Raise an error for settings that are not valid."""
     if params.algorithm not in ALGORITHMS:
         raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
     if params.segments < 0 or params.pixels_per_segment < 1:
         raise ConfigError("--segments and --pixels-per-segment must be at least 1")
     if not 0 < params.compactness < 1e6:
-        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 makes squares")
+        raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 gives squares")

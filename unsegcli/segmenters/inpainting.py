@@ -148,14 +148,14 @@ def check_iem(params: Iem) -> None:
         raise ConfigError(f"--kernel {params.kernel}: must be an odd number, such as 11")
     if params.size and params.kernel > min(params.size):
         raise ConfigError(
-            f"--kernel {params.kernel}: is wider than the image, whose shorter side is {min(params.size)}"
+            f"--kernel {params.kernel}: must not exceed the shorter side of the image, {min(params.size)}"
         )
     if not 0 < params.square < 1:
         raise ConfigError(f"--square {params.square:g}: must be between 0 and 1, such as 0.6")
     if not 2 <= params.parts <= MOST_PARTS:
         raise ConfigError(f"--parts {params.parts}: must be from 2 to {MOST_PARTS}")
     if params.parts > 2 and params.confidence:
-        raise ConfigError("--confidence is of foreground against background: leave it out with --parts above 2")
+        raise ConfigError("--confidence is only for --parts 2 (foreground and background); leave it out")
     if min(params.repeats, params.scale_factor) < 1 or params.iterations < 0:
         raise ConfigError("--repeats and --scale-factor must be at least 1, and --iterations not below 0")
     if not (0 < params.sigma < math.inf and 0 <= params.diversity < math.inf):

@@ -1,1 +1,1 @@
-"""One file for each command: wires images, algorithms and the store together, and knows no command line."""
+"""One module per command: connects images, algorithms and the store, independent of the command line."""

@@ -1,4 +1,4 @@
-"""`unseg cluster`: a cluster for every pixel, by a trained model or by one of the k-means baselines."""
+"""`unseg cluster`: assign every pixel to a cluster, with a trained model or a k-means baseline."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OF_OBJECTS = ("objects", "threshold", "pooling", "classes", "starts", "iteration
 
 
 def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = None) -> Outcome:
-    """Give every pixel a cluster: by a model if the first input is one, else by k-means, which learns nothing.
+    """Assign every pixel to a cluster: with a model if the first input is one, else with k-means.
 
     Args:
-        inputs: a model, then images or superpixels if not those that it learned from; or, for k-means, one artifact
-            of kind superpixels or features; for `bands` also images.
-        params: what is to be done; settings that do not go with the input must stay at their defaults.
-        run: how to run, where a network runs, and the segmentation to write.
+        inputs: a model, optionally followed by images or superpixels (default: its training data); or, for k-means,
+            one artifact of kind superpixels or features; for `bands` also images.
+        params: settings; those that do not apply to the input must keep their defaults.
+        run: how to run, the device, and the segmentation to write.
     """
     params, run = params or Cluster(), (run or Run()).of("cluster")
     if is_model(inputs.paths[0]):
@@ -37,8 +37,8 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
     named = [*changed_options(params, (MODEL, OBJECTS), ("confidence", "method")), *_device(run)]
     if named:
         raise ConfigError(
-            f"{inputs.paths[0]}: is not a model, and {', '.join(named)} goes with one: name a model first, or leave it "
-            "out"
+            f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "
+            "leave it out"
         )
     return _by_k_means(inputs, params, run)
 
@@ -46,13 +46,13 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
 def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if params.classes is None:
         params = replace(params, classes=params.number)
-        console.note(f"{params.classes} clusters; say --classes N for another number")
+        console.note(f"{params.classes} clusters; use --classes N for another number")
     baselines.check_settings(params)
     first = inputs.paths[0]
     if params.features != "bands" and not is_artifact(first):
         raise ConfigError(
-            f"{first}: --features {params.features} needs superpixels; make them first with "
-            "`unseg superpixels`, or take --features bands"
+            f"{first}: --features {params.features} needs superpixels; make them with `unseg superpixels`, or use "
+            "--features bands"
         )
     dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
     more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
@@ -76,7 +76,7 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     params = replace(params, per=_level(params, dataset.kind, model))
     names = (*OF_SCORES, *(OF_OBJECTS if model.embeds else ()))
     settings = as_stored({name: getattr(params, name) for name in names})
-    # torch has threads of its own, so that everything is done in this process.
+    # torch uses its own threads, so everything runs in this process.
     found = prepare(STAGE, dataset, replace(run, workers=1), [settings], {"method": model.method})
     if found.earlier is not None:
         return found.earlier
@@ -84,7 +84,7 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
 
 
 def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
-    """Let the model label every window; torch is loaded here, and not where nothing is to be done."""
+    """Apply the model to every window; torch is imported here, so that an unchanged output returns quickly."""
     from unsegcli.segmenters.network import apply_window
     from unsegcli.segmenters.objects import fit_objects, paint_window
     from unsegcli.segmenters.trained import open_trained
@@ -107,12 +107,12 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
 
 
 def _of_model(params: Cluster, model: ModelFile) -> Cluster:
-    """The settings with the number of clusters settled; refuses what does not go with this model."""
+    """Fill in the number of clusters, and raise an error for settings that do not apply to the model."""
     named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "max_classes"))
     if model.embeds and "--starts" in named:
         named.remove("--starts")  # objects are grouped by k-means
     if named:
-        raise ConfigError(f"{', '.join(named)} is for k-means; with a model, leave it out")
+        raise ConfigError(f"{', '.join(named)} is only for k-means; leave it out with a model")
     if params.per not in LEVELS:
         raise ConfigError(f"--per {params.per}: is not one of {', '.join(LEVELS[1:])}")
     if params.tile < SMALLEST_TILE:
@@ -121,7 +121,7 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
         return _of_objects(params, model)
     named = changed_options(params, (OBJECTS,))
     if named:
-        raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, and finds no objects; leave it out")
+        raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, not objects; leave it out")
     if params.classes not in (None, model.classes):
         raise ConfigError(f"--classes {params.classes}: {model.path} was trained for {model.classes}; leave it out")
     return replace(params, classes=model.classes)
@@ -130,22 +130,22 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
 def _of_objects(params: Cluster, model: ModelFile) -> Cluster:
     if params.classes is None:
         params = replace(params, classes=model.classes)
-        console.note(f"{model.classes} clusters of objects; say --classes N for another number")
+        console.note(f"{model.classes} clusters of objects; use --classes N for another number")
     if params.classes == AUTO:
-        raise ConfigError("--classes auto: objects have no number that is found by itself; say --classes N")
+        raise ConfigError("--classes auto: not available for objects; set --classes N")
     baselines.check_settings(params)
     for name, known in (("objects", SORTS), ("pooling", POOLINGS)):
         if getattr(params, name) not in known:
             raise ConfigError(f"--{name} {getattr(params, name)}: is not one of {', '.join(known)}")
     if not 0 < params.threshold < 1:
-        raise ConfigError(f"--threshold {params.threshold:g}: is a probability, between 0 and 1")
+        raise ConfigError(f"--threshold {params.threshold:g}: must be between 0 and 1")
     return params
 
 
 def _level(params: Cluster, kind: str, model: ModelFile) -> str:
     if params.per == "superpixel" and kind == "pictures":
         raise ConfigError(
-            f"--per superpixel: these are images; make superpixels of them with `unseg superpixels -o sp.h5`, then "
+            f"--per superpixel: the inputs are images; make superpixels with `unseg superpixels -o sp.h5`, then run "
             f"`unseg cluster {model.path} sp.h5`"
         )
     return params.per or ("pixel" if kind == "pictures" else "superpixel")

@@ -1,6 +1,6 @@
-"""`unseg demo`: the whole way from images to scores on mosaics whose classes are known, in a few minutes.
+"""`unseg demo`: run all steps from images to scores on mosaics with known classes, in a few minutes.
 
-The textures are photographs that come with scikit-image; every step is run as a command that a user could type.
+The textures are photographs from scikit-image; each step runs a command that a user could type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
 from unsegcli.params import Demo, Run
 
-# class -> how it is taken from the photographs that scikit-image ships
+# class -> function that loads its texture from scikit-image
 TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
     "brick": lambda: _photograph("brick"),
     "grass": lambda: _photograph("grass"),
@@ -44,11 +44,11 @@ REPORT = "report"
 
 
 def demo(params: Demo | None = None, run: Run | None = None) -> Path:
-    """Make labelled mosaics in a folder, run the main commands on them there, and return the folder.
+    """Make labelled mosaics in a folder, run the main commands on them, and return the folder.
 
     Args:
         params: number and size of the mosaics, and their seed.
-        run: the folder; made if it is not there; files in it that a demo did not make are an error.
+        run: the folder; created if needed; it must not hold files from anything but a demo.
     """
     params, folder = params or Demo(), Path((run or Run()).of("demo").output)
     _write_mosaics(folder / "data", params)
@@ -58,7 +58,7 @@ def demo(params: Demo | None = None, run: Run | None = None) -> Path:
 
 
 def _write_mosaics(folder: Path, params: Demo) -> None:
-    """Images, labels and legend; files that are there already must be these."""
+    """Write images, labels and legend; raise an error if the folder holds other files."""
     textures = [make() for make in TEXTURES.values()]
     files = {"classes.toml": _legend()}
     with console.progress(params.mosaics, "mosaics") as bar:
@@ -69,11 +69,11 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
             bar.update()
     strangers = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - files.keys()
     if strangers:
-        raise DataError(f"{folder}: holds {min(strangers)}, which no demo made; take another folder with -o")
+        raise DataError(f"{folder}: holds {min(strangers)}, which is not from a demo; use another folder with -o")
     for name, content in files.items():
         path = folder / name
         if path.exists() and path.read_bytes() == content:
-            continue  # its time of change stands, so that nothing after it is made again
+            continue  # keep its modification time, so that later steps are not repeated
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     console.note(f"{params.mosaics} labelled mosaics are in {folder}")

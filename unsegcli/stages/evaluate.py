@@ -1,6 +1,6 @@
-"""`unseg evaluate`: label maps against ground truth, by one protocol for every method, stated in the output.
+"""`unseg evaluate`: score label maps against ground truth, with the same protocol for every method.
 
-It reads labels to score with them, and says so in its output; nothing that it finds flows back into training.
+Labels are used only for scoring, which the output states; the scores never influence training.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need n
 
 @dataclass(frozen=True)
 class Task:
-    """One image to be scored."""
+    """One image to score."""
 
     map: ImageMap
-    labels: tuple[str, ...]  # files, one or several annotators
+    labels: tuple[str, ...]  # label files, one per annotator
     page: int
     legend: Legend | None
     ignore: tuple[int, ...]
@@ -76,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `evaluate` found, and where it is kept."""
+    """The scores and the file that holds them."""
 
     path: Path
     scores: dict[str, Any]
@@ -86,17 +86,17 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     """Score label maps against ground truth.
 
     Args:
-        inputs: artifacts, or folders of label maps; several are runs of one method, such as its seeds.
-        params: the protocol, and where labels and legend are.
-        run: how to run, and the metrics to write.
+        inputs: artifacts, or folders of label maps; several inputs are runs of one method, such as different seeds.
+        params: the protocol, and the paths of labels and legend.
+        run: how to run, and the metrics file to write.
     """
     params, run = params or Evaluate(), (run or Run()).of("evaluate")
     check_evaluate(params)
-    scored = _found(inputs, params)
+    scored = _open_inputs(inputs, params)
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
         for one, match in zip(scored.runs, scored.matches, strict=True):
-            _tell_unmatched(one, match)
+            _report_unmatched(one, match)
         with store.open_artifact(target.path) as artifact:
             return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
     legend = None if scored.legend is None else read_legend(scored.legend)
@@ -106,7 +106,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         _score_run(one, match, legend, params, run.workers)
         for one, match in zip(scored.runs, scored.matches, strict=True)
     ]
-    result, matrix = _together(results)
+    result, matrix = _combined(results)
     legend_path = None if scored.legend is None else str(scored.legend)
     result = plain({**result, "labels": str(scored.folder), "legend": legend_path})
     _write(target, result, matrix, scored.runs)
@@ -115,7 +115,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
 
 @dataclass(frozen=True)
 class Scored:
-    """What is scored, and with what."""
+    """The label maps to score, and the ground truth."""
 
     runs: Sequence[Predictions]
     matches: Sequence[LabelMatch]  # one for each run
@@ -123,7 +123,7 @@ class Scored:
     legend: Path | None
 
 
-def _found(inputs: Inputs, params: Evaluate) -> Scored:
+def _open_inputs(inputs: Inputs, params: Evaluate) -> Scored:
     runs = [open_predictions(given, params.role) for given in inputs.paths]
     folder = _label_folder(runs[0], params.labels)
     legend = _legend_path(runs[0], params.legend, folder)
@@ -136,11 +136,11 @@ def _label_folder(run: Predictions, given: str | Path | None) -> Path:
         return given_labels(given)
     found = None if run.images is None else find_labels(run.images)
     if found is None:
-        beside = f" beside {run.images}" if run.images is not None else ""
+        beside = f" next to {run.images}" if run.images is not None else ""
         if run.images is not None and not run.images.exists():
-            beside = f": the images are no longer where {run.name} says ({run.images})"
-        raise DataError(f"{run.name}: no folder labels/ is found{beside}: name the ground truth with --labels FOLDER")
-    console.note(f"labels are read from {found}, to score with them only")
+            beside = f": the images are no longer at {run.images}"
+        raise DataError(f"{run.name}: no folder labels/ found{beside}; set the ground truth with --labels FOLDER")
+    console.note(f"reading labels from {found}, for scoring only")
     return found
 
 
@@ -149,7 +149,7 @@ def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Pa
         return given_legend(given)
     found = legend_beside(run.images, labels)
     if found is not None:
-        console.note(f"label values mean what {found} says")
+        console.note(f"using the legend {found}")
     return found
 
 
@@ -169,7 +169,7 @@ def _recipe(params: Evaluate, scored: Scored) -> Recipe:
 def _score_run(
     run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    _tell_unmatched(run, match)
+    _report_unmatched(run, match)
     protocol = protocol_for(params, run.role, run.name)
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
@@ -197,12 +197,12 @@ def _score_run(
     }, matrix
 
 
-def _tell_unmatched(run: Predictions, match: LabelMatch) -> None:
+def _report_unmatched(run: Predictions, match: LabelMatch) -> None:
     if match.missing:
         shown = ", ".join(match.missing[:SHOWN])
         console.warn(f"{len(match.missing)} of {len(run.maps)} images have no label and are not scored: {shown}")
     if match.extra:
-        console.note(f"{len(match.extra)} label files fit no image: {', '.join(match.extra[:SHOWN])}")
+        console.note(f"{len(match.extra)} label files match no image: {', '.join(match.extra[:SHOWN])}")
 
 
 def _score_clusters(
@@ -215,12 +215,12 @@ def _score_clusters(
 ) -> tuple[dict[str, Any], CountMatrix]:
     clusters, classes = run.clusters, len(legend.classes) if legend else None
     if clusters is None or classes is None:
-        numbers = list(_each(tasks, _largest_numbers, workers, "looking through numbers"))
+        numbers = list(_each(tasks, _largest_numbers, workers, "counting classes"))
         largest = np.max(numbers, axis=0)
         clusters = clusters or int(largest[0]) + 1
         classes = classes or int(largest[1]) + 1
     if params.background is not None and params.background >= clusters:
-        raise ConfigError(f"--background {params.background}: {run.name} has the clusters 0 to {clusters - 1} only")
+        raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
     return scores_of_clusters(_each(sized, _matrix_of, workers, "scoring"), clusters, names, protocol, params)
@@ -261,11 +261,12 @@ def _superpixels_of(task: Task) -> Bordered:
 
 
 def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The labels and the map on one grid: that of the labels, so that each labelled pixel counts once."""
+    """Return labels and label map on the grid of the labels, so that each labelled pixel counts once."""
     truths = [truth for path in task.labels for truth in _labels(task, path)]
     if len(truths) > 1:
         raise DataError(
-            f"{task.labels[0]}: has {len(truths)} annotators, which is for superpixels; give one label map an image"
+            f"{task.labels[0]}: has {len(truths)} annotators, which is only for superpixels; give one label map per "
+            "image"
         )
     truth = truths[0]
     if task.params.grid == "working":
@@ -285,10 +286,10 @@ def _page(item: ImageMap) -> int:
 # The output
 
 
-def _together(
+def _combined(
     found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    """One run as it is; several as a list, with the mean and the standard deviation of their scores."""
+    """Combine several runs into a list with the mean and standard deviation of their scores; keep a single run."""
     if len(found) == 1:
         return found[0]
     means, deviations = mean_and_deviation([result["scores"] for result, _ in found])

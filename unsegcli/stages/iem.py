@@ -1,4 +1,4 @@
-"""`unseg iem`: an object mask for every image by inpainting error maximisation. Nothing is learned."""
+"""`unseg iem`: segment objects by inpainting error maximization, without training."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ VOID = 255  # of a map of bytes
 
 
 def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Outcome:
-    """Part every image into foreground and background, so that neither can be filled in from the other.
+    """Segment every image into foreground and background so that neither can be inpainted from the other.
 
     Args:
         inputs: folders, files, globs or lists of images; or an artifact of superpixels, for its pixels.
-        params: the settings of the method, its working size among them.
+        params: the settings of the method, including the working size.
         run: how to run, and the segmentation to write.
     """
     params, run = params or Iem(), (run or Run()).of("iem")
@@ -47,14 +47,14 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
         traces = OutputFolder(params.trace, "traces of masks", found.target.recipe, force=run.force)
     if found.earlier is None:
         prepare_ascent()
-    outcome = found.write(partial(part_window, params=params, starts=starts), "parting", _attributes(params))
+    outcome = found.write(partial(part_window, params=params, starts=starts), "segmenting", _attributes(params))
     if traces is not None and not run.dry_run and traces.finished() is None:
         _draw_traces(found.opened().dataset, traces, partial(trace_window, params=params, starts=starts), run.workers)
     return outcome
 
 
 def part_window(window: Window, params: Iem, starts: InitialMasks | None) -> Result:
-    """The parts of one window, encoded."""
+    """Segment one window and encode the result."""
     parted = parted_window(window, params, starts)
     labels = np.where(parted.parts < 0, VOID, parted.parts).astype(np.uint8)
     datasets = {"segmentation": store.encode(labels)}
@@ -64,13 +64,13 @@ def part_window(window: Window, params: Iem, starts: InitialMasks | None) -> Res
 
 
 def trace_window(window: Window, params: Iem, starts: InitialMasks | None) -> tuple[str, bytes]:
-    """The name of a window and, as a PNG file, a strip of its mask after some of the iterations."""
+    """Return the name of a window and a PNG strip of its mask after selected iterations."""
     scene = working_area(window, params, starts)
     settings = ascending(params)
     frames = []
     for iterations in sorted({min(count, params.iterations) for count in FRAMES}):
         parted = part(scene.pixels, scene.valid, scene.start, replace(settings, iterations=iterations))
-        caption = f"iteration {iterations}" if iterations else "the first mask"
+        caption = f"iteration {iterations}" if iterations else "initial mask"
         frames.append((f"{caption}, confidence {parted.confidence:.2f}", parted.parts))
     whole = window.box.height == window.grid[0] and window.box.width == window.grid[1]
     name = window.name if whole else f"{window.name}_{window.box.top}_{window.box.left}"
@@ -78,16 +78,14 @@ def trace_window(window: Window, params: Iem, starts: InitialMasks | None) -> tu
 
 
 def _starts(params: Iem) -> tuple[InitialMasks | None, dict[str, str]]:
-    """First masks from a file or folder, and what the recipe says of them."""
+    """Open initial masks from a file or folder, and return their digests for the recipe."""
     if params.init in STARTS:
         return None, {}
     if not Path(params.init).exists():
-        raise ConfigError(
-            f"--init {params.init}: is neither {' nor '.join(STARTS)}, nor a file or folder that is there"
-        )
+        raise ConfigError(f"--init {params.init}: must be {' or '.join(STARTS)}, or an existing file or folder")
     run = open_predictions(params.init, "" if is_artifact(params.init) else "mask")
     if run.role != "mask":
-        raise ConfigError(f"--init {params.init}: holds {run.role}, but first masks are wanted: 0 is background")
+        raise ConfigError(f"--init {params.init}: holds {run.role}, but masks are needed (0 = background)")
     by_digest: dict[str, ImageMap] = {item.source.digest: item for item in run.maps if isinstance(item, StoredMap)}
     by_name = {bare(item.name): item for item in run.maps}
     return InitialMasks(run.name, by_digest, by_name), {f"first {name}": value for name, value in run.inputs.items()}
@@ -108,7 +106,7 @@ def _attributes(params: Iem) -> dict[str, Any]:
 
 
 def _settings(params: Iem) -> dict[str, Any]:
-    """What the result depends on: of first masks in a file their content, which is among the inputs."""
+    """Return the settings that the result depends on; the content of initial masks is recorded as an input."""
     settings = recorded(params)
     if params.init not in STARTS:
         settings |= {"init": "file", "square": 0.0}

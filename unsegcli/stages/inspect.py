@@ -1,4 +1,4 @@
-"""`unseg inspect`: what an artifact is, how it was made, and from which images; changes nothing."""
+"""`unseg inspect`: describe an artifact, how it was made, and from which images; read-only."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
 
     Args:
         inputs: the artifact.
-        params: whether to read every value and check every invariant; `problems` then lists what is broken.
+        params: whether to read every value and check every invariant.
         run: not used, since nothing is written.
 
     Returns:
-        kind, version, attributes, recipe, sizes, provenance (the chain of inputs), skipped images, and perhaps the
-        list `problems`.
+        kind, version, attributes, recipe, sizes, provenance (the chain of inputs) and skipped images; with `verify`
+        also `problems`, the list of violated invariants.
     """
     if len(inputs.paths) != 1:
-        raise ConfigError(f"inspect takes one file at a time, {len(inputs.paths)} are given")
+        raise ConfigError(f"inspect needs exactly one file, but {len(inputs.paths)} are given")
     verify = (params or Inspect()).verify
     path = Path(inputs.paths[0])
     with store.open_artifact(path) as artifact:

@@ -1,4 +1,4 @@
-"""`unseg proposals`: one mask of an object for every image, by cues that know no label, or made elsewhere."""
+"""`unseg proposals`: one object mask for every image, from label-free cues or from another tool."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from unsegcli.params import Iem, Inputs, Proposals, Run, Superpixels, recorded
 from unsegcli.recipe import listing_digest
 
 STAGE = Stage("proposals", 1, "segmentation")
-CUES = ("rbd", "mr")  # values of superpixels, from one graph
+CUES = ("rbd", "mr")  # saliency of superpixels, from one graph
 VOTERS = (*CUES, "iem")
 ALL_CUES = (*VOTERS, "consensus")
-SUPERPIXELS = 200  # aimed at: about 600 pixels each where the shorter side has 300
+SUPERPIXELS = 200  # target number: about 600 pixels each if the shorter side is 300
 VOID = 255
-NO_PIXEL = "no pixel is valid; look at --nodata, --mask and --alpha"
-NOTHING = "no object: nothing stands out, or only in pieces smaller than --smallest allows"
-SENSELESS = "no object: the mask has less or more of the image than --area allows"
-NO_MASK = "no object: there is no mask for them in the folder"
+NO_PIXEL = "no valid pixel; check --nodata, --mask and --alpha"
+NOTHING = "no object: nothing salient, or only components smaller than --smallest"
+IMPLAUSIBLE = "no object: the area of the mask is outside --area"
+NO_MASK = "no object: no mask in the folder"
 EMPTY_MASK = "no object: the mask is empty"
 
 
 def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None = None) -> Outcome:
-    """Propose one mask of an object for every image, with a confidence, as a segmentation of role proposal.
+    """Propose one object mask with a confidence for every image, as a segmentation with the role `proposal`.
 
     Args:
-        inputs: folders, files, globs or lists of images; or an artifact of superpixels, which are taken then.
-        params: the cue, or a folder of masks that some tool made; and how masks are tidied.
+        inputs: folders, files, globs or lists of images; or an artifact whose superpixels are used.
+        params: the cue, or a folder of masks from another tool; and how masks are cleaned.
         run: how to run, and the segmentation to write.
     """
     params, run = params or Proposals(), (run or Run()).of("proposals")
@@ -68,7 +68,7 @@ def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None =
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one cue makes of a window."""
+    """The object mask that one cue proposes for a window."""
 
     mask: Mask  # (height, width)
     objectness: NDArray[np.float64]  # (height, width), 0 to 1
@@ -76,26 +76,26 @@ class Candidate:
 
 
 def propose_window(window: Window, params: Proposals) -> Result:
-    """The mask of one window, encoded."""
+    """Propose a mask for one window and encode it."""
     valid = _valid(window)
     if not valid.any():
         return _encoded(Candidate(valid, np.zeros(valid.shape), 0.0), valid, params, NO_PIXEL)
-    return _judged(_together(_candidates(window, params), valid, params), valid, params, NOTHING)
+    return _checked(_combined(_candidates(window, params), valid, params), valid, params, NOTHING)
 
 
 def take_window(window: Window, params: Proposals, files: Mapping[str, MaskFile]) -> Result:
-    """The mask of one window as some tool made it, encoded; confidence 1 says only that there is an object."""
+    """Read and encode the mask of one window from another tool; its confidence is 1 if there is an object."""
     valid = _valid(window)
     mask = np.zeros(valid.shape, np.bool_)
     file = files.get(window.name)
     if file is not None:
         mask = sample_nearest(read_object(file.path, file.page), window.grid)[window.box.slices] & valid
     found = Candidate(mask, mask.astype(np.float64), 1.0)
-    return _judged(found, valid, params, NO_MASK if file is None else EMPTY_MASK)
+    return _checked(found, valid, params, NO_MASK if file is None else EMPTY_MASK)
 
 
-def _judged(found: Candidate, valid: Mask, params: Proposals, if_empty: str) -> Result:
-    """The candidate, tidied if that is wanted; empty where its area makes no sense."""
+def _checked(found: Candidate, valid: Mask, params: Proposals, if_empty: str) -> Result:
+    """Clean the candidate if requested, and make it empty if its area is implausible."""
     mask, warning = found.mask, ""
     if params.clean:
         mask = tidied(mask, valid, params.smallest)
@@ -103,7 +103,7 @@ def _judged(found: Candidate, valid: Mask, params: Proposals, if_empty: str) -> 
     if not mask.any():
         warning = if_empty
     elif not low <= np.count_nonzero(mask) / np.count_nonzero(valid) <= high:
-        mask, warning = np.zeros_like(mask), SENSELESS
+        mask, warning = np.zeros_like(mask), IMPLAUSIBLE
     confidence = found.confidence if mask.any() else 0.0
     return _encoded(replace(found, mask=mask, confidence=confidence), valid, params, warning)
 
@@ -116,8 +116,8 @@ def _encoded(found: Candidate, valid: Mask, params: Proposals, warning: str) -> 
     return Result(datasets, {"confidence": found.confidence}, warning)
 
 
-def _together(candidates: Sequence[Candidate], valid: Mask, params: Proposals) -> Candidate:
-    """The vote of all candidates, and how far they agree; one alone speaks for itself."""
+def _combined(candidates: Sequence[Candidate], valid: Mask, params: Proposals) -> Candidate:
+    """Combine candidates by majority vote, with their agreement as confidence; return a single one unchanged."""
     if len(candidates) == 1:
         return candidates[0]
     masks = [tidied(one.mask, valid, params.smallest) if params.clean else one.mask for one in candidates]
@@ -126,7 +126,7 @@ def _together(candidates: Sequence[Candidate], valid: Mask, params: Proposals) -
 
 
 def _candidates(window: Window, params: Proposals) -> list[Candidate]:
-    """What each voter makes of a window with valid pixels."""
+    """Compute the candidate of each cue for a window with valid pixels."""
     voters = _voters(params)
     found = []
     if any(voter in CUES for voter in voters):
@@ -139,7 +139,7 @@ def _candidates(window: Window, params: Proposals) -> list[Candidate]:
 
 
 def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap, Graph]:
-    """Superpixels of the window as it is worked on (those that it has, on its own grid), and their graph."""
+    """Return superpixels and their graph: those of the window, else new ones at the working size."""
     from unsegcli.core.superpixels.graph import graph_of
     from unsegcli.core.superpixels.slic import slic
 
@@ -154,11 +154,11 @@ def _regions_and_graph(window: Window, size: tuple[int, ...]) -> tuple[RegionMap
 
 
 def _by_cue(cue: str, regions: RegionMap, graph: Graph) -> Candidate:
-    """What stands out of the superpixels, cut in two by Otsu's threshold over pixels."""
+    """Compute the saliency of superpixels and threshold it by Otsu's method, weighted by area."""
     from unsegcli.core.saliency.mr import ranking_saliency
     from unsegcli.core.saliency.rbd import boundary_saliency
 
-    if graph.count == 0:  # resizing has left no valid pixel
+    if graph.count == 0:  # no valid pixel after resizing
         return Candidate(regions >= 0, np.zeros(regions.shape), 0.0)
     values = boundary_saliency(graph) if cue == "rbd" else ranking_saliency(graph)
     cut = otsu(values, graph.areas)
@@ -196,20 +196,20 @@ def _voters(params: Proposals) -> tuple[str, ...]:
 
 
 def _masks_as_input(folder: Path) -> dict[str, str]:
-    """What the recipe says of masks made elsewhere."""
+    """Return the digest of masks from another tool, for the recipe."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder: --masks names a folder with a mask for each image")
+        raise DataError(f"{folder}: no such folder; set --masks to a folder with a mask for each image")
     files = digest_files(find_images([folder]), {})
     return {"masks of objects": listing_digest((file.name, file.digest) for file in files)}
 
 
 def _fitting(folder: Path, dataset: Dataset) -> dict[str, MaskFile]:
-    """The mask of each image, by the image's name; those without one are left out."""
+    """Find the mask file of each image, by the name of the image; images without one are skipped."""
     sources = [unit.source for unit in dataset.units]
     file_of = {source.name: source.name.removesuffix(f"#{source.page}") for source in sources}
     found, missing = match_masks(folder, list(dict.fromkeys(file_of.values())), "--masks")
     if not found:
-        raise DataError(f"{folder}: has a mask for none of the images, such as {missing[0]}: name them alike")
+        raise DataError(f"{folder}: has a mask for none of the images, such as {missing[0]}; use the same file names")
     fitting = {}
     for source in sources:
         path = found.get(file_of[source.name])
@@ -221,10 +221,10 @@ def _fitting(folder: Path, dataset: Dataset) -> dict[str, MaskFile]:
 
 
 def _resolved(inputs: Inputs, params: Proposals) -> tuple[Inputs, Proposals]:
-    """The inputs at the size that is worked on, and the settings with nothing left open."""
+    """Set the working size of the inputs, and fill in the settings that have no value."""
     stored = bool(inputs.paths) and is_artifact(inputs.paths[0])
     if stored and params.size and params.cue != "iem":
-        raise ConfigError(f"--size: {inputs.paths[0]} has its superpixels already, which are taken as they are")
+        raise ConfigError(f"--size: {inputs.paths[0]} already has superpixels of a fixed size; leave it out")
     if params.masks is not None:
         inputs, size = at_working_size(inputs, params.size or (), ())
         return inputs, replace(params, cue="masks", size=size, clean=bool(params.clean))
@@ -233,20 +233,20 @@ def _resolved(inputs: Inputs, params: Proposals) -> tuple[Inputs, Proposals]:
 
 
 def _recorded(settings: Proposals, kind: str) -> dict[str, Any]:
-    """What the result depends on: superpixels that are given keep the size that they have."""
+    """Return the settings that the result depends on; stored superpixels do not depend on --size."""
     unused = set() if settings.clean else {"smallest", "area"}
     if kind != "pictures" and settings.cue != "iem":
         unused.add("size")
-    named = {"method": settings.cue, **recorded(settings)}  # files of earlier versions call it so
+    named = {"method": settings.cue, **recorded(settings)}  # `method` is the name in earlier versions
     return {name: value for name, value in named.items() if name not in unused | {"cue"}}
 
 
 def _check(params: Proposals) -> None:
     if params.cue not in ALL_CUES:
         raise ConfigError(f"--cue {params.cue}: is not one of {', '.join(ALL_CUES)}")
-    working_grid(1, 1, params.working_size)  # refuses a wrong size
+    working_grid(1, 1, params.working_size)  # raises an error for an invalid size
     if not 0 <= params.smallest < 1:
-        raise ConfigError(f"--smallest {params.smallest:g}: must be a share of the image, such as 0.01")
+        raise ConfigError(f"--smallest {params.smallest:g}: must be a fraction of the image, such as 0.01")
     low, high = params.area
     if not 0 <= low < high <= 1:
-        raise ConfigError(f"--area {low:g},{high:g}: must be two rising shares of the image, such as 0.01,0.99")
+        raise ConfigError(f"--area {low:g},{high:g}: must be two increasing fractions, such as 0.01,0.99")

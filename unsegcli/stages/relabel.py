@@ -1,6 +1,6 @@
-"""`unseg relabel`: name, merge and renumber the categories of a segmentation; the pixels' borders stay.
+"""`unseg relabel`: name, merge and renumber the categories of a segmentation.
 
-With a metrics artifact the names come from a matching that labels made, and the recipe says so.
+With a metrics artifact the names come from a matching to labels, which the recipe records.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RULE = re.compile(r"\s*(\d+(?:\s*\+\s*\d+)*)\s*=\s*(\S.*?)\s*")
 
 @dataclass(frozen=True)
 class Naming:
-    """The new category of each old one, and what the new ones are called."""
+    """The new number of each category, and the names and colours of the new categories."""
 
     numbers: tuple[int, ...]  # one for each old category
     names: tuple[str, ...]
@@ -43,20 +43,20 @@ class Naming:
 
 
 def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = None) -> Outcome:
-    """Write the segmentation with other numbers and names.
+    """Write a segmentation with new numbers and names.
 
     Args:
         inputs: a segmentation.
-        params: rules such as `3=water`; or what `evaluate` found, or an older segmentation, to take names from; and
-            a legend with names and colours, in whose order categories are numbered.
+        params: rules such as `3=water`; or a metrics file or an earlier segmentation to copy names from; and a legend
+            with names and colours, whose order sets the numbers.
         run: the segmentation to write.
     """
     params, run = params or Relabel(), (run or Run()).of("relabel")
     if len(inputs.paths) != 1:
-        raise ConfigError(f"relabel takes one segmentation at a time, {len(inputs.paths)} are given")
+        raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
-        raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; only clusters and classes can be named")
+        raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
     named = _named(predictions, params)
     recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
     reads = [hint["path"] for hint in named.hints.values()]
@@ -65,7 +65,7 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
 
 
 class Named(NamedTuple):
-    """How categories are named, and what the recipe and the file say of where the names came from."""
+    """The naming, and its origin for the recipe and the file."""
 
     naming: Naming
     inputs: dict[str, str]
@@ -75,14 +75,14 @@ class Named(NamedTuple):
 
 def _named(run: Predictions, params: Relabel) -> Named:
     if sum((bool(params.rules), params.metrics is not None, params.like is not None)) != 1:
-        raise ConfigError("say how to name: by rules such as 3=water, by --metrics FILE, or by --like FILE")
+        raise ConfigError("give exactly one of: rules such as 3=water, --metrics FILE, or --like FILE")
     legend = None if params.legend is None else read_legend(given_legend(params.legend))
     hints, inputs = dict(run.hints), dict(run.inputs)
     if params.legend is not None:
         inputs["legend"] = file_digest(Path(params.legend))
     if params.metrics is not None:
         naming, fingerprint = _by_metrics(run, Path(params.metrics), legend)
-        console.note("names come from a matching with labels; the recipe says so")
+        console.note("names come from a matching to labels, which the recipe records")
         inputs["metrics"] = fingerprint
         hints["metrics"] = {"path": str(params.metrics), "fingerprint": fingerprint}
         return Named(naming, inputs, hints, {"labels_used": "naming"})
@@ -98,7 +98,7 @@ def _named(run: Predictions, params: Relabel) -> Named:
 
 
 def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Naming:
-    """Names in the legend's order, or in that of the rules; what no rule mentions follows as it was."""
+    """Number categories in the order of the legend or the rules; unnamed clusters follow in their old order."""
     wanted: dict[int, str] = {}
     for rule in rules:
         match = RULE.fullmatch(rule)
@@ -106,9 +106,9 @@ def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Nam
             raise ConfigError(f"{rule!r} is not a rule: write 3=water, or 1+4=roof to merge")
         for number in map(int, match[1].split("+")):
             if number >= clusters:
-                raise ConfigError(f"{rule!r} names the cluster {number}, but there are only 0 to {clusters - 1}")
+                raise ConfigError(f"{rule!r} names cluster {number}, but the clusters are 0 to {clusters - 1}")
             if wanted.setdefault(number, match[2]) != match[2]:
-                raise ConfigError(f"the cluster {number} is given two names, {wanted[number]!r} and {match[2]!r}")
+                raise ConfigError(f"cluster {number} is given two names, {wanted[number]!r} and {match[2]!r}")
     if legend is None:
         return _numbered(clusters, wanted, list(dict.fromkeys(wanted.values())), (), "clusters")
     unknown = sorted(set(wanted.values()) - set(legend.names))
@@ -128,7 +128,7 @@ def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Na
         raise ConfigError(f"{path}: was made from another segmentation than {run.name}; evaluate this one first")
     names = scores["legend_classes"]
     if legend is not None and list(legend.names) != names:
-        raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which the legend does not have")
+        raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which differ from the legend")
     wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
     colors = () if legend is None else _legend_colors(legend)
     return _numbered(len(scores["assignment"]), wanted, names, colors, "classes"), fingerprint
@@ -137,11 +137,11 @@ def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Na
 def _numbered(
     clusters: int, wanted: dict[int, str], names: Sequence[str], colors: tuple[str, ...], role: str
 ) -> Naming:
-    """Categories in the order of `names`, then the clusters that nothing names."""
-    left = [number for number in range(clusters) if number not in wanted]
-    all_names = [*names, *(f"cluster {number}" for number in left)]
+    """Number categories in the order of `names`, followed by unnamed clusters."""
+    unnamed = [number for number in range(clusters) if number not in wanted]
+    all_names = [*names, *(f"cluster {number}" for number in unnamed)]
     numbers = tuple(
-        names.index(wanted[number]) if number in wanted else len(names) + left.index(number)
+        names.index(wanted[number]) if number in wanted else len(names) + unnamed.index(number)
         for number in range(clusters)
     )
     own = palette(len(all_names))
@@ -157,7 +157,7 @@ def _legend_colors(legend: Legend) -> tuple[str, ...]:
 
 
 def _like(run: Predictions, old: Predictions) -> Naming:
-    """Each cluster gets the number of the old one that it covers best; new ones follow."""
+    """Match each cluster one-to-one to an old cluster by overlap; unmatched clusters get new numbers."""
     if old.clusters is None or run.clusters is None or "segmentation" not in old.inputs:
         raise ConfigError(f"{old.name}: --like needs a segmentation")
     olds = {(item.source.digest, item.source.page): item for item in old.maps if hasattr(item, "source")}
@@ -175,7 +175,7 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     finally:
         release_artifacts()
     if not shared:
-        raise ConfigError(f"{old.name}: has none of the images of {run.name}, so no number can be kept")
+        raise ConfigError(f"{old.name}: has no image in common with {run.name}; give a segmentation of the same images")
     given = one_to_one(total)
     fresh = [number for number in range(run.clusters) if given[number] < 0]
     numbers = tuple(
@@ -221,7 +221,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
 
 
 def _table(naming: Naming) -> NDArray[Any]:
-    """New numbers by old ones; the last entry is void."""
+    """Return the lookup table from old to new numbers; the last entry is void."""
     dtype = np.uint8 if len(naming.names) <= np.iinfo(np.uint8).max else np.uint16
     return np.append(np.array(naming.numbers, np.int64), np.iinfo(dtype).max).astype(dtype)
 

@@ -1,4 +1,4 @@
-"""`unseg superpixels`: images -> superpixels, the first artifact of most pipelines."""
+"""`unseg superpixels`: divide images into superpixels, the first step of most pipelines."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BYTES_A_PIXEL_IN_LAB = 80
 
 
 def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | None = None) -> Outcome:
-    """Cut every image into superpixels and write them, with the working pixels, to one artifact.
+    """Divide every image into superpixels and write them, with the pixels, to one artifact.
 
     Args:
-        inputs: folders, files, globs or lists of images; or an artifact of superpixels, to cut its pixels anew.
-        params: what superpixels are wanted.
+        inputs: folders, files, globs or lists of images; or an artifact of superpixels, whose pixels are used.
+        params: the algorithm and its settings.
         run: how to run, and the artifact to write.
     """
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
@@ -34,12 +34,12 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
 
 
 def peak_of_slic(pixels: int, bands: int) -> float:
-    """Memory that SLIC takes for an image, by a fit to measured peaks (tests/benchmarks/bench_estimate.py)."""
+    """Estimate the peak memory of SLIC in bytes, from measurements (tests/benchmarks/bench_estimate.py)."""
     return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
 
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
-    """The superpixels of one window, encoded."""
+    """Compute and encode the superpixels of one window."""
     pieces = pieces_of(window.pixels, window.valid, params)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
@@ -48,12 +48,12 @@ def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
 
 
 def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
-    """A map with -1 as the smallest of uint16 and uint32 that has a maximum to spare for void."""
+    """Convert a map with -1 for void to uint16 or uint32, with void as the maximum of the type."""
     dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32
     return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
 def _check(params: Superpixels, inputs: Inputs) -> None:
     if inputs.mask is not None and not params.pixels:
-        raise ConfigError("--mask and --no-pixels do not go together: the masks themselves are not kept")
+        raise ConfigError("--mask cannot be used with --no-pixels, since masks are not stored: leave out one of them")
     check_superpixels(params)

@@ -1,4 +1,4 @@
-"""`unseg train`: a network from images, without a label; one plain loop for all methods."""
+"""`unseg train`: train a network on images without labels; one loop for all methods."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from unsegcli.training.restarts import best_of
 from unsegcli.training.setup import batches_of, estimate_training, start_or_resume
 
 REVISION = 1
-WATCH_TIMES = 20  # times that the clusters are looked at in a training
-WATCH_CROPS = 32  # crops that are looked at
-CHECKED_EVERY = 20  # steps after which the losses are brought to this processor; on a GPU that makes it wait
+WATCH_TIMES = 20  # how often the clusters are measured in a training
+WATCH_CROPS = 32  # crops used for that
+CHECKED_EVERY = 20  # steps between reading the losses, which synchronizes a GPU
 
 
 def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -> list[Outcome]:
-    """Train a network on images, and write it; or several, from seeds that follow each other.
+    """Train one network, or several with consecutive seeds, and write the models.
 
     Args:
         inputs: an artifact of superpixels, or folders, files, globs or lists of images.
-        params: the method and its settings, length, seeds and the like.
-        run: how to run, and the model to write; with several seeds `-seed0` and so on go before its suffix.
+        params: the method and its settings, length and seeds.
+        run: how to run, and the model to write; with several seeds, `-seed0` and so on are added to its stem.
     """
     params, run = params or Train(), (run or Run()).of("train")
     job, weights = _job(params, device_of(run.device))
@@ -79,12 +79,12 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
 
 
 def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]:
-    """The training as it was asked for, and the file of the weights that it begins with."""
+    """Build the training job from the options, and return it with the file of the initial weights, if any."""
     method = find_method(params.method)
     given = params.classes if isinstance(params.classes, int) else None
     config = settings_of(method, params.preset, params.config, params.sets, classes=given)
     if params.classes is None and method.role == "clusters" and not method.embeds:
-        console.note(f"{config.classes} clusters; say --classes N for another number")
+        console.note(f"{config.classes} clusters; use --classes N for another number")
     check_options(params, config)
     check_role(method, config, params)
     if params.classes != AUTO:
@@ -102,7 +102,7 @@ def _target(job: TrainingJob, dataset: Dataset, run: Run) -> store.Target:
 
 
 def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, workers: int) -> Dataset:
-    """The images, looked into, with all that the method needs of them; and the method itself, if it is a user's own."""
+    """Open the dataset and check that it has what the method needs; also check a user's own method."""
     dataset = dataset.opened(workers)
     check_needs(job.method, job.config, dataset)
     if job.method.digest and dataset.reading is not None:
@@ -115,7 +115,7 @@ def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, worke
 def _completed(
     pending: Sequence[tuple[TrainingJob, store.Target]], weights: Path | None, dataset: Dataset, workers: int
 ) -> list[tuple[TrainingJob, store.Target]]:
-    """The same jobs with what had to be read for them: first weights, and the number of clusters if it is `auto`."""
+    """Add the initial weights to the jobs, and choose the number of clusters if it is `auto`."""
     job = pending[0][0]
     pretrained = read_weights(job.weights, weights, getattr(job.config, "architecture", ""))
     jobs = [(replace(one, pretrained=pretrained), target) for one, target in pending]
@@ -130,7 +130,7 @@ def _completed(
 
 
 def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dataset, reader: Reader) -> Bad:
-    """Write one model after the other, all from the same pool; the images that cannot be read are given back."""
+    """Train and write the models one after the other on the same images; return the unreadable images."""
     bad = list(dataset.bad)
     with own_arithmetic(), process_group(pending[0][0].device) as here:
         pool = None
@@ -146,7 +146,7 @@ def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dat
 
 
 def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[Training], None]) -> Training:
-    """The loop."""
+    """Run the training loop."""
     method, config = job.method.module, job.config
     training = start_or_resume(job, pool, target, take_step)
     batches = batches_of(job, pool, training.steps)
@@ -178,7 +178,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
 
 
 def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, Tensor]:
-    """Change the weights by one batch, and give the terms of its loss."""
+    """Update the weights on one batch, and return the terms of its loss."""
     method, config, network = job.method.module, job.config, training.network
     rate = rate_at(config, training.step, training.steps)
     for group in training.optimizer.param_groups:
@@ -188,7 +188,7 @@ def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, T
     with torch.autocast(job.device.type, half) if half else nullcontext():
         terms = method.loss(network, batch, config)
     training.scaler.scale(terms["loss"]).backward()
-    mean_gradients(network)  # first, so that all processes see the same overflow of short numbers
+    mean_gradients(network)  # before unscaling, so that all processes detect the same fp16 overflow
     training.scaler.unscale_(training.optimizer)
     if config.grad_clip:
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
@@ -200,7 +200,7 @@ def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, T
 
 
 def _watched(batches: Batches, device: torch.device) -> Batch:
-    """The crops that are looked at, the same through the whole training."""
+    """Return the crops used to measure the clusters, the same throughout the training."""
     few = replace(batches, size=min(WATCH_CROPS, len(batches.pool.images)), rank=0, ranks=1)
     return on_device(few.at(0), device)
 
@@ -219,13 +219,13 @@ def _save(target: store.Target, training: Training) -> None:
 
 
 def _interruptible() -> AbstractContextManager[StopRequest]:
-    """Several processes cannot agree on the step to stop at: there a signal ends each of them at once."""
+    """Delay interrupts with one process; several cannot agree on a step to stop at, so they stop immediately."""
     return delayed_interrupts() if ranks() == 1 else nullcontext(StopRequest())
 
 
 @contextmanager
 def _locked_output(target: store.Target) -> Iterator[store.Writer | None]:
-    """The output, for the process that writes; all others wait until it is held."""
+    """Lock the output in rank 0; other processes wait and get None."""
     with target.writing() if is_first() else nullcontext() as writer:
         barrier()
         try:
@@ -235,6 +235,6 @@ def _locked_output(target: store.Target) -> Iterator[store.Writer | None]:
 
 
 def _numbered(job: TrainingJob, output: str | Path) -> Path:
-    """The output of one of several seeds."""
+    """Add the seed to the output path if there are several seeds."""
     path = Path(output)
     return path if job.params.seeds == 1 else path.with_stem(f"{path.stem}-seed{job.params.seed}")

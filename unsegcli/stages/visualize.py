@@ -1,6 +1,6 @@
-"""`unseg visualize`: panels and a report for people, or plain label maps and areas for other programs.
+"""`unseg visualize`: draw panels and a report, or export label maps and areas for other programs.
 
-Labels are read to be shown beside what was found, never in an export; the output says where they were used.
+Labels are read only to display them, never for an export; the output states where they were used.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export
 KINDS = {"": "panels", "labels": "label maps", "csv": "areas"}
 ON_SHEET = 60  # images, evenly spaced
 PNG_LEVEL = 2  # of compression: higher ones take longer and save nothing on photographs
-TRIED = 3  # images, for an estimate
-IMAGES_WORTH_A_TASK = 2  # panels take so long that this many are worth what one costs elsewhere
+TRIED = 3  # images used for an estimate
+IMAGES_WORTH_A_TASK = 2  # drawing panels is slow, so few images are worth another process
 SHOWN = 5
 NO_PANEL = Panel(np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8), (), 0, 0, 0, "", "")
 
@@ -76,31 +76,31 @@ class Truth:
 
 @dataclass(frozen=True)
 class PanelTask:
-    """One panel to be drawn."""
+    """One panel to draw."""
 
     map: ImageMap
     role: str
     categories: Categories | None  # None: superpixels
     regions: StoredMap | None  # the superpixels that a segmentation came from
-    image: Place | None  # where the pixels are, if no artifact holds them
+    image: Place | None  # image file, if no artifact holds the pixels
     truth: Truth | None
     on_sheet: bool
 
 
 class Drawn(NamedTuple):
-    """What came of one image: its panel as a file and the facts of it, or why there is none."""
+    """The result for one image: its panel as PNG and facts about it, or the error."""
 
     png: bytes = b""
     size: tuple[int, int] = (0, 0)  # height and width of the panel
-    panel: Panel = NO_PANEL  # without its image
-    has_image: bool = False  # whether the image is in it
+    panel: Panel = NO_PANEL  # without the drawn image
+    has_image: bool = False  # whether the panel shows the image
     warnings: tuple[str, ...] = ()
     failed: str = ""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that was found before the first image is drawn."""
+    """Everything that is read before the first image is drawn."""
 
     run: Predictions
     params: Visualize
@@ -120,15 +120,15 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     """Draw label maps, or export them.
 
     Args:
-        inputs: an artifact of kind segmentation or superpixels, or a folder of label maps of any tool; and where the
-            images are, if not where the artifact says: found by content, or by name for a folder of label maps.
-        params: what to write; ground truth, legend and matching to show it with.
-        run: how to run, and the folder to write. With `force` it may be one that unseg did not make; what it holds
-            stays.
+        inputs: an artifact of kind segmentation or superpixels, or a folder of label maps from any tool; and the
+            folder of the images if they were moved: matched by content, or by name for a folder of label maps.
+        params: what to write; and ground truth, legend and matching to show.
+        run: how to run, and the folder to write. With `force` it may be one that unseg did not make; its other files
+            are kept.
     """
     params, run = params or Visualize(), run or Run()
     if len(inputs.paths) != 1:
-        raise ConfigError(f"visualize takes one input at a time, {len(inputs.paths)} are given")
+        raise ConfigError(f"visualize needs exactly one input, but {len(inputs.paths)} are given")
     _check(params, inputs)
     predictions = open_predictions(inputs.paths[0], params.role)
     predictions = replace(predictions, maps=predictions.maps[: inputs.limit])
@@ -141,7 +141,7 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     done = folder.finished()
     if done is not None:
         if done.get("labels_used"):
-            console.note(f"labels were used in it for {done['labels_used']}")
+            console.note(f"labels were used for {done['labels_used']}")
         return Outcome(path, int(done.get("skipped", 0)))
     make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
     try:
@@ -156,24 +156,24 @@ def _check(params: Visualize, inputs: Inputs) -> None:
     if params.format not in SUFFIXES:
         raise ConfigError(f"--format {params.format}: is not one of {', '.join(SUFFIXES)}")
     if params.format != "png" and params.export != "labels":
-        raise ConfigError(f"--format {params.format} is for --export labels: panels are PNG, areas are CSV")
+        raise ConfigError(f"--format {params.format} is only for --export labels: panels are PNG, areas are CSV")
     if params.export and params.labels is not None:
-        raise ConfigError("--labels is for panels: an export holds what was found, and reads no ground truth")
+        raise ConfigError("--labels is only for panels: an export does not use ground truth; leave it out")
     if params.export and inputs.source_folder is not None:
-        raise ConfigError("--images is for panels: an export needs no images")
+        raise ConfigError("--images is only for panels: an export does not need the images; leave it out")
     if params.labels is not None and not params.truth:
         raise ConfigError("--labels and --no-labels contradict each other: give one of them")
 
 
 def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
-    """Never write over what is read."""
+    """Raise an error if the output folder is one of the inputs."""
     place = Path(os.path.realpath(path))
     for given in inputs:
         if given is not None and Path(given).is_dir() and Path(os.path.realpath(given)) == place:
-            raise ConfigError(f"-o {path}: is the folder that is read; name another one")
+            raise ConfigError(f"-o {path}: is an input folder; use another one")
 
 
-# What there is to show
+# Collect what to show
 
 
 def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> Scene:
@@ -196,7 +196,7 @@ def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> 
         inputs["legend"] = file_digest(legend_path)
     if label_folder is not None and match is not None:
         inputs["labels"] = labels_digest([match], label_folder)
-        console.note(f"labels are read from {label_folder}, to show them only")
+        console.note(f"reading labels from {label_folder}, for display only")
         if match.missing:
             console.note(match.describe())
     if regions:
@@ -208,7 +208,7 @@ def _scene(run: Predictions, params: Visualize, given: Inputs, workers: int) -> 
 
 
 def _label_folder(given: str | Path | None, matching: Matching | None, beside: Path | None) -> Path | None:
-    """The folder given, else that which was scored with, else the one beside the images."""
+    """Return the label folder: the one given, else the one used for scoring, else the one next to the images."""
     if given is not None:
         return given_labels(given)
     scored = matching.scores.get("labels") if matching is not None else None
@@ -242,7 +242,7 @@ def _legend_path(
 
 
 def _ignored(matching: Matching | None, legend: Legend | None) -> tuple[int, ...]:
-    """Label values that were not scored, beside those of the legend."""
+    """Return the label values that were not scored, other than those listed in the legend."""
     if matching is None or (legend is not None and legend.in_colors):
         return ()
     listed = (matching.scores.get("protocol") or {}).get("ignore") or []
@@ -261,7 +261,7 @@ def _recipe(scene: Scene) -> Recipe:
 
 
 def _labels_used(scene: Scene) -> str:
-    """What labels were used for in what is shown, as words; "" = they were not."""
+    """Describe what labels were used for; empty = not used."""
     uses = [scene.run.labels_used] if scene.run.labels_used else []
     if scene.matching is not None and scene.matching.assignment:
         uses.append("naming clusters")
@@ -271,7 +271,7 @@ def _labels_used(scene: Scene) -> str:
 
 
 def _count(scene: Scene, workers: int) -> int:
-    """How many categories there are: as the artifact says, or as many as the maps of a folder have."""
+    """Return the number of categories: from the artifact, else from the values of the maps."""
     if scene.run.clusters is not None:
         return scene.run.clusters
     found = ordered_map(largest_number, scene.run.maps, workers, len(scene.run.maps) // 50)
@@ -285,7 +285,7 @@ def _export_maps(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool
     dtype = exported_type(_largest_count(scene, workers), scene.params.format)
     tasks = [MapTask(item, scene.params.format, dtype) for item in scene.run.maps]
     void = np.iinfo(dtype).max
-    console.note(f"label maps as {dtype} on the grid of each image as shown; {void} = void")
+    console.note(f"label maps as {dtype} on the grid of each image as displayed; {void} = void")
     if dry_run:
         return _estimated(folder, tasks, export_map, lambda made: len(made.content), workers)
     names = safe_names([file_name(item) for item in scene.run.maps], SUFFIXES[scene.params.format])
@@ -310,7 +310,7 @@ def _largest_count(scene: Scene, workers: int) -> int:
 
 def _export_areas(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
     if scene.run.role == "superpixels":
-        raise ConfigError("--export csv: superpixels have no categories; give a segmentation")
+        raise ConfigError("--export csv: needs a segmentation, since superpixels have no categories")
     count = _count(scene, workers)
     names = name_categories(scene.run, count, scene.legend, scene.matching).names
     tasks = [(item, count) for item in scene.run.maps]
@@ -330,7 +330,7 @@ def _export_areas(scene: Scene, folder: OutputFolder, workers: int, dry_run: boo
 
 def _finish(folder: OutputFolder, writer: FolderWriter, skipped: Sequence[tuple[str, str]], scene: Scene) -> Outcome:
     if len(skipped) == len(scene.run.maps):
-        raise DataError(f"not one label map could be shown; the first: {skipped[0][0]}: {skipped[0][1]}")
+        raise DataError(f"no label map could be read; the first error: {skipped[0][0]}: {skipped[0][1]}")
     writer.about |= {"skipped": len(skipped), "labels_used": _labels_used(scene) or None}
     report_skipped(skipped)
     return Outcome(folder.path, len(skipped))
@@ -350,9 +350,9 @@ def _estimated(
     stored: Callable[[Any], int],
     workers: int,
 ) -> Outcome:
-    """Try a few images, and say what all of them would take."""
+    """Process a few images, and report an estimate for all of them."""
     tried = [tasks[number] for number in drawing.spread(len(tasks), TRIED)]
-    work(tried[0])  # imports what the work needs, so that the clock does not see it
+    work(tried[0])  # not timed, since it imports modules
     started = time.monotonic()
     size = sum(stored(work(task)) for task in tried)
     share = len(tasks) / len(tried)
@@ -372,7 +372,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
     categories = None
     if scene.run.role != "superpixels":
         categories = name_categories(scene.run, _count(scene, workers), scene.legend, scene.matching)
-        _say_about_errors(scene, categories)
+        _report_matching(scene, categories)
     tasks = _tasks(scene, categories)
     if dry_run:
         return _estimated(folder, tasks, draw_panel, lambda drawn: len(drawn.png), workers)
@@ -393,7 +393,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
     warnings = [(item.name, line) for item, _, drawn in shown for line in drawn.warnings]
     bare = sum(not drawn.has_image for _, _, drawn in shown)
     if bare:
-        console.warn(f"{bare} of {len(shown)} panels lack the image: say with --images where the images are")
+        console.warn(f"{bare} of {len(shown)} panels lack the image: set --images to the folder of the images")
     for name, line in warnings[:SHOWN]:
         console.warn(f"{name}: {line}")
     if len(warnings) > SHOWN:
@@ -401,13 +401,14 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
     return outcome
 
 
-def _say_about_errors(scene: Scene, categories: Categories) -> None:
+def _report_matching(scene: Scene, categories: Categories) -> None:
     if scene.label_folder is not None and categories.class_of is None:
         console.note(
-            "clusters have no names yet, so no errors are shown: give --metrics, as `unseg evaluate` writes it"
+            "clusters are not matched to classes, so errors are not shown: give the output of `unseg evaluate` with "
+            "--metrics"
         )
     if scene.matching is not None and scene.matching.assignment:
-        console.note(f"names of clusters come from {scene.matching.path}, which matched them with labels")
+        console.note(f"cluster names come from {scene.matching.path}, which matched clusters to labels")
 
 
 def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
@@ -433,7 +434,7 @@ def _sheet(
     scene: Scene, categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]
 ) -> NDArray[np.uint8]:
     cells = [drawing.Tile(item.name, drawn.panel.cell) for item, _, drawn in shown if drawn.panel.cell.size]
-    if not cells:  # those that were meant for it could not be read
+    if not cells:  # none of the images chosen for the sheet could be read
         cells = [drawing.Tile(scene.run.name, np.full((CELL, CELL, 3), 255, np.uint8))]
     keys = []
     if categories is not None:
@@ -453,21 +454,21 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 
 def draw_panel(task: PanelTask) -> Drawn:
-    """Read and draw one image; a map that cannot be read is noted instead of ending the run."""
+    """Read and draw one image; an unreadable map is reported in the result instead of stopping the run."""
     try:
         values = task.map.on(task.map.grid)
     except DataError as error:
         return Drawn(failed=str(error))
     warnings: list[str] = []
-    truth, annotators = _noting(warnings, lambda: _truth(task)) or (None, 1)
+    truth, annotators = _read_or_warn(warnings, lambda: _truth(task)) or (None, 1)
     content = Content(
         task.map.name,
         task.map.source_grid,
         task.role,
         values,
         task.categories,
-        _noting(warnings, lambda: working_pixels(task.map, task.regions, task.image)),
-        _noting(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
+        _read_or_warn(warnings, lambda: working_pixels(task.map, task.regions, task.image)),
+        _read_or_warn(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
         truth,
         annotators,
         None if truth is None else task.map.on((truth.shape[0], truth.shape[1])),
@@ -485,8 +486,8 @@ def draw_panel(task: PanelTask) -> Drawn:
 Found = TypeVar("Found")
 
 
-def _noting(warnings: list[str], read: Callable[[], Found | None]) -> Found | None:
-    """What can be read; a panel is of use without the rest."""
+def _read_or_warn(warnings: list[str], read: Callable[[], Found | None]) -> Found | None:
+    """Read an optional part of a panel; turn an error into a warning."""
     try:
         return read()
     except (DataError, ConfigError, ArtifactError) as error:
@@ -495,7 +496,7 @@ def _noting(warnings: list[str], read: Callable[[], Found | None]) -> Found | No
 
 
 def _truth(task: PanelTask) -> tuple[NDArray[Any], int] | None:
-    """The classes that the first annotator gave, turned like the image; and how many annotators there are."""
+    """Read the labels of the first annotator, oriented like the image, and the number of annotators."""
     if task.truth is None:
         return None
     maps = read_labels(Path(task.truth.files[0]), task.truth.legend, task.truth.page, task.truth.ignore)
@@ -551,7 +552,7 @@ def _summary(shown: Sequence[tuple[ImageMap, str, Drawn]], categories: Categorie
 def _label_lines(
     scene: Scene, categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]
 ) -> list[str]:
-    """What labels were used for, in whole sentences."""
+    """Describe what labels were used for, in sentences."""
     lines = []
     if scene.label_folder is not None:
         scored = sum(drawn.panel.scored for _, _, drawn in shown)
@@ -560,11 +561,11 @@ def _label_lines(
         lines.append(f"Labels were used here: the truth is from {scene.label_folder}, and is shown only.{said}")
         if categories is not None and categories.class_of is None:
             lines.append(
-                "Clusters are not matched to classes, so their colours and those of the truth have nothing to do with "
-                "each other, and no errors can be shown. `unseg evaluate` matches them; pass its file with --metrics."
+                "Clusters are not matched to classes, so their colours are unrelated to those of the truth, and errors "
+                "cannot be shown. `unseg evaluate` matches them; pass its output with --metrics."
             )
     if scene.matching is not None and scene.matching.assignment:
-        lines.append("Labels were used here: the names of clusters come from a matching with labels.")
+        lines.append("Labels were used here: the names of clusters come from a matching to labels.")
     if scene.run.labels_used:
         lines.append(f"Labels were used for the input itself: {scene.run.labels_used}.")
     return lines
@@ -591,7 +592,7 @@ def _facts(scene: Scene) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested table with the keys in a row."""
+    """Flatten a nested table; joined keys are separated by spaces."""
     rows: dict[str, Any] = {}
     for key, value in values.items():
         rows |= _flat(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -604,14 +605,14 @@ def _chain(run: Predictions) -> list[dict[str, Any]]:
     with store.open_artifact(run.name) as artifact:
         chain = list(provenance(artifact))
     here = Path.cwd()
-    for step in chain:  # what lies below the working folder needs no whole path, which may name its owner
+    for step in chain:  # relative below the working folder, since an absolute path may reveal the user's name
         path = Path(step["path"])
         step["path"] = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
     return chain
 
 
 def _areas(categories: Categories | None, shown: Sequence[tuple[ImageMap, str, Drawn]]) -> list[report.Area]:
-    """Each category with the colour and pixels that it has over all images, in the order of the numbers."""
+    """Return name, colour and total pixels of each category over all images, in order of number."""
     if categories is None:
         return []
     total = [int(pixels) for pixels in np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)]

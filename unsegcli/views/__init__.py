@@ -1,4 +1,4 @@
-"""What people look at: panels, contact sheets and reports, and label maps exported for other programs.
+"""Panels, contact sheets, reports, and exported label maps.
 
-Nothing here is measured or learnt, and nothing reads ground truth: that is handed in.
+Nothing here computes scores or reads ground truth, which is passed in.
 """

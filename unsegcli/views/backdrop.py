@@ -1,6 +1,6 @@
-"""What lies behind a label map: the pixels of its image, and the superpixels that it was made from, if still there.
+"""Find the image of a label map and the superpixels that it was made from, if they still exist.
 
-Draws nothing and reads no ground truth.
+Nothing here draws or reads ground truth.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from unsegcli.params import Inputs
 from unsegcli.recipe import listing_digest
 from unsegcli.views.export import file_name
 
-Place: TypeAlias = tuple[Source, Reading]  # where an image is, and how it is read
+Place: TypeAlias = tuple[Source, Reading]  # an image file and how it is read
 
 SHOWN = 5
-MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # what tools add to an image's stem
+MAP_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc", "_seg", "_pred")  # suffixes that tools add to the stem
 
 
 def regions_behind(run: Predictions) -> dict[str, StoredMap]:
-    """The superpixels that a segmentation was made from, by image, if they are still there unchanged."""
+    """Find the superpixels that a segmentation was made from, by image, if the file is unchanged."""
     if run.role == "superpixels" or not is_artifact(run.name):
         return {}
     with store.open_artifact(run.name) as artifact:
@@ -49,7 +49,7 @@ def regions_behind(run: Predictions) -> dict[str, StoredMap]:
 
 
 def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, str], workers: int) -> dict[str, Place]:
-    """Where the pixels of each map are, as far as they are found."""
+    """Find the image file of each label map; maps without one are omitted."""
     if not is_artifact(run.name):
         return {} if images is None else _places_by_name(run, images, inputs, workers)
     with store.open_artifact(run.name) as artifact:
@@ -70,7 +70,7 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
 
 
 def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str], workers: int) -> dict[str, Place]:
-    """Images whose path but for the suffix, or else bare stem, is that of a map."""
+    """Match images to label maps by path without suffix, else by stem."""
     dataset = dataset_from_files(Inputs([images]))
     inputs.update(dataset.inputs)
     dataset = dataset.opened(workers)
@@ -102,7 +102,7 @@ def _with_page(name: str, page: int) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """What an image of this name, or its map, may be called without the suffix."""
+    """Return the possible names of an image, without suffix, for the name of an image or a label map."""
     bare = str(PurePosixPath(name).with_suffix(""))
     inner = str(PurePosixPath(bare).with_suffix(""))  # x.jpg.png
     stripped = [bare.removesuffix(ending) for ending in MAP_ENDINGS if bare.endswith(ending)]
@@ -110,7 +110,7 @@ def _keys(name: str) -> list[str]:
 
 
 def working_pixels(item: ImageMap, regions: StoredMap | None, image: Place | None) -> NDArray[np.uint8] | None:
-    """The working pixels, from an artifact or from the image file, if it is the one that was segmented."""
+    """Read the pixels from an artifact, else from the image file; raise an error if the file has changed."""
     stored = item.pixels() if regions is None else regions.pixels()
     if stored is not None or image is None:
         return stored
@@ -119,6 +119,6 @@ def working_pixels(item: ImageMap, regions: StoredMap | None, image: Place | Non
     try:
         pixels = read_working(source, reading)[0]
     except ChangedError as error:
-        raise DataError(f"{path}: has changed since, so the image is not shown") from error
+        raise DataError(f"{path}: has changed since it was segmented; the image is not shown") from error
     check_aspect(pixels.shape, item, f"{path}: the image")
     return pixels

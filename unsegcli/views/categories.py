@@ -1,6 +1,6 @@
-"""What the numbers of a label map are called and how they are coloured: from the map, a matching, or a legend.
+"""Names and colours of the categories of a label map, from the map, a matching or a legend.
 
-Reads no ground truth; names that come from a matching were made with labels, and that is said.
+Nothing here reads ground truth; names from a matching depend on labels, which the report states.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from unsegcli.legend import Legend
 
 Colors = NDArray[np.uint8]
 
-MASK_COLORS = ((187, 187, 187), (68, 119, 170))  # background is pale, the object is not
-CONFUSABLE = 18.0  # distance in Lab below which a cluster could be taken for a class
+MASK_COLORS = ((187, 187, 187), (68, 119, 170))  # background, object
+CONFUSABLE = 18.0  # distance in Lab below which two colours can be confused
 
 
 @dataclass(frozen=True)
 class Matching:
-    """What a metrics artifact says of one run."""
+    """The scores of one run, from a metrics artifact."""
 
     path: Path
     fingerprint: str
@@ -36,7 +36,7 @@ class Matching:
 
     @property
     def assignment(self) -> tuple[int, ...]:
-        """The class of each cluster, -1 = none; () where clusters were not matched."""
+        """The class of each cluster, -1 = none; () if clusters were not matched."""
         return tuple(self.scores.get("assignment") or ())
 
     @property
@@ -47,17 +47,17 @@ class Matching:
 
 @dataclass(frozen=True)
 class Categories:
-    """Names and colours of the numbers of a label map and of its ground truth."""
+    """Names and colours of the categories of a label map and of its ground truth."""
 
     names: tuple[str, ...]
     colors: Colors  # (category, 3)
-    class_of: tuple[int, ...] | None  # the class that each category stands for, -1 = none; None = not known
+    class_of: tuple[int, ...] | None  # class of each category, -1 = none; None = unknown
     class_names: tuple[str, ...]
     class_colors: Colors  # (class, 3)
-    shared: bool  # whether categories and classes have the same colours, so that one key does for both
+    shared: bool  # whether categories and classes have the same colours and share one key
 
     def entries(self, shares: Sequence[float]) -> list[tuple[str, tuple[int, int, int]]]:
-        """Name and colour of each category that has a share, those of one colour and class together."""
+        """Return name and colour of each category with a nonzero share, merging those of the same class and colour."""
         groups: dict[tuple[str, tuple[int, int, int]], list[int]] = {}
         for number, name in enumerate(self.names):
             if shares[number] > 0:
@@ -70,7 +70,7 @@ class Categories:
 
 
 def read_matching(path: Path, run: Predictions) -> Matching:
-    """What a metrics artifact says of this run; an error if it scored others only."""
+    """Read the scores of a run from a metrics artifact; raise an error if it has none."""
     with store.open_artifact(path, "metrics") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
@@ -81,18 +81,18 @@ def read_matching(path: Path, run: Predictions) -> Matching:
         if run.inputs.get(name.rpartition(".")[0]) == digest and name.rpartition(".")[2].isdecimal()
     ]
     if not numbers:
-        raise ConfigError(f"{path}: was not made from {run.name} as it is now; run `unseg evaluate {run.name}` first")
+        raise ConfigError(f"{path}: was not made from the current {run.name}; run `unseg evaluate {run.name}` again")
     return Matching(path, fingerprint, scores["runs"][numbers[0]] if "runs" in scores else scores)
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
-    """Names and colours; names in the artifact go first, then those of the classes that clusters were matched to.
+    """Choose names and colours: those in the artifact, else those of matched classes, else defaults.
 
     Args:
         run: the label maps.
-        count: of categories.
-        legend: of the classes, if there is one.
-        matching: of clusters to classes, if there is one.
+        count: number of categories.
+        legend: names and colours of the classes, if any.
+        matching: clusters matched to classes, if any.
     """
     class_names, class_colors = _classes(legend, matching)
     names, colors, class_of = _unnamed(run.role, count, class_names, class_colors)
@@ -117,7 +117,7 @@ def _classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[st
     if legend is not None and matching is not None and matching.class_names not in ((), legend.names):
         raise ConfigError(
             f"{matching.path}: was made with the classes {', '.join(matching.class_names)}, but the legend has "
-            f"{', '.join(legend.names)}: give the legend of then with --legend"
+            f"{', '.join(legend.names)}: give the legend used for scoring with --legend"
         )
     colors = palette(len(names))
     for number, one in enumerate(legend.classes if legend is not None else ()):
@@ -129,7 +129,7 @@ def _classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[st
 def _unnamed(
     role: str, count: int, class_names: Sequence[str], class_colors: Colors
 ) -> tuple[list[str], Colors, tuple[int, ...] | None]:
-    """Names, colours and classes by the role alone."""
+    """Return default names, colours and classes for a role."""
     colors = palette(count)
     if role == "mask":
         colors[: len(MASK_COLORS)] = MASK_COLORS[:count]
@@ -141,12 +141,12 @@ def _unnamed(
         colors[:known] = class_colors[:known]
         names = [*class_names[:known], *(f"class {number}" for number in range(known, count))]
         return [_class_name(name) for name in names], colors, tuple(range(count))
-    free = _unlike(class_colors, count)  # a cluster that nobody matched must not look like a class
+    free = _unlike(class_colors, count)  # an unmatched cluster must not look like a class
     return [f"cluster {number}" for number in range(count)], free[np.arange(count) % len(free)], None
 
 
 def _matched_colors(class_of: Sequence[int], class_colors: Colors) -> Colors:
-    """The colour of each cluster's class; clusters without one get colours that no class has."""
+    """Give each cluster the colour of its class, and unmatched clusters colours that no class has."""
     found, free = palette(len(class_of)), _unlike(class_colors, sum(one < 0 for one in class_of))
     for number, class_ in enumerate(class_of):
         left = sum(other < 0 for other in class_of[:number])
@@ -155,9 +155,9 @@ def _matched_colors(class_of: Sequence[int], class_colors: Colors) -> Colors:
 
 
 def _unlike(class_colors: Colors, count: int) -> Colors:
-    """The colours of the palette, in its order, that cannot be taken for those of a class.
+    """Return the palette colours, in order, that cannot be confused with a class colour.
 
-    Where these are fewer than `count`, those that come next, as clusters must not look alike either.
+    If these are fewer than `count`, add the next most different ones, so that clusters stay distinguishable.
     """
     others = palette(MOST_DISTINCT)
     if not len(class_colors):
@@ -174,7 +174,7 @@ def _padded(assignment: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def _class_name(name: str) -> str:
-    """Classes without a legend have numbers for names."""
+    """Return the name of a class; without a legend names are numbers."""
     return f"class {name}" if name.isdecimal() else name
 
 

@@ -1,6 +1,6 @@
-"""Images for people, from arrays: outlines, coloured label maps, errors, panels and contact sheets.
+"""Draw outlines, coloured label maps, errors, panels and contact sheets.
 
-Takes and gives arrays (height, width, 3) of uint8; reads and writes no file, and knows no artifact.
+Images are uint8 arrays (height, width, 3); nothing here reads or writes files.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Rgb = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 WHITE, INK, FAINT = (255, 255, 255), (34, 34, 34), (110, 110, 110)
-VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, like no category and no image
-STRIPE = 3  # pixels, of void
+VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, unlike any category or image
+STRIPE = 3  # width of a stripe in pixels
 WRONG = np.array((204, 20, 20), np.uint8)
-WRONG_SHARE, PALE = 0.8, 0.7  # share of red where wrong, of white where right
+WRONG_SHARE, PALE = 0.8, 0.7  # opacity of red on wrong pixels, of white on correct ones
 OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright surroundings
-BRIGHT, SURROUNDINGS = 175.0, 16  # mean grey of so many pixels a side that counts as bright
-OVERLAY = 0.65  # share of the category's colour; the rest is the image in grey
-FADED = (140, 0.42)  # that grey: what black becomes, and how much contrast is left, or dark parts would hide the colour
+BRIGHT, SURROUNDINGS = 175.0, 16  # mean grey value, over squares of this side in pixels, that counts as bright
+OVERLAY = 0.65  # opacity of the category's colour over the grey image
+FADED = (140, 0.42)  # offset and contrast of that grey image, so that dark parts do not hide the colour
 
 GUTTER, MARGIN = 10, 10
 SWATCH, LINE, TITLE = 12, 20, 24
 FONT_SIZE = 13
 LONGEST_NAME = 40  # letters of a name in a key
-SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller images are enlarged by a whole factor
-SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for very wide images, which are put below each other
-WIDE = 2.5  # width by height
+SMALLEST_TILE, LARGEST_TILE = 320, 512  # of the longer side; smaller images are enlarged by an integer factor
+SMALLEST_STRIP, LARGEST_STRIP = 800, 1200  # the same for wide images, which are stacked vertically
+WIDE = 2.5  # aspect ratio above which an image is wide
 NARROWEST_PANEL = 420
 SPELT = {
     "ß": "ss",
@@ -56,7 +56,7 @@ SPELT = {
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of a panel with the words above it."""
+    """One image of a panel with its caption."""
 
     caption: str
     image: Rgb
@@ -64,7 +64,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Key:
-    """Names of colours; None = the stripes of void."""
+    """A legend of colours; None = the stripes of void."""
 
     heading: str
     entries: tuple[tuple[str, Color | None], ...]
@@ -74,7 +74,7 @@ class Key:
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:
-    """Height and width at which an image is shown: small ones enlarged by a whole factor, large ones shrunk."""
+    """Return the displayed height and width: small images are enlarged by an integer factor, large ones shrunk."""
     wide = width > WIDE * height
     smallest, largest = (SMALLEST_STRIP, LARGEST_STRIP) if wide else (SMALLEST_TILE, LARGEST_TILE)
     longest = max(height, width)
@@ -85,21 +85,21 @@ def tile_grid(height: int, width: int) -> tuple[int, int]:
 
 
 def as_rgb(pixels: NDArray[np.uint8]) -> Rgb:
-    """Any number of bands as red, green and blue: the first three, or the first as grey."""
+    """Convert any number of bands to RGB: the first three bands, or the first as grey."""
     if pixels.shape[2] >= 3:
         return np.ascontiguousarray(pixels[:, :, :3])
     return np.repeat(pixels[:, :, :1], 3, axis=2)
 
 
 def fitted(image: Rgb, grid: tuple[int, int]) -> Rgb:
-    """The image on another grid (height, width): averaged where it shrinks, each pixel a square where it grows."""
+    """Resize an image to (height, width): area average to shrink, nearest neighbour to enlarge."""
     if image.shape[0] <= grid[0] and image.shape[1] <= grid[1]:
         return sample_nearest(image, grid)
     return np.asarray(Image.fromarray(image).resize((grid[1], grid[0]), Image.Resampling.BOX))
 
 
 def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where one number (height, width) meets the next, one pixel wide."""
+    """Mark pixels (height, width) whose right or lower neighbour has another label."""
     found = np.zeros(labels.shape, bool)
     found[:-1] |= labels[:-1] != labels[1:]
     found[:, :-1] |= labels[:, :-1] != labels[:, 1:]
@@ -107,7 +107,7 @@ def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def outlined(image: Rgb, regions: NDArray[Any]) -> Rgb:
-    """The image with a line, one pixel wide, where one region meets the next; void regions are striped."""
+    """Draw one-pixel outlines of the regions on an image; void is striped."""
     result = _striped(image.copy(), regions < 0)
     line = edges(regions)
     result[line] = OUTLINES[_bright_around(image)[line].astype(int)]
@@ -115,7 +115,7 @@ def outlined(image: Rgb, regions: NDArray[Any]) -> Rgb:
 
 
 def _bright_around(image: Rgb) -> NDArray[np.bool_]:
-    """Where the surroundings of a pixel (height, width) are so bright that a bright line would be lost."""
+    """Mark pixels (height, width) whose surroundings are too bright for a bright line."""
     height, width = image.shape[:2]
     coarse = fitted(image, (max(1, height // SURROUNDINGS), max(1, width // SURROUNDINGS)))
     bright: NDArray[np.bool_] = sample_nearest(coarse.mean(axis=2) > BRIGHT, (height, width))
@@ -123,7 +123,7 @@ def _bright_around(image: Rgb) -> NDArray[np.bool_]:
 
 
 def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb:
-    """Each category in its colour; negative numbers, and those without a colour, are striped as void."""
+    """Colour a label map; negative numbers and those without a colour are striped as void."""
     table = np.vstack([colors, VOID[:1]])
     void = (labels < 0) | (labels >= len(colors))
     result: Rgb = table[np.where(void, len(colors), labels)]
@@ -131,7 +131,7 @@ def colored(labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb:
 
 
 def overlaid(image: Rgb, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb:
-    """The colours of the categories over the image in grey, so that both can be seen; void is striped."""
+    """Overlay the colours of a label map on the grey image; void is striped."""
     void = (labels < 0) | (labels >= len(colors))
     grey = FADED[0] + FADED[1] * _grey(image)
     colour = np.float32(OVERLAY) * colored(labels, colors)
@@ -140,13 +140,13 @@ def overlaid(image: Rgb, labels: NDArray[Any], colors: NDArray[np.uint8]) -> Rgb
 
 
 def _grey(image: Rgb) -> NDArray[np.float32]:
-    """The mean of the three colours: (height, width, 1)."""
+    """Average the three colours: (height, width, 1)."""
     mean: NDArray[np.float32] = image.mean(axis=2, keepdims=True, dtype=np.float32)
     return mean
 
 
 def errors(image: Rgb, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Rgb:
-    """The image pale where the map is right, red where it is wrong, striped where it is not scored."""
+    """Draw the image pale where the map is correct, red where it is wrong, striped where it is not scored."""
     grey = _grey(image)
     pale = PALE * 255 + (1 - PALE) * grey
     red = WRONG_SHARE * WRONG + (1 - WRONG_SHARE) * grey
@@ -155,7 +155,7 @@ def errors(image: Rgb, wrong: NDArray[np.bool_], scored: NDArray[np.bool_]) -> R
 
 
 def mean_colors(image: Rgb, regions: NDArray[Any]) -> Rgb:
-    """Each region in the mean colour of its pixels; void is striped."""
+    """Fill each region with the mean colour of its pixels; void is striped."""
     known = regions >= 0
     result = stripes(regions.shape)
     if known.any():
@@ -174,21 +174,21 @@ def _striped(image: Rgb, void: NDArray[np.bool_]) -> Rgb:
 
 
 def stripes(shape: tuple[int, ...]) -> Rgb:
-    """Diagonal stripes (height, width, 3) that stand for void."""
+    """Make diagonal stripes (height, width, 3), which mark void."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
     result: Rgb = VOID[(rows + columns) // STRIPE % 2]
     return result
 
 
 def shrunk(image: Rgb, longest: int) -> Rgb:
-    """The image with its longer side at most so long."""
+    """Shrink an image so that its longer side is at most `longest`."""
     height, width = image.shape[:2]
     factor = min(1.0, longest / max(height, width))
     return fitted(image, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
-    """Rows and columns of the middle of an array (height, width, ...), of `share` of each side."""
+    """Return the slices of the centre of an array (height, width, ...), with this fraction of each side."""
     height, width = array.shape[:2]
     tall, across = max(1, round(height * share)), max(1, round(width * share))
     top, left = (height - tall) // 2, (width - across) // 2
@@ -199,7 +199,7 @@ def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
 
 
 def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Rgb:
-    """Tiles of one size with a title above and keys below: side by side, or below each other if they are wide."""
+    """Compose tiles of equal size with a title and keys: side by side, or stacked if they are wide."""
     height, width = tiles[0].image.shape[:2]
     columns = 1 if width > WIDE * height else len(tiles)
     rows = math.ceil(len(tiles) / columns)
@@ -220,10 +220,10 @@ def panel(title: str, tiles: Sequence[Tile], keys: Sequence[Key]) -> Rgb:
 
 
 def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest: int = 1800) -> Rgb:
-    """Many small images in rows, each in a cell as large as the largest, with its name below."""
+    """Compose many small images into a grid, with the name below each."""
     height = max(cell.image.shape[0] for cell in cells) + LINE + GUTTER
     width = max(cell.image.shape[1] for cell in cells) + GUTTER
-    # About as wide as high, but no wider than a screen.
+    # Roughly square, but not wider than a screen.
     columns = max(1, min(len(cells), (widest - 2 * MARGIN) // width, math.ceil(math.sqrt(len(cells) * height / width))))
     rows = math.ceil(len(cells) / columns)
     inner = max(NARROWEST_PANEL, columns * width)
@@ -241,7 +241,7 @@ def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest
 
 
 def beside(first: Rgb, second: Rgb) -> Rgb:
-    """Two images of one size, side by side, or below each other if they are wide."""
+    """Place two images of equal size side by side, or stacked if they are wide."""
     height, width = first.shape[:2]
     axis = 0 if width > WIDE * height else 1
     gap = np.full((2, width, 3) if axis == 0 else (height, 2, 3), 255, np.uint8)
@@ -252,7 +252,7 @@ _Entry = tuple[int, str, Color | None, bool]  # left, text, colour, whether ther
 
 
 def _key_lines(key: Key, width: int) -> list[list[_Entry]]:
-    """The entries of a key in lines that are no wider than `width`."""
+    """Wrap the entries of a key into lines of at most `width` pixels."""
     lines: list[list[_Entry]] = [[]]
     left = 0
     if key.heading:
@@ -296,7 +296,7 @@ def _cut(name: str) -> str:
 
 
 def _shortened(text: str, width: int) -> str:
-    """The text, or its end after dots, so that it is no wider than `width`: names differ at their ends."""
+    """Shorten a text to `width` pixels by cutting its start, since names differ at their ends."""
     if _font().getlength(text) <= width:
         return text
     while len(text) > 1 and _font().getlength("…" + text) > width:
@@ -306,7 +306,7 @@ def _shortened(text: str, width: int) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _drawable(text: str) -> str:
-    """The text without line breaks; a letter that the font lacks loses its accent, or becomes `?`."""
+    """Remove line breaks; characters missing from the font lose their accent or become `?`."""
     found = []
     for letter in " ".join(text.split()):
         plain = letter if _has_glyph(letter) else SPELT.get(letter) or unicodedata.normalize("NFKD", letter)[:1]
@@ -326,5 +326,5 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers 0 to count - 1, evenly spaced."""
+    """Return at most `most` of the numbers 0 to count - 1, evenly spaced."""
     return list(range(count)) if count <= most else [int(row) for row in nearest_rows(count, most)]

@@ -1,6 +1,6 @@
-"""Label maps as plain files on the grid of their images, and areas as a table, for other programs.
+"""Export label maps as image files on the grid of their images, and areas as a CSV table.
 
-Shows nothing and reads no ground truth.
+Nothing here reads ground truth.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from unsegcli.core.geometry import nearest_rows
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import ConfigError, DataError
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins so
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet may treat such text as a formula
 SUFFIXES = {"png": ".png", "tiff": ".tif"}
 TYPES = {"png": (np.uint8, np.uint16), "tiff": (np.uint8, np.uint16, np.uint32)}
 
 
 @dataclass(frozen=True)
 class MapTask:
-    """One label map to be written as a file."""
+    """One label map to write to a file."""
 
     map: ImageMap
     format: str
@@ -34,7 +34,7 @@ class MapTask:
 
 
 class Made(NamedTuple):
-    """What came of one image: the content of a file, or areas, or why there is neither."""
+    """The result for one image: the content of a file, or areas, or the error."""
 
     content: bytes = b""
     areas: tuple[int, ...] = ()
@@ -42,15 +42,15 @@ class Made(NamedTuple):
 
 
 def exported_type(count: int, format_: str) -> str:
-    """The smallest type that holds `count` categories and, as its maximum, void."""
+    """Return the smallest type for `count` categories plus void, which is the maximum of the type."""
     for dtype in TYPES[format_]:
         if count <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
-    raise ConfigError(f"{count:,} numbers do not fit into {format_.upper()}: take --format tiff")
+    raise ConfigError(f"{count:,} categories do not fit into {format_.upper()}: use --format tiff")
 
 
 def export_map(task: MapTask) -> Made:
-    """The map on the grid of its image as shown, as the bytes of a file without colours."""
+    """Encode a label map on the grid of its image as displayed, as a greyscale file."""
     try:
         values = task.map.on(task.map.source_grid)
     except DataError as error:
@@ -61,7 +61,7 @@ def export_map(task: MapTask) -> Made:
 
 
 def encoded(values: NDArray[Any], format_: str) -> bytes:
-    """The bytes of an image file that holds these numbers (height, width), or this image (height, width, 3)."""
+    """Encode a label map (height, width) or an image (height, width, 3) as a file."""
     stream = io.BytesIO()
     if format_ == "png":
         Image.fromarray(values).save(stream, "PNG")
@@ -73,7 +73,7 @@ def encoded(values: NDArray[Any], format_: str) -> bytes:
 
 
 def map_areas(task: tuple[ImageMap, int]) -> Made:
-    """Source pixels of each of so many categories; the last entry is void."""
+    """Count the source pixels of each category; the last entry is void."""
     item, count = task
     try:
         values = item.on(item.grid)
@@ -83,17 +83,17 @@ def map_areas(task: tuple[ImageMap, int]) -> Made:
 
 
 def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> list[int]:
-    """Source pixels of each category of a working map (height, width), and last of void, without painting it.
+    """Count the source pixels of each category of a working map, and of void, without resizing it.
 
     Args:
-        values: categories, negative = void.
+        values: (height, width) categories, negative = void.
         source: height and width of the source image.
-        count: of categories; larger numbers count as void.
+        count: number of categories; larger values count as void.
     """
     down = np.bincount(nearest_rows(values.shape[0], source[0]), minlength=values.shape[0])
     across = np.bincount(nearest_rows(values.shape[1], source[1]), minlength=values.shape[1])
     found = np.zeros(count + 1, np.int64)
-    for times in np.unique(down[down > 0]):  # as many turns as there are different heights of a working row
+    for times in np.unique(down[down > 0]):  # one iteration for each number of source rows per working row
         rows = values[down == times]
         known = np.where((rows < 0) | (rows >= count), count, rows)
         weights = np.broadcast_to(across, known.shape)
@@ -106,10 +106,10 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
 
 
 def area_table(names: Sequence[str], rows: Sequence[tuple[str, tuple[int, int], Sequence[int]]]) -> bytes:
-    """CSV text: one row an image with its name, height and width, and pixels and share of each category and void.
+    """Format areas as CSV: one row per image with name, height, width, and pixels and share of each category.
 
     Args:
-        names: of the categories.
+        names: names of the categories.
         rows: name, (height, width) and areas of each image, void last.
     """
     stream = io.StringIO(newline="")
@@ -124,12 +124,12 @@ def area_table(names: Sequence[str], rows: Sequence[tuple[str, tuple[int, int], 
 
 
 def no_formula(text: str) -> str:
-    """The text, behind an apostrophe if a spreadsheet could take it for a formula."""
+    """Prefix a text with an apostrophe if a spreadsheet could treat it as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def largest_number(item: ImageMap) -> int:
-    """The largest category of a map; -1 where it has none or cannot be read."""
+    """Return the largest category of a map; -1 if it is empty or cannot be read."""
     try:
         return int(item.on(item.grid).max(initial=-1))
     except DataError:
@@ -137,7 +137,7 @@ def largest_number(item: ImageMap) -> int:
 
 
 def file_name(item: ImageMap) -> str:
-    """The name of an image with its page, if it has one, before the suffix: `stack.tif#2` is `stack_2.tif`."""
+    """Return the name of an image with its page, if any, before the suffix: `stack.tif#2` gives `stack_2.tif`."""
     page = page_of(item)
     base = item.name.removesuffix(f"#{page}")
     if base == item.name:
@@ -148,5 +148,5 @@ def file_name(item: ImageMap) -> str:
 
 
 def page_of(item: ImageMap) -> int:
-    """The page of its file that the image is on, from 0."""
+    """Return the page of the image in its file, from 0."""
     return item.source.page if isinstance(item, StoredMap) else item.page

@@ -1,7 +1,4 @@
-"""One panel from arrays: which tiles there are, what they show, and what the words and the key below say.
-
-Reads no file; `drawing` paints.
-"""
+"""Compose one panel from arrays: its tiles, captions and keys. Drawing is in `drawing`."""
 
 from __future__ import annotations
 
@@ -21,15 +18,17 @@ from unsegcli.views.drawing import Color, Key, Rgb, Tile
 from unsegcli.views.export import areas
 
 CELL = 160  # longer side of an image on the contact sheet
-LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels of a superpixel: below the first, the middle alone is shown
-LARGEST_SHARES = 3  # named in the text for those who cannot see the image
-BLANK = 245  # stands for an image that is not at hand
+LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels per superpixel: minimum, and after enlarging the centre if below it
+LARGEST_SHARES = 3  # number of categories named in the alt text
+BLANK = 245  # grey value in place of a missing image
 RED: Color = (204, 20, 20)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of one image."""
+    """Everything a panel can show of one "
+    ""
+    "image."""
 
     name: str
     source: tuple[int, int]  # height and width of the image as shown
@@ -44,20 +43,22 @@ class Content:
 
 
 class Panel(NamedTuple):
-    """A panel, and the facts that a report needs."""
+    """A panel, and facts about it for the "
+    "report."""
 
     image: Rgb
     cell: Rgb  # for a contact sheet
     areas: tuple[int, ...]  # source pixels of each category, void last; () for superpixels
-    regions: int  # how many superpixels; 0 for a segmentation
-    wrong: int  # scored pixels of another class than the truth, or of none
+    regions: int  # number of superpixels; 0 for a segmentation
+    wrong: int  # scored pixels whose class differs from the truth
     scored: int
     caption: str
     text: str
 
 
 def compose(content: Content) -> Panel:
-    """Draw one panel."""
+    """Draw one "
+    "panel."""
     shape = content.values.shape if content.pixels is None else content.pixels.shape
     grid = drawing.tile_grid(shape[0], shape[1])
     rgb = None if content.pixels is None else drawing.as_rgb(content.pixels)
@@ -68,7 +69,7 @@ def compose(content: Content) -> Panel:
     main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
     tiles = [*first, *main, *_truth_tiles(content, image, grid), *_error_tiles(content, wrong, image, grid)]
     missed = 0 if wrong is None else int(wrong.sum())
-    # Of superpixels the mean colours: outlines are too dense for a small image.
+    # For superpixels use the mean colours, since outlines are too dense for a small image.
     seen = drawing.shrunk(main[0 if content.categories is None else -1].image, CELL)
     return Panel(
         drawing.panel(
@@ -94,7 +95,8 @@ def _counts(content: Content) -> list[int]:
 
 
 def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
-    """Where the class is wrong on the labels' grid, and how many pixels are scored; None where nobody can say."""
+    """Return the wrong pixels on the grid of the labels and the number of scored pixels; None, 0 if "
+    "unknown."""
     if content.truth is None or content.predicted is None or content.categories is None:
         return None, 0
     class_of = content.categories.class_of
@@ -149,7 +151,8 @@ def _mean_tile(content: Content, rgb: Rgb, grid: tuple[int, int]) -> Rgb:
 
 
 def _outlines(regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Tile:
-    """Outlines over the image; where they would hide all of it, the middle of the image alone, enlarged."""
+    """Draw superpixel outlines; if they are too dense, show only the enlarged centre of the "
+    "image."""
     count = int(regions.max(initial=-1)) + 1
     caption = f"{count:,} superpixels"
     area = grid[0] * grid[1] / max(1, count)
@@ -157,7 +160,7 @@ def _outlines(regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Ti
         share = math.sqrt(area / SHOWN_AREA)
         regions = regions[drawing.middle(regions, share)]
         rgb = rgb[drawing.middle(rgb, share)]
-        caption += f": the middle, enlarged {1 / share:.1f} times"
+        caption += f": centre, enlarged {1 / share:.1f} times"
     return Tile(caption, drawing.outlined(drawing.fitted(rgb, grid), sample_nearest(regions, grid)))
 
 
@@ -188,7 +191,8 @@ def _truth_tiles(content: Content, image: Rgb | None, grid: tuple[int, int]) -> 
 
 
 def _renumbered(content: Content, truth: NDArray[Any]) -> tuple[NDArray[Any], Colors]:
-    """The truth with numbers for which there are colours; without a legend labels may hold any number."""
+    """Renumber the truth if there are no colours for its values; without a legend labels may have any "
+    "value."""
     known = _class_colors(content)
     if content.role == "mask":
         return np.sign(truth), known
@@ -238,7 +242,8 @@ def _keys(content: Content, counts: Sequence[int]) -> list[Key]:
 
 
 def _class_entries(content: Content) -> list[tuple[str, Color]]:
-    """Name and colour of each class that the truth of this image has."""
+    """Return name and colour of each class in the truth of this "
+    "image."""
     if content.truth is None or content.categories is None:
         return []
     truth, names = content.truth, content.categories.class_names

@@ -1,6 +1,6 @@
-"""A report as one HTML page: self-contained, without scripts, with images beside it and nothing from elsewhere.
+"""Build the report as one HTML page without scripts or external resources; images are in files next to it.
 
-Turns plain data into text; reads and writes no file.
+Nothing here reads or writes files.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-MOST_ROWS = 60  # of the table of areas; the rest is summed up
-EAGER = 2  # images that are loaded at once; the others when they are scrolled to
+MOST_ROWS = 60  # rows of the table of areas; the rest is summed
+EAGER = 2  # images loaded immediately; the others load lazily
 
 STYLE = """
 :root { color-scheme: light; --ink: #222; --faint: #666; --line: #ddd; --soft: #f6f6f4; }
@@ -66,11 +66,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page, as plain text and numbers."""
+    """The content of the page, as plain text and numbers."""
 
     title: str
     summary: str
-    labels: Sequence[str]  # what labels were used for; none = they were not
+    labels: Sequence[str]  # what labels were used for; empty = not used
     facts: Mapping[str, Any]
     provenance: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Any] | None = None  # as JSON of `evaluate`
@@ -82,7 +82,7 @@ class Report:
 
 
 def page(report: Report) -> str:
-    """The whole page. Every text is escaped, whatever it holds."""
+    """Return the page as HTML; all text is escaped."""
     parts = [
         f"<h1>{_text(report.title)}</h1>",
         f'<p class="faint">{_text(report.summary)}</p>',
@@ -95,7 +95,7 @@ def page(report: Report) -> str:
         *_section("Images", [_figure(panel, number < EAGER) for number, panel in enumerate(report.panels)]),
         *_section("What was run", [_facts(report.facts), _provenance(report.provenance)]),
     ]
-    # The policy keeps a browser from loading or running anything, should a text ever slip through unescaped.
+    # The policy keeps the browser from loading or running anything, in case a text is not escaped.
     policy = "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'"
     head = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -107,7 +107,7 @@ def page(report: Report) -> str:
 
 
 def _text(value: object) -> str:
-    """Text that is safe between tags and in attributes; bytes that are no UTF-8 show as such."""
+    """Escape a text for tags and attributes; invalid UTF-8 becomes the replacement character."""
     plain = str(value).encode("utf-8", "surrogateescape" if _is_escaped(str(value)) else "replace")
     shown = plain.decode("utf-8", "replace")
     return escape("".join(letter if letter.isprintable() or letter == " " else "\ufffd" for letter in shown))
@@ -123,7 +123,7 @@ def _section(heading: str, parts: Iterable[str]) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """A table of cells that are HTML already."""
+    """Build a table from cells that are already HTML."""
 
     def cells(row: Sequence[str], tag: str) -> str:
         marked = ((' class="number"' if column in numbers else "", cell) for column, cell in enumerate(row))

@@ -1,4 +1,4 @@
-"""The way of a mask as one image: its outline on the image after some of the iterations."""
+"""Draw the progress of a mask: its outline on the image after selected iterations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.views.drawing import Tile, as_rgb, contact_sheet, fitted, outlined
 from unsegcli.views.export import encoded
 
-FRAMES = (0, 1, 2, 5, 10, 20, 40, 80, 150, 300, 600, 1200)  # iterations that are shown: most happens early
-SMALLEST = 250  # pixels of a frame's longer side; smaller images are enlarged by a whole factor
+FRAMES = (0, 1, 2, 5, 10, 20, 40, 80, 150, 300, 600, 1200)  # iterations shown; most changes happen early
+SMALLEST = 250  # minimum of a frame's longer side in pixels; smaller images are enlarged by an integer factor
 
 
 def strip(title: str, pixels: NDArray[np.uint8], frames: Sequence[tuple[str, NDArray[Any]]]) -> bytes:
-    """A PNG file of the image (height, width, bands) with each mask (height, width) and its caption."""
+    """Return a PNG file of the image (height, width, bands) with each mask (height, width) and its caption."""
+
     height, width = pixels.shape[:2]
     factor = max(1, -(-SMALLEST // max(height, width)))
     grid = (height * factor, width * factor)

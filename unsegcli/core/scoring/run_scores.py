@@ -36,18 +36,18 @@ Bordered = tuple[list[BorderScores], ShapeScores]  # one of the borders for each
 
 
 def check_evaluate(params: Evaluate) -> None:
-    """Refuse settings that make no sense."""
+    """Raise an error for settings that are not valid."""
     if params.protocol and params.protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {params.protocol}: is not one of {', '.join(PROTOCOLS)}")
     own = Evaluate()
     if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
         raise ConfigError(
-            f"--protocol {params.protocol} fixes matching and polarity: leave out --many-to-one, --match-by, --polarity"
+            f"--protocol {params.protocol} sets matching and polarity: leave out --many-to-one, --match-by, --polarity"
         )
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
         raise ConfigError("--replicates and --tolerance must not be negative")
     if params.background is not None and (params.background < 0 or not params.ceiling):
-        raise ConfigError(f"--background {params.background}: is a cluster, from 0, and goes with --ceiling")
+        raise ConfigError(f"--background {params.background}: must be a cluster number, and is only for --ceiling")
 
 
 def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
@@ -59,9 +59,9 @@ def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
         name: of the run, for errors.
     """
     if params.ceiling and role not in ("clusters", "classes"):
-        raise ConfigError(f"--ceiling is for clusters, but {name} holds {role}")
+        raise ConfigError(f"--ceiling is only for clusters, but {name} holds {role}; leave it out")
     if params.polarity != "given" and role != "mask":
-        raise ConfigError(f"--polarity is for object masks, but {name} holds {role}")
+        raise ConfigError(f"--polarity is only for object masks, but {name} holds {role}; leave it out")
     if params.protocol:
         protocol = PROTOCOLS[params.protocol]
         if (protocol.polarity == "best-of-two") is not (role == "mask"):
