@@ -647,7 +647,7 @@ class Proposals:
         instead_of="cue",
         recorded=False,
     )
-    size: tuple[int, ...] | None = option(None, SIZE)  # None = `working_size`
+    size: tuple[int, ...] | None = option(None, SIZE)  # None = see `working_size`
     clean: bool | None = option(
         None,
         "Fill holes, remove small components, and reject masks whose area is implausible.",
@@ -811,7 +811,7 @@ class Visualize:
     )
     truth: bool = option(
         True, "Do not show ground truth, even if it is next to the images.", flag="--no-labels"
-    )  # shown where it is found; panels only
+    )  # whether to show ground truth if it is found; only for panels
     labels: str | Path | None = option(None, LABELS, instead_of="truth")
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)

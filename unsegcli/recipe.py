@@ -68,7 +68,7 @@ def listing_digest(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def differing_keys(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
-    """Dotted keys at which two recipes differ, sorted: what to name when a file is replaced."""
+    """Return the sorted dotted keys at which two recipes differ, to report why a file is replaced."""
     found: list[str] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)

@@ -71,7 +71,9 @@ def test_number_of_clusters_as_typed(here: Path) -> None:
         for command in ("train", "cluster"):
             refused = unseg(command, "data", "--classes", wrong, expect=2).stderr
             assert f"--classes {wrong}: must be a whole number from 1, or auto" in refused
-    assert "trained for 2; leave it out" in one_line("cluster", "model.h5", "--method", "mine.py", "--classes", "auto")
+    assert "with 2 clusters; leave it out" in one_line(
+        "cluster", "model.h5", "--method", "mine.py", "--classes", "auto"
+    )
 
 
 def test_settings_from_a_file_and_by_hand(here: Path) -> None:

@@ -254,7 +254,7 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
     for params, words in (
         (Cluster(features="bands"), "--features is only for k-means"),
         (Cluster(starts=5, blur=1.0), "--blur, --starts is only for k-means"),
-        (Cluster(classes=5), "trained for 4"),
+        (Cluster(classes=5), "trained with 4 clusters"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([model], out, params, method=method)

@@ -1,1 +1,1 @@
-"""How one window of an image becomes a label map: by k-means, by inpainting, or by a trained network."""
+"""Segment one window of an image: with k-means, inpainting error maximization or a trained network."""

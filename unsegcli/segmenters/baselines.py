@@ -24,7 +24,7 @@ from unsegcli.params import AUTO, Cluster, as_stored
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS = ("blur", "samples")  # settings
-MOST_CLASSES = 65_535  # a uint16 map with one value to spare for void
+MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are subsampled evenly
 
 Scaling = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]

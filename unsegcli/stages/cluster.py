@@ -123,7 +123,9 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
     if named:
         raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, not objects; leave it out")
     if params.classes not in (None, model.classes):
-        raise ConfigError(f"--classes {params.classes}: {model.path} was trained for {model.classes}; leave it out")
+        raise ConfigError(
+            f"--classes {params.classes}: {model.path} was trained with {model.classes} clusters; leave it out"
+        )
     return replace(params, classes=model.classes)
 
 

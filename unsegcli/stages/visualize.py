@@ -57,7 +57,7 @@ REVISION = 1
 DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}
 KINDS = {"": "panels", "labels": "label maps", "csv": "areas"}
 ON_SHEET = 60  # images, evenly spaced
-PNG_LEVEL = 2  # of compression: higher ones take longer and save nothing on photographs
+PNG_LEVEL = 2  # compression level; higher levels are slower and do not shrink photographs
 TRIED = 3  # images used for an estimate
 IMAGES_WORTH_A_TASK = 2  # drawing panels is slow, so few images are worth another process
 SHOWN = 5
@@ -359,8 +359,8 @@ def _estimated(
     processes = min(workers or available_cores(), max(1, len(tasks) // 16))
     seconds = (time.monotonic() - started) * share / processes
     console.note(
-        f"would write {console.count_images(len(tasks))} into {folder.path}: about {seconds:,.0f} s "
-        f"on {processes} processes, {size * share / 1e6:,.1f} MB on disk; measured on {len(tried)} of them"
+        f"would write {console.count_images(len(tasks))} to {folder.path}: about {seconds:,.0f} s on {processes} "
+        f"processes, {size * share / 1e6:,.1f} MB on disk; estimated from {console.count_images(len(tried))}"
     )
     return Outcome(folder.path)
 

@@ -18,7 +18,7 @@ from unsegcli.methods._contract import Batch
 from unsegcli.training.data import Pool, TrainingImage
 
 AHEAD = 3  # batches to prefetch
-CROP, ORDER = 1, 2  # purposes of random draws
+CROP, ORDER = 1, 2  # added to the seed, so that crops and order use independent random numbers
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class TrainingImage:
 
 @dataclass
 class Pool:
-    """The images of a training."""
+    """The training images."""
 
     images: list[TrainingImage] = field(default_factory=list)
     channels: int = 0

@@ -21,7 +21,7 @@ from unsegcli.training.signs import SIGNS, Signals, judge
 
 SCORE = ("beyond-chance", "silhouette")  # the criterion and its tie-breaker; see docs/methods.md
 PREFIX = "restart-"  # of the history entries about all runs
-ALMOST = 1e-9  # scores that differ by less are equal
+ALMOST = 1e-9  # tolerance for ties between scores
 
 
 def best_of(

@@ -93,7 +93,10 @@ def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str]
                 break
     lost = [item.name for item in run.maps if item.name not in found]
     if lost:
-        console.warn(f"{len(lost)} of {len(run.maps)} maps have no image in {images}: {', '.join(lost[:SHOWN])}")
+        console.warn(
+            f"no image in {images} matches {len(lost)} of {len(run.maps)} label maps: {', '.join(lost[:SHOWN])}"
+        )
+
     return found
 
 

@@ -61,7 +61,7 @@ class Figure:
     height: int
     width: int
     caption: str
-    text: str  # what the image shows, for those who cannot see it
+    text: str  # alt text
 
 
 @dataclass(frozen=True)
