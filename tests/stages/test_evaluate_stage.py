@@ -117,6 +117,15 @@ def test_ignored_values_are_not_scored(tmp_path: Path) -> None:
     assert found["pixels"]["ignored"] == 2
 
 
+def test_a_label_of_255_without_a_legend_is_pointed_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    maps, truth = folders(tmp_path, [np.zeros((2, 3), int)], [np.array([[0, 1, 255]] * 2)])
+    assert score(tmp_path, maps, truth, Evaluate(replicates=0))["protocol"]["classes"] == 256
+    assert "use --ignore 255" in caplog.text
+    caplog.clear()
+    score(tmp_path, maps, truth, Evaluate(ignore=(255,), replicates=0))
+    assert "--ignore" not in caplog.text
+
+
 def test_mean_iou_is_over_one_matrix_not_over_images(tmp_path: Path) -> None:
     """One large right image, one small wrong one: the mean over images would be far lower."""
     truth = [np.repeat([[0], [1]], 50, axis=0) * np.ones((1, 50), int), np.array([[0, 1]])]

@@ -55,6 +55,7 @@ from unsegcli.recipe import Recipe, make_recipe
 
 REVISION = 1
 SHOWN = 5
+OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
 BATCH = 32
 IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
 
@@ -219,6 +220,11 @@ def _score_clusters(
         largest = np.max(numbers, axis=0)
         clusters = clusters or int(largest[0]) + 1
         classes = classes or int(largest[1]) + 1
+        if legend is None and largest[1] == OFTEN_IGNORED:
+            console.warn(
+                f"label {OFTEN_IGNORED} is scored as a class, and all numbers below it count: if it means that a pixel "
+                f"has no label, use --ignore {OFTEN_IGNORED}"
+            )
     if params.background is not None and params.background >= clusters:
         raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
