@@ -109,6 +109,7 @@ def test_dry_run_writes_and_prints_nothing(here: Path) -> None:
 def test_mistakes_are_one_line(here: Path) -> None:
     mine = ("train", "data", "--method", "mine.py")
     assert "choose from classes, crop, batch" in one_line(*mine, "--set", "ratte=1", *QUICK)
+    assert "has no setting bacth; did you mean batch?" in one_line(*mine, "--set", "bacth=1", *QUICK)
     assert "learning_rate: 'high' is not of type float" in one_line(*mine, "--set", "learning_rate=high", *QUICK)
     assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
     assert "needs superpixels; make them with `unseg superpixels`" in one_line("train", "data", *QUICK)

@@ -144,7 +144,8 @@ def config_from(method: Loaded, values: Mapping[str, Any]) -> Any:
         if name in RENAMED and name not in known:
             raise ConfigError(f"{name}: this setting is now called {RENAMED[name]}")
         if name not in known:
-            raise ConfigError(f"{method.name} has no setting {name}: choose from {', '.join(known)}")
+            hint = closest(name, list(known)) or f": choose from {', '.join(known)}"
+            raise ConfigError(f"{method.name} has no setting {name}{hint}")
     return config(**{name: _as(types_of[name], value, name) for name, value in values.items()})
 
 
