@@ -16,6 +16,7 @@ from typing import Any
 from unsegcli.errors import ConfigError
 
 Recipe = dict[str, Any]
+SHOWN_AS = {"inputs.pictures": "inputs.images"}  # files keep the older word
 
 
 def canonical(value: Any) -> str:
@@ -75,5 +76,5 @@ def differing_keys(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
         if isinstance(before, dict) and isinstance(after, dict):
             found += differing_keys(before, after, f"{prefix}{key}.")
         elif canonical(before) != canonical(after) or (key in old) != (key in new):  # 1 == 1.0 == True in Python
-            found.append(f"{prefix}{key}")
+            found.append(SHOWN_AS.get(f"{prefix}{key}", f"{prefix}{key}"))
     return found

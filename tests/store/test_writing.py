@@ -64,6 +64,13 @@ def test_other_recipe_is_replaced_and_the_difference_named(tmp_path: Path, said:
         assert artifact.recipe == OTHER
 
 
+def test_other_images_are_called_images(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    """Files keep the older word."""
+    path = sample("metrics").write(tmp_path / "a.h5", RECIPE | {"inputs": {"pictures": "1" * 64}})
+    assert Target(path, "metrics", RECIPE | {"inputs": {"pictures": "2" * 64}}).finished() is None
+    assert said.messages == [f"{path} will be replaced: its recipe differs in inputs.images"]
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 1.0), (1, True)])
 def test_a_difference_always_has_a_name(
     before: Any, after: Any, tmp_path: Path, said: pytest.LogCaptureFixture
