@@ -439,7 +439,7 @@ MADE = {
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
     "looking": {"sp.h5", "clusters.h5", "shown", "maps", "tiffs", "export-csv", "clusters.json"},
     "scores": {"regions.h5", "floor.h5", "regions-metrics.h5", "floor-metrics.h5", "shown"},
-    "microscopy": {"cells.h5", "tissue.h5", "phases.h5", "phases", "nuclei", "nuclei.h5", "shown"},
+    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei", "nuclei.h5", "shown"},
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},
