@@ -343,6 +343,13 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert contents == {page.name for page in GUIDE.glob("*.md")} - {"index.md"}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_project_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(r"`((?:[\w.]+/)+\w+\.(?:py|sh|toml))`", page.read_text())
+    places = [ROOT, ROOT / "unsegcli"]
+    assert [name for name in named if not any((place / name).is_file() for place in places)] == []
+
+
 @pytest.mark.parametrize("index", [ROOT / "docs" / "index.md", GUIDE / "index.md"], ids=["docs", "guide"])
 def test_the_site_has_every_page(index: Path) -> None:
     tree = re.search(r"^```\{toctree\}\n(.*?)^```$", index.read_text(), re.MULTILINE | re.DOTALL)
