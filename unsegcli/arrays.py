@@ -96,7 +96,7 @@ def superpixels(
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """What `iem` found in an image."""
+    """The result of `iem` for one image."""
 
     parts: LabelMap  # (height, width): 0 = background, then the parts; -1 = void
     objectness: NDArray[np.float64]  # (height, width), 0 to 1: how much a pixel looks like foreground; 0 where void
@@ -105,7 +105,7 @@ class ObjectMask:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(height, width), true where it is not background and not void."""
+        """The object as a boolean array (height, width): neither background nor void."""
         return self.parts > 0
 
 
@@ -116,7 +116,7 @@ def iem(
     valid: NDArray[Any] | None = None,
     start: NDArray[Any] | None = None,
 ) -> ObjectMask:
-    """Find the object of an image by inpainting error maximisation; nothing is learned.
+    """Find the object of an image by inpainting error maximization, without training.
 
     What `unseg iem` gives for the image. It works at `Iem.size` (128 pixels along the shorter side), and the result is
     brought back to the grid of the image. What matters most is where it starts: `Iem(square=...)` should be about the
@@ -179,7 +179,7 @@ def cluster(
     settings: Cluster | None = None,
     superpixels: Superpixels | Sequence[NDArray[Any]] | None = None,
 ) -> list[LabelMap]:
-    """Give every pixel of several images a cluster by k-means, which learns nothing.
+    """Cluster the pixels of several images together by k-means, without training.
 
     What `unseg superpixels` and `unseg cluster` give for these images in one folder: all are read alike, and a number
     means the same in all of them. Take a few more clusters than you expect classes, and merge later. For a trained
@@ -233,7 +233,7 @@ def cluster(
 def _regions(
     read: Sequence[ArrayImage], superpixels: Superpixels | Sequence[NDArray[Any]] | None, names: Sequence[str]
 ) -> list[LabelMap]:
-    """Superpixels of each image, made here or given."""
+    """Return the superpixels of each image, computed or as given."""
     from unsegcli.core.superpixels.regions import contiguous
     from unsegcli.segmenters.cutting import check_superpixels, pieces_of
 
@@ -251,7 +251,7 @@ def _regions(
 
 @dataclass(frozen=True)
 class _Unit:
-    """An image as the passes over a data set take it."""
+    """One image, with the interface of a unit of a `Dataset`."""
 
     name: str
     read: ArrayImage
@@ -285,7 +285,7 @@ def evaluate(
     classes: int | Sequence[str] | None = None,
     role: str = "",
 ) -> dict[str, Any]:
-    """Score label maps against ground truth: one pair, or all pairs of a data set together.
+    """Score label maps against ground truth: one pair, or all pairs of a dataset together.
 
     What `unseg evaluate` gives for the same maps: one matrix over all images, one matching of clusters to classes
     (`Evaluate(matching=...)`), and intervals over images. Labels are used to score, and the result says so
@@ -363,7 +363,7 @@ def _class_names(classes: int | Sequence[str] | None, truths: Sequence[LabelMap]
 
 
 def _pairs(prediction: Arrays, truth: Arrays, unscored: Sequence[int]) -> list[tuple[LabelMap, LabelMap]]:
-    """Predictions and truths as int32, -1 = void or not scored."""
+    """Convert predictions and truths to int32; -1 = void or not scored."""
     predictions, truths = (
         [one] if getattr(one, "ndim", 0) == 2 else _several(one, axes=3) for one in (prediction, truth)
     )
@@ -384,7 +384,7 @@ def _pairs(prediction: Arrays, truth: Arrays, unscored: Sequence[int]) -> list[t
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, ready for use; `load_model` makes it."""
+    """A trained model; see `load_model`."""
 
     _trained: Trained
 
@@ -395,12 +395,12 @@ class Model:
 
     @property
     def bands(self) -> int:
-        """Number of bands that it looks at. One of 3 bands takes grey images too."""
+        """Number of bands that it needs. A model of 3 bands accepts grey images, too."""
         return self._trained.channels
 
     @property
     def method(self) -> str:
-        """Name of the method that made it."""
+        """Name of the method that it was trained with."""
         return self._trained.method.name
 
     def __repr__(self) -> str:
@@ -434,7 +434,7 @@ class Model:
         valid: NDArray[Any] | None = None,
         confidence: bool = False,
     ) -> LabelMap | tuple[LabelMap, NDArray[np.float32]]:
-        """The cluster of each pixel, as `unseg cluster model.h5` gives it for the image.
+        """Compute the cluster of each pixel, like `unseg cluster model.h5` for this image.
 
         The image is scaled as the images were that the model learned from, and worked on at their size; the result is
         on the grid of the image.
@@ -511,7 +511,7 @@ def _given(settings: Settings | None, kind: type[Settings]) -> Settings:
 
 
 def _check_no_files(name: str, value: Any) -> None:
-    """Refuse what the function of this name on files takes."""
+    """Raise an error for inputs that are meant for the function of this name in `unsegcli.files`."""
     first = value[0] if isinstance(value, list | tuple) and value else value
     if isinstance(first, str | os.PathLike | Inputs):
         what = "Inputs" if isinstance(first, Inputs) else "paths"
@@ -519,7 +519,7 @@ def _check_no_files(name: str, value: Any) -> None:
 
 
 def _several(arrays: Any, axes: int) -> list[NDArray[Any]]:
-    """A list of arrays, or a stack of them with so many axes, as a list."""
+    """Return a list of arrays from a list, or from a stack with this number of axes."""
     stack = isinstance(arrays, np.ndarray) and arrays.ndim == axes
     if not (stack or isinstance(arrays, list | tuple)) or not len(arrays):
         shape = f" of shape {arrays.shape}" if isinstance(arrays, np.ndarray) else ""
@@ -538,7 +538,7 @@ def _read(
 
 
 def _window(read: ArrayImage, regions: LabelMap | None = None, key: str = "") -> Window:
-    """The one window of an image; where there are superpixels, pixels in none of them are void."""
+    """Return the only window of an image; if it has superpixels, pixels outside of all of them are void."""
     from unsegcli.core.geometry import Box
     from unsegcli.dataflow.dataset import Window
 
@@ -551,7 +551,7 @@ def _window(read: ArrayImage, regions: LabelMap | None = None, key: str = "") ->
 
 
 def _signed(labels: NDArray[Any]) -> LabelMap:
-    """A label map whose void is the maximum of its type, with -1 instead."""
+    """Convert a label map with the maximum of its type as void to one with -1."""
     return np.where(labels == np.iinfo(labels.dtype).max, -1, labels.astype(np.int32))
 
 
@@ -563,7 +563,7 @@ def _like_image(value: Any, shape: tuple[int, int], name: str) -> LabelMap:
 
 
 def _label_map(value: Any, name: str, largest: int, void: Sequence[int] = ()) -> LabelMap:
-    """A map (height, width) of whole numbers as int32; -1 where they are negative, NaN, or one of `void`."""
+    """Convert a map (height, width) to int32; -1 where it is negative, NaN, or one of `void`."""
     values = np.asarray(value)
     if values.ndim != 2 or not values.size:
         raise ConfigError(f"{name}: an array of shape {values.shape}, but a map (height, width) is wanted")

@@ -1,4 +1,4 @@
-"""Images that are arrays already, read as image files are: bands taken, scaled to bytes, resized.
+"""Read arrays like image files: select bands, scale to bytes, and resize.
 
 What is decided for image files in `survey` is decided here for arrays, by the same rules; no file is opened.
 """
@@ -26,7 +26,7 @@ FEW_BANDS, MANY_BANDS = 4, 16  # a first axis up to the one and a last above the
 
 @dataclass(frozen=True)
 class ArrayImage:
-    """One array as a working image."""
+    """A working image from an array."""
 
     pixels: NDArray[np.uint8]  # (height, width, bands) of the working grid, 0 where not valid
     valid: NDArray[np.bool_] | None  # (height, width) of the working grid; None = all
@@ -44,7 +44,7 @@ def read_arrays(
     known: Reading | None = None,
     known_scaling: Limits | None = None,
 ) -> tuple[list[ArrayImage], Reading]:
-    """Arrays as working images, read alike: as a folder of them is.
+    """Convert arrays to working images with common settings, like the images of one folder.
 
     Args:
         named: of each image what errors call it, its pixels, and where it is valid (None = everywhere).
@@ -74,7 +74,7 @@ def read_arrays(
 
 
 def checked_image(value: Any, name: str) -> Pixels:
-    """An image as (height, width, bands) in the byte order of this machine; refuses what is none."""
+    """Return an image as (height, width, bands) in native byte order; raise an error for any other array."""
     if not hasattr(value, "__array__"):
         raise ConfigError(f"{name}: is of type {type(value).__name__}, but an array (height, width, bands) is wanted")
     array = np.asarray(value)
@@ -93,7 +93,7 @@ def checked_image(value: Any, name: str) -> Pixels:
 
 
 def checked_valid(value: Any, shape: tuple[int, ...], name: str) -> NDArray[np.bool_] | None:
-    """A mask (height, width) that is not zero where pixels count, as truth values; None stays None."""
+    """Convert a mask of valid pixels (height, width) to bool; None stays None."""
     if value is None:
         return None
     array = np.asarray(value)
@@ -133,7 +133,7 @@ def _header(pixels: Pixels) -> Header:
 def _limits(
     taken: Sequence[tuple[Pixels, NDArray[np.bool_] | None]], reading: Reading, known_scaling: Limits | None
 ) -> list[Limits]:
-    """What becomes 0 and 255 in each band, for each image."""
+    """Return the values that become 0 and 255 in each band, for each image."""
     as_it_is: Limits = (AS_IT_IS,) * reading.channels
 
     def limits_of(places: Sequence[int]) -> Limits:

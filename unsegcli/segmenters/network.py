@@ -232,7 +232,7 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
 
 @dataclass(frozen=True)
 class Applied:
-    """What a model says of one window."""
+    """The result of a model for one window."""
 
     labels: NDArray[Any]  # (height, width); the maximum of its type = void
     sure: NDArray[np.float32]  # (height, width), the score of that cluster; 0 where void

@@ -1,4 +1,4 @@
-"""The scores of one run: which protocol holds, what one image gives, and all images together; on arrays alone.
+"""Score one run: choose the protocol, score each image, and combine all images. Works on arrays only.
 
 Where label maps and ground truth come from is not known here.
 """
@@ -51,7 +51,7 @@ def check_evaluate(params: Evaluate) -> None:
 
 
 def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
-    """The published protocol that was asked for, or this project's with the user's choices.
+    """Return the published protocol that was chosen, or unseg's own with the user's settings.
 
     Args:
         params: the user's choices.
@@ -76,7 +76,7 @@ def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
 def described(
     protocol: Protocol, params: Evaluate, role: str, ignore: Sequence[Any], matrix: CountMatrix | None
 ) -> dict[str, Any]:
-    """What the output says of the way to the scores."""
+    """Describe the protocol for the output."""
     clusters = matrix.shape[0] - 1 if matrix is not None else None
     classes = matrix.shape[1] if matrix is not None else None
     matched = role == "clusters"
@@ -100,7 +100,7 @@ def described(
 
 
 def counted(predicted: IntegerMap, truth: IntegerMap, clusters: int, classes: int, params: Evaluate) -> Counted:
-    """Clusters against classes; both (height, width), negative = void or not scored."""
+    """Count pixels of clusters and classes; both maps (height, width), negative = void or not scored."""
     matrix = confusion(predicted, truth, clusters, classes, void=-1)
     best: dict[Segments, CountMatrix] = {
         sort: best_labelling(segments_of(predicted, sort, params.background), truth, classes)
@@ -110,7 +110,7 @@ def counted(predicted: IntegerMap, truth: IntegerMap, clusters: int, classes: in
 
 
 def judged(predicted: IntegerMap, truth: IntegerMap, confidence: NDArray[Any] | None, protocol: Protocol) -> Judged:
-    """An object mask; the first class of the truth is background, all others are objects."""
+    """Score an object mask; class 0 of the truth is background, all others are objects."""
     binary = np.sign(truth).astype(np.int8)
     if protocol.name == "iem":
         binary[predicted < 0] = -1  # the paper crops the labels like the image
@@ -121,7 +121,7 @@ def judged(predicted: IntegerMap, truth: IntegerMap, confidence: NDArray[Any] | 
 def bordered(
     regions: IntegerMap, truths: Sequence[IntegerMap], pixels: NDArray[Any] | None, params: Evaluate
 ) -> Bordered:
-    """Superpixels against the maps of one annotator or more."""
+    """Score superpixels against the maps of one or more annotators."""
     fitting = pixels if pixels is not None and pixels.shape[:2] == regions.shape else None
     return border_scores(regions, truths, params.tolerance, both_sides=True), shape_scores(regions, fitting)
 
@@ -132,7 +132,7 @@ def bordered(
 def scores_of_clusters(
     found: Iterable[Counted], clusters: int, names: Sequence[str], protocol: Protocol, params: Evaluate
 ) -> tuple[dict[str, Any], CountMatrix]:
-    """Everything that goes into the output, and the one matrix of the data set; `names` are those of the classes."""
+    """Return the scores and the confusion matrix of the dataset; `names` are the class names."""
     tally = ClusterTally(clusters, len(names), protocol, params.replicates, params.seed, params.per_image)
     ceiling, ignored = CeilingTally(len(names), params.background), 0
     for index, (matrix, unscored, best) in enumerate(found):
@@ -144,7 +144,7 @@ def scores_of_clusters(
 
 
 def scores_of_objects(found: Iterable[Judged], protocol: Protocol, params: Evaluate) -> dict[str, Any]:
-    """Everything that goes into the output, of object masks."""
+    """Return the scores of object masks over all images."""
     tally = ObjectTally(params.replicates, params.seed)
     for index, (scores, truth, confidence) in enumerate(found):
         tally.add(index, scores, truth)
@@ -154,7 +154,7 @@ def scores_of_objects(found: Iterable[Judged], protocol: Protocol, params: Evalu
 
 
 def scores_of_superpixels(found: Iterable[Bordered], params: Evaluate) -> dict[str, Any]:
-    """Everything that goes into the output, of superpixels."""
+    """Return the scores of superpixels over all images."""
     tally = SuperpixelTally(params.replicates, params.seed)
     for index, (borders, shape) in enumerate(found):
         tally.add(index, borders, shape)
@@ -162,7 +162,7 @@ def scores_of_superpixels(found: Iterable[Bordered], params: Evaluate) -> dict[s
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: numpy numbers as Python's, and null where there is nothing to score."""
+    """Convert a value for JSON: numpy numbers to Python numbers, and NaN to None."""
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
