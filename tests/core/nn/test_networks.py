@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 from torch import nn
 
-from unsegcli.core.nn.networks import BatchNorm, Residual, grow, small_trunk, still_statistics
+from unsegcli.core.nn.networks import BatchNorm, Pointwise, Residual, grow, small_trunk, still_statistics
 
 
 def images(count: int = 3, bands: int = 4, side: int = 16) -> torch.Tensor:
@@ -69,3 +73,24 @@ def test_grow_by_hand_and_to_the_same_size() -> None:
     # Centres of four pixels lie at -1/4, 1/4, 3/4 and 5/4 of the way between the two.
     assert grow(row, (1, 4))[0, 0, 0].tolist() == pytest.approx([0, 0.25, 0.75, 1])
     assert grow(row, (1, 2)) is row
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_pointwise_is_torchs_strided_convolution(side: int) -> None:
+    own, strided = Pointwise(4, 5, 1, 2), nn.Conv2d(4, 5, 1, 2)
+    strided.load_state_dict(own.state_dict())
+    torch.testing.assert_close(own(images(side=side)), strided(images(side=side)))
+
+
+def test_narrow_networks_train_in_channels_last() -> None:
+    """In a process of its own: the strided 1x1 convolution of oneDNN kills the process (oneDNN issue 6035)."""
+    code = """
+        import torch
+        from unsegcli.core.nn.networks import small_trunk
+        images = torch.rand(8, 3, 96, 96).to(memory_format=torch.channels_last)
+        for width in (4, 8):
+            network = small_trunk(3, width).to(memory_format=torch.channels_last)
+            for _ in range(5):
+                network(images).square().mean().backward()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)

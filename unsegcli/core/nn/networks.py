@@ -76,6 +76,19 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dil
     )
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that drops rows and columns first if it has a stride: the same result.
+
+    oneDNN writes past its workspace in the backward pass of a strided 1x1 convolution with fewer channels than a vector
+    register holds, in channels_last (https://github.com/uxlfoundation/oneDNN/issues/6035): crashes at `width=8`.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
+        down, across = self.stride
+        return functional.conv2d(images[:, :, ::down, ::across], self.weight, self.bias)
+
+
 class Residual(nn.Module):
     """A residual block of two convolutions."""
 
@@ -87,7 +100,7 @@ class Residual(nn.Module):
         )
         self.around: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.around = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm(outputs))
+            self.around = nn.Sequential(Pointwise(inputs, outputs, 1, stride, bias=False), BatchNorm(outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, outputs, height / stride, width / stride)."""
