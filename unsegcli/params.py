@@ -303,9 +303,10 @@ class Superpixels:
 
     algorithm: str = option(
         "slic",
-        "slic: superpixels of similar size. felzenszwalb: larger superpixels where the image is uniform.",
+        "slic: superpixels of similar size. slic-skimage: the same by scikit-image; slower, and fewer superpixels than "
+        "requested. felzenszwalb: larger superpixels where the image is uniform.",
         panel=SUPERPIXELS,
-        choices=("slic", "felzenszwalb"),
+        choices=("slic", "slic-skimage", "felzenszwalb"),
     )
     segments: int = option(
         0,
@@ -327,7 +328,7 @@ class Superpixels:
     )
     compactness: float = option(
         10.0,
-        "slic: 1 follows colour, 100 gives squares; tune it in factors of three.",
+        "slic and slic-skimage: 1 follows colour, 100 gives squares; tune it in factors of three.",
         panel=SUPERPIXELS,
         metavar="X",
     )

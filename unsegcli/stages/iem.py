@@ -22,7 +22,7 @@ from unsegcli.params import Iem, Inputs, Run, recorded
 from unsegcli.segmenters.inpainting import STARTS, InitialMasks, ascending, bare, check_iem, parted_window, working_area
 from unsegcli.views.strip import FRAMES, strip
 
-STAGE = Stage("iem", 1, "segmentation")
+STAGE = Stage("iem", 2, "segmentation")
 VOID = 255  # of a map of bytes
 
 

@@ -27,7 +27,7 @@ from unsegcli.images.scaling import resized
 from unsegcli.params import Iem, Inputs, Proposals, Run, Superpixels, recorded
 from unsegcli.recipe import listing_digest
 
-STAGE = Stage("proposals", 1, "segmentation")
+STAGE = Stage("proposals", 2, "segmentation")
 CUES = ("rbd", "mr")  # saliency of superpixels, from one graph
 VOTERS = (*CUES, "iem")
 ALL_CUES = (*VOTERS, "consensus")

@@ -15,7 +15,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.params import Inputs, Run, Superpixels
 from unsegcli.segmenters.cutting import check_superpixels, pieces_of
 
-STAGE = Stage("superpixels", 1, "superpixels")
+STAGE = Stage("superpixels", 2, "superpixels")
 BYTES_A_PIXEL_IN_LAB = 80
 
 

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on the first call, and cache the code for later processes if a cache folder is writable."""
-    # Sums may be reordered; infinities and NaN do not occur.
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": True}
-    try:
-        return numba.njit(**settings, cache=True)(function)
-    except RuntimeError:  # neither the folder of the file nor the user's cache folder is writable
-        return numba.njit(**settings)(function)
+from unsegcli.core.compiling import compiled_loosely
 
 
 def banded(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,7 +30,7 @@ def filtered(
     return whole
 
 
-@compiled
+@compiled_loosely
 def filter_rows(stack, weights, out):
     """Filter vertically: row i of `out` is the sum of rows near i, weighted by row i of the filter."""
     planes, height, width = stack.shape
@@ -68,7 +56,7 @@ def filter_rows(stack, weights, out):
                 other += 1
 
 
-@compiled
+@compiled_loosely
 def _filter_columns(stack, weights, out):
     """Filter horizontally: column i of `out` is the sum of columns near i, weighted by column i of (taps, width)."""
     planes, height, width = stack.shape

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.saliency.banded import compiled, filter_rows
+from unsegcli.core.compiling import compiled_loosely
+from unsegcli.core.saliency.banded import filter_rows
 from unsegcli.core.saliency.iem import EPSILON, Inpainter, Problem, under
 
 CHUNK = 512  # pixels compared at once, so that intermediate results fit the fastest cache
@@ -88,7 +89,7 @@ def gradient(problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 # difference is the filtered background. `areas`, `sums` and `lost` have the foreground first, then the background.
 
 
-@compiled
+@compiled_loosely
 def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iterations, smooth, everywhere):
     bands, height, width = image.shape
     rows_single, columns_single = rows.astype(np.float32), columns.astype(np.float32)
@@ -147,7 +148,7 @@ def _ascend(image, valid, start, whole, filtered, rows, columns, diversity, iter
     return mask[1:-1, 1:-1].copy(), steps, emptied
 
 
-@compiled
+@compiled_loosely
 def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
     bands, height, width = image.shape
     backward = np.zeros((bands + 1, height, width), np.float32)
@@ -177,7 +178,7 @@ def _gradient(image, valid, start, whole, filtered, rows, columns, diversity):
     return slopes
 
 
-@compiled
+@compiled_loosely
 def _totals(image, valid, inside):
     """Compute the area and the sum of each band on both sides."""
     bands, height, width = image.shape
@@ -192,7 +193,7 @@ def _totals(image, valid, inside):
     return areas, sums
 
 
-@compiled
+@compiled_loosely
 def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, backward, backward_sums):
     """Compute the error of each pixel against its prediction from the other side, and the gradient of the filter.
 
@@ -252,7 +253,7 @@ def _flow_back(image, valid, whole, filtered, side, areas, sums, scratch, lost, 
         lost[1] += outer / bands
 
 
-@compiled
+@compiled_loosely
 def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backward_sums, columns, diversity):
     """Compute the gradient at a pixel from its error, the areas, the predictions of other pixels, and its colour."""
     bands, _, width = image.shape
@@ -286,7 +287,7 @@ def _slope(row, column, image, whole, filtered, areas, sums, lost, half, backwar
     return own - lost[0] / areas[0] ** 2 + lost[1] / areas[1] ** 2 + flowed - diversity * spread
 
 
-@compiled
+@compiled_loosely
 def _contour(mask, valid, row, out):
     """Mark the valid pixels of a row with a neighbour on the other side, in the void, or outside the image."""
     here, known = mask[row + 1], valid[row + 1]
@@ -298,7 +299,7 @@ def _contour(mask, valid, row, out):
         out[x] = (differs | (inner ^ 1)) & known[x + 1]
 
 
-@compiled
+@compiled_loosely
 def _smooth(mask, valid, counts):
     """Keep foreground where enough neighbours are foreground; in place, but computed from the old rows."""
     height, width = valid.shape[0] - 2, valid.shape[1] - 2
@@ -314,7 +315,7 @@ def _smooth(mask, valid, counts):
             target[x + 1] = known[x + 1] if np.uint8(counts[x] + counts[x + 1] + counts[x + 2]) >= fewest else 0
 
 
-@compiled
+@compiled_loosely
 def _count(mask):
     total = 0
     for row in range(mask.shape[0]):
@@ -323,7 +324,7 @@ def _count(mask):
     return total
 
 
-@compiled
+@compiled_loosely
 def _same(one, other):
     for row in range(one.shape[0]):  # noqa: SIM110 - numba does not support generators here
         if not _alike(one[row], other[row]):
@@ -331,7 +332,7 @@ def _same(one, other):
     return True
 
 
-@compiled
+@compiled_loosely
 def _alike(one, other):
     """Return whether two rows are equal; without early exit, so that it is vectorised."""
     differs = np.uint8(0)
@@ -340,7 +341,7 @@ def _alike(one, other):
     return differs == 0
 
 
-@compiled
+@compiled_loosely
 def _move(image, moved, mask, side, filtered, areas, sums, rows, columns):
     """Set `mask` to `moved`, and update everything that depends on it."""
     bands, height, width = image.shape

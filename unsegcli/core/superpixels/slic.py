@@ -1,4 +1,7 @@
-"""SLIC superpixels for images of any number of bands, with all scikit-image parameters given explicitly."""
+"""SLIC superpixels of images of any number of bands: fast, as many as requested, and equal on every processor.
+
+Achanta et al., "SLIC superpixels compared to state-of-the-art superpixel methods", 2012.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +10,64 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import slic as skimage_slic
 
-from unsegcli.core.superpixels.regions import RegionMap, absorb, components, contiguous
-from unsegcli.core.superpixels.valid import bounding_box, check_valid, filled, unit_pixels
-from unsegcli.errors import ConfigError
+from unsegcli.core.superpixels.connected import connected
+from unsegcli.core.superpixels.fixed_point import STEPS, Planes, fixed_point
+from unsegcli.core.superpixels.lattice import lattice
+from unsegcli.core.superpixels.local_kmeans import cell_means, gathered, iterate, spread
+from unsegcli.core.superpixels.regions import RegionMap
+from unsegcli.core.superpixels.valid import check_pixels, check_request, check_valid
 
-MAX_ITERATIONS = 10  # as in the SLIC paper
-MIN_SIZE_FACTOR = 0.5  # smaller components, as a share of the mean area, are merged into a neighbour
-MAX_SIZE_FACTOR = 3.0  # larger superpixels are divided
-SLIVER_FACTOR = 0.25  # smaller components cut off by the mask are merged into a neighbour
-LAB_RANGE = 100.0  # CIELAB lightness is from 0 to 100, unconverted bands from 0 to 1
+# Deviation: the paper does 10 iterations on all pixels; these do as well on BSDS500, in less than half of the time.
+HALVES = (0, 1, 0, 1, 0, 1, None)  # every second row in turns, then all
+SHARE_OF_CENTRES = 0.9  # of the number requested: edges in the image cut off large pieces, which count too
 
 
 def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
     """Compute SLIC superpixels of an image: (height, width), 0 to n - 1, -1 where a pixel is not valid.
 
     Each superpixel is 4-connected; they are numbered in order of appearance, row by row. Pixels that are not valid
-    have no influence. scikit-image rescales the values of an image to their range, so contrast does not change the
-    result.
+    have no influence. Values are stretched to the range of the valid pixels, so contrast does not change the result.
 
     Args:
-        pixels: (height, width, bands), uint8 or floats from 0 to 1; both give the same superpixels.
+        pixels: (height, width, bands), uint8, uint16 or floats; all give the same superpixels.
         valid: (height, width), or None = all.
-        segments: target number of superpixels in the valid pixels; photographs give about a fifth fewer, because
-            small components are merged.
+        segments: number of superpixels in the valid pixels. There are more only if the valid pixels have more parts
+            that are not connected, and fewer only where superpixels are a few pixels large.
         compactness: 1 follows colour, 100 makes squares; tune in factors of three. It weighs spatial distance
             against distance in CIELAB for three bands. Deviation: otherwise against the root mean square over the
             bands, scaled to 0 to 100, so that its meaning does not depend on the number of bands.
     """
-    if segments < 1:
-        raise ConfigError(f"--segments {segments} must be at least 1")
-    if not compactness > 0:
-        raise ConfigError(f"--compactness {compactness:g} must be above 0")
+    check_request(segments, compactness)
+    check_pixels(pixels)
     check_valid(pixels, valid)
-    if valid is None or bool(valid.all()):
-        return contiguous(_whole(unit_pixels(pixels), segments, compactness))
-    result = np.full(pixels.shape[:2], -1, np.int32)
-    if not valid.any():
-        return result
-    # Deviation: the masked SLIC of scikit-image seeds by k-means: 1.2 to 1.5 s instead of 0.2 s at 512 x 512 with 1000
-    # segments. So invalid pixels are filled, the number of superpixels is raised in proportion, and the result masked.
-    box = bounding_box(valid)
-    inside = valid[box]
-    count = int(np.count_nonzero(inside))
-    more = -(-min(segments, count) * inside.size // count)
-    found = _whole(filled(unit_pixels(pixels[box]), inside), more, compactness)
-    smallest = int(SLIVER_FACTOR * count / segments)
-    result[box] = absorb(components(contiguous(found, inside)), smallest)
-    return result
+    shape = pixels.shape[:2]
+    area = shape[0] * shape[1] if valid is None else int(np.count_nonzero(valid))
+    if area == 0:
+        return np.full(shape, -1, np.int32)
+    if area == shape[0] * shape[1]:
+        valid = None
+    segments = min(segments, area)
+    planes = fixed_point(pixels, valid)
+    for centres in (math.ceil(SHARE_OF_CENTRES * segments), segments):
+        regions = connected(_nearest_centres(planes, valid, centres, compactness), planes, segments)
+        if int(regions.max()) + 1 >= segments:
+            break
+    return regions
 
 
-def _whole(pixels: NDArray[np.float32], segments: int, compactness: float) -> NDArray[np.integer[Any]]:
-    """Run SLIC on an image without a mask; each superpixel is 4-connected."""
-    bands = pixels.shape[2]
-    in_lab = bands == 3
-    found: NDArray[np.integer[Any]] = skimage_slic(
-        pixels.astype(
-            np.float64
-        ),  # 3 to 5 % faster than float32; already rounded to float32, so the input type does not matter
-        n_segments=segments,
-        compactness=compactness if in_lab else compactness * math.sqrt(bands) / LAB_RANGE,
-        max_num_iter=MAX_ITERATIONS,
-        sigma=0,
-        spacing=None,
-        convert2lab=in_lab,
-        enforce_connectivity=True,
-        min_size_factor=MIN_SIZE_FACTOR,
-        max_size_factor=MAX_SIZE_FACTOR,
-        slic_zero=False,
-        start_label=0,
-        mask=None,
-        channel_axis=-1,
-    )
-    return found
+def _nearest_centres(
+    planes: Planes, valid: NDArray[np.bool_] | None, count: int, compactness: float
+) -> NDArray[np.int32]:
+    """Find the nearest centre of each pixel: (height, width), -1 where a pixel is not valid."""
+    bands, height, width = planes.shape
+    cells = gathered(planes, valid, lattice((height, width), valid, count))
+    centres = cell_means(cells)
+    area = int(cells.lattice.areas.sum()) / count
+    # Colour has a weight of 1; the distance of other bands than RGB is a mean.
+    of_position = (compactness * STEPS) ** 2 / area * (1 if bands == 3 else bands)
+    weights = np.array([of_position, of_position] + [1.0] * bands)
+    nearest = np.zeros(cells.features.shape[1], np.uint8)
+    for half in HALVES:
+        iterate(cells, centres, weights, nearest, half)
+    return spread(cells, nearest, (height, width))

@@ -7,23 +7,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.errors import DataError
+from unsegcli.errors import ConfigError, DataError
 
 
 def unit_pixels(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert pixels (height, width, bands) to float32: uint8 is divided by 255, floats are not scaled."""
+    """Convert pixels (height, width, bands) to float32: integers are divided by their maximum, floats not scaled."""
+    check_pixels(pixels)
+    if np.issubdtype(pixels.dtype, np.floating):
+        return pixels.astype(np.float32)
+    # Rounded as a float64 image would be, so that both give the same result.
+    most = np.iinfo(pixels.dtype).max
+    table: NDArray[np.float32] = (np.arange(most + 1) / most).astype(np.float32)
+    unit: NDArray[np.float32] = table[pixels]
+    return unit
+
+
+def check_pixels(pixels: NDArray[Any]) -> None:
+    """Check that pixels are (height, width, bands), of a known type, and finite."""
     if pixels.ndim != 3 or pixels.shape[2] == 0:
         raise DataError(f"pixels come as (height, width, bands), not as an array {pixels.shape}")
-    if pixels.dtype == np.uint8:
-        # Rounded as a float64 image would be, so that both give the same result.
-        table: NDArray[np.float32] = (np.arange(256) / 255.0).astype(np.float32)
-        unit: NDArray[np.float32] = table[pixels]
-        return unit
+    if pixels.dtype in (np.uint8, np.uint16):
+        return
     if not np.issubdtype(pixels.dtype, np.floating):
-        raise DataError(f"pixels are {pixels.dtype}: uint8, or floats from 0 to 1, are expected")
+        raise DataError(f"pixels are {pixels.dtype}: uint8, uint16, or floats from 0 to 1, are expected")
     if not np.isfinite(pixels).all():
         raise DataError("pixels hold NaN or infinity: mark them as not valid and give them a finite value")
-    return pixels.astype(np.float32)
+
+
+def check_request(segments: int, compactness: float) -> None:
+    """Check number and compactness of superpixels."""
+    if segments < 1:
+        raise ConfigError(f"--segments {segments} must be at least 1")
+    if not compactness > 0:
+        raise ConfigError(f"--compactness {compactness:g} must be above 0")
 
 
 def check_valid(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
