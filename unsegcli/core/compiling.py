@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -16,6 +18,11 @@ def compiled(function: Callable[..., Any]) -> Any:
 def compiled_loosely(function: Callable[..., Any]) -> Any:
     """Compile so that sums may be reordered, which is faster; infinities and NaN must not occur."""
     return _compiled(function, fastmath=True)
+
+
+def plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Copy an array unless it is contiguous and writable: for other kinds, functions would be compiled again."""
+    return np.require(array, requirements=["C", "W"])
 
 
 def _compiled(function: Callable[..., Any], **settings: bool) -> Any:

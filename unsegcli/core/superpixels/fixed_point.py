@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.compiling import compiled
+from unsegcli.core.compiling import compiled, plain
 from unsegcli.core.superpixels.valid import check_pixels
 
 STEPS = 256  # integers per unit of CIELAB; L is from 0 to 100, a and b from -108 to 98
@@ -52,9 +52,9 @@ def _levels(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[NDAr
     low, high = float(inside.min()), float(inside.max())
     factor = LEVELS / (high - low) if high > low else 0.0
     if np.issubdtype(pixels.dtype, np.floating):
-        return _clipped((pixels - low) * factor).astype(np.uint16), np.arange(LEVELS + 1)
+        return plain(_clipped((pixels - low) * factor).astype(np.uint16)), np.arange(LEVELS + 1)
     values = np.arange(np.iinfo(pixels.dtype).max + 1)
-    return np.ascontiguousarray(pixels), _clipped((values - low) * factor).astype(np.int64)
+    return plain(pixels), _clipped((values - low) * factor).astype(np.int64)
 
 
 def _clipped(levels: NDArray[Any]) -> NDArray[Any]:

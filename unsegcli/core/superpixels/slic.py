@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.compiling import plain
 from unsegcli.core.superpixels.connected import connected
 from unsegcli.core.superpixels.fixed_point import STEPS, Planes, fixed_point
 from unsegcli.core.superpixels.lattice import lattice
@@ -38,22 +39,45 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
             against distance in CIELAB for three bands. Deviation: otherwise against the root mean square over the
             bands, scaled to 0 to 100, so that its meaning does not depend on the number of bands.
     """
-    check_request(segments, compactness)
-    check_pixels(pixels)
-    check_valid(pixels, valid)
-    shape = pixels.shape[:2]
-    area = shape[0] * shape[1] if valid is None else int(np.count_nonzero(valid))
-    if area == 0:
-        return np.full(shape, -1, np.int32)
-    if area == shape[0] * shape[1]:
-        valid = None
-    segments = min(segments, area)
+    valid, segments = prepared(pixels, valid, segments, compactness)
+    if segments == 0:
+        return np.full(pixels.shape[:2], -1, np.int32)
     planes = fixed_point(pixels, valid)
-    for centres in (math.ceil(SHARE_OF_CENTRES * segments), segments):
-        regions = connected(_nearest_centres(planes, valid, centres, compactness), planes, segments)
+    for count in seed_numbers(segments):
+        regions = connected(_nearest_centres(planes, valid, count, compactness), planes, segments)
         if int(regions.max()) + 1 >= segments:
             break
     return regions
+
+
+def prepared(
+    pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float
+) -> tuple[NDArray[np.bool_] | None, int]:
+    """Check the arguments of `slic`; return the mask (None = all valid) and the number of superpixels (0 = none)."""
+    check_request(segments, compactness)
+    check_pixels(pixels)
+    check_valid(pixels, valid)
+    whole = pixels.shape[0] * pixels.shape[1]
+    area = whole if valid is None else int(np.count_nonzero(valid))
+    return (None if valid is None or area == whole else plain(valid)), min(segments, area)
+
+
+def seed_numbers(segments: int) -> tuple[int, int]:
+    """Return the number of centres to try first, and the one for images with too few separate pieces."""
+    return math.ceil(SHARE_OF_CENTRES * segments), segments
+
+
+def weights_of(compactness: float, area: float, bands: int) -> NDArray[np.float64]:
+    """Return the weights of squared differences in row, column and each band.
+
+    Args:
+        compactness: as in `slic`.
+        area: mean number of pixels of a superpixel.
+        bands: number of bands.
+    """
+    # Bands have a weight of 1, also where their distance is a mean.
+    of_position = (compactness * STEPS) ** 2 / area * (1 if bands == 3 else bands)
+    return np.array([of_position, of_position] + [1.0] * bands)
 
 
 def _nearest_centres(
@@ -63,10 +87,7 @@ def _nearest_centres(
     bands, height, width = planes.shape
     cells = gathered(planes, valid, lattice((height, width), valid, count))
     centres = cell_means(cells)
-    area = int(cells.lattice.areas.sum()) / count
-    # Colour has a weight of 1; the distance of other bands than RGB is a mean.
-    of_position = (compactness * STEPS) ** 2 / area * (1 if bands == 3 else bands)
-    weights = np.array([of_position, of_position] + [1.0] * bands)
+    weights = weights_of(compactness, int(cells.lattice.areas.sum()) / count, bands)
     nearest = np.zeros(cells.features.shape[1], np.uint8)
     for half in HALVES:
         iterate(cells, centres, weights, nearest, half)
