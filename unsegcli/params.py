@@ -271,7 +271,7 @@ class Run:
     )
     device: str = option(
         AUTO,
-        "Device that the network runs on. auto = a GPU if there is one.",
+        "Device to compute on. auto = a GPU for networks, if there is one; superpixels use one only if it is named.",
         panel=RUNNING,
         choices=DEVICES,
     )

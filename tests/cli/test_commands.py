@@ -243,7 +243,7 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
     [
         (["superpixels", "--no-such-option"], ["--no-such-option", "unseg superpixels --help"]),
         (["superpixels", "--compactnes", "3"], ["did you mean --compactness?"]),
-        (["superpixels", "data", "--algorithm", "quickshift"], ["slic, felzenszwalb"]),
+        (["superpixels", "data", "--algorithm", "quickshift"], ["slic, slic-skimage, felzenszwalb"]),
         (["superpixels", "data", "--algorithm", "slick"], ["did you mean slic?"]),
         (["no-such-command"], ["no-such-command", "superpixels, train, cluster"]),
         (["superpixel"], ["did you mean superpixels?"]),

@@ -190,7 +190,7 @@ def test_more_superpixels_than_uint16_can_number() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (Superpixels(algorithm="watershed"), "slic, felzenszwalb"),
+        (Superpixels(algorithm="watershed"), "slic, slic-skimage, felzenszwalb"),
         (Superpixels(compactness=0), "compactness"),
         (Superpixels(segments=-1), "segments"),
     ],
@@ -248,13 +248,24 @@ def test_noise_that_leaves_few_superpixels_is_warned_about(tmp_path: Path, caplo
     (tmp_path / "data").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (120, 140, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "data" / "noise.png")
-    superpixels([tmp_path / "data"], tmp_path / "a.h5", workers=1)
+    superpixels([tmp_path / "data"], tmp_path / "a.h5", Superpixels(algorithm="slic-skimage"), workers=1)
     assert "1 of 1 images: far fewer superpixels" in caplog.text
     caplog.clear()
-    path = superpixels([tmp_path / "data"], tmp_path / "b.h5", Superpixels(compactness=100), workers=1).path
+    path = superpixels([tmp_path / "data"], tmp_path / "b.h5", workers=1).path
     assert not caplog.records
     with store.open_artifact(path) as artifact:
-        assert artifact.table("windows/superpixels")[0] > 40
+        assert artifact.table("windows/superpixels")[0] == 84
+
+
+def test_many_separate_parts_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "masks").mkdir()
+    dots = np.zeros((100, 100), np.uint8)
+    dots[::4, ::4] = 255
+    Image.fromarray(dots).save(tmp_path / "data" / "dots.png")
+    Image.fromarray(dots).save(tmp_path / "masks" / "dots.png")
+    superpixels([tmp_path / "data"], tmp_path / "a.h5", Superpixels(segments=20), mask=tmp_path / "masks", workers=1)
+    assert "1 of 1 images: more superpixels than requested" in caplog.text
 
 
 def test_image_without_a_valid_pixel_is_warned_about(

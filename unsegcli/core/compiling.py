@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -12,12 +17,28 @@ from numpy.typing import NDArray
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile with the arithmetic of IEEE 754 in the order written: every processor gives the same bits."""
-    return _compiled(function, fastmath=False)
+    return _compiled(function, False)
 
 
 def compiled_loosely(function: Callable[..., Any]) -> Any:
     """Compile so that sums may be reordered, which is faster; infinities and NaN must not occur."""
-    return _compiled(function, fastmath=True)
+    return _compiled(function, True)
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Hold a lock between the processes of a user: while one compiles, others wait, to find the result in the cache."""
+    path = Path(tempfile.gettempdir()) / f"unseg-compiles-{os.getuid()}"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # compiled by each process then
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def plain(array: NDArray[Any]) -> NDArray[Any]:
@@ -25,8 +46,8 @@ def plain(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
-def _compiled(function: Callable[..., Any], **settings: bool) -> Any:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **settings}
+def _compiled(function: Callable[..., Any], fastmath: bool) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
         return numba.njit(**options, cache=True)(function)
     except RuntimeError:  # neither the folder of the file nor the user's cache folder is writable

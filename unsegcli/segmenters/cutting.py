@@ -14,6 +14,8 @@ from unsegcli.params import Superpixels
 
 FEW, MANY = 0.25, 1.1  # of the superpixels aimed at; scikit-image's SLIC and felzenszwalb often give half of them
 
+AUTO = "auto"
+
 # (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
 # numbered from 0, with -1 where no pixel is valid.
 Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
@@ -23,6 +25,15 @@ def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, 
     from unsegcli.core.superpixels.slic import slic
 
     return slic(pixels, valid, aim, params.compactness)
+
+
+def _slic_on_device(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, device: str
+) -> NDArray[Any]:
+    from unsegcli.core.superpixels.slic_torch import slic_on_device
+    from unsegcli.segmenters.trained import device_of
+
+    return next(slic_on_device([pixels], valid, aim, params.compactness, device_of(device)))
 
 
 def _slic_of_skimage(
@@ -54,11 +65,23 @@ class Pieces:
     warning: str
 
 
-def pieces_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels) -> Pieces:
-    """Cut pixels (height, width, bands) into superpixels."""
+def pieces_of(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels, device: str = AUTO
+) -> Pieces:
+    """Cut pixels (height, width, bands) into superpixels.
+
+    Args:
+        pixels: (height, width, bands).
+        valid: (height, width), or None = all.
+        params: the algorithm and its settings.
+        device: where to compute; auto = the CPU, which gives the same result on every machine.
+    """
     area = pixels.shape[0] * pixels.shape[1] if valid is None else int(np.count_nonzero(valid))
     aim = max(1, min(params.segments or round(area / params.pixels_per_segment), area))
-    regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params)
+    if device in (AUTO, "cpu"):
+        regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params)
+    else:
+        regions = _slic_on_device(pixels, valid, aim, params, device)
     count = int(regions.max()) + 1
     return Pieces(regions, count, _warning(count, aim, area))
 
@@ -73,11 +96,23 @@ def _warning(count: int, aim: int, area: int) -> str:
     return ""
 
 
-def check_superpixels(params: Superpixels) -> None:
+def check_superpixels(params: Superpixels, device: str = AUTO) -> None:
     """Raise an error for settings that are not valid."""
     if params.algorithm not in ALGORITHMS:
         raise ConfigError(f"--algorithm {params.algorithm}: is not one of {', '.join(ALGORITHMS)}")
+    if device not in (AUTO, "cpu"):
+        if params.algorithm != "slic":
+            raise ConfigError(
+                f"--device {device}: --algorithm {params.algorithm} runs on the CPU only; leave out --device"
+            )
+        _check_device(device)
     if params.segments < 0 or params.pixels_per_segment < 1:
         raise ConfigError("--segments and --pixels-per-segment must be at least 1")
     if not 0 < params.compactness < 1e6:
         raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 gives squares")
+
+
+def _check_device(device: str) -> None:
+    from unsegcli.segmenters.trained import device_of
+
+    device_of(device)

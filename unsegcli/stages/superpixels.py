@@ -28,9 +28,11 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
         run: how to run, and the artifact to write.
     """
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
-    _check(params, inputs)
+    _check(params, inputs, run.device)
     found = prepare(STAGE, find_dataset(inputs, known_from=run.output), run, [params])
-    return found.write(partial(cut_into_superpixels, params=params), "superpixels", {}, peak=peak_of_slic)
+    return found.write(
+        partial(cut_into_superpixels, params=params, device=run.device), "superpixels", {}, peak=peak_of_slic
+    )
 
 
 def peak_of_slic(pixels: int, bands: int) -> float:
@@ -38,9 +40,9 @@ def peak_of_slic(pixels: int, bands: int) -> float:
     return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
 
 
-def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
+def cut_into_superpixels(window: Window, params: Superpixels, device: str) -> Result:
     """Compute and encode the superpixels of one window."""
-    pieces = pieces_of(window.pixels, window.valid, params)
+    pieces = pieces_of(window.pixels, window.valid, params, device)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
@@ -53,7 +55,7 @@ def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
     return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
-def _check(params: Superpixels, inputs: Inputs) -> None:
+def _check(params: Superpixels, inputs: Inputs, device: str) -> None:
     if inputs.mask is not None and not params.pixels:
         raise ConfigError("--mask cannot be used with --no-pixels, since masks are not stored: leave out one of them")
-    check_superpixels(params)
+    check_superpixels(params, device)

@@ -5,13 +5,14 @@ Achanta et al., "SLIC superpixels compared to state-of-the-art superpixel method
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.compiling import plain
+from unsegcli.core.compiling import one_process, plain
 from unsegcli.core.superpixels.connected import connected
 from unsegcli.core.superpixels.fixed_point import STEPS, Planes, fixed_point
 from unsegcli.core.superpixels.lattice import lattice
@@ -42,6 +43,20 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
     valid, segments = prepared(pixels, valid, segments, compactness)
     if segments == 0:
         return np.full(pixels.shape[:2], -1, np.int32)
+    compile_once()
+    return _slic(pixels, valid, segments, compactness)
+
+
+@functools.cache
+def compile_once() -> None:
+    """Compile all functions, or load them from the cache; the first time on a machine takes about ten seconds."""
+    image, mask = np.eye(8, dtype=np.uint8)[:, :, None], np.ones((8, 8), np.bool_)
+    with one_process():
+        for pixels in (image, image.astype(np.float32), image.repeat(3, axis=2), image.repeat(3, axis=2) / 255):
+            _slic(pixels, mask, 2, 10.0)
+
+
+def _slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
     planes = fixed_point(pixels, valid)
     for count in seed_numbers(segments):
         regions = connected(_nearest_centres(planes, valid, count, compactness), planes, segments)
