@@ -42,6 +42,7 @@ class Window:
     name: str = ""  # of the source image
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
+    share: float = 1.0  # of the pixels of the window that a part of it has, on which costs are estimated
 
     @property
     def superpixels(self) -> NDArray[np.int32] | None:

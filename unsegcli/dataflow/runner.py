@@ -5,7 +5,6 @@ Each stage defines what is computed for an image; this module schedules the work
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,15 @@ import numpy as np
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, release_artifacts, source_tables
+from unsegcli.dataflow.estimates import measured
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-IMAGES_FOR_ESTIMATE = 3
+SECONDS_TO_START = 1.0
+BYTES_STORED_A_SECOND = 200_000_000  # received, written to a shard, assembled and checked, in the parent process
 MEMORY_OF_A_PROCESS = 0.1  # GB, before an image is read
 BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # memory of a typical stage
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting a process takes about a second: the time of SLIC for so many pixels
@@ -207,25 +208,21 @@ def unchanged(target: store.Target) -> Outcome | None:
 
 
 def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
-    """Process a few images, and describe the expected cost of all of them."""
-    units = list(dataset.units)
-    tried = units[:: max(1, len(units) // IMAGES_FOR_ESTIMATE)][:IMAGES_FOR_ESTIMATE]
-    _do(work, tried[0])  # imports are not timed
-    started, stored = time.monotonic(), 0
-    for windows, _ in map(partial(_do, work), tried):
-        stored += sum(part.stored_bytes for window in windows for part in window.values())
-    seconds = time.monotonic() - started
-    pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
-    share = sum(unit.source.height * unit.source.width for unit in units) / pixels
+    """Measure the cost of a few images, and describe the expected cost of all of them."""
+    units = dataset.units
+    cost = measured(units, work)
+    share = sum(unit.source.height * unit.source.width for unit in units) / max(1, cost.pixels)
+    stored = cost.stored_bytes * share
     processes = _processes(units, workers)
+    seconds = SECONDS_TO_START + cost.seconds * share / processes + stored / BYTES_STORED_A_SECOND
     sizes = [(unit.source.height * unit.source.width, unit.reading.channels) for unit in units]
     largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{console.count_images(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
+        f"{console.count_images(len(units))}, about {seconds:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
-        f"{stored * share / 1e6:,.1f} MB on disk (twice that during writing); "
-        f"measured on {console.count_images(len(tried))}"
+        f"{stored / 1e6:,.1f} MB on disk (twice that during writing); "
+        f"measured on parts of {console.count_images(cost.images)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,8 @@ def peak_of_slic(pixels: int, bands: int) -> float:
 
 def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
     """Compute and encode the superpixels of one window."""
+    if params.segments:
+        params = replace(params, segments=max(1, round(params.segments * window.share)))
     pieces = pieces_of(window.pixels, window.valid, params)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
