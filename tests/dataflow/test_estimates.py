@@ -153,7 +153,7 @@ def test_a_dry_run_of_a_large_image_works_on_a_part(
 
     shapes = []
 
-    def grid(pixels: np.ndarray, valid: Any, aim: int, params: Superpixels) -> np.ndarray:
+    def grid(pixels: np.ndarray, valid: Any, aim: int, params: Superpixels, report: Any) -> np.ndarray:
         shapes.append(pixels.shape[:2])
         return np.zeros(pixels.shape[:2], np.int32)
 

@@ -20,7 +20,7 @@ from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, rel
 from unsegcli.dataflow.estimates import measured
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
-from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.parallel import available_cores, ordered_map, report
 from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
@@ -153,10 +153,12 @@ def write_artifact(
     with target.writing() as writer:
         remaining = dataset.units[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what) as bar:
-            bar.update(len(writer.notes))
-            for windows, note in ordered_map(partial(_do, work), remaining, _processes(remaining, workers)):
+            processes = _processes(remaining, workers)
+            show = partial(_show, bar, writer)
+            show(0.0)
+            for windows, note in ordered_map(partial(_do, work), remaining, processes, ahead=show):
                 writer.append(windows, note)
-                bar.update()
+                show(0.0)
         notes = [*writer.notes, *writer.pending_notes()]
         done = [(unit.source, note) for unit, note in zip(dataset.units, notes, strict=True)]
         bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
@@ -177,6 +179,11 @@ def write_artifact(
     report_skipped(bad)
     _report_warnings(notes)
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
+
+
+def _show(bar: console.Bar, writer: store.Writer, ahead: float) -> None:
+    """Move the bar to the images that are stored, and those after them that are done, also in part."""
+    bar.update(max(0.0, writer.count + ahead - bar.n))
 
 
 def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
@@ -247,7 +254,7 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
         windows = unit.windows()
-        results = [work(window) for window in windows]
+        results = [_worked_on(work, windows, number) for number in range(len(windows))]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
     rows = [
@@ -255,6 +262,18 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
         for window, result in zip(windows, results, strict=True)
     ]
     return [result.datasets for result in results], {"rows": rows}
+
+
+def _worked_on(work: Work, windows: Sequence[Window], number: int) -> Result:
+    """Work on one window of an image, and report the share of the image that is done, meanwhile and afterwards."""
+    share = partial(_report_window, number, len(windows))
+    result = work(replace(windows[number], report=share))
+    share(1.0)
+    return result
+
+
+def _report_window(number: int, windows: int, share: float) -> None:
+    report((number + share) / windows)
 
 
 def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:

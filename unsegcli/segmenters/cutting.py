@@ -10,23 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError
+from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Superpixels
 
 FEW = 0.25  # of the superpixels aimed at; merging small pieces costs up to half of them on ordinary photographs
 
-# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
-# numbered from 0, with -1 where no pixel is valid.
-Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
+# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings, report) -> a map of superpixels
+# numbered from 0, with -1 where no pixel is valid. An algorithm that takes long on a large image calls `report` with
+# the share that is done, from 0 to 1.
+Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels, Report], NDArray[Any]]
 
 
-def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
+def _slic(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, report: Report
+) -> NDArray[Any]:
     from unsegcli.core.superpixels.slic import slic
 
     return slic(pixels, valid, aim, params.compactness)
 
 
 def _felzenszwalb(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, report: Report
 ) -> NDArray[Any]:
     from unsegcli.core.superpixels.felzenszwalb import felzenszwalb
 
@@ -46,11 +50,13 @@ class Pieces:
     warning: str
 
 
-def pieces_of(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels) -> Pieces:
-    """Cut pixels (height, width, bands) into superpixels."""
+def pieces_of(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels, report: Report = say_nothing
+) -> Pieces:
+    """Cut pixels (height, width, bands) into superpixels; `report` may be called with the share that is done."""
     area = pixels.shape[0] * pixels.shape[1] if valid is None else int(np.count_nonzero(valid))
     aim = max(1, min(params.segments or round(area / params.pixels_per_segment), area))
-    regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params)
+    regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params, report)
     count = int(regions.max()) + 1
     return Pieces(regions, count, _warning(count, aim, area))
 

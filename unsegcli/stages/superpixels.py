@@ -43,7 +43,7 @@ def cut_into_superpixels(window: Window, params: Superpixels) -> Result:
     """Compute and encode the superpixels of one window."""
     if params.segments:
         params = replace(params, segments=max(1, round(params.segments * window.share)))
-    pieces = pieces_of(window.pixels, window.valid, params)
+    pieces = pieces_of(window.pixels, window.valid, params, window.report)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
