@@ -31,7 +31,7 @@ NO_SIBLINGS = ("stages", "methods", "datasets")
 LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}
 ONLY_IMPORTER = {"typer": "cli", "h5py": "store"}
 HEAVY = {"numpy", "h5py", "torch", "torchvision", "numba", "skimage", "scipy", "PIL", "tifffile", "imagecodecs", "tqdm"}
-HEAVY |= {"rich"}
+HEAVY |= {"rich", "pydantic"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -185,6 +185,14 @@ except SystemExit:
 )
 def test_help_loads_nothing_heavy(arguments: str) -> None:
     assert not modules_loaded_by(HELP.format(arguments=arguments)) & HEAVY
+
+
+def test_options_are_read_without_pydantic() -> None:
+    """Typer would use it for each option, also of a command that runs."""
+    code = HELP.format(arguments="'superpixels', 'missing', '--segments', '9', '--no-pixels', '--quiet'")
+    loaded = modules_loaded_by(code)
+    assert "numpy" in loaded  # it came as far as the stage
+    assert "pydantic" not in loaded
 
 
 def test_import_of_the_package_loads_nothing_heavy() -> None:

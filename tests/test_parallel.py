@@ -15,7 +15,7 @@ import pytest
 import workloads
 
 from unsegcli.errors import DataError, UnsegError
-from unsegcli.parallel import TASKS_WORTH_A_WORKER, THREAD_VARIABLES, available_cores, ordered_map
+from unsegcli.parallel import TASKS_WORTH_A_WORKER, THREAD_VARIABLES, available_cores, ordered_map, report
 
 TESTS = Path(workloads.__file__).parent
 
@@ -112,6 +112,38 @@ def test_nothing_is_left_after_a_bad_end(how: str, monkeypatch: pytest.MonkeyPat
         results.close()  # type: ignore[attr-defined]
     assert environment() == before
     assert multiprocessing.active_children() == []
+
+
+def test_a_task_in_this_process_reports_at_once() -> None:
+    heard: list[float] = []
+    report(0.3)  # outside of a task, nobody listens
+    assert list(ordered_map(thirds, [7, 8], 1, ahead=heard.append)) == [7, 8]
+    assert heard == [1 / 3, 2 / 3, 1 / 3, 2 / 3]
+    report(0.3)
+    assert len(heard) == 4
+
+
+def thirds(number: int) -> int:
+    report(1 / 3)
+    report(2 / 3)
+    return number
+
+
+def test_tasks_in_processes_are_heard_of_while_they_run() -> None:
+    """Two run at once; what is done and waits for its turn counts as a whole."""
+    heard: list[float] = []
+    results = ordered_map(workloads.halfway, range(4), 2, ahead=heard.append)
+    assert next(results) == 0
+    first = [*heard]
+    assert list(results) == [1, 2, 3]
+    assert set(first) <= {0.0, 0.5, 1.0, 1.5}
+    assert first == sorted(first)
+    assert max(first) >= 0.5
+    assert max(heard) <= 2 * 2
+
+
+def test_without_a_listener_reports_are_lost() -> None:
+    assert list(ordered_map(workloads.halfway, range(2), 2)) == [0, 1]
 
 
 # -- real processes, killed ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unsegcli.errors import DataError
-from unsegcli.parallel import ordered_map
+from unsegcli.parallel import ordered_map, report
 
 
 def square(number: int) -> int:
@@ -44,6 +44,13 @@ def bug_at_three(number: int) -> int:
 def die_at_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def halfway(number: int) -> int:
+    """Report a half, and end when the parent has had time to see it."""
+    report(0.5)
+    time.sleep(0.6)
     return number
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    Bar = tqdm[Any]
+
 logger = logging.getLogger("unseg")
 logger.addHandler(logging.NullHandler())
 
@@ -74,14 +76,25 @@ class _LogLines:
         """Do nothing: `write` does not buffer."""
 
 
+class _Count(float):
+    """A count on a bar; it is shown with a decimal while a unit is done in part."""
+
+    def __add__(self, more: float) -> _Count:
+        return _Count(float(self) + more)
+
+    def __str__(self) -> str:
+        return f"{float(self):.1f}".removesuffix(".0")
+
+
 @contextmanager
-def progress(total: int, what: str, unit: str = "image") -> Iterator[tqdm[Any]]:
+def progress(total: int, what: str, unit: str = "image") -> Iterator[Bar]:
     """Show a progress bar with the remaining time; in a log file a line every ten seconds; nothing if quiet."""
     from tqdm import tqdm
 
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with tqdm(
         total=total,
+        initial=_Count(),
         desc=what,
         unit=unit,
         file=sys.stderr if on_terminal else _LogLines(),

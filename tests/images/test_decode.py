@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from unsegcli.errors import ConfigError, DataError
+from unsegcli.images import decode
 from unsegcli.images.decode import orient, read_header, read_index, read_pixels
 
 
@@ -67,6 +68,71 @@ def test_png_keeps_all_bits_of_all_bands(tmp_path: Path, dtype: str, bands: int,
     header = read_header(path)
     assert (header.layout, header.pages, header.height, header.width) == (layout, 1, 7, 5)
     np.testing.assert_array_equal(np.atleast_3d(read_index(path)), expected)
+
+
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+def in_passes(pixels: np.ndarray) -> bytes:
+    """The rows of an interlaced PNG: first row and column of each pass, and the steps between rows and columns."""
+    passes = [pixels[top::down, left::across] for top, left, down, across in ADAM7]
+    return b"".join(b"\0" + row.tobytes() for one in passes for row in one)
+
+
+def plain_pngs() -> dict[str, bytes]:
+    """Files whose decoder is libspng, with all that a decoder might act upon."""
+    rgb, rgba = noise((9, 11, 3)), noise((9, 11, 4))
+    rows = b"".join(b"\0" + row.tobytes() for row in rgb)
+    interlaced = bytearray(raw_png((9, 11), 8, 2, in_passes(rgb)))
+    interlaced[28] = 1
+    interlaced[29:33] = struct.pack(">I", zlib.crc32(interlaced[12:29]))
+    return {
+        "rgb": imagecodecs.png_encode(rgb),
+        "rgba": imagecodecs.png_encode(rgba),
+        "interlaced": bytes(interlaced),
+        "gamma": raw_png((9, 11), 8, 2, rows, chunk(b"gAMA", struct.pack(">I", 220000))),
+        "background": raw_png((9, 11), 8, 2, rows, chunk(b"bKGD", struct.pack(">HHH", 1, 2, 3))),
+        "bits": raw_png((9, 11), 8, 2, rows, chunk(b"sBIT", b"\5\5\5")),
+        "transparent colour": raw_png((9, 11), 8, 2, rows, chunk(b"tRNS", struct.pack(">HHH", *rgb[0, 0].tolist()))),
+    }
+
+
+def outcome_of(path: Path) -> np.ndarray | str:
+    try:
+        return read_pixels(path).pixels
+    except DataError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", plain_pngs())
+def test_quick_decoding_of_png_gives_what_pillow_gives(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also of damaged files: the same pixels, or the same complaint, and no word of the decoder."""
+    content, rng = plain_pngs()[name], np.random.default_rng(1)
+    damaged = [content, content[:-1], content[:-12], content[:-30], content[: len(content) // 2], content + b"more"]
+    for place in rng.integers(0, len(content), 60):
+        damaged.append(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+    quick, pillow = [], []
+    path = tmp_path / "a.png"
+    for one in damaged:
+        path.write_bytes(one)
+        quick.append(outcome_of(path))
+        with monkeypatch.context() as patch:
+            patch.setattr(decode, "_quickly", lambda path: None)
+            pillow.append(outcome_of(path))
+    assert isinstance(quick[0], np.ndarray)
+    for one, other in zip(quick, pillow, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_plain_png_is_not_decoded_by_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_by_pillow", None)
+    for name, content in plain_pngs().items():
+        (tmp_path / "a.png").write_bytes(content)
+        if name != "transparent colour":
+            read_pixels(tmp_path / "a.png")
 
 
 def test_png_of_one_bit(tmp_path: Path) -> None:

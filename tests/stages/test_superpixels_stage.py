@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from conftest import MakeImages, four_quadrants
 from PIL import Image
 from reading_back import fingerprint
 
-from unsegcli import store
+from unsegcli import console, store
 from unsegcli.core.geometry import Box, paint
 from unsegcli.core.superpixels.regions import is_connected
 from unsegcli.errors import ArtifactError, ConfigError, DataError
@@ -174,6 +177,40 @@ def test_dry_run_writes_nothing(make_images: MakeImages, tmp_path: Path, caplog:
     assert not (tmp_path / "out").exists()
     assert "3 images" in caplog.text
     assert "MB on disk" in caplog.text
+
+
+class Bar:
+    """A progress bar that remembers where it stood."""
+
+    def __init__(self) -> None:
+        self.n, self.seen = 0.0, [0.0]
+
+    def update(self, more: float) -> None:
+        self.n += more
+        if more:
+            self.seen.append(self.n)
+
+
+EIGHTHS = {"": [0, 2, 6, 8, 10, 14, 16], "patches": [0, 1, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16]}
+
+
+@pytest.mark.parametrize("cut", EIGHTHS)
+def test_the_bar_moves_while_an_image_is_worked_on(
+    cut: str, make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The algorithm reports a quarter and three quarters of each image, or of each of its two windows."""
+
+    def reporting(pixels: np.ndarray, valid: Any, aim: int, params: Any, report: Callable[[float], None]) -> Any:
+        report(0.25)
+        report(0.75)
+        return np.zeros(pixels.shape[:2], np.int32)
+
+    bar = Bar()
+    monkeypatch.setitem(ALGORITHMS, "slic", reporting)
+    monkeypatch.setattr(console, "progress", lambda *_: nullcontext(bar))
+    reading = Images(patch=20, size=(20, 40)) if cut else Images()
+    superpixels([make_images(count=2)], tmp_path / "sp.h5", SMALL, reading, workers=1)
+    assert bar.seen == [number / 8 for number in EIGHTHS[cut]]
 
 
 def test_more_superpixels_than_uint16_can_number() -> None:

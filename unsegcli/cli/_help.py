@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import NoneType
 from typing import Any
 
 import typer
@@ -27,8 +28,30 @@ RENAMED_OPTIONS = {
 FOLDED = "{} options for reading images are not shown here; `unseg superpixels --help` lists them"
 
 
+TYPED = (NoneType, bool, str, tuple, list)  # values of options, as typed: `_forms.py` checks them
+
+
+def _take_as_typed(parameter: Any, types: tuple[type, ...]) -> Any:
+    """Let typer hand on values of these types as they are: to make text of text, it would load pydantic (100 ms)."""
+    if "process_value" in vars(parameter):
+        return parameter
+    checked = parameter.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        if parameter.required or not isinstance(value, types):
+            return checked(ctx, value)
+        return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+
+    parameter.process_value = process_value
+    return parameter
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help groups the options by their `rich_help_panel`."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options, and `--help`."""
+        return [_take_as_typed(parameter, TYPED) for parameter in super().get_params(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each heading, in order of first appearance."""
@@ -53,6 +76,10 @@ class GroupedCommand(TyperCommand):
 
 class Commands(TyperGroup):
     """The group of all commands; usage errors are printed in one line like all other errors."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options before the command, and `--help`; typer checks the names of shells, which are text."""
+        return [_take_as_typed(parameter, (NoneType, bool)) for parameter in super().get_params(ctx)]
 
     def main(self, args: Any = None, prog_name: Any = None, *, standalone_mode: bool = True, **more: Any) -> Any:  # type: ignore[override]
         """Run the command and exit."""

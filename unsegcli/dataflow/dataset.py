@@ -24,6 +24,7 @@ from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.scaling import Limits
 from unsegcli.images.survey import survey
 from unsegcli.images.working import Reading, Source, read_working
+from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 
@@ -42,6 +43,8 @@ class Window:
     name: str = ""  # of the source image
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
+    share: float = 1.0  # of the pixels of the window that a part of it has, on which costs are estimated
+    report: Report = field(default=say_nothing, repr=False, compare=False)  # called with the share of the work done
 
     @property
     def superpixels(self) -> NDArray[np.int32] | None:

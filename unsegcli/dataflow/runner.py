@@ -5,7 +5,6 @@ Each stage defines what is computed for an image; this module schedules the work
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,15 @@ import numpy as np
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, release_artifacts, source_tables
+from unsegcli.dataflow.estimates import measured
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
-from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.parallel import available_cores, ordered_map, report
 from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-IMAGES_FOR_ESTIMATE = 3
+SECONDS_TO_START = 1.0
+BYTES_STORED_A_SECOND = 200_000_000  # received, written to a shard, assembled and checked, in the parent process
 MEMORY_OF_A_PROCESS = 0.1  # GB, before an image is read
 BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # memory of a typical stage
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting a process takes about a second: the time of SLIC for so many pixels
@@ -152,10 +153,12 @@ def write_artifact(
     with target.writing() as writer:
         remaining = dataset.units[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what) as bar:
-            bar.update(len(writer.notes))
-            for windows, note in ordered_map(partial(_do, work), remaining, _processes(remaining, workers)):
+            processes = _processes(remaining, workers)
+            show = partial(_show, bar, writer)
+            show(0.0)
+            for windows, note in ordered_map(partial(_do, work), remaining, processes, ahead=show):
                 writer.append(windows, note)
-                bar.update()
+                show(0.0)
         notes = [*writer.notes, *writer.pending_notes()]
         done = [(unit.source, note) for unit, note in zip(dataset.units, notes, strict=True)]
         bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
@@ -176,6 +179,11 @@ def write_artifact(
     report_skipped(bad)
     _report_warnings(notes)
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
+
+
+def _show(bar: console.Bar, writer: store.Writer, ahead: float) -> None:
+    """Move the bar to the images that are stored, and those after them that are done, also in part."""
+    bar.update(max(0.0, writer.count + ahead - bar.n))
 
 
 def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
@@ -207,25 +215,21 @@ def unchanged(target: store.Target) -> Outcome | None:
 
 
 def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
-    """Process a few images, and describe the expected cost of all of them."""
-    units = list(dataset.units)
-    tried = units[:: max(1, len(units) // IMAGES_FOR_ESTIMATE)][:IMAGES_FOR_ESTIMATE]
-    _do(work, tried[0])  # imports are not timed
-    started, stored = time.monotonic(), 0
-    for windows, _ in map(partial(_do, work), tried):
-        stored += sum(part.stored_bytes for window in windows for part in window.values())
-    seconds = time.monotonic() - started
-    pixels = sum(unit.source.height * unit.source.width for unit in tried) or 1
-    share = sum(unit.source.height * unit.source.width for unit in units) / pixels
+    """Measure the cost of a few images, and describe the expected cost of all of them."""
+    units = dataset.units
+    cost = measured(units, work)
+    share = sum(unit.source.height * unit.source.width for unit in units) / max(1, cost.pixels)
+    stored = cost.stored_bytes * share
     processes = _processes(units, workers)
+    seconds = SECONDS_TO_START + cost.seconds * share / processes + stored / BYTES_STORED_A_SECOND
     sizes = [(unit.source.height * unit.source.width, unit.reading.channels) for unit in units]
     largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{console.count_images(len(units))}, about {seconds * share / processes:,.0f} s on {on}, "
+        f"{console.count_images(len(units))}, about {seconds:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
-        f"{stored * share / 1e6:,.1f} MB on disk (twice that during writing); "
-        f"measured on {console.count_images(len(tried))}"
+        f"{stored / 1e6:,.1f} MB on disk (twice that during writing); "
+        f"measured on parts of {console.count_images(cost.images)}"
     )
 
 
@@ -250,7 +254,7 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
         windows = unit.windows()
-        results = [work(window) for window in windows]
+        results = [_worked_on(work, windows, number) for number in range(len(windows))]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
     rows = [
@@ -258,6 +262,18 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
         for window, result in zip(windows, results, strict=True)
     ]
     return [result.datasets for result in results], {"rows": rows}
+
+
+def _worked_on(work: Work, windows: Sequence[Window], number: int) -> Result:
+    """Work on one window of an image, and report the share of the image that is done, meanwhile and afterwards."""
+    share = partial(_report_window, number, len(windows))
+    result = work(replace(windows[number], report=share))
+    share(1.0)
+    return result
+
+
+def _report_window(number: int, windows: int, share: float) -> None:
+    report((number + share) / windows)
 
 
 def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
 from unsegcli.core.superpixels.features import blurred_pixels, feature_weights, region_features, standardise
 from unsegcli.dataflow.dataset import Dataset, Window
+from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, as_stored
@@ -183,9 +184,9 @@ def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np
 
 def untrained(dataset: Dataset, params: Cluster) -> Fit:
     """Make dummy centres of the right shape, to time the assignment."""
-    windows = dataset.units[0].windows()
+    window = part_of(dataset.units[0].windows()[0], PIXELS_WORKED_ON)
     classes = params.max_classes if params.classes == AUTO else params.number
-    drawn, _ = _draw(windows[0], params, share=classes)
+    drawn, _ = _draw(window, params, share=classes)
     dimensions = drawn.shape[1]
     ones = np.ones(dimensions, np.float32)
     return Fit(np.zeros((classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)

@@ -10,21 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError
+from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Superpixels
 
 FEW, MANY = 0.25, 1.1  # of the superpixels aimed at; scikit-image's SLIC and felzenszwalb often give half of them
 
 AUTO = "auto"
 
-# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings) -> a map of superpixels
-# numbered from 0, with -1 where no pixel is valid.
-Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels], NDArray[Any]]
+# (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings, report) -> a map of superpixels
+# numbered from 0, with -1 where no pixel is valid. An algorithm that takes long on a large image calls `report` with
+# the share that is done, from 0 to 1.
+Algorithm = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None, int, Superpixels, Report], NDArray[Any]]
 
 
-def _slic(pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels) -> NDArray[Any]:
+def _slic(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, report: Report
+) -> NDArray[Any]:
     from unsegcli.core.superpixels.slic import slic
 
-    return slic(pixels, valid, aim, params.compactness)
+    return slic(pixels, valid, aim, params.compactness, report)
 
 
 def _slic_on_device(
@@ -37,7 +41,7 @@ def _slic_on_device(
 
 
 def _slic_of_skimage(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, report: Report
 ) -> NDArray[Any]:
     from unsegcli.core.superpixels.slic_skimage import slic_of_skimage
 
@@ -45,7 +49,7 @@ def _slic_of_skimage(
 
 
 def _felzenszwalb(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, aim: int, params: Superpixels, report: Report
 ) -> NDArray[Any]:
     from unsegcli.core.superpixels.felzenszwalb import felzenszwalb
 
@@ -66,7 +70,11 @@ class Pieces:
 
 
 def pieces_of(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, params: Superpixels, device: str = AUTO
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None,
+    params: Superpixels,
+    report: Report = say_nothing,
+    device: str = AUTO,
 ) -> Pieces:
     """Cut pixels (height, width, bands) into superpixels.
 
@@ -74,12 +82,13 @@ def pieces_of(
         pixels: (height, width, bands).
         valid: (height, width), or None = all.
         params: the algorithm and its settings.
+        report: called with the share that is done, from 0 to 1.
         device: where to compute; auto = the CPU, which gives the same result on every machine.
     """
     area = pixels.shape[0] * pixels.shape[1] if valid is None else int(np.count_nonzero(valid))
     aim = max(1, min(params.segments or round(area / params.pixels_per_segment), area))
     if device in (AUTO, "cpu"):
-        regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params)
+        regions = ALGORITHMS[params.algorithm](pixels, valid, aim, params, report)
     else:
         regions = _slic_on_device(pixels, valid, aim, params, device)
     count = int(regions.max()) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,9 @@ def peak_of_slic(pixels: int, bands: int) -> float:
 
 def cut_into_superpixels(window: Window, params: Superpixels, device: str) -> Result:
     """Compute and encode the superpixels of one window."""
-    pieces = pieces_of(window.pixels, window.valid, params, device)
+    if params.segments:
+        params = replace(params, segments=max(1, round(params.segments * window.share)))
+    pieces = pieces_of(window.pixels, window.valid, params, window.report, device)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)

@@ -22,6 +22,9 @@ PROBE = 32_768  # bytes
 WORTH_IT = 0.75  # a chunk that stays larger than this share is stored uncompressed, which is also faster to read
 
 
+Octets = Any  # bytes, or an array (length,) of them: both are read without a copy
+
+
 class Chunk(NamedTuple):
     """One chunk as it is stored."""
 
@@ -95,24 +98,33 @@ def _tile(array: NDArray[Any], offset: tuple[int, ...], shape: tuple[int, ...]) 
 
 def _filtered(part: NDArray[Any]) -> tuple[int, bytes]:
     """Apply shuffle, gzip and fletcher32 to a chunk; return its filter mask and bytes."""
-    values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
-    if part.dtype.itemsize > 1:
-        values = np.ascontiguousarray(values.reshape(-1, part.dtype.itemsize).T)
-    body = values.tobytes()
+    body: Octets = _shuffled(part)
     if _shrinks(body):
-        deflated = bytes(imagecodecs.deflate_encode(body, level=GZIP_LEVEL))
-        return 0, deflated + _fletcher32(deflated)
-    return WITHOUT_GZIP, body + _fletcher32(body)
+        return 0, _checked(imagecodecs.deflate_encode(body, level=GZIP_LEVEL))
+    return WITHOUT_GZIP, _checked(body)
 
 
-def _shrinks(body: bytes) -> bool:
+def _shuffled(part: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of a chunk: the first byte of every value, then the second of every value, and so on."""
+    values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+    if part.dtype.itemsize == 1:
+        return values
+    return np.ascontiguousarray(values.reshape(-1, part.dtype.itemsize).T).reshape(-1)
+
+
+def _shrinks(body: Octets) -> bool:
     """Return whether gzip is worth its time, judged by a sample from the middle: noisy photographs hardly shrink."""
     if len(body) <= 2 * PROBE:
         return True
     start = (len(body) - PROBE) // 2
-    probe = body[start : start + PROBE]
+    probe: Octets = body[start : start + PROBE]
     return len(imagecodecs.deflate_encode(probe, level=GZIP_LEVEL)) < WORTH_IT * PROBE
 
 
-def _fletcher32(body: bytes) -> bytes:
+def _checked(body: Octets) -> bytes:
+    """Append the checksum; the only copy that is made of what does not shrink."""
+    return b"".join((body, _fletcher32(body)))
+
+
+def _fletcher32(body: Octets) -> bytes:
     return int(imagecodecs.h5checksum_fletcher32(body)).to_bytes(4, "little")

@@ -253,6 +253,11 @@ class Writer:
         console.detail(f"{path.name}: {console.count_images(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
+    @property
+    def count(self) -> int:
+        """Number of units added, including those of an interrupted run."""
+        return len(self.notes) + len(self._pending)
+
     def pending_notes(self) -> list[Any]:
         """Return the notes on units that are not in a shard yet."""
         return [note for _, note in self._pending]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,13 @@ HALVES = (0, 1, 0, 1, 0, 1, None)  # every second row in turns, then all
 SHARE_OF_CENTRES = 0.9  # of the number requested: edges in the image cut off large pieces, which count too
 
 
-def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
+def slic(
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    segments: int,
+    compactness: float,
+    report: Callable[[float], object] = float,
+) -> RegionMap:
     """Compute SLIC superpixels of an image: (height, width), 0 to n - 1, -1 where a pixel is not valid.
 
     Each superpixel is 4-connected; they are numbered in order of appearance, row by row. Pixels that are not valid
@@ -39,12 +46,13 @@ def slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, c
         compactness: 1 follows colour, 100 makes squares; tune in factors of three. It weighs spatial distance
             against distance in CIELAB for three bands. Deviation: otherwise against the root mean square over the
             bands, scaled to 0 to 100, so that its meaning does not depend on the number of bands.
+        report: called with the share that is done, from 0 to 1.
     """
     valid, segments = prepared(pixels, valid, segments, compactness)
     if segments == 0:
         return np.full(pixels.shape[:2], -1, np.int32)
     compile_once()
-    return _slic(pixels, valid, segments, compactness)
+    return _slic(pixels, valid, segments, compactness, report)
 
 
 @functools.cache
@@ -53,13 +61,19 @@ def compile_once() -> None:
     image, mask = np.eye(8, dtype=np.uint8)[:, :, None], np.ones((8, 8), np.bool_)
     with one_process():
         for pixels in (image, image.astype(np.float32), image.repeat(3, axis=2), image.repeat(3, axis=2) / 255):
-            _slic(pixels, mask, 2, 10.0)
+            _slic(pixels, mask, 2, 10.0, float)
 
 
-def _slic(pixels: NDArray[Any], valid: NDArray[np.bool_] | None, segments: int, compactness: float) -> RegionMap:
+def _slic(
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    segments: int,
+    compactness: float,
+    report: Callable[[float], object],
+) -> RegionMap:
     planes = fixed_point(pixels, valid)
     for count in seed_numbers(segments):
-        regions = connected(_nearest_centres(planes, valid, count, compactness), planes, segments)
+        regions = connected(_nearest_centres(planes, valid, count, compactness, report), planes, segments)
         if int(regions.max()) + 1 >= segments:
             break
     return regions
@@ -96,7 +110,11 @@ def weights_of(compactness: float, area: float, bands: int) -> NDArray[np.float6
 
 
 def _nearest_centres(
-    planes: Planes, valid: NDArray[np.bool_] | None, count: int, compactness: float
+    planes: Planes,
+    valid: NDArray[np.bool_] | None,
+    count: int,
+    compactness: float,
+    report: Callable[[float], object] = float,
 ) -> NDArray[np.int32]:
     """Find the nearest centre of each pixel: (height, width), -1 where a pixel is not valid."""
     bands, height, width = planes.shape
@@ -104,6 +122,7 @@ def _nearest_centres(
     centres = cell_means(cells)
     weights = weights_of(compactness, int(cells.lattice.areas.sum()) / count, bands)
     nearest = np.zeros(cells.features.shape[1], np.uint8)
-    for half in HALVES:
+    for number, half in enumerate(HALVES):
+        report((number + 1) / (len(HALVES) + 3))  # colours and pieces take about as long as three iterations
         iterate(cells, centres, weights, nearest, half)
     return spread(cells, nearest, (height, width))
