@@ -4,19 +4,21 @@
     python tests/benchmarks/run.py --quick             the same with few images: whether it works, not how fast
     python tests/benchmarks/run.py superpixels store   some of it
     UNSEG_IMAGES=a/images:b/images python tests/benchmarks/run.py iem   also on images of these folders
+    UNSEG_BSDS=a python tests/benchmarks/run.py superpixel_quality      also on the annotated images of this folder
 
 It needs what the package needs, the package installed with its script `unseg` beside this Python, and Linux
 (/proc); no pytest, and no image that is not in scikit-image. The benchmarks:
 
-    help         wall time of `unseg --help`
-    iem          `unseg iem` beside autograd of the same objective in torch, and its memory
-    superpixels  CPU seconds of `unseg superpixels` beside plain loops of slic over the same images
-    memory       peak memory of workers and parent, and whether it grows with the number of images
-    estimate     peak memory of a process by the size of its image: what `--dry-run` should promise
-    store        speed and size of label maps in an artifact, beside flat layouts
-    evaluate     speed of scoring label maps, beside numpy.bincount
-    train        the training loop beside bare steps of the same network, and images a second of each method
-    killed       runs that are killed at random moments, and run again
+    help                wall time of `unseg --help`
+    iem                 `unseg iem` beside autograd of the same objective in torch, and its memory
+    superpixels         CPU seconds of `unseg superpixels` beside plain loops of slic over the same images
+    superpixel_quality  our superpixels beside scikit-image's at the same number, and the number that is made
+    memory              peak memory of workers and parent, and whether it grows with the number of images
+    estimate            peak memory of a process by the size of its image: what `--dry-run` should promise
+    store               speed and size of label maps in an artifact, beside flat layouts
+    evaluate            speed of scoring label maps, beside numpy.bincount
+    train               the training loop beside bare steps of the same network, and images a second of each method
+    killed              runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
 measured in turns, or memory, or a count, wherever it can be. The exit code is 1 if a target was missed.
@@ -37,7 +39,18 @@ from pathlib import Path
 
 from bench_common import Line
 
-NAMES = ("help", "iem", "superpixels", "memory", "estimate", "store", "train", "killed", "evaluate")
+NAMES = (
+    "help",
+    "iem",
+    "superpixels",
+    "superpixel_quality",
+    "memory",
+    "estimate",
+    "store",
+    "train",
+    "killed",
+    "evaluate",
+)
 
 
 def main() -> int:
