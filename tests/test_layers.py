@@ -205,7 +205,13 @@ def test_superpixels_cluster_iem_proposals_and_inspect_never_load_torch() -> Non
         "from unsegcli import files; files.superpixels; files.cluster; files.iem; files.proposals; files.inspect"
     )
     assert "torch" not in loaded
-    assert "h5py" in loaded
+    assert "numpy" in loaded  # something was imported
+
+
+def test_a_worker_of_superpixels_imports_little() -> None:
+    """What it is sent names this module; each worker waits for all that comes with it."""
+    loaded = modules_loaded_by("import unsegcli.stages.superpixels")
+    assert not loaded & (HEAVY - {"numpy", "PIL"})
 
 
 def test_python_interface_has_what_it_names() -> None:

@@ -18,6 +18,7 @@ from unsegcli.errors import DataError
 from unsegcli.images.working import Reading, Source
 from unsegcli.params import Superpixels
 from unsegcli.stages.superpixels import cut_into_superpixels
+from unsegcli.store.chunks import Chunk
 
 READING = Reading("auto", (), "none", 3, "bytes", None, (1, 99), "folder", (), 1.0, 1 << 40)
 
@@ -61,7 +62,7 @@ class Counting:
 
     def __call__(self, window: Window) -> Result:
         self.pixels.append(window.pixels.shape[0] * window.pixels.shape[1])
-        stored = store.Encoded("|u1", (1,), (1,), (store.chunks.Chunk((0,), 0, bytes(self.pixels[-1])),), b"")
+        stored = store.Encoded("|u1", (1,), (1,), (Chunk((0,), 0, bytes(self.pixels[-1])),), b"")
         return Result({"superpixels": stored}, {})
 
 
