@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError
 from unsegcli.parallel import Report, say_nothing
-from unsegcli.params import Superpixels
+from unsegcli.params import AUTO, Superpixels
 
 FEW, MANY = 0.25, 1.1  # of the superpixels aimed at; scikit-image's SLIC and felzenszwalb often give half of them
-
-AUTO = "auto"
 
 # (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings, report) -> a map of superpixels
 # numbered from 0, with -1 where no pixel is valid. An algorithm that takes long on a large image calls `report` with

@@ -13,7 +13,7 @@ from unsegcli import store
 from unsegcli.dataflow.dataset import Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import Inputs, Run, Superpixels
+from unsegcli.params import AUTO, Inputs, Run, Superpixels
 from unsegcli.segmenters.cutting import check_superpixels, pieces_of
 
 STAGE = Stage("superpixels", 2, "superpixels")
@@ -41,7 +41,7 @@ def peak_of_slic(pixels: int, bands: int) -> float:
     return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
 
 
-def cut_into_superpixels(window: Window, params: Superpixels, device: str) -> Result:
+def cut_into_superpixels(window: Window, params: Superpixels, device: str = AUTO) -> Result:
     """Compute and encode the superpixels of one window."""
     if params.segments:
         params = replace(params, segments=max(1, round(params.segments * window.share)))
