@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -324,3 +325,19 @@ def test_band_that_is_lost_in_a_mixed_folder_is_warned_about(
     Image.fromarray(infrared).save(folder / "nir.png")
     superpixels([folder], tmp_path / "sp.h5", SMALL, workers=1)
     assert "the last band of 1 of 3 images holds values" in caplog.text
+
+
+def test_the_first_run_says_that_it_compiles(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    caplog.set_level("INFO")
+    data = make_images(count=1)
+    superpixels([data], tmp_path / "a.h5", workers=1)
+    caplog.clear()
+    superpixels([data], tmp_path / "b.h5", workers=1)
+    assert "compiles" not in caplog.text
+    spec = types.SimpleNamespace(origin=str(tmp_path / "local_kmeans.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    superpixels([data], tmp_path / "c.h5", workers=1)
+    assert "the first run compiles SLIC" in caplog.text

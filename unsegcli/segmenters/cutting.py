@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +120,16 @@ def check_superpixels(params: Superpixels, device: str = AUTO) -> None:
         raise ConfigError("--segments and --pixels-per-segment must be at least 1")
     if not 0 < params.compactness < 1e6:
         raise ConfigError("--compactness must be above 0; 10 is usual, 1 follows colours, 100 gives squares")
+
+
+def compiles_first(params: Superpixels) -> bool:
+    """Return whether the algorithm will be compiled, as on its first run; False where that cannot be known."""
+    if params.algorithm != "slic" or "NUMBA_CACHE_DIR" in os.environ:
+        return False
+    module = importlib.util.find_spec("unsegcli.core.superpixels.local_kmeans")
+    if module is None or module.origin is None or not os.access(Path(module.origin).parent, os.W_OK):
+        return False
+    return not any((Path(module.origin).parent / "__pycache__").glob("local_kmeans.*.nbi"))
 
 
 def _check_device(device: str) -> None:

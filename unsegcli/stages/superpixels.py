@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store
+from unsegcli import console, store
 from unsegcli.dataflow.dataset import Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, Inputs, Run, Superpixels
-from unsegcli.segmenters.cutting import check_superpixels, pieces_of
+from unsegcli.segmenters.cutting import check_superpixels, compiles_first, pieces_of
 
 STAGE = Stage("superpixels", 2, "superpixels")
 BYTES_A_PIXEL_IN_LAB = 80
@@ -31,6 +31,8 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
     _check(params, inputs, run.device)
     found = prepare(STAGE, find_dataset(inputs, known_from=run.output), run, [params])
+    if found.earlier is None and run.device in (AUTO, "cpu") and compiles_first(params):
+        console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
     return found.write(
         partial(cut_into_superpixels, params=params, device=run.device), "superpixels", {}, peak=peak_of_slic
     )
