@@ -118,6 +118,31 @@ def test_alpha_option_overrides_what_is_found(tmp_path: Path, alpha: str, channe
     assert (found.reading.alpha, found.reading.channels) == (alpha, channels)
 
 
+@pytest.mark.parametrize(("name", "slices"), [("stack.tif", 3), ("stack.tif", 4), ("stack.npy", 7)])
+def test_slices_that_look_like_bands_are_pointed_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, slices: int
+) -> None:
+    pixels = noise((slices, 20, 18))
+    save(tmp_path, name, pixels, **({"photometric": "rgb"} if name.endswith("tif") else {}))
+    with caplog.at_level("INFO", "unseg"):
+        assert len(look(tmp_path).sources) == 1
+    assert f"{name}: {slices} bands, stored one after another" in caplog.text
+    assert "--axes pyx reads each as an image" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "unseg"):
+        assert len(look(tmp_path, axes="pyx").sources) == slices
+        assert look(tmp_path, axes="cyx").reading.channels in (slices, slices - 1)
+    assert "stored one after another" not in caplog.text
+    assert f"1 file contains {slices} images" in caplog.text
+
+
+def test_bands_beside_each_other_are_not_taken_for_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path, "a.tif", noise((20, 18, 3)), photometric="rgb")
+    with caplog.at_level("INFO", "unseg"):
+        look(tmp_path)
+    assert "slices" not in caplog.text
+
+
 def test_bands_are_chosen_by_number_and_are_no_alpha(tmp_path: Path) -> None:
     pixels = noise((6, 5, 4))
     pixels[:, :, 3] = 255
