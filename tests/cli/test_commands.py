@@ -70,6 +70,13 @@ def test_default_number_of_clusters_is_said(here: Path) -> None:
     assert "8 clusters" not in unseg("cluster", "--classes", "8").stderr
 
 
+@pytest.mark.parametrize(
+    "given", [("cluster",), ("cluster", "--features", "bands"), ("train",), ("train", "--method", "iic")]
+)
+def test_a_missing_input_is_all_that_is_said(here: Path, given: tuple[str, ...]) -> None:
+    assert unseg(*given, "model.h5", expect=1).stderr == "error: model.h5: no such file\n"
+
+
 def test_replacing_names_what_differs(here: Path) -> None:
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
     result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--compactness", "3")

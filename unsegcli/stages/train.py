@@ -53,6 +53,8 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     job, weights = _job(params, device_of(run.device))
     masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
     dataset = find_dataset(inputs)
+    if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
+        console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:
         dataset = dataset.with_input("proposals", masks.path, masks.fingerprint)
     if params.restarts > 1:
@@ -83,8 +85,6 @@ def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]
     method = find_method(params.method)
     given = params.classes if isinstance(params.classes, int) else None
     config = settings_of(method, params.preset, params.config, params.sets, classes=given)
-    if params.classes is None and method.role == "clusters" and not method.embeds:
-        console.note(f"{config.classes} clusters; use --classes N for another number")
     check_options(params, config)
     check_role(method, config, params)
     if params.classes != AUTO:
