@@ -215,18 +215,13 @@ def test_dry_run_prints_no_path(here: Path) -> None:
         (["superpixels", "nowhere"], ["nowhere", "spelling"]),
         (["superpixels", "empty"], ["empty"]),
         (["superpixels", "data", "--bands", "4"], ["band 4", "has 3"]),
-        (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
-        (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
-        (["superpixels", "data", "--scale", "0"], ["--scale"]),
-        (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
-        (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
         (["superpixels", "data", "--max-pixels", "100"], ["--max-pixels", "48 x 64"]),
         (["superpixels", "data", "--mask", "nowhere"], ["nowhere"]),
         (["superpixels", "data", "-o", "data"], ["data", "folder", "-o"]),
         (["superpixels", "data", "-o", "data/p0.png"], ["p0.png", "--force"]),
         (["cluster"], ["superpixels", "unseg cluster"]),
-        (["cluster", "data"], ["unseg superpixels", "--features bands"]),
         (["cluster", "nowhere.h5"], ["nowhere.h5", "no such file"]),
+        (["train", "data", "--method", "nowhere.py"], ["nowhere.py", "cannot be read"]),
         (["cluster", "junk.h5"], ["junk.h5", "not an HDF5 file"]),
         (["inspect", "data"], ["folder"]),
         (["inspect"], ["name a file", "unseg inspect"]),
@@ -267,6 +262,17 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["cluster", "data", "--features", "rgb"], ["is now called bands"]),
         (["iem", "data", "--refine"], ["was removed", "--method segnet", "examples/refine_masks.sh"]),
         (["proposals", "data", "--method", "mr"], ["is now called --cue"]),
+        (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
+        (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
+        (["superpixels", "data", "--scale", "0"], ["--scale"]),
+        (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
+        (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
+        (["cluster", "data"], ["unseg superpixels", "--features bands"]),
+        (["superpixels", "data", "--mask", "data", "--no-pixels"], ["--mask", "--no-pixels"]),
+        (["train", "data", "--method", "inmar"], ["did you mean inmars?"]),
+        (["train", "data", "--method", "iic", "--set", "crops=9"], ["did you mean crop?"]),
+        (["train", "data", "--method", "iic", "--set", "crop=x"], ["crop", "not of type int"]),
+        (["train", "data", "--method", "iic", "--preset", "x"], ["--preset x"]),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -347,7 +353,7 @@ def test_a_file_name_need_not_be_utf8(here: Path) -> None:
 
 
 def test_masks_need_the_pixels_stored(here: Path) -> None:
-    message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=1))
+    message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=2))
     assert "--mask" in message
     assert "--no-pixels" in message
 

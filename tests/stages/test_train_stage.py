@@ -769,5 +769,5 @@ def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_batch_must_part_evenly(undisturbed: Path, mine: str, tmp_path: Path) -> None:
     done = torchrun(str(undisturbed / "data"), "--method", mine, "--set", "batch=3", "-o", str(tmp_path / "m.h5"),
-                    "--steps", "2", "--workers", "1", expect=1)  # fmt: skip
+                    "--steps", "2", "--workers", "1", expect=2)  # fmt: skip
     assert "error: batch 3: must be a multiple of the 2 processes" in done.stderr
