@@ -80,7 +80,7 @@ def test_a_missing_input_is_all_that_is_said(here: Path, given: tuple[str, ...])
 def test_replacing_names_what_differs(here: Path) -> None:
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
     result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--compactness", "3")
-    assert "parameters.compactness" in result.stderr
+    assert "compactness 10, now 3" in result.stderr
 
 
 def test_another_kind_is_replaced_only_by_force(here: Path) -> None:

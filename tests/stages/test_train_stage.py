@@ -309,13 +309,13 @@ def test_recipe_holds_the_precision_that_auto_came_to(
         made[units] = train([folder], tmp_path / f"{units}.h5", asked, method=mine, device="cpu", workers=1)[0].path
     assert {units: parameters_of(path)["precision"] for units, path in made.items()} == {False: "float32", True: "bf16"}
     assert not same_weights(made[False], made[True])
-    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.precision\)"):
+    with pytest.raises(ArtifactError, match=r"another way \(precision "):
         train([folder], made[False], asked, method=mine, device="cpu", workers=1)
 
 
 def test_compiled_is_another_recipe(folder: Path, mine: str, tmp_path: Path) -> None:
     path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
-    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.compile\)"):
+    with pytest.raises(ArtifactError, match=r"another way \(compile off, now on\)"):
         train([folder], path, replace(SHORT, compile=True), method=mine, workers=1)
 
 
@@ -328,7 +328,7 @@ def test_model_from_before_the_recipe_held_the_precision_is_up_to_date(
     train([folder], path, SHORT, method=mine, workers=1)
     assert path.read_bytes() == before
     assert "does not record its precision" in said.text
-    with pytest.raises(ArtifactError, match=r"another recipe \(parameters\.steps\)"):
+    with pytest.raises(ArtifactError, match=r"another way \(steps "):
         train([folder], path, replace(SHORT, steps=7), method=mine, workers=1)
 
 
@@ -477,7 +477,7 @@ def test_settings_with_the_names_of_ours_are_in_the_recipe(folder: Path, tmp_pat
 
 def test_a_model_of_another_recipe_is_replaced_by_force_only(folder: Path, mine: str, tmp_path: Path) -> None:
     path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
-    with pytest.raises(ArtifactError, match=r"model of another recipe \(settings\.learning_rate\).*--force"):
+    with pytest.raises(ArtifactError, match=r"was trained in another way \(learning_rate .*\).*--force"):
         train([folder], path, SHORT, method=mine, sets=["learning_rate=0.5"], workers=1)
     before = weights_of(path)
     train([folder], path, SHORT, method=mine, sets=["learning_rate=0.5"], workers=1, force=True)
@@ -487,7 +487,7 @@ def test_a_model_of_another_recipe_is_replaced_by_force_only(folder: Path, mine:
 def test_a_changed_method_file_is_another_recipe(folder: Path, mine: str, tmp_path: Path) -> None:
     path = train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)[0].path
     users_method(tmp_path, more="\n# changed\n")
-    with pytest.raises(ArtifactError, match=r"another recipe \(method\)"):
+    with pytest.raises(ArtifactError, match=r"another way \(the file of the method has changed\)"):
         train([folder], path, SHORT, method=mine, workers=1)
 
 
@@ -610,7 +610,7 @@ def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, s
     step = step_kept(output)
     assert moment <= step < LONG
     with pytest.raises(
-        ArtifactError, match=r"unfinished training run of another recipe \(settings\.learning_rate\).*--force"
+        ArtifactError, match=r"started in another way and is not finished \(learning_rate .*\).*--force"
     ):
         resume(undisturbed, output, sets=[*SETS, "learning_rate=0.02"])
     assert step_kept(output) == step, "and the refused one has not touched it"

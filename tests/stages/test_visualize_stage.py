@@ -293,7 +293,7 @@ def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCapt
     assert panel.shape[1] == drawing.NARROWEST_PANEL + 2 * drawing.MARGIN
     assert "--images" in said(caplog)
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), images=scene / "moved", workers=1)
-    assert "without_image" in said(caplog)  # the recipe differs, and so the folder is replaced
+    assert "other missing images" in said(caplog)  # the recipe differs, and so the folder is replaced
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     np.testing.assert_array_equal(tile(panel, 0)[2::5, 2::5], four_quadrants(48, 64, 0))
 
@@ -641,7 +641,7 @@ def test_same_recipe_is_left_alone_and_another_replaces_our_files_only(
     (out / "notes.txt").write_text("mine")
     visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1)
     assert files_of(out) == ["notes.txt", "p0.png", "unseg.json"]
-    assert "differs in parameters.limit" in said(caplog)
+    assert "will be replaced: limit " in said(caplog)
     visualize(scene / "seg.h5", scene / "out", workers=1)
     assert "holds label maps" in said(caplog)
     assert "p0.png" not in files_of(out)
