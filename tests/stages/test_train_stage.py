@@ -33,7 +33,7 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.methods import inmars, maskcontrast
 from unsegcli.methods._load import find_method
 from unsegcli.params import Images, Superpixels, Train
-from unsegcli.stages.train import CHECKED_EVERY
+from unsegcli.stages.train import CHECKED_EVERY, ENOUGH_STEPS
 from unsegcli.training import setup as setup
 from unsegcli.training.checkpoint import Training
 from unsegcli.training.monitor import Losses
@@ -534,9 +534,11 @@ def test_collapse_is_warned_about(folder: Path, tmp_path: Path, said: pytest.Log
     method = users_method(tmp_path, more="\nREVISION = 2\n")
     blind = method.read_text().replace("return network(batch.images)", "return torch.zeros_like(network(batch.images))")
     method.write_text(blind)
-    train([folder], tmp_path / "m.h5", SHORT, method=str(method), workers=1)
+    train([folder], tmp_path / "few.h5", SHORT, method=str(method), workers=1)
+    assert "collapsed" not in said.text, "after so few steps it means nothing"
+    train([folder], tmp_path / "m.h5", replace(SHORT, steps=ENOUGH_STEPS), method=str(method), workers=1)
     assert [record.levelname for record in said.records if "have collapsed" in record.message] == ["WARNING"]
-    assert "step 6: 1 of 3 clusters live, evenness 0.00, largest 100%, agreement 100%" in said.text
+    assert f"step {ENOUGH_STEPS}: 1 of 3 clusters live, evenness 0.00, largest 100%, agreement 100%" in said.text
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -658,6 +660,8 @@ def test_interrupted_training_keeps_its_state(
     assert (out, f"error: {word}" in rest, "Traceback" in rest) == ("", True, False)
     step = step_kept(output)
     assert 0 < step < LONG
+    assert f"checkpoint saved at step {step} of {LONG}" in rest.split("error: ")[0]
+    assert "run the same command again to resume" in rest
     resume(undisturbed, output)
     assert f"resuming after step {step} of {LONG}" in said.text
     assert same_weights(output, undisturbed / "whole.h5")
