@@ -29,7 +29,8 @@ class DataError(UnsegError):
     """Files of the user (images, masks, labels, weights, a method) that cannot be read or used, or do not match."""
 
 
-CHANGED = "has changed since its digest was computed: run again; if that does not help, `touch` it first"
+CHANGED = "has changed since it was first looked at: run again; if that does not help, `touch` it first"
+CHANGED_BEFORE = CHANGED.replace("it was first looked at", "its digest was computed")  # in files made earlier
 
 
 class ChangedError(DataError):

@@ -435,7 +435,7 @@ def test_a_change_is_refused_even_if_size_and_time_are_as_before(tmp_path: Path,
     working(found)
     rewrite(path, encoded(name, 200))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    with pytest.raises(ChangedError, match="has changed since its digest was computed: run again") as error:
+    with pytest.raises(ChangedError, match="has changed since it was first looked at: run again") as error:
         working(found)
     assert "\n" not in str(error.value)
     rewrite(path, encoded(name, 40))
@@ -451,7 +451,7 @@ def test_a_mask_that_changed_is_refused_too(tmp_path: Path, name: str) -> None:
     found = look(tmp_path / "images", mask.parent)
     assert working(found)[1] is not None
     rewrite(mask, encoded(name, 1))
-    with pytest.raises(ChangedError, match=r"masks.*: has changed since its digest was computed"):
+    with pytest.raises(ChangedError, match=r"masks.*: has changed since it was first looked at"):
         working(found)
     rewrite(mask, encoded(name, 0))
     assert working(found)[1] is not None

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import CHANGED, ArtifactError, ConfigError
+from unsegcli.errors import CHANGED, CHANGED_BEFORE, ArtifactError, ConfigError
 from unsegcli.recipe import Recipe, canonical, differences, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -134,7 +134,7 @@ class Target:
         """Return whether images were skipped because they changed during the read: they may be readable now."""
         if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
             return False
-        return any(reason.endswith(CHANGED) for reason in old.table("skipped/reason"))
+        return any(reason.endswith((CHANGED, CHANGED_BEFORE)) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
