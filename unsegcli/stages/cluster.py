@@ -94,7 +94,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
 
     trained = open_trained(model.path, params.method, found.run.device)
     if not model.embeds:
-        console.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
+        what = "object masks" if trained.method.role == "mask" else f"{trained.classes} clusters"
+        console.note(f"{what} by {trained.method.name}, on {trained.device}")
         work: Work = partial(apply_window, trained=trained, params=params)
         return found.write(work, "clusters", {"role": trained.method.role, "clusters": trained.classes})
     console.note(

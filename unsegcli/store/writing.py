@@ -555,6 +555,7 @@ def _write_text_atomically(path: Path, text: str) -> None:
 
 def _command() -> str:
     program = Path(sys.argv[0]).name if sys.argv else ""
+    program = "unseg" if program == "__main__.py" else program  # python -m unsegcli
     typed = shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
     return typed.encode("utf-8", errors="backslashreplace").decode()  # file names may not be UTF-8
 

@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from unsegcli.recipe import INPUTS
+
 MOST_ROWS = 60  # rows of the table of areas; the rest is summed
 EAGER = 2  # images loaded immediately; the others load lazily
 
@@ -242,7 +244,7 @@ def _provenance(chain: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = [
         [
-            "&nbsp;" * 4 * int(step["depth"]) + _text(step["input"]),
+            "&nbsp;" * 4 * int(step["depth"]) + _text(INPUTS.get(step["input"], step["input"])),
             f"<code>{_text(step['path'])}</code>",
             _text(step["state"]),
             f"<code>{_text(str(step['fingerprint'])[:12])}</code>",
