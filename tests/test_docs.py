@@ -20,6 +20,7 @@ import tifffile
 import typer.main
 from conftest import four_quadrants
 from PIL import Image
+from typer.testing import CliRunner
 
 from unsegcli import params, store
 from unsegcli.cli import app
@@ -136,6 +137,13 @@ def test_every_option_is_in_the_reference_and_has_a_help_text(command: str, opti
             row = re.search(rf"^\| .*`{spelling}`.* \|.*$", REFERENCE.read_text(), re.MULTILINE)
             assert row, f"{command} {spelling} has no row in docs/reference.md"
     assert len((option.help or "").split()) >= FEWEST_WORDS, f"{command} {option.opts}"
+
+
+def test_the_list_of_commands_fits_a_terminal() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
+    listed = shown.partition("Commands:")[2]
+    assert all(re.search(rf"^  {name}  ", listed, re.MULTILINE) for name in COMMANDS)
+    assert "..." not in listed
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsegcli.params import Cluster, Images, Superpixels
-from unsegcli.recipe import canonical, differing_keys, listing_digest, make_recipe, recipe_digest
+from unsegcli.recipe import canonical, differences, differing_keys, listing_digest, make_recipe, recipe_digest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -90,19 +90,41 @@ def test_differing_keys_by_hand() -> None:
     old = {"stage": "a", "parameters": {"size": [1], "blur": 2, "gone": None, "deep": {"x": 1, "y": 2}}, "inputs": 1}
     new = {"stage": "a", "parameters": {"size": [2], "blur": 2, "new": None, "deep": {"x": 1, "y": 3}}, "inputs": {}}
     assert differing_keys(old, new) == [
-        "inputs",
-        "parameters.deep.y",
-        "parameters.gone",
-        "parameters.new",
-        "parameters.size",
+        ("inputs",),
+        ("parameters", "deep", "y"),
+        ("parameters", "gone"),
+        ("parameters", "new"),
+        ("parameters", "size"),
     ]
     assert differing_keys(old, old) == []
-    assert differing_keys({}, {"a": {"b": 1}}) == ["a"]
+    assert differing_keys({}, {"a": {"b": 1}}) == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new", "words"),
+    [
+        ("parameters", {"pixels_per_segment": 200}, {"pixels_per_segment": 60}, "pixels per segment 200, now 60"),
+        ("parameters", {"most_classes": 12}, {"most_classes": 9}, "max classes 12, now 9"),
+        ("parameters", {"features": "rgb"}, {"features": "regions"}, "features bands, now regions"),
+        ("parameters", {"size": [3, 4]}, {"size": []}, "size 3,4, now none"),
+        ("settings", {"learning_rate": 0.1, "soft": False}, {"learning_rate": 0.2, "soft": True},
+         "learning_rate 0.1, now 0.2; soft off, now on"),
+        ("inputs", {"pictures": "1"}, {"pictures": "2"}, "other images"),
+        ("inputs", {"mask.0": "1"}, {"mask.0": "2", "legend": "3"}, "other legend; other mask.0"),
+        ("method", "inmars", "iic", "method inmars, now iic"),
+        ("method", "mine 0123456789abcdef", "mine 1123456789abcdef", "the file of the method has changed"),
+        ("method_revision", 1, 2, "another version of the method"),
+        ("revision", 1, 2, "another version of the command"),
+    ],
+)  # fmt: skip
+def test_differences_are_said_in_words(section: str, old: Any, new: Any, words: str) -> None:
+    assert differences({section: old, "stage": "a"}, {section: new, "stage": "a"}) == words
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, 1.0), (1, True), (0, False), ([1], [1.0])])
 def test_what_python_calls_equal_has_another_text_and_is_named(old: Any, new: Any) -> None:
-    assert differing_keys({"a": {"b": old}}, {"a": {"b": new}}) == ["a.b"]
+    assert differing_keys({"a": {"b": old}}, {"a": {"b": new}}) == [("a", "b")]
+    assert differences({"a": {"b": old}}, {"a": {"b": new}})
 
 
 @settings(deadline=None, max_examples=20)
@@ -110,6 +132,7 @@ def test_what_python_calls_equal_has_another_text_and_is_named(old: Any, new: An
 def test_recipes_differ_where_their_texts_do(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert differing_keys(old, new) == differing_keys(new, old)
     assert (differing_keys(old, new) == []) == (canonical(old) == canonical(new))
+    assert bool(differences(old, new)) == (canonical(old) != canonical(new))
 
 
 def test_listing_digest_knows_names_order_and_borders() -> None:

@@ -1,6 +1,6 @@
 """Errors caused by the user's data or options; the message says in one line what is wrong, where, and what to do.
 
-The command line prints them as `error: ...` and exits with code 1.
+The command line prints them as `error: ...` and exits with code 2 for a `ConfigError`, else 1.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ class ArtifactError(UnsegError):
 
 
 class DataError(UnsegError):
-    """Images, masks or labels that cannot be read or do not match."""
+    """Files of the user (images, masks, labels, weights, a method) that cannot be read or used, or do not match."""
 
 
-CHANGED = "has changed since its digest was computed: run again; if that does not help, `touch` it first"
+CHANGED = "has changed since it was first looked at: run again; if that does not help, `touch` it first"
+CHANGED_BEFORE = CHANGED.replace("it was first looked at", "its digest was computed")  # in files made earlier
 
 
 class ChangedError(DataError):
@@ -37,7 +38,7 @@ class ChangedError(DataError):
 
 
 class ConfigError(UnsegError):
-    """A setting that is invalid, alone or in combination with another."""
+    """A setting that is invalid, alone or in combination with another setting or with the input."""
 
 
 def closest(word: str, known: Sequence[str]) -> str:

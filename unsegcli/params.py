@@ -398,7 +398,8 @@ class Train:
     steps: int | None = option(None, "Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
     minutes: float | None = option(
         None,
-        "Approximate training time: a few steps are timed to set the number of steps.",
+        "Approximate training time: a few steps are timed after a warm-up, and the number of steps is fixed by that "
+        "estimate. It does not change if later steps are slower, or when the training is resumed.",
         panel=LENGTH,
         metavar="N",
         shown="-",

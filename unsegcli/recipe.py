@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from unsegcli.errors import ConfigError
+from unsegcli.params import STORED_NAMES, STORED_VALUES
 
 Recipe = dict[str, Any]
-SHOWN_AS = {"inputs.pictures": "inputs.images"}  # files keep the older word
+INPUTS = {"pictures": "images", "maps": "label maps", "without_image": "missing images"}  # words for people
+REVISIONS = {"revision": "command", "method_revision": "method"}
+TODAY = {stored: name for name, stored in STORED_NAMES.items()}
+FILE_DIGEST = re.compile(r" [0-9a-f]{16}$")
+LONGEST_VALUE = 40  # letters
 
 
 def canonical(value: Any) -> str:
@@ -68,13 +74,52 @@ def listing_digest(rows: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(canonical([list(row) for row in rows]).encode()).hexdigest()
 
 
-def differing_keys(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
-    """Return the sorted dotted keys at which two recipes differ, to report why a file is replaced."""
-    found: list[str] = []
+def differing_keys(old: Recipe, new: Recipe, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the sorted paths of keys at which two recipes differ."""
+    found: list[tuple[str, ...]] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += differing_keys(before, after, f"{prefix}{key}.")
+            found += differing_keys(before, after, (*above, key))
         elif canonical(before) != canonical(after) or (key in old) != (key in new):  # 1 == 1.0 == True in Python
-            found.append(SHOWN_AS.get(f"{prefix}{key}", f"{prefix}{key}"))
+            found.append((*above, key))
     return found
+
+
+def differences(old: Recipe, new: Recipe) -> str:
+    """Say in words how two recipes differ, such as "steps 100, now 200; other images"."""
+    return "; ".join(dict.fromkeys(_in_words(keys, old, new) for keys in differing_keys(old, new)))
+
+
+def _in_words(keys: tuple[str, ...], old: Recipe, new: Recipe) -> str:
+    section, name = keys[0], keys[-1]
+    if section == "inputs":
+        return f"other {INPUTS.get(name, name)}"
+    if section in REVISIONS:
+        return f"another version of the {REVISIONS[section]}"
+    before, after = (_shown(name, _at(recipe, keys)) for recipe in (old, new))
+    if before == after:
+        return "the file of the method has changed" if name == "method" else f"{name} has changed"
+    name = name if section == "settings" else TODAY.get(name, name).replace("_", " ")  # settings as typed in --set
+    return f"{name} {before}, now {after}"
+
+
+def _at(recipe: Recipe, keys: tuple[str, ...]) -> Any:
+    value: Any = recipe
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _shown(name: str, value: Any) -> str:
+    """Format a value in today's words; a user's own method is shown without the digest of its file."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value in (None, "", [], {}):
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    typed = [new for (one, new), stored in STORED_VALUES.items() if (one, stored) == (name, value)]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str([*typed, value][0])
+    text = FILE_DIGEST.sub("", text) if name == "method" else text
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

@@ -70,10 +70,17 @@ def test_default_number_of_clusters_is_said(here: Path) -> None:
     assert "8 clusters" not in unseg("cluster", "--classes", "8").stderr
 
 
+@pytest.mark.parametrize(
+    "given", [("cluster",), ("cluster", "--features", "bands"), ("train",), ("train", "--method", "iic")]
+)
+def test_a_missing_input_is_all_that_is_said(here: Path, given: tuple[str, ...]) -> None:
+    assert unseg(*given, "model.h5", expect=1).stderr == "error: model.h5: no such file\n"
+
+
 def test_replacing_names_what_differs(here: Path) -> None:
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
     result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--compactness", "3")
-    assert "parameters.compactness" in result.stderr
+    assert "compactness 10, now 3" in result.stderr
 
 
 def test_another_kind_is_replaced_only_by_force(here: Path) -> None:
@@ -208,18 +215,13 @@ def test_dry_run_prints_no_path(here: Path) -> None:
         (["superpixels", "nowhere"], ["nowhere", "spelling"]),
         (["superpixels", "empty"], ["empty"]),
         (["superpixels", "data", "--bands", "4"], ["band 4", "has 3"]),
-        (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
-        (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
-        (["superpixels", "data", "--scale", "0"], ["--scale"]),
-        (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
-        (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
         (["superpixels", "data", "--max-pixels", "100"], ["--max-pixels", "48 x 64"]),
         (["superpixels", "data", "--mask", "nowhere"], ["nowhere"]),
         (["superpixels", "data", "-o", "data"], ["data", "folder", "-o"]),
         (["superpixels", "data", "-o", "data/p0.png"], ["p0.png", "--force"]),
         (["cluster"], ["superpixels", "unseg cluster"]),
-        (["cluster", "data"], ["unseg superpixels", "--features bands"]),
         (["cluster", "nowhere.h5"], ["nowhere.h5", "no such file"]),
+        (["train", "data", "--method", "nowhere.py"], ["nowhere.py", "cannot be read"]),
         (["cluster", "junk.h5"], ["junk.h5", "not an HDF5 file"]),
         (["inspect", "data"], ["folder"]),
         (["inspect"], ["name a file", "unseg inspect"]),
@@ -260,6 +262,17 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["cluster", "data", "--features", "rgb"], ["is now called bands"]),
         (["iem", "data", "--refine"], ["was removed", "--method segnet", "examples/refine_masks.sh"]),
         (["proposals", "data", "--method", "mr"], ["is now called --cue"]),
+        (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
+        (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
+        (["superpixels", "data", "--scale", "0"], ["--scale"]),
+        (["superpixels", "data", "--axes", "xyz"], ["--axes"]),
+        (["superpixels", "data", "--compactness", "0"], ["--compactness"]),
+        (["cluster", "data"], ["unseg superpixels", "--features bands"]),
+        (["superpixels", "data", "--mask", "data", "--no-pixels"], ["--mask", "--no-pixels"]),
+        (["train", "data", "--method", "inmar"], ["did you mean inmars?"]),
+        (["train", "data", "--method", "iic", "--set", "crops=9"], ["did you mean crop?"]),
+        (["train", "data", "--method", "iic", "--set", "crop=x"], ["crop", "not of type int"]),
+        (["train", "data", "--method", "iic", "--preset", "x"], ["--preset x"]),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -289,7 +302,7 @@ def test_a_path_may_hold_any_character(make_images: MakeImages, here: Path) -> N
 def test_inspect_prints_a_table_or_json(here: Path) -> None:
     unseg("superpixels", *SEGMENTS)
     text = unseg("inspect", "superpixels.h5").stdout
-    for word in ("superpixels version 1", "recipe.parameters.compactness", "made from", "data"):
+    for word in ("superpixels version 1", "recipe.parameters.compactness", "made from\n  images: /", "data"):
         assert word in text
     described = json.loads(unseg("inspect", "superpixels.h5", "--json", "--verify").stdout)
     assert described["problems"] == []
@@ -340,7 +353,7 @@ def test_a_file_name_need_not_be_utf8(here: Path) -> None:
 
 
 def test_masks_need_the_pixels_stored(here: Path) -> None:
-    message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=1))
+    message = one_line(unseg("superpixels", "data", "--mask", "data", "--no-pixels", expect=2))
     assert "--mask" in message
     assert "--no-pixels" in message
 

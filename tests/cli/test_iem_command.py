@@ -91,7 +91,7 @@ def test_scale_takes_the_place_of_the_default_size(here: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, here: Path) -> None:
-    assert message in one_line(unseg("iem", "data", *arguments, expect=1))
+    assert message in one_line(unseg("iem", "data", *arguments, expect=2))
     assert not list(here.glob("*.h5*"))
 
 
@@ -105,7 +105,7 @@ def test_typing_errors_are_one_line(arguments: list[str], here: Path) -> None:
 
 def test_artifacts_have_their_pixels_already(here: Path) -> None:
     unseg("superpixels", "data", "-o", "sp.h5", "--pixels-per-segment", "100", "--workers", "1")
-    assert "do not apply" in one_line(unseg("iem", "sp.h5", "--patch", "20", expect=1))
+    assert "do not apply" in one_line(unseg("iem", "sp.h5", "--patch", "20", expect=2))
     assert unseg("iem", "sp.h5", "--size", "32", *QUICK).stdout == "segmentation.h5\n"
     with store.open_artifact("segmentation.h5") as artifact:
         assert artifact.table("windows/grid").tolist() == [[48, 64]] * 2

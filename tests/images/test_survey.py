@@ -118,6 +118,31 @@ def test_alpha_option_overrides_what_is_found(tmp_path: Path, alpha: str, channe
     assert (found.reading.alpha, found.reading.channels) == (alpha, channels)
 
 
+@pytest.mark.parametrize(("name", "slices"), [("stack.tif", 3), ("stack.tif", 4), ("stack.npy", 7)])
+def test_slices_that_look_like_bands_are_pointed_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, slices: int
+) -> None:
+    pixels = noise((slices, 20, 18))
+    save(tmp_path, name, pixels, **({"photometric": "rgb"} if name.endswith("tif") else {}))
+    with caplog.at_level("INFO", "unseg"):
+        assert len(look(tmp_path).sources) == 1
+    assert f"{name}: {slices} bands, stored one after another" in caplog.text
+    assert "--axes pyx reads each as an image" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "unseg"):
+        assert len(look(tmp_path, axes="pyx").sources) == slices
+        assert look(tmp_path, axes="cyx").reading.channels in (slices, slices - 1)
+    assert "stored one after another" not in caplog.text
+    assert f"1 file contains {slices} images" in caplog.text
+
+
+def test_bands_beside_each_other_are_not_taken_for_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path, "a.tif", noise((20, 18, 3)), photometric="rgb")
+    with caplog.at_level("INFO", "unseg"):
+        look(tmp_path)
+    assert "slices" not in caplog.text
+
+
 def test_bands_are_chosen_by_number_and_are_no_alpha(tmp_path: Path) -> None:
     pixels = noise((6, 5, 4))
     pixels[:, :, 3] = 255
@@ -410,7 +435,7 @@ def test_a_change_is_refused_even_if_size_and_time_are_as_before(tmp_path: Path,
     working(found)
     rewrite(path, encoded(name, 200))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    with pytest.raises(ChangedError, match="has changed since its digest was computed: run again") as error:
+    with pytest.raises(ChangedError, match="has changed since it was first looked at: run again") as error:
         working(found)
     assert "\n" not in str(error.value)
     rewrite(path, encoded(name, 40))
@@ -426,7 +451,7 @@ def test_a_mask_that_changed_is_refused_too(tmp_path: Path, name: str) -> None:
     found = look(tmp_path / "images", mask.parent)
     assert working(found)[1] is not None
     rewrite(mask, encoded(name, 1))
-    with pytest.raises(ChangedError, match=r"masks.*: has changed since its digest was computed"):
+    with pytest.raises(ChangedError, match=r"masks.*: has changed since it was first looked at"):
         working(found)
     rewrite(mask, encoded(name, 0))
     assert working(found)[1] is not None

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from toy import users_method
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._contract import LoopSettings
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names, settings_of
 
 
 def error_of(call: Any, *arguments: Any, **named: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, DataError)) as caught:
         call(*arguments, **named)
     assert "\n" not in str(caught.value)
     return str(caught.value)

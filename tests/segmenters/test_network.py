@@ -54,8 +54,13 @@ def test_a_users_method_is_given_again(tmp_path: Path, method: Path) -> None:
     with pytest.raises(ConfigError, match=r"--method mine\.py"):
         open_trained(path)
     other = write_method(tmp_path / "other.py", "# not the same")
-    with pytest.raises(ConfigError, match=r"is not the file that .*m\.h5 was trained with"):
+    with pytest.raises(ConfigError, match=r"is not the mine.py with which .*m\.h5 was trained; give"):
         open_trained(path, other)
+    (tmp_path / "edited").mkdir()
+    edited = write_method(tmp_path / "edited" / "mine.py", "# not the same")
+    with pytest.raises(ConfigError, match=r"has changed since .*m\.h5 was trained; give") as caught:
+        open_trained(path, edited)
+    assert "digest" not in str(caught.value)
     method.rename(tmp_path / "renamed.py")  # the content counts
     assert open_trained(path, tmp_path / "renamed.py").classes == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
+from unsegcli.core.palette import palette
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import Cluster, Evaluate
 
@@ -36,9 +38,44 @@ def original(path: Path) -> NDArray[Any]:
         return artifact.read("segmentation", 0)
 
 
+def colors(path: Path) -> list[str]:
+    with store.open_artifact(path, "segmentation") as artifact:
+        return list(artifact.table("categories/color"))
+
+
+def colors_of_numbers(*numbers: int) -> list[str]:
+    return ["#{:02x}{:02x}{:02x}".format(*color) for color in palette(9)[list(numbers)].tolist()]
+
+
+def test_a_cluster_without_a_rule_keeps_its_name_and_colour(seg: Path, tmp_path: Path) -> None:
+    once = relabel(seg, ["3=water"], tmp_path / "once.h5").path
+    assert content(once)[1] == ["water", "cluster 1 (was 0)", "cluster 2 (was 1)", "cluster 3 (was 2)"]
+    assert colors(once) == colors_of_numbers(3, 0, 1, 2)
+    twice = relabel(once, ["2=roof"], tmp_path / "twice.h5").path
+    assert content(twice)[1] == ["roof", "water", "cluster 2 (was 1)", "cluster 3"]
+    assert colors(twice) == colors_of_numbers(1, 3, 0, 2)
+    merged = relabel(seg, ["3+1=water", "0=roof"], tmp_path / "merged.h5").path
+    more = cluster([tmp_path / "data"], tmp_path / "more.h5", replace(PARAMS, classes=5), workers=1).path
+    like = relabel(more, [], tmp_path / "like.h5", like=merged).path
+    assert colors(like) == colors_of_numbers(3, 0, 2, 1, 4), "of the older run, then those that it does not use"
+
+
+def test_a_cluster_without_a_class_is_not_coloured_as_one(seg: Path, tmp_path: Path) -> None:
+    legend = tmp_path / "legend.toml"
+    classes = ("roof", "#ee6677"), ("water", "#228833")
+    legend.write_text(
+        "".join(f'[[class]]\nname = "{name}"\ncolor = "{color}"\nfrom = [0]\n' for name, color in classes).replace(
+            "[0]", "[1]", 1
+        )
+    )
+    path = relabel(seg, ["3=water", "0=roof"], tmp_path / "out.h5", legend=legend).path
+    assert colors(path) == ["#ee6677", "#228833", *colors_of_numbers(0, 3)]
+
+
 def test_rules_name_and_merge(seg: Path, tmp_path: Path) -> None:
     found, names, role = content(relabel(seg, ["3=water", "1 + 0 = roof"], tmp_path / "out.h5").path)
     assert names == ["water", "roof", "cluster 2"]
+    assert colors(tmp_path / "out.h5") == colors_of_numbers(3, 1, 2), "of the first cluster of each rule"
     assert role == "clusters"
     np.testing.assert_array_equal(found, np.array([1, 1, 2, 0])[original(seg)])
 

@@ -89,7 +89,7 @@ def test_restarts_are_in_the_recipe(
     monkeypatch.setattr(stage, "_learn", None)
     assert train([folder], tmp_path / "m.h5", THREE, method=mine, workers=1)[0].path == tmp_path / "m.h5"
     assert "up to date" in said.text
-    with pytest.raises(ArtifactError, match=r"another recipe \(parameters.restarts\)"):
+    with pytest.raises(ArtifactError, match=r"another way \(restarts 3, now 2\)"):
         train([folder], tmp_path / "m.h5", replace(THREE, restarts=2), method=mine, workers=1)
 
 

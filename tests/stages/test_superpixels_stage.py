@@ -289,6 +289,10 @@ def test_noise_that_leaves_few_superpixels_is_warned_about(tmp_path: Path, caplo
     superpixels([tmp_path / "data"], tmp_path / "a.h5", Superpixels(algorithm="slic-skimage"), workers=1)
     assert "1 of 1 images: far fewer superpixels" in caplog.text
     caplog.clear()
+    windows = Superpixels(algorithm="slic-skimage")
+    superpixels([tmp_path / "data"], tmp_path / "w.h5", windows, reading=Images(patch=70), workers=1)
+    assert "4 of 4 windows: far fewer superpixels" in caplog.text
+    caplog.clear()
     path = superpixels([tmp_path / "data"], tmp_path / "b.h5", workers=1).path
     assert not caplog.records
     with store.open_artifact(path) as artifact:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from called import cluster, evaluate, relabel, superpixels, visualize
+from called import cluster, evaluate, iem, relabel, superpixels, visualize
 from conftest import MakeImages, four_quadrants
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import read_index
 from unsegcli.images.working import Reading
-from unsegcli.params import Cluster, Evaluate, Images, Superpixels, Visualize
+from unsegcli.params import Cluster, Evaluate, Iem, Images, Superpixels, Visualize
 from unsegcli.views import drawing
 from unsegcli.views.categories import name_categories
 from unsegcli.views.export import area_table, areas, no_formula
@@ -199,7 +199,7 @@ def test_report_is_self_contained_and_escapes_everything(scene: Path) -> None:
 
 def test_without_labels_nothing_is_said_of_them(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
-    assert "label" not in said(caplog)
+    assert "label" not in said(caplog).replace(str(scene), "")
     assert "Labels were used" not in (scene / "out" / "index.html").read_text()
     assert json.loads((scene / "out" / "unseg.json").read_text())["labels_used"] is None
 
@@ -293,7 +293,7 @@ def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCapt
     assert panel.shape[1] == drawing.NARROWEST_PANEL + 2 * drawing.MARGIN
     assert "--images" in said(caplog)
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), images=scene / "moved", workers=1)
-    assert "without_image" in said(caplog)  # the recipe differs, and so the folder is replaced
+    assert "other missing images" in said(caplog)  # the recipe differs, and so the folder is replaced
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     np.testing.assert_array_equal(tile(panel, 0)[2::5, 2::5], four_quadrants(48, 64, 0))
 
@@ -373,6 +373,40 @@ def test_dry_run_writes_nothing(scene: Path, caplog: pytest.LogCaptureFixture) -
     assert not (scene / "out").exists()
 
 
+def test_a_dark_image_is_shown_brighter_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number, level in enumerate((8, 1)):
+        Image.fromarray(four_quadrants(48, 64, number) // level).save(tmp_path / "data" / f"p{number}.png")
+    sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=3), workers=1).path
+    visualize(seg, tmp_path / "out", workers=1)
+    dark, bright = (tile(panel_of(tmp_path / "out" / "panels" / f"p{number}.png"), 0) for number in range(2))
+    assert dark.max() > 200
+    np.testing.assert_array_equal(bright[2::5, 2::5], four_quadrants(48, 64, 1))
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "64 x 48 pixels, brightened for display</figcaption>" in text
+    assert "64 x 48 pixels</figcaption>" in text
+
+
+def test_parts_are_called_parts_and_the_working_size_is_said(tmp_path: Path, make_images: MakeImages) -> None:
+    images = make_images(count=2)
+    parts = iem([images], tmp_path / "parts.h5", Iem(size=(24,), iterations=3, kernel=3, parts=3), workers=1).path
+    visualize(parts, tmp_path / "out", workers=1)
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "parts.h5: parts" in text
+    assert "Side by side: image, parts." in text
+    assert ">part 2<" in text
+    assert "Part 1 of one image is not part 1 of another" in text
+    assert "64 x 48 pixels, worked on at 32 x 24</figcaption>" in text
+
+
+def test_the_report_has_the_numbers_of_exported_maps(scene: Path) -> None:
+    named = relabel(scene / "seg.h5", ["2=alpha"], scene / "named.h5").path
+    visualize(named, scene / "out", workers=1)
+    text = (scene / "out" / "index.html").read_text()
+    assert re.search(r'</span>alpha</td><td class="number">0</td>', text)
+
+
 # ---------------------------------------------------------------------------------------- categories
 
 
@@ -393,11 +427,11 @@ def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(sce
     matching = read_matching(scene / "metrics.h5", run)
     matching = replace(matching, scores={**matching.scores, "assignment": [0, -1, 0, 2]})
     found = name_categories(run, 4, read_legend(scene / "data" / "classes.toml"), matching)
-    assert found.names == ("0 = water", "cluster 1", "2 = water", "3 = road")
+    assert found.names == ("water (cluster 0)", "cluster 1", "water (cluster 2)", "road (cluster 3)")
     assert found.colors[[0, 2, 3]].tolist() == [[0, 0, 255], [0, 0, 255], [0, 255, 0]]
     assert seen_distance(found.colors[1:2], found.class_colors).min() > 15
     assert found.entries([1, 1, 1, 0, 0]) == [
-        ("0, 2 = water", (0, 0, 255)),
+        ("water (clusters 0, 2)", (0, 0, 255)),
         ("cluster 1", tuple(found.colors[1].tolist())),
     ]
 
@@ -607,7 +641,7 @@ def test_same_recipe_is_left_alone_and_another_replaces_our_files_only(
     (out / "notes.txt").write_text("mine")
     visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1)
     assert files_of(out) == ["notes.txt", "p0.png", "unseg.json"]
-    assert "differs in parameters.limit" in said(caplog)
+    assert "will be replaced: limit " in said(caplog)
     visualize(scene / "seg.h5", scene / "out", workers=1)
     assert "holds label maps" in said(caplog)
     assert "p0.png" not in files_of(out)
@@ -753,10 +787,16 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
     assert "using seg.h5" in done.stderr
     assert "reading labels from" in done.stderr
+    assert done.stderr.endswith("open visualization/index.html\n")
+    again = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
+    assert again.stderr.endswith("nothing to do\nlabels were used for display\nopen visualization/index.html\n")
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
     assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
+    done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv"])
+    assert "open " not in done.stderr
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--dry-run", "-o", "new"])
     assert (done.stdout, done.exit_code) == ("", 0)
+    assert "open " not in done.stderr
 
 
 def test_proposals_are_shown_when_they_are_named_only(

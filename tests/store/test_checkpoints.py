@@ -83,7 +83,7 @@ def test_nothing_is_left_at_the_end(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_without_force(tmp_path: Path) -> None:
     keep(target(tmp_path))
-    with pytest.raises(ArtifactError, match=r"unfinished training run of another recipe \(revision\).*--force"):
+    with pytest.raises(ArtifactError, match=r"is not finished \(another version of the command\).*--force"):
         hold(target(tmp_path, OTHER))
     assert load_checkpoint(target(tmp_path, OTHER)) is None
     assert load_checkpoint(target(tmp_path)) is not None, "and it is still there"

@@ -116,6 +116,9 @@ def test_a_command_of_any_length_and_character(tmp_path: Path, monkeypatch: pyte
     with open_artifact(sample("metrics").write(tmp_path / "a.h5")) as artifact:
         assert artifact.about["command"].startswith("unseg superpixels 'bild 0 ü.png'")
         assert len(artifact.about["command"]) == 4000
+    monkeypatch.setattr("sys.argv", ["/lib/unsegcli/__main__.py", "superpixels"])
+    with open_artifact(sample("metrics").write(tmp_path / "b.h5")) as artifact:
+        assert artifact.about["command"] == "unseg superpixels"
 
 
 @pytest.mark.parametrize("kind", KINDS)

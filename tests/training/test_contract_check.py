@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy import tiny, users_method
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._load import config_from, find_method, method_names
 from unsegcli.params import Train
 from unsegcli.training.contract_check import check_method
@@ -36,7 +36,7 @@ def changed(folder: Path, old: str, new: str, more: str = "") -> TrainingJob:
 
 
 def error_of(job: TrainingJob, channels: int = 3) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, DataError)) as caught:
         check_method(job, channels)
     text = str(caught.value)
     assert "\n" not in text

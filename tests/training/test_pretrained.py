@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toy import users_method
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._load import find_method
 from unsegcli.training.pretrained import Pretrained, find_weights, read_state, read_weights
 
@@ -124,7 +124,7 @@ def test_a_file_that_could_run_code_is_refused(tmp_path: Path, monkeypatch: pyte
     Path("plain.pth").write_bytes(pickle.dumps(Rogue()))
     Path("broken.pth").write_bytes(b"no file of torch")
     for name in ("rogue.pth", "plain.pth", "broken.pth"):
-        with pytest.raises(ConfigError, match=rf"--weights {name}: is broken or holds more than weights") as caught:
+        with pytest.raises(DataError, match=rf"--weights {name}: is broken or holds more than weights") as caught:
             read_state(Path(name))
         assert "\n" not in str(caught.value)
     assert not Path("was_run").exists()
@@ -133,7 +133,7 @@ def test_a_file_that_could_run_code_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     for content, words in (([1, 2], "not hold a state dict"), ({"epoch": 3}, "holds no weights")):
         torch.save(content, tmp_path / "w.pth")
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(DataError, match=words):
             read_state(tmp_path / "w.pth")
 
 
@@ -154,7 +154,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         find_weights("imagenet", find_method("iic"))
     with pytest.raises(ConfigError, match=r"--weights x: --method mine always starts from"):
         find_weights("x", find_method(str(users_method(tmp_path))))
-    with pytest.raises(ConfigError, match=r"cannot be read \(No such file.*imagenet or none"):
+    with pytest.raises(DataError, match=r"cannot be read \(No such file.*imagenet or none"):
         find_weights(tmp_path / "nothing.pth", METHOD)
 
 
@@ -170,5 +170,5 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError("no way there\nat all")
 
     monkeypatch.setattr(models.ResNet50_Weights.IMAGENET1K_V1.__class__, "get_state_dict", fails)
-    with pytest.raises(ConfigError, match=r"cannot be downloaded \(no way there\); give a file"):
+    with pytest.raises(DataError, match=r"cannot be downloaded \(no way there\); give a file"):
         read_weights("imagenet IMAGENET1K_V1", None, "resnet50")

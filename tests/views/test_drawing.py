@@ -48,6 +48,26 @@ def test_errors_are_red_where_wrong_pale_where_right_striped_where_not_scored() 
     assert shown[2].tolist() in drawing.VOID.tolist()
 
 
+def test_a_dark_image_is_stretched_over_its_valid_pixels_and_a_bright_one_is_left() -> None:
+    image = np.repeat(np.linspace(10, 60, 400).astype(np.uint8).reshape(20, 20, 1), 3, axis=2)
+    image[:2] = 255  # not valid
+    valid = np.ones((20, 20), bool)
+    valid[:2] = False
+    shown = drawing.brightened(image, valid)
+    assert shown is not None
+    low, high = np.percentile(image[valid], (1, 99))
+    np.testing.assert_allclose(shown[9, 9], (image[9, 9] - low) * 255 / (high - low), atol=0.51)
+    assert (shown[valid].min(), shown[valid].max()) == (0, 255)
+    assert drawing.brightened(image, np.ones((20, 20), bool)) is None, "bright once the border counts"
+    assert drawing.brightened(image, np.zeros((20, 20), bool)) is None
+    assert drawing.brightened(np.full((4, 4, 3), 7, np.uint8), np.ones((4, 4), bool)) is None, "nothing to stretch"
+
+
+def test_the_key_of_errors_has_the_colour_of_a_right_pixel() -> None:
+    image, right = np.full((1, 1, 3), 127, np.uint8), np.ones((1, 1), bool)
+    assert drawing.errors(image, ~right, right)[0, 0].tolist() == list(drawing.RIGHT)
+
+
 def test_outlines_run_where_regions_meet_and_nowhere_else() -> None:
     image = np.full((40, 40, 3), 20, np.uint8)
     regions = np.repeat(np.arange(2), 20)[None].repeat(40, axis=0)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import typer
 
 from unsegcli import console
-from unsegcli.errors import UnsegError
+from unsegcli.cli._help import MISUSED
+from unsegcli.errors import ConfigError, UnsegError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -54,6 +55,8 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 command(*args, **kwargs)
                 if sys.stdout is not None:  # None if it is closed
                     sys.stdout.flush()
+            except ConfigError as error:  # found by a stage, but as wrong as what typer finds
+                _fail(str(error), MISUSED)
             except UnsegError as error:
                 _fail(str(error), FAILED)
             except BrokenPipeError:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unsegcli import console
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import DataError
 
 IMAGE_FOLDERS = ("data", "images")
 
@@ -56,7 +56,7 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
         paths = found[kind]
         if len(paths) > 1:
             listed = ", ".join(str(path) for path in paths)
-            raise ConfigError(
+            raise DataError(
                 f"the working folder has several {kind} files ({listed}): name one, as in `{command} {paths[0]}`"
             )
         if paths:

@@ -26,7 +26,7 @@ TAKES = Takes(
 
 @command("cluster", Cluster, TAKES)
 def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
-    """Assign every pixel to a cluster, with a trained model or with k-means.
+    """Assign every pixel to a cluster, by a model or by k-means.
 
     A model is applied to the images or superpixels that it was trained on, or to those named after it.
     k-means needs no training: it is the baseline that every trained method must beat.

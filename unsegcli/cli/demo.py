@@ -20,7 +20,7 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
     for name in SCORED:
         with open_artifact(folder / name) as artifact:
             show_scores(json.loads(bytes(artifact.table("scores"))))
-    console.note("panels and a report (index.html) are in:")
+    console.note(f"open {folder / REPORT / 'index.html'}")
     print(folder / REPORT)
 
 

@@ -17,9 +17,10 @@ TAKES = Takes(
 
 @command("iem", Iem, TAKES)
 def iem(inputs: Inputs, params: Iem, run: Run) -> Any:
-    """Segment each image into foreground and background by inpainting error maximization.
+    """Segment each image into foreground and background.
 
-    It needs no training: foreground and background are chosen so that neither can be inpainted from the other.
+    The method, inpainting error maximization, needs no training: foreground and background are chosen so that neither
+    can be inpainted from the other.
 
     Examples:  unseg iem photos/ -o masks.h5   |   unseg iem photos/ --square 0.35 --trace ways/
     """

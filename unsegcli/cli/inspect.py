@@ -33,6 +33,8 @@ def inspect(inputs: Inputs, params: Inspect, run: Run) -> Any:
 
 
 def _print(described: dict[str, Any]) -> None:
+    from unsegcli.recipe import INPUTS
+
     counts = [f"{described[name]:,} {name}" for name in ("sources", "windows") if name in described]
     print(f"{described['path']}: {described['kind']} version {described['kind_version']}")
     print(", ".join([*counts, f"{described['file_bytes'] / 1e6:,.2f} MB"]))
@@ -47,7 +49,8 @@ def _print(described: dict[str, Any]) -> None:
     _print_columns([["field", "datasets", "bytes", "bytes stored"], *rows])
     print("\nmade from")
     for step in described["provenance"]:
-        print(f"{'  ' * (step['depth'] + 1)}{step['input']}: {step['path']} ({step['state']})")
+        name = INPUTS.get(step["input"], step["input"])
+        print(f"{'  ' * (step['depth'] + 1)}{name}: {step['path']} ({step['state']})")
     for row in described["skipped"]:
         print(f"skipped {row['name']}: {row['reason']}")
     if "problems" in described:

@@ -12,9 +12,10 @@ TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folde
 
 @command("proposals", Proposals, TAKES)
 def proposals(inputs: Inputs, params: Proposals, run: Run) -> Any:
-    """Propose one object mask for each image, for methods that learn from such masks.
+    """Propose one object mask for each image.
 
-    It needs no training: the object is what differs from the border of the image, or what cannot be inpainted.
+    The masks are for methods that learn from them. No training is needed: the object is what differs from the border of
+    the image, or what cannot be inpainted.
 
     Examples:  unseg proposals photos/ -o proposals.h5   |   unseg proposals photos/ --masks other-tool/
     """

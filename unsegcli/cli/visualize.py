@@ -16,8 +16,9 @@ TAKES = Takes(kinds=("segmentation", "superpixels"), inputs=("source_folder", "l
 
 @command("visualize", Visualize, TAKES)
 def visualize(inputs: Inputs, params: Visualize, run: Run) -> Any:
-    """Draw label maps as panels, a contact sheet and a report; or export them for other programs.
+    """Draw label maps as panels and a report, or export them.
 
+    Exports are files for other programs. The report shows all panels, and a contact sheet of many images.
 
     Examples:  unseg visualize segmentation.h5 --metrics metrics.h5   |   unseg visualize --export labels -o masks
     """

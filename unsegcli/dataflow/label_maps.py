@@ -189,6 +189,12 @@ class Predictions:
     categories: tuple[str, ...] = ()  # names, if stored
     colors: tuple[str, ...] = ()
     labels_used: str = ""  # what earlier stages used labels for; "" = not used
+    parts: bool = False  # whether the categories are parts of each image alone, so that numbers mean nothing across
+
+    @property
+    def called(self) -> str:
+        """What the categories are called when they are shown."""
+        return "parts" if self.parts else self.role
 
 
 def open_predictions(given: str | Path, role: str = "") -> Predictions:
@@ -231,6 +237,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             categories=tuple(names),
             colors=tuple(colors),
             labels_used=str(artifact.recipe.get("labels_used", "")),
+            parts=own == "clusters" and artifact.recipe["stage"] == "iem",
         )
 
 

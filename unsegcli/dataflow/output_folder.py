@@ -25,7 +25,7 @@ from typing import Any
 from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.errors import ArtifactError
-from unsegcli.recipe import Recipe, canonical, differing_keys
+from unsegcli.recipe import Recipe, canonical, differences
 
 MARKER = "unseg.json"
 FORMAT = "unseg-folder"
@@ -89,8 +89,7 @@ class OutputFolder:
         if old["kind"] != self.kind:
             console.note(f"{self.path} holds {old['kind']} and will be replaced by {self.kind}")
         elif canonical(old["recipe"]) != canonical(self.recipe):
-            changed = ", ".join(differing_keys(old["recipe"], self.recipe))
-            console.note(f"{self.path} will be replaced: its recipe differs in {changed}")
+            console.note(f"{self.path} will be replaced: {differences(old['recipe'], self.recipe)}")
         elif old["complete"] and all((self._place / name).is_file() for name in old["files"]):
             console.note(f"{self.path} is up to date: nothing to do")
             return old

@@ -189,8 +189,9 @@ def _show(bar: console.Bar, writer: store.Writer, ahead: float) -> None:
 def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
     counts = Counter(row["warning"] for note in notes for row in note.get("rows", ()) if row.get("warning"))
     total = sum(len(note.get("rows", ())) for note in notes)
+    what = "windows" if any(len(note.get("rows", ())) > 1 for note in notes) else "images"
     for text, count in counts.items():
-        console.warn(f"{count} of {total} images: {text}")
+        console.warn(f"{count} of {total} {what}: {text}")
 
 
 def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:

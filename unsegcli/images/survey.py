@@ -35,6 +35,7 @@ SAMPLED_PIXELS = 20_000  # per image
 SAMPLED_VALUES = 100_000_000  # over all images and bands; with many bands, fewer pixels per image
 FILES_WORTH_WORKERS = 2000  # reading headers is quick: fewer files are read in this process
 SHOWN = 3
+BANDS_FIRST = "cyx"  # order of the axes
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,10 @@ def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped:
     turned = sum(page.header.orientation != 1 for page in pages)
     if turned:
         console.note(f"images rotated by their EXIF orientation: {turned} of {len(pages)}")
-    if len(pages) > len(files) - len(skipped):
-        console.note(
-            f"{len(files) - len(skipped)} files contain {len(pages)} images: each page is an image (see --axes)"
-        )
+    read = len(files) - len(skipped)
+    if len(pages) > read:
+        holders = "1 file contains" if read == 1 else f"{read} files contain"
+        console.note(f"{holders} {len(pages)} images: each page is an image (see --axes)")
     return pages
 
 
@@ -200,7 +201,19 @@ def _decided(
     bad = dict(skipped)
     headers = {page.name: page.header for page in pages if page.name not in bad}
     _some_left(list(headers), skipped)
+    _note_possible_slices(headers, params.axes)
     return settled(headers, params, kinds)
+
+
+def _note_possible_slices(headers: Mapping[str, Header], axes: str) -> None:
+    """Say so if the bands of an image are stored like the slices of a stack, which no file format tells apart."""
+    found = [name for name, header in headers.items() if header.axes == BANDS_FIRST and header.bands > 1]
+    if found and axes == "auto":
+        which = found[0] if len(headers) == 1 else f"{len(found)} of {len(headers)} images, such as {found[0]}"
+        console.note(
+            f"{which}: {headers[found[0]].bands} bands, stored one after another like the slices of a stack; if they "
+            "are slices, --axes pyx reads each as an image of its own"
+        )
 
 
 def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]) -> Reading:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console, methods
-from unsegcli.errors import ConfigError, UnsegError, closest
+from unsegcli.errors import ConfigError, DataError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._older import RENAMED, was_removed, with_todays_names
 from unsegcli.presets import read_preset
@@ -92,12 +92,12 @@ def mistakes_named(method: Loaded, doing: str) -> Iterator[None]:
         raise _named(error, method.file, str(getattr(method.module, "__file__", "")), doing) from error
 
 
-def _named(error: Exception, shown: str, file: str, doing: str) -> ConfigError:
+def _named(error: Exception, shown: str, file: str, doing: str) -> DataError:
     console.detail("".join(traceback.format_exception(error)).rstrip())
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f"line {own[-1].lineno}, in {own[-1].name}" if own else f"in {doing}"
     said = next(iter(str(error).strip().splitlines()), "")
-    return ConfigError(f"--method {shown}: {where}: {type(error).__name__}{': ' if said else ''}{said}")
+    return DataError(f"--method {shown}: {where}: {type(error).__name__}{': ' if said else ''}{said}")
 
 
 def method_names() -> list[str]:
@@ -153,7 +153,7 @@ def _from_file(path: Path) -> Loaded:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"--method {path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"--method {path}: cannot be read ({error.strerror})") from error
     digest = hashlib.sha256(source).hexdigest()[:16]
     name = OWN_MODULE + digest
     if name not in sys.modules:
@@ -166,7 +166,7 @@ def _from_file(path: Path) -> Loaded:
             spec.loader.exec_module(module)
         except SyntaxError as error:
             del sys.modules[name]
-            raise ConfigError(f"--method {path}: line {error.lineno}: {error.msg}") from error
+            raise DataError(f"--method {path}: line {error.lineno}: {error.msg}") from error
         except BaseException as error:
             del sys.modules[name]
             if isinstance(error, UnsegError) or not isinstance(error, Exception):
@@ -200,9 +200,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"--config {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: is not TOML ({error})") from error
+        raise DataError(f"--config {path}: is not TOML ({error})") from error
 
 
 def _split(pair: str) -> tuple[str, str]:

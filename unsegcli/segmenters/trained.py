@@ -101,9 +101,9 @@ def _users_method(path: Path, name: str, digest: str, given: str | None) -> Load
         raise ConfigError(f"{path}: was trained with your own method file {name}.py; give it with --method {name}.py")
     found = find_method(given)
     if found.digest != digest:
+        what = "has changed since" if found.name == name else f"is not the {name}.py with which"
         raise ConfigError(
-            f"--method {given}: is not the file that {path} was trained with (digest {found.digest or 'none'}, "
-            f"expected {digest}); give that file, or train again"
+            f"--method {given}: {what} {path} was trained; give the file as it was then, or train again with this one"
         )
     return found
 

@@ -44,9 +44,8 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
 
 
 def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
-    if params.classes is None:
-        params = replace(params, classes=params.number)
-        console.note(f"{params.classes} clusters; use --classes N for another number")
+    chosen = params.classes is not None
+    params = params if chosen else replace(params, classes=params.number)
     baselines.check_settings(params)
     first = inputs.paths[0]
     if params.features != "bands" and not is_artifact(first):
@@ -55,6 +54,8 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
             "--features bands"
         )
     dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
+    if not chosen:  # said once the inputs are found
+        console.note(f"{params.classes} clusters; use --classes N for another number")
     more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
     found = prepare(STAGE, dataset, run, [baselines.settings_of(params)], more)
     if found.earlier is not None:
@@ -70,9 +71,11 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
 
 
 def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
-    model = read_model_file(inputs.paths[0])
+    model, chosen = read_model_file(inputs.paths[0]), params.classes is not None
     params = _of_model(params, model)
     dataset = dataset_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
+    if model.embeds and not chosen:
+        console.note(f"{params.classes} clusters of objects; use --classes N for another number")
     params = replace(params, per=_level(params, dataset.kind, model))
     names = (*OF_SCORES, *(OF_OBJECTS if model.embeds else ()))
     settings = as_stored({name: getattr(params, name) for name in names})
@@ -91,7 +94,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
 
     trained = open_trained(model.path, params.method, found.run.device)
     if not model.embeds:
-        console.note(f"{trained.classes} clusters by {trained.method.name}, on {trained.device}")
+        what = "object masks" if trained.method.role == "mask" else f"{trained.classes} clusters"
+        console.note(f"{what} by {trained.method.name}, on {trained.device}")
         work: Work = partial(apply_window, trained=trained, params=params)
         return found.write(work, "clusters", {"role": trained.method.role, "clusters": trained.classes})
     console.note(
@@ -132,7 +136,6 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
 def _of_objects(params: Cluster, model: ModelFile) -> Cluster:
     if params.classes is None:
         params = replace(params, classes=model.classes)
-        console.note(f"{model.classes} clusters of objects; use --classes N for another number")
     if params.classes == AUTO:
         raise ConfigError("--classes auto: not available for objects; set --classes N")
     baselines.check_settings(params)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.core.palette import palette
+from unsegcli.core.palette import MOST_DISTINCT, palette
 from unsegcli.core.scoring.confusion import confusion
 from unsegcli.core.scoring.matching import one_to_one
 from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
@@ -28,8 +28,9 @@ from unsegcli.legend import Legend, given_legend, read_legend
 from unsegcli.params import Inputs, Relabel, Run
 from unsegcli.recipe import make_recipe
 
-REVISION = 1
+REVISION = 2  # categories keep their colours, and those without a rule their names
 RULE = re.compile(r"\s*(\d+(?:\s*\+\s*\d+)*)\s*=\s*(\S.*?)\s*")
+UNNAMED = re.compile(r"cluster \d+( \(was \d+\))?")
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,15 @@ def _named(run: Predictions, params: Relabel) -> Named:
         naming = _like(run, old)
         inputs["like"], hints["like"] = old.inputs["segmentation"], old.hints["segmentation"]
         return Named(naming, inputs, hints, {})
-    return Named(_by_rules(run.clusters or 0, params.rules, legend), inputs, hints, {})
+    return Named(_by_rules(run, params.rules, legend), inputs, hints, {})
 
 
 # How to name
 
 
-def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Naming:
+def _by_rules(run: Predictions, rules: Sequence[str], legend: Legend | None) -> Naming:
     """Number categories in the order of the legend or the rules; unnamed clusters follow in their old order."""
-    wanted: dict[int, str] = {}
+    clusters, wanted = run.clusters or 0, dict[int, str]()
     for rule in rules:
         match = RULE.fullmatch(rule)
         if match is None:
@@ -110,11 +111,14 @@ def _by_rules(clusters: int, rules: Sequence[str], legend: Legend | None) -> Nam
             if wanted.setdefault(number, match[2]) != match[2]:
                 raise ConfigError(f"cluster {number} is given two names, {wanted[number]!r} and {match[2]!r}")
     if legend is None:
-        return _numbered(clusters, wanted, list(dict.fromkeys(wanted.values())), (), "clusters")
+        names = list(dict.fromkeys(wanted.values()))
+        old = _colors_of(run)
+        first = {name: number for number, name in reversed(wanted.items())}
+        return _numbered(run, wanted, names, tuple(old[first[name]] for name in names), "clusters")
     unknown = sorted(set(wanted.values()) - set(legend.names))
     if unknown:
         raise ConfigError(f"the legend has no class {unknown[0]!r}; it has {', '.join(legend.names)}")
-    return _numbered(clusters, wanted, list(legend.names), _legend_colors(legend), "classes")
+    return _numbered(run, wanted, list(legend.names), _legend_colors(legend), "classes")
 
 
 def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Naming, str]:
@@ -130,30 +134,57 @@ def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Na
     if legend is not None and list(legend.names) != names:
         raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which differ from the legend")
     wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
-    colors = () if legend is None else _legend_colors(legend)
-    return _numbered(len(scores["assignment"]), wanted, names, colors, "classes"), fingerprint
+    colors = _palette(len(names)) if legend is None else _legend_colors(legend)
+    return _numbered(run, wanted, names, colors, "classes"), fingerprint
 
 
 def _numbered(
-    clusters: int, wanted: dict[int, str], names: Sequence[str], colors: tuple[str, ...], role: str
+    run: Predictions, wanted: dict[int, str], names: Sequence[str], colors: tuple[str, ...], role: str
 ) -> Naming:
-    """Number categories in the order of `names`, followed by unnamed clusters."""
+    """Number categories in the order of `names`, which have these colours, followed by unnamed clusters.
+
+    An unnamed cluster keeps a name of its own and its colour, unless a named category has that colour.
+    """
+    clusters = run.clusters or 0
     unnamed = [number for number in range(clusters) if number not in wanted]
-    all_names = [*names, *(f"cluster {number}" for number in unnamed)]
     numbers = tuple(
         names.index(wanted[number]) if number in wanted else len(names) + unnamed.index(number)
         for number in range(clusters)
     )
-    own = palette(len(all_names))
-    filled = [*colors, *("#{:02x}{:02x}{:02x}".format(*color) for color in own[len(colors) :].tolist())]
-    return Naming(numbers, tuple(all_names), tuple(filled), role)
+    old, all_colors = _colors_of(run), list(colors)
+    for number in unnamed:
+        all_colors.append(old[number] if old[number] not in all_colors else _unused_color(all_colors))
+    kept = [_kept_name(run, number, numbers[number]) for number in unnamed]
+    return Naming(numbers, (*names, *kept), tuple(all_colors), role)
+
+
+def _kept_name(run: Predictions, old: int, new: int) -> str:
+    """Return the name of a cluster that no rule mentions: its own if it has one, else its number, now and before."""
+    name = run.categories[old] if old < len(run.categories) else ""
+    if name and not UNNAMED.fullmatch(name):
+        return name
+    return f"cluster {new}" if new == old else f"cluster {new} (was {old})"
+
+
+def _colors_of(run: Predictions) -> tuple[str, ...]:
+    """Return the colours in which `visualize` shows the categories of a segmentation."""
+    return (*run.colors, *_palette(run.clusters or 0)[len(run.colors) :])
 
 
 def _legend_colors(legend: Legend) -> tuple[str, ...]:
-    own = palette(len(legend.classes)).tolist()
-    return tuple(
-        "#{:02x}{:02x}{:02x}".format(*(one.color or color)) for one, color in zip(legend.classes, own, strict=True)
-    )
+    own = _palette(len(legend.classes))
+    given = (None if one.color is None else "#{:02x}{:02x}{:02x}".format(*one.color) for one in legend.classes)
+    return tuple(color or filled for color, filled in zip(given, own, strict=True))
+
+
+def _palette(count: int) -> tuple[str, ...]:
+    return tuple("#{:02x}{:02x}{:02x}".format(*color) for color in palette(count).tolist())
+
+
+def _unused_color(used: Sequence[str]) -> str:
+    """Return the first colour of the palette that is not used yet, or the next one if all are."""
+    own = _palette(max(MOST_DISTINCT, len(used) + 1))
+    return next((color for color in own if color not in used), own[len(used)])
 
 
 def _like(run: Predictions, old: Predictions) -> Naming:
@@ -184,7 +215,9 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     )
     names = [*(old.categories or [f"cluster {number}" for number in range(old.clusters)])]
     names += [f"cluster {old.clusters + number}" for number in range(len(fresh))]
-    colors = [*old.colors, *("#{:02x}{:02x}{:02x}".format(*c) for c in palette(len(names))[len(old.colors) :].tolist())]
+    colors = list(_colors_of(old))
+    for _ in fresh:
+        colors.append(_unused_color(colors))
     return Naming(numbers, tuple(names), tuple(colors), old.role)
 
 

@@ -38,6 +38,7 @@ from unsegcli.training.setup import batches_of, estimate_training, start_or_resu
 REVISION = 1
 WATCH_TIMES = 20  # how often the clusters are measured in a training
 WATCH_CROPS = 32  # crops used for that
+ENOUGH_STEPS = 50  # clusters of a shorter training are not judged
 CHECKED_EVERY = 20  # steps between reading the losses, which synchronizes a GPU
 
 
@@ -53,6 +54,8 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     job, weights = _job(params, device_of(run.device))
     masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
     dataset = find_dataset(inputs)
+    if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
+        console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:
         dataset = dataset.with_input("proposals", masks.path, masks.fingerprint)
     if params.restarts > 1:
@@ -83,8 +86,6 @@ def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]
     method = find_method(params.method)
     given = params.classes if isinstance(params.classes, int) else None
     config = settings_of(method, params.preset, params.config, params.sets, classes=given)
-    if params.classes is None and method.role == "clusters" and not method.embeds:
-        console.note(f"{config.classes} clusters; use --classes N for another number")
     check_options(params, config)
     check_role(method, config, params)
     if params.classes != AUTO:
@@ -168,7 +169,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             if last or training.step % max(1, training.steps // WATCH_TIMES) == 0:
                 _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
-                _save(target, training)
+                _save(target, training, console.note if stop else console.detail)
                 saved = time.monotonic()
             if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
                 keep(training)
@@ -208,14 +209,14 @@ def _watched(batches: Batches, device: torch.device) -> Batch:
 def _watch(job: TrainingJob, training: Training, stats: ClusterStats | ObjectStats, last: bool) -> None:
     training.record({f"watch-{name}": value for name, value in {"step": training.step, **asdict(stats)}.items()})
     (console.note if last else console.detail)(f"step {training.step}: {stats.text(job.config.classes)}")
-    if last and stats.warning(job.config.classes):
+    if last and training.steps >= ENOUGH_STEPS and stats.warning(job.config.classes):
         console.warn(stats.warning(job.config.classes))
 
 
-def _save(target: store.Target, training: Training) -> None:
+def _save(target: store.Target, training: Training, say: Callable[[str], None]) -> None:
     if is_first():
         store.save_checkpoint(target, *training.pack())
-        console.detail(f"checkpoint saved at step {training.step}")
+        say(f"checkpoint saved at step {training.step} of {training.steps}")
 
 
 def _interruptible() -> AbstractContextManager[StopRequest]:

@@ -51,10 +51,11 @@ from unsegcli.views.export import (
     map_areas,
     page_of,
 )
-from unsegcli.views.panels import CELL, Content, Panel, compose
+from unsegcli.views.panels import BRIGHTENED, CELL, Content, Panel, compose
 
-REVISION = 1
+REVISION = 2  # dark images are brightened; clusters are named after their classes in other words
 DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}
+PAGE = "index.html"
 KINDS = {"": "panels", "labels": "label maps", "csv": "areas"}
 ON_SHEET = 60  # images, evenly spaced
 PNG_LEVEL = 2  # compression level; higher levels are slower and do not shrink photographs
@@ -85,6 +86,7 @@ class PanelTask:
     image: Place | None  # image file, if no artifact holds the pixels
     truth: Truth | None
     on_sheet: bool
+    called: str  # heading of the label map
 
 
 class Drawn(NamedTuple):
@@ -142,8 +144,16 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if done is not None:
         if done.get("labels_used"):
             console.note(f"labels were used for {done['labels_used']}")
-        return Outcome(path, int(done.get("skipped", 0)))
-    make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[params.export]
+        outcome = Outcome(path, int(done.get("skipped", 0)))
+    else:
+        outcome = _made(scene, folder, run)
+    if not (params.export or run.dry_run):
+        console.note(f"open {path / PAGE}")
+    return outcome
+
+
+def _made(scene: Scene, folder: OutputFolder, run: Run) -> Outcome:
+    make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[scene.params.export]
     try:
         return make(scene, folder, run.workers, run.dry_run)
     finally:
@@ -389,7 +399,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
         outcome = _finish(folder, writer, skipped, scene)
         sheet = _sheet(scene, categories, shown)
         writer.add("contact-sheet.png", _png(sheet))
-        writer.add("index.html", _page(scene, categories, shown, sheet.shape).encode())
+        writer.add(PAGE, _page(scene, categories, shown, sheet.shape).encode())
     warnings = [(item.name, line) for item, _, drawn in shown for line in drawn.warnings]
     bare = sum(not drawn.has_image for _, _, drawn in shown)
     if bare:
@@ -425,6 +435,7 @@ def _tasks(scene: Scene, categories: Categories | None) -> list[PanelTask]:
             if item.name in files
             else None,
             number in on_sheet,
+            scene.run.called,
         )
         for number, item in enumerate(scene.run.maps)
     ]
@@ -441,6 +452,8 @@ def _sheet(
         total = np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)
         keys = [drawing.Key("", (*categories.entries(total), *([("void", None)] if total[-1] else [])))]
     title = f"{_short(scene.run.name)}: {len(cells)} of {len(shown)} images"
+    if any(drawn.panel.brighter for _, _, drawn in shown if drawn.panel.cell.size):
+        title += f"; dark ones {BRIGHTENED}"
     return drawing.contact_sheet(title, cells, keys)
 
 
@@ -472,6 +485,7 @@ def draw_panel(task: PanelTask) -> Drawn:
         truth,
         annotators,
         None if truth is None else task.map.on((truth.shape[0], truth.shape[1])),
+        task.called,
     )
     panel = compose(content)
     return Drawn(
@@ -521,8 +535,8 @@ def _page(
     ]
     return report.page(
         report.Report(
-            title=f"{_short(run.name)}: {run.role}",
-            summary=_summary(shown, categories),
+            title=f"{_short(run.name)}: {run.called}",
+            summary=_summary(shown, categories, run.parts),
             labels=_label_lines(scene, categories, shown),
             facts=_facts(scene),
             provenance=_chain(run),
@@ -541,8 +555,10 @@ def _short(name: str) -> str:
     return Path(name).resolve().name
 
 
-def _summary(shown: Sequence[tuple[ImageMap, str, Drawn]], categories: Categories | None) -> str:
+def _summary(shown: Sequence[tuple[ImageMap, str, Drawn]], categories: Categories | None, parts: bool) -> str:
     images = console.count_images(len(shown))
+    if categories is not None and parts:
+        return f"{images}, {len(categories.names)} parts in each. Part 1 of one image is not part 1 of another."
     if categories is not None:
         return f"{images}, {len(categories.names)} categories. Each has the same colour in every image."
     total = sum(drawn.panel.regions for _, _, drawn in shown)
@@ -617,7 +633,7 @@ def _areas(categories: Categories | None, shown: Sequence[tuple[ImageMap, str, D
         return []
     total = [int(pixels) for pixels in np.sum([drawn.panel.areas for _, _, drawn in shown], axis=0)]
     found = [
-        report.Area(name, (int(color[0]), int(color[1]), int(color[2])), pixels)
-        for name, color, pixels in zip(categories.names, categories.colors, total, strict=False)
+        report.Area(name, (int(color[0]), int(color[1]), int(color[2])), pixels, number)
+        for number, (name, color, pixels) in enumerate(zip(categories.names, categories.colors, total, strict=False))
     ]
     return [*found, report.Area("void", None, total[-1])] if total[-1] else found

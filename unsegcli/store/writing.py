@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import CHANGED, ArtifactError, ConfigError
-from unsegcli.recipe import Recipe, canonical, differing_keys, recipe_digest
+from unsegcli.errors import CHANGED, CHANGED_BEFORE, ArtifactError, ConfigError
+from unsegcli.recipe import Recipe, canonical, differences, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
     Chunk,
@@ -112,7 +112,7 @@ class Target:
                         return None
                     console.note(f"{self.path} is up to date: nothing to do")
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
-                kind, changed = old.kind, differing_keys(before, self.recipe)
+                kind, changed = old.kind, differences(before, self.recipe)
         except ArtifactError as error:
             self._refuse_unless_forced(f"is not a readable artifact ({error})")
             return None
@@ -122,8 +122,8 @@ class Target:
         if kind != self.kind:
             self._refuse_unless_forced(f"is of kind {kind}, but the output is of kind {self.kind}")
         elif kind in ("model", "checkpoint"):
-            self._refuse_unless_forced(f"is a {kind} of another recipe ({', '.join(changed)})")
-        console.note(f"{self.path} will be replaced: its recipe differs in {', '.join(changed)}")
+            self._refuse_unless_forced(f"was trained in another way ({changed})")
+        console.note(f"{self.path} will be replaced: {changed}")
         return None
 
     def _upgraded(self, old: Artifact) -> Recipe:
@@ -133,7 +133,7 @@ class Target:
         """Return whether images were skipped because they changed during the read: they may be readable now."""
         if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
             return False
-        return any(reason.endswith(CHANGED) for reason in old.table("skipped/reason"))
+        return any(reason.endswith((CHANGED, CHANGED_BEFORE)) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
@@ -166,13 +166,14 @@ class Target:
             if found == wanted:
                 return
             old = json.loads(found).get("recipe", {})
-            keys = ", ".join(differing_keys(old, self.recipe)) or "format version"
+            changed = differences(old, self.recipe) or "another version of the format"
             if (self.partial / CHECKPOINT).exists() and not self.force:
                 raise ArtifactError(
-                    f"{self.partial}: holds an unfinished training run of another recipe ({keys}); resume that run, "
-                    "choose another name with -o, or discard it with --force"
+                    f"{self.partial}: holds a training that was started in another way and is not finished "
+                    f"({changed}); finish it with its own command, choose another name with -o, or discard it with "
+                    "--force"
                 )
-            console.warn(f"{self.partial} was started with another recipe ({keys}): its results are discarded")
+            console.warn(f"{self.partial} was started in another way ({changed}): its results are discarded")
         old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
         for old_file in old_files:
             if not OURS.fullmatch(old_file.name):
@@ -558,6 +559,7 @@ def _write_text_atomically(path: Path, text: str) -> None:
 
 def _command() -> str:
     program = Path(sys.argv[0]).name if sys.argv else ""
+    program = "unseg" if program == "__main__.py" else program  # python -m unsegcli
     typed = shlex.join([program, *sys.argv[1:]])[:COMMAND_LENGTH]
     return typed.encode("utf-8", errors="backslashreplace").decode()  # file names may not be UTF-8
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._load import Loaded
 
 NONE, IMAGENET = "none", "imagenet"
@@ -81,7 +81,7 @@ def find_weights(given: str | Path, method: Loaded) -> tuple[str, Path | None]:
         with Path(given).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest(), Path(given)
     except OSError as error:
-        raise ConfigError(
+        raise DataError(
             f"--weights {given}: cannot be read ({error.strerror}); give a file of weights, {IMAGENET} or {NONE}"
         ) from error
 
@@ -100,7 +100,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types of errors for a broken file
-        raise ConfigError(
+        raise DataError(
             f"--weights {path}: is broken or holds more than weights; make it with torch.save(net.state_dict(), FILE)"
         ) from error
     for name in CONTAINERS:
@@ -108,10 +108,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping):
-        raise ConfigError(f"--weights {path}: does not hold a state dict")
+        raise DataError(f"--weights {path}: does not hold a state dict")
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
-        raise ConfigError(f"--weights {path}: holds no weights")
+        raise DataError(f"--weights {path}: holds no weights")
     return state
 
 
@@ -145,7 +145,7 @@ def _download(architecture: str) -> Mapping[str, Tensor]:
     try:
         state: Mapping[str, Tensor] = published[VERSION].get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise ConfigError(
+        raise DataError(
             f"--weights {IMAGENET}: cannot be downloaded ({_first_line(error)}); give a file of weights instead"
         ) from error
     return state

@@ -62,9 +62,9 @@ class Categories:
         for number, name in enumerate(self.names):
             if shares[number] > 0:
                 red, green, blue = (int(value) for value in self.colors[number])
-                groups.setdefault((_after_equals(name, number), (red, green, blue)), []).append(number)
+                groups.setdefault((_without_cluster(name, number), (red, green, blue)), []).append(number)
         return [
-            (self.names[numbers[0]] if len(numbers) == 1 else f"{', '.join(map(str, numbers))} = {name}", color)
+            (self.names[numbers[0]] if len(numbers) == 1 else _with_clusters(name, numbers), color)
             for (name, color), numbers in groups.items()
         ]
 
@@ -96,11 +96,13 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
     """
     class_names, class_colors = _classes(legend, matching)
     names, colors, class_of = _unnamed(run.role, count, class_names, class_colors)
+    if run.parts:
+        names = [f"part {number}" for number in range(count)]
     if run.role == "clusters" and matching is not None and matching.assignment:
         class_of = _padded(matching.assignment, count)
         colors = _matched_colors(class_of, class_colors)
         names = [
-            f"cluster {number}" if class_ < 0 else f"{number} = {_class_name(class_names[class_])}"
+            f"cluster {number}" if class_ < 0 else _with_clusters(_class_name(class_names[class_]), [number])
             for number, class_ in enumerate(class_of)
         ]
     names[: len(run.categories)] = run.categories[:count]
@@ -178,5 +180,10 @@ def _class_name(name: str) -> str:
     return f"class {name}" if name.isdecimal() else name
 
 
-def _after_equals(name: str, number: int) -> str:
-    return name.removeprefix(f"{number} = ")
+def _with_clusters(name: str, numbers: Sequence[int]) -> str:
+    """Name a class and the clusters matched to it: "water (clusters 0, 2)"."""
+    return f"{name} (cluster{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))})"
+
+
+def _without_cluster(name: str, number: int) -> str:
+    return name.removesuffix(f" (cluster {number})")

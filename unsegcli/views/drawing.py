@@ -26,6 +26,8 @@ VOID = np.array([(38, 38, 38), (92, 92, 92)], np.uint8)  # dark stripes, unlike 
 STRIPE = 3  # width of a stripe in pixels
 WRONG = np.array((204, 20, 20), np.uint8)
 WRONG_SHARE, PALE = 0.8, 0.7  # opacity of red on wrong pixels, of white on correct ones
+RIGHT = (217, 217, 217)  # a correct pixel of medium grey
+DARK = 0.35  # an image whose 99th percentile is below this share of the range is shown brighter
 OUTLINES = np.array([(255, 230, 0), (0, 60, 200)], np.uint8)  # on dark and on bright surroundings
 BRIGHT, SURROUNDINGS = 175.0, 16  # mean grey value, over squares of this side in pixels, that counts as bright
 OVERLAY = 0.65  # opacity of the category's colour over the grey image
@@ -89,6 +91,21 @@ def as_rgb(pixels: NDArray[np.uint8]) -> Rgb:
     if pixels.shape[2] >= 3:
         return np.ascontiguousarray(pixels[:, :, :3])
     return np.repeat(pixels[:, :, :1], 3, axis=2)
+
+
+def brightened(image: Rgb, valid: NDArray[np.bool_]) -> Rgb | None:
+    """Stretch the 1st to 99th percentile of the valid pixels of a dark image to the whole range; None if not dark.
+
+    All bands are stretched alike, so that hues stay.
+    """
+    if not valid.any():
+        return None
+    low, high = np.percentile(image[valid], (1, 99))
+    if not low < high < DARK * 255:
+        return None
+    stretched = (image.astype(np.float32) - low) * (255 / (high - low))
+    result: Rgb = np.clip(stretched.round(), 0, 255).astype(np.uint8)
+    return result
 
 
 def fitted(image: Rgb, grid: tuple[int, int]) -> Rgb:

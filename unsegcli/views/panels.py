@@ -21,14 +21,13 @@ CELL = 160  # longer side of an image on the contact sheet
 LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels per superpixel: minimum, and after enlarging the centre if below it
 LARGEST_SHARES = 3  # number of categories named in the alt text
 BLANK = 245  # grey value in place of a missing image
+BRIGHTENED = "brightened for display"
 RED: Color = (204, 20, 20)
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a panel can show of one "
-    ""
-    "image."""
+    """Everything a panel can show of one image."""
 
     name: str
     source: tuple[int, int]  # height and width of the image as shown
@@ -40,11 +39,11 @@ class Content:
     truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
     annotators: int = 1
     predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid
+    called: str = ""  # heading of the label map; "" = its role
 
 
 class Panel(NamedTuple):
-    """A panel, and facts about it for the "
-    "report."""
+    """A panel, and facts about it for the report."""
 
     image: Rgb
     cell: Rgb  # for a contact sheet
@@ -54,38 +53,53 @@ class Panel(NamedTuple):
     scored: int
     caption: str
     text: str
+    brighter: bool = False  # whether the image is shown brighter than it was worked on
 
 
 def compose(content: Content) -> Panel:
-    """Draw one "
-    "panel."""
+    """Draw one panel."""
     shape = content.values.shape if content.pixels is None else content.pixels.shape
     grid = drawing.tile_grid(shape[0], shape[1])
-    rgb = None if content.pixels is None else drawing.as_rgb(content.pixels)
+    rgb, brighter = _shown_pixels(content)
     image = None if rgb is None else drawing.fitted(rgb, grid)
     counts = _counts(content)
     wrong, scored = _wrong(content)
-    first = [] if image is None else [Tile(_bands(content), image)]
+    first = [] if image is None else [Tile(_bands(content) + (f", {BRIGHTENED}" if brighter else ""), image)]
     main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
     tiles = [*first, *main, *_truth_tiles(content, image, grid), *_error_tiles(content, wrong, image, grid)]
     missed = 0 if wrong is None else int(wrong.sum())
     # For superpixels use the mean colours, since outlines are too dense for a small image.
     seen = drawing.shrunk(main[0 if content.categories is None else -1].image, CELL)
     return Panel(
-        drawing.panel(
-            f"{content.name}, {content.source[1]} x {content.source[0]} pixels", tiles, _keys(content, counts)
-        ),
+        drawing.panel(f"{content.name}, {_sizes(content)}", tiles, _keys(content, counts)),
         seen if image is None else drawing.beside(drawing.shrunk(image, CELL), seen),
         tuple(counts),
         int(content.values.max(initial=-1)) + 1 if content.categories is None else 0,
         missed,
         scored,
-        _caption(content, missed, scored),
+        _caption(content, missed, scored) + (f", {BRIGHTENED}" if brighter else ""),
         _spoken(content, tiles, counts),
+        brighter,
     )
 
 
+def _shown_pixels(content: Content) -> tuple[Rgb | None, bool]:
+    """Return the pixels to draw, and whether they are brighter than those that were worked on."""
+    if content.pixels is None:
+        return None, False
+    rgb = drawing.as_rgb(content.pixels)
+    brighter = drawing.brightened(rgb, sample_nearest(content.values, rgb.shape[:2]) >= 0)
+    return (rgb, False) if brighter is None else (brighter, True)
+
+
 # Facts
+
+
+def _sizes(content: Content) -> str:
+    """Describe the size of the image, and of the working image if it differs."""
+    (height, width), (rows, columns) = content.source, content.values.shape
+    worked = "" if (rows, columns) == (height, width) else f", worked on at {columns} x {rows}"
+    return f"{width} x {height} pixels{worked}"
 
 
 def _counts(content: Content) -> list[int]:
@@ -95,8 +109,7 @@ def _counts(content: Content) -> list[int]:
 
 
 def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
-    """Return the wrong pixels on the grid of the labels and the number of scored pixels; None, 0 if "
-    "unknown."""
+    """Return the wrong pixels on the grid of the labels and the number of scored pixels; None, 0 if unknown."""
     if content.truth is None or content.predicted is None or content.categories is None:
         return None, 0
     class_of = content.categories.class_of
@@ -111,7 +124,7 @@ def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
 
 
 def _caption(content: Content, wrong: int, scored: int) -> str:
-    words = [f"{content.source[1]} x {content.source[0]} pixels"]
+    words = [_sizes(content)]
     if content.categories is None:
         words.append(f"{int(content.values.max(initial=-1)) + 1:,} superpixels")
     if scored:
@@ -151,8 +164,7 @@ def _mean_tile(content: Content, rgb: Rgb, grid: tuple[int, int]) -> Rgb:
 
 
 def _outlines(regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Tile:
-    """Draw superpixel outlines; if they are too dense, show only the enlarged centre of the "
-    "image."""
+    """Draw superpixel outlines; if they are too dense, show only the enlarged centre of the image."""
     count = int(regions.max(initial=-1)) + 1
     caption = f"{count:,} superpixels"
     area = grid[0] * grid[1] / max(1, count)
@@ -171,7 +183,12 @@ def _map_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list
     found = []
     if content.regions is not None and rgb is not None:
         found.append(_outlines(content.regions, rgb, grid))
-    return [*found, Tile(content.role, _painted(small, colors, None if rgb is None else drawing.fitted(rgb, grid)))]
+    return [
+        *found,
+        Tile(
+            content.called or content.role, _painted(small, colors, None if rgb is None else drawing.fitted(rgb, grid))
+        ),
+    ]
 
 
 def _painted(labels: NDArray[Any], colors: Colors, image: Rgb | None) -> Rgb:
@@ -191,8 +208,7 @@ def _truth_tiles(content: Content, image: Rgb | None, grid: tuple[int, int]) -> 
 
 
 def _renumbered(content: Content, truth: NDArray[Any]) -> tuple[NDArray[Any], Colors]:
-    """Renumber the truth if there are no colours for its values; without a legend labels may have any "
-    "value."""
+    """Renumber the truth if there are no colours for its values; without a legend labels may have any value."""
     known = _class_colors(content)
     if content.role == "mask":
         return np.sign(truth), known
@@ -234,16 +250,15 @@ def _keys(content: Content, counts: Sequence[int]) -> list[Key]:
     if content.truth is not None and (content.truth < 0).any():
         marks.append(("not scored", None))
     if content.truth is not None and content.predicted is not None and categories.class_of is not None:
-        marks.append(("wrong", RED))
+        marks += [("right", drawing.RIGHT), ("wrong", RED)]
     if content.truth is None or categories.shared:
         colors = {color for _, color in own}
         return [Key("", (*own, *(entry for entry in theirs if entry[1] not in colors), *marks))]
-    return [Key(content.role, tuple(own)), Key("truth", (*theirs, *marks))]
+    return [Key(content.called or content.role, tuple(own)), Key("truth", (*theirs, *marks))]
 
 
 def _class_entries(content: Content) -> list[tuple[str, Color]]:
-    """Return name and colour of each class in the truth of this "
-    "image."""
+    """Return name and colour of each class in the truth of this image."""
     if content.truth is None or content.categories is None:
         return []
     truth, names = content.truth, content.categories.class_names

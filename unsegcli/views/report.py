@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from unsegcli.recipe import INPUTS
+
 MOST_ROWS = 60  # rows of the table of areas; the rest is summed
 EAGER = 2  # images loaded immediately; the others load lazily
 
@@ -50,6 +52,7 @@ class Area:
     name: str
     color: tuple[int, int, int] | None  # None = void
     pixels: int
+    number: int | None = None  # in exported maps; None = not shown
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,17 @@ def _areas(areas: Sequence[Area]) -> list[str]:
         return []
     shown = list(areas[:MOST_ROWS])
     left = sum(area.pixels for area in areas[MOST_ROWS:])
-    rows = [[f"{_swatch(area.color)}{_text(area.name)}", *_share(area.pixels, total, area.color)] for area in shown]
+    rows = [
+        [
+            f"{_swatch(area.color)}{_text(area.name)}",
+            "" if area.number is None else str(area.number),
+            *_share(area.pixels, total, area.color),
+        ]
+        for area in shown
+    ]
     if left:
-        rows.append([f"{len(areas) - MOST_ROWS} more", *_share(left, total, None)])
-    return _section("Area over all images", [_table(["", "share", "", "pixels"], rows, (1, 3))])
+        rows.append([f"{len(areas) - MOST_ROWS} more", "", *_share(left, total, None)])
+    return _section("Area over all images", [_table(["", "number", "share", "", "pixels"], rows, (1, 2, 4))])
 
 
 def _share(pixels: int, total: int, color: tuple[int, int, int] | None) -> list[str]:
@@ -234,7 +244,7 @@ def _provenance(chain: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = [
         [
-            "&nbsp;" * 4 * int(step["depth"]) + _text(step["input"]),
+            "&nbsp;" * 4 * int(step["depth"]) + _text(INPUTS.get(step["input"], step["input"])),
             f"<code>{_text(step['path'])}</code>",
             _text(step["state"]),
             f"<code>{_text(str(step['fingerprint'])[:12])}</code>",
