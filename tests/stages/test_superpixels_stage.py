@@ -341,7 +341,7 @@ def test_the_first_run_says_that_it_compiles(
     caplog.clear()
     superpixels([data], tmp_path / "b.h5", workers=1)
     assert "compiles" not in caplog.text
-    spec = types.SimpleNamespace(origin=str(tmp_path / "local_kmeans.py"))
+    spec = types.SimpleNamespace(origin=str(tmp_path / "connected.py"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
     superpixels([data], tmp_path / "c.h5", workers=1)
     assert "the first run compiles SLIC" in caplog.text

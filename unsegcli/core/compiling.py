@@ -1,8 +1,12 @@
-"""Compile functions with numba on their first call, and cache the code for later processes."""
+"""Compile functions with numba on their first call, and cache the code for later processes.
+
+numba is imported when the first compiled function is defined.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +26,17 @@ def compiled(function: Callable[..., Any]) -> Any:
 def compiled_loosely(function: Callable[..., Any]) -> Any:
     """Compile so that sums may be reordered, which is faster; infinities and NaN must not occur."""
     return _compiled(function, True)
+
+
+def in_cache(module: str, function: str) -> bool | None:
+    """Return whether a function has been compiled by an earlier process; None where that cannot be known."""
+    found = importlib.util.find_spec(module)
+    if "NUMBA_CACHE_DIR" in os.environ or found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent
+    if not os.access(folder, os.W_OK):
+        return None
+    return any((folder / "__pycache__").glob(f"{Path(found.origin).stem}.{function}-*.nbi"))
 
 
 @contextmanager
@@ -47,6 +61,8 @@ def plain(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _compiled(function: Callable[..., Any], fastmath: bool) -> Any:
+    import numba
+
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
         return numba.njit(**options, cache=True)(function)

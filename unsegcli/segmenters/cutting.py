@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.compiling import in_cache
 from unsegcli.errors import ConfigError
 from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import AUTO, Superpixels
@@ -124,12 +122,7 @@ def check_superpixels(params: Superpixels, device: str = AUTO) -> None:
 
 def compiles_first(params: Superpixels) -> bool:
     """Return whether the algorithm will be compiled, as on its first run; False where that cannot be known."""
-    if params.algorithm != "slic" or "NUMBA_CACHE_DIR" in os.environ:
-        return False
-    module = importlib.util.find_spec("unsegcli.core.superpixels.local_kmeans")
-    if module is None or module.origin is None or not os.access(Path(module.origin).parent, os.W_OK):
-        return False
-    return not any((Path(module.origin).parent / "__pycache__").glob("local_kmeans.*.nbi"))
+    return params.algorithm == "slic" and in_cache("unsegcli.core.superpixels.connected", "_relabel") is False
 
 
 def _check_device(device: str) -> None:

@@ -12,8 +12,6 @@ from unsegcli.core.compiling import compiled
 from unsegcli.core.superpixels.fixed_point import Planes
 from unsegcli.core.superpixels.regions import RegionMap
 
-NOTHING = np.empty((0, 2), np.int32)
-
 
 def connected(labels: RegionMap, planes: Planes, count: int) -> RegionMap:
     """Keep the `count` largest connected pieces; merge each other piece into the adjacent one nearest in colour.
@@ -35,9 +33,8 @@ def connected(labels: RegionMap, planes: Planes, count: int) -> RegionMap:
     owners = np.full(len(sizes), -1, np.int32)
     kept = _kept(pieces, sizes, count)
     owners[kept] = kept
-    edges = np.empty((_list_edges(pieces, owners, NOTHING), 2), np.int32)
-    _list_edges(pieces, owners, edges)
-    _merge(edges, colours, owners)
+    edges = np.empty((4 * int(sizes[owners < 0].sum()), 2), np.int32)  # as many as there can be
+    _merge(edges[: _list_edges(pieces, owners, edges)], colours, owners)
     _relabel(pieces, owners, np.full(len(sizes), -1, np.int32))
     return pieces
 
@@ -135,10 +132,7 @@ def _add_colours(pieces, planes, sums):
 
 @compiled
 def _list_edges(pieces, owners, edges):
-    """List the pieces on both sides of each pixel edge, if one of them has no owner; return how many there are.
-
-    With an empty list, they are only counted.
-    """
+    """List the pieces on both sides of each pixel edge, if one of them has no owner; return how many there are."""
     height, width = pieces.shape
     found = 0
     for row in range(height):
@@ -151,8 +145,7 @@ def _list_edges(pieces, owners, edges):
                     continue
                 other = pieces[row - 1, column] if side else pieces[row, column - 1]
                 if other >= 0 and other != here and (owners[here] < 0 or owners[other] < 0):
-                    if len(edges) > 0:
-                        edges[found, 0], edges[found, 1] = other, here
+                    edges[found, 0], edges[found, 1] = other, here
                     found += 1
     return found
 

@@ -17,6 +17,7 @@ from unsegcli.core.superpixels.lattice import CANDIDATES, Lattice
 
 CHUNK = 512  # pixels whose distances are computed at once, so that they fit the fastest cache
 LANES = 16  # pixels in the widest vector register: each cell is padded to a multiple
+WIDTH = 8  # entries of a candidate in the table of sums
 NO_MASK = np.empty((0, 0), np.bool_)
 
 
@@ -243,40 +244,61 @@ def _choose(values, slopes, scores, nearest):
 
 @compiled
 def _sum_all(features, starts, counts, cells, candidates, nearest, sums):
-    """Sum the features and count the pixels of each centre: (centres, features + 1)."""
+    """Sum the features and count the pixels of each centre: (centres, features + 1).
+
+    A repeated candidate is never nearer than the first one, so nothing is added for it.
+    """
     count = len(features)
+    table = np.empty(CANDIDATES * WIDTH, np.int32)  # sums over a chunk of int16 fit into int32
     for cell in range(len(cells)):
         begin, end = starts[cell], starts[cell] + counts[cell]
         while begin < end:
             stop = min(begin + CHUNK, end)
             slots = nearest[begin:stop]
+            table[:] = 0
+            _add_first(
+                slots,
+                features[0, begin:stop],
+                features[1, begin:stop],
+                features[2, begin:stop],
+                features[min(3, count - 1), begin:stop],
+                features[min(4, count - 1), begin:stop],
+                table,
+            )
             for slot in range(CANDIDATES):
-                centre = candidates[cell, slot]
-                if slot > 0 and centre == candidates[cell, 0]:
-                    continue  # a repeated entry, which is never nearer than the first
-                pixels = _pixels_in(slots, slot)
-                if pixels == 0:
-                    continue
+                centre, at = candidates[cell, slot], WIDTH * slot
+                pixels = np.int64(table[at])
                 sums[centre, count] += pixels
-                for feature in range(count):
-                    origin = cells[cell, 2 * feature] if feature < 2 else 0
-                    sums[centre, feature] += _sum_in(slots, slot, features[feature, begin:stop]) + pixels * origin
+                sums[centre, 0] += table[at + 1] + pixels * cells[cell, 0]
+                sums[centre, 1] += table[at + 2] + pixels * cells[cell, 2]
+                for feature in range(2, min(5, count)):
+                    sums[centre, feature] += table[at + 1 + feature]
+            for feature in range(5, count):
+                table[:] = 0
+                _add_one(slots, features[feature, begin:stop], table)
+                for slot in range(CANDIDATES):
+                    sums[candidates[cell, slot], feature] += table[WIDTH * slot]
             begin = stop
 
 
 @compiled
-def _pixels_in(slots, slot):
-    """Count the pixels of a candidate."""
-    pixels = np.int32(0)
+def _add_first(slots, rows, columns, one, two, three, table):
+    """Count pixels, and sum positions and three bands by candidate; images of fewer bands repeat the last one.
+
+    Numbers are unsigned, so that no test for negative ones is compiled.
+    """
     for pixel in range(len(slots)):
-        pixels += np.int32(slots[pixel] == slot)
-    return np.int64(pixels)
+        at = np.uint64(WIDTH) * np.uint64(slots[pixel])
+        table[at] += np.int32(1)
+        table[at + np.uint64(1)] += rows[pixel]
+        table[at + np.uint64(2)] += columns[pixel]
+        table[at + np.uint64(3)] += one[pixel]
+        table[at + np.uint64(4)] += two[pixel]
+        table[at + np.uint64(5)] += three[pixel]
 
 
 @compiled
-def _sum_in(slots, slot, values):
-    """Sum a feature over the pixels of a candidate; a chunk of int16 fits into int32."""
-    total = np.int32(0)
+def _add_one(slots, values, table):
+    """Sum a band by candidate."""
     for pixel in range(len(slots)):
-        total += np.int32(values[pixel]) if slots[pixel] == slot else np.int32(0)
-    return np.int64(total)
+        table[np.uint64(WIDTH) * np.uint64(slots[pixel])] += values[pixel]
