@@ -17,7 +17,10 @@ from unsegcli.params import AUTO, Inputs, Run, Superpixels
 from unsegcli.segmenters.cutting import check_superpixels, compiles_first, pieces_of
 
 STAGE = Stage("superpixels", 2, "superpixels")
-BYTES_A_PIXEL_IN_LAB = 80
+# Peak memory in bytes, measured by tests/benchmarks/bench_estimate.py
+COMPILED_CODE = 90e6
+SLIC_A_PIXEL, SLIC_A_PIXEL_AND_BAND = 10, 5.5
+SKIMAGE_A_PIXEL_IN_LAB = 80
 
 
 def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | None = None) -> Outcome:
@@ -34,13 +37,20 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
     if found.earlier is None and run.device in (AUTO, "cpu") and compiles_first(params):
         console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
     return found.write(
-        partial(cut_into_superpixels, params=params, device=run.device), "superpixels", {}, peak=peak_of_slic
+        partial(cut_into_superpixels, params=params, device=run.device),
+        "superpixels",
+        {},
+        peak=partial(peak_of, params.algorithm),
     )
 
 
-def peak_of_slic(pixels: int, bands: int) -> float:
-    """Estimate the peak memory of SLIC in bytes, from measurements (tests/benchmarks/bench_estimate.py)."""
-    return pixels * BYTES_A_PIXEL_IN_LAB if bands == 3 else plain_peak(pixels, bands)
+def peak_of(algorithm: str, pixels: int, bands: int) -> float:
+    """Estimate the peak memory of an algorithm in bytes."""
+    if algorithm == "slic":
+        return COMPILED_CODE + pixels * (SLIC_A_PIXEL + SLIC_A_PIXEL_AND_BAND * bands)
+    if algorithm == "slic-skimage" and bands == 3:
+        return pixels * SKIMAGE_A_PIXEL_IN_LAB
+    return plain_peak(pixels, bands)
 
 
 def cut_into_superpixels(window: Window, params: Superpixels, device: str = AUTO) -> Result:
