@@ -9,6 +9,7 @@ each part are printed as JSON. OpenCV (contrib), SimpleITK and fast-slic are mea
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait would be counted
 
 Cut = Callable[[NDArray[np.uint8], int], NDArray[Any]]
 COMPACTNESS = 10
