@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -202,3 +208,25 @@ def test_a_part_of_a_large_image_far_from_the_corner_is_like_any_other() -> None
     assert sizes.min() > 0.2 * 160
     lengths = [border_length(found[:, at : at + 400]) for at in range(0, 2000, 400)]
     assert max(lengths) < 1.1 * min(lengths)
+
+
+@pytest.mark.slow  # everything is compiled again
+def test_superpixels_are_the_same_on_a_processor_without_wide_registers(tmp_path: Path) -> None:
+    code = """
+        import hashlib
+        from skimage import data
+        from unsegcli.core.superpixels.slic import slic
+        image, digest = data.astronaut()[100:300, 150:330], hashlib.sha256()
+        for bands in (image, image[:, :, :1], image.repeat(2, axis=2)):
+            for valid in (None, image[:, :, 0] > 60):
+                digest.update(slic(bands, valid, 150, 10.0).tobytes())
+        print(digest.hexdigest())
+    """
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], env=os.environ | more, check=True, capture_output=True
+        ).stdout
+        for more in ({}, plain)
+    ]
+    assert digests[0] == digests[1]
