@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unsegcli.core.superpixels import local_kmeans
+from unsegcli.core.superpixels.lattice import Lattice
 from unsegcli.core.superpixels.regions import areas, contiguous, is_connected, paint, pool
 from unsegcli.core.superpixels.slic import slic
 from unsegcli.errors import ConfigError, DataError
@@ -208,6 +210,20 @@ def test_a_part_of_a_large_image_far_from_the_corner_is_like_any_other() -> None
     assert sizes.min() > 0.2 * 160
     lengths = [border_length(found[:, at : at + 400]) for at in range(0, 2000, 400)]
     assert max(lengths) < 1.1 * min(lengths)
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+def test_positions_in_a_very_long_image_fit_into_int16(segments: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    def gathered(planes: np.ndarray, valid: None, lattice: Lattice) -> local_kmeans.Cells:
+        lengths.append((lattice.cells[:, 3] - lattice.cells[:, 2]).max())
+        return local_kmeans.gathered(planes, valid, lattice)
+
+    monkeypatch.setattr("unsegcli.core.superpixels.slic.gathered", gathered)
+    found = slic(np.zeros((2, 70_000, 1), np.uint8), None, segments, 10.0)
+    assert found.max() + 1 == segments
+    assert max(lengths) <= np.iinfo(np.int16).max
 
 
 @pytest.mark.slow  # everything is compiled again

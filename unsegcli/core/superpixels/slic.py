@@ -24,6 +24,7 @@ from unsegcli.core.superpixels.valid import check_pixels, check_request, check_v
 
 # Deviation: the paper does 10 iterations on all pixels; these do as well on BSDS500, in less than half of the time.
 HALVES = (0, 1, 0, 1, 0, 1, None)  # every second row in turns, then all
+LONGEST = 20_000  # pixels along a side of a cell; positions in it are int16
 LAST_COMPILED = ("unsegcli.core.superpixels.connected", "_relabel")  # module and function
 SHARE_OF_CENTRES = 0.9  # of the number requested: edges in the image cut off large pieces, which count too
 
@@ -120,6 +121,7 @@ def _nearest_centres(
 ) -> NDArray[np.int32]:
     """Find the nearest centre of each pixel: (height, width), -1 where a pixel is not valid."""
     bands, height, width = planes.shape
+    count = max(count, (1 + height // LONGEST) * (1 + width // LONGEST))
     cells = gathered(planes, valid, lattice((height, width), valid, count))
     centres = cell_means(cells)
     weights = weights_of(compactness, int(cells.lattice.areas.sum()) / count, bands)
