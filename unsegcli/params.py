@@ -693,6 +693,14 @@ class Evaluate:
     match_by: str = option(
         "count", "What the matching maximizes: pixels, or mean IoU.", panel=PROTOCOL, choices=("count", "iou")
     )
+    named_on: str = option(
+        "",
+        "--many-to-one: give each cluster its best class on every second image only (the even ones begin with the "
+        "first), and score the other images.",
+        panel=PROTOCOL,
+        choices=("even", "odd"),
+        shown="-",
+    )
     per_image: bool = option(
         False,
         "Also print the scores if each image is matched separately: an oracle that ignores inconsistent clusters, "

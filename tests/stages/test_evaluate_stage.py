@@ -91,6 +91,34 @@ def test_unmatched_clusters_are_wrong_and_reported(tmp_path: Path) -> None:
     assert stego["protocol"]["not_reproduced"]
 
 
+@pytest.mark.parametrize(("half", "accuracy", "assignment"), [("even", 0.3, [0, 1]), ("odd", 0.5, [1, 1])])
+def test_clusters_named_on_one_half_are_scored_on_the_other(
+    tmp_path: Path, half: str, accuracy: float, assignment: list[int]
+) -> None:
+    """On the first and third image both clusters are their class; on the second, both are mostly class 1."""
+    clusters = np.array([[0] * 10 + [1] * 10])
+    truths = [clusters, np.array([[1] * 10 + [0] * 4 + [1] * 6]), clusters]
+    maps, truth = folders(tmp_path, [clusters] * 3, truths)
+    found = score(tmp_path, maps, truth, Evaluate(matching="many-to-one", named_on=half, replicates=20))
+    assert found["scores"]["accuracy"] == accuracy
+    assert found["interval"]["accuracy"][0] <= accuracy <= found["interval"]["accuracy"][1]
+    assert found["assignment"] == assignment
+    assert found["pixels"]["scored"] == (20 if half == "even" else 40)
+    assert found["protocol"]["named_on"] == f"{half} images, which are not scored"
+
+
+def test_naming_on_one_half_is_only_for_many_to_one_and_clusters(tmp_path: Path) -> None:
+    maps, truth = folders(tmp_path, [np.zeros((4, 6), int)] * 2, [np.zeros((4, 6), int)] * 2)
+    with pytest.raises(ConfigError, match="add --many-to-one"):
+        score(tmp_path, maps, truth, Evaluate(named_on="even"))
+    with pytest.raises(ConfigError, match="only for clusters"):
+        score(tmp_path, maps, truth, Evaluate(matching="many-to-one", named_on="even", role="classes"))
+    for half in ("even", "odd"):
+        alone = folders(tmp_path / half, [np.zeros((4, 6), int)], [np.zeros((4, 6), int)])
+        with pytest.raises(DataError, match="at least two images"):
+            score(tmp_path, *alone, Evaluate(matching="many-to-one", named_on=half))
+
+
 def test_fewer_clusters_than_classes(tmp_path: Path) -> None:
     maps, truth = folders(tmp_path, [np.zeros((4, 6), int)], [np.array([[0, 1, 2] * 2] * 4)])
     found = score(tmp_path, maps, truth)
@@ -289,7 +317,7 @@ SCHEMA = {
     "missing": list,
 }
 PROTOCOL_KEYS = {
-    *("name", "matching", "cost", "level", "clusters", "classes"),
+    *("name", "matching", "cost", "named_on", "level", "clusters", "classes"),
     *("miou_over", "ignore", "grid", "polarity", "not_reproduced"),
 }
 

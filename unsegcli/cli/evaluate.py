@@ -71,6 +71,8 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     out.print(f"protocol {protocol['name']}: {', '.join(said)}")
+    if protocol["named_on"] is not None:
+        out.print(f"clusters named by the labels of the {protocol['named_on']}")
     if protocol["not_reproduced"]:
         out.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
     if run.get("oracle_polarity"):

@@ -19,11 +19,12 @@ from unsegcli.core.scoring.object_scores import ObjectScores, best_of_two, objec
 from unsegcli.core.scoring.protocols import PROTOCOLS, Protocol
 from unsegcli.core.scoring.superpixel_scores import BorderScores, ShapeScores, border_scores, shape_scores
 from unsegcli.core.scoring.tally import CeilingTally, ClusterTally, ObjectTally, SuperpixelTally
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Evaluate
 
 VERSION = 1  # of the scores as JSON
-FIXED_BY_PROTOCOL = ("matching", "match_by", "polarity")
+FIXED_BY_PROTOCOL = ("matching", "match_by", "named_on", "polarity")
+HALVES = {"even": 0, "odd": 1}  # images are counted from 0
 MIOU_OVER = {
     "truth": "classes with a label",
     "either": "classes with a label or a prediction",
@@ -42,8 +43,11 @@ def check_evaluate(params: Evaluate) -> None:
     own = Evaluate()
     if params.protocol and any(getattr(params, name) != getattr(own, name) for name in FIXED_BY_PROTOCOL):
         raise ConfigError(
-            f"--protocol {params.protocol} sets matching and polarity: leave out --many-to-one, --match-by, --polarity"
+            f"--protocol {params.protocol} sets matching and polarity: leave out --many-to-one, --match-by, "
+            "--named-on, --polarity"
         )
+    if params.named_on and params.matching != "many-to-one":
+        raise ConfigError(f"--named-on {params.named_on}: names all clusters, so add --many-to-one")
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
         raise ConfigError("--replicates and --tolerance must not be negative")
     if params.background is not None and (params.background < 0 or not params.ceiling):
@@ -62,6 +66,8 @@ def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
         raise ConfigError(f"--ceiling is only for clusters, but {name} holds {role}; leave it out")
     if params.polarity != "given" and role != "mask":
         raise ConfigError(f"--polarity is only for object masks, but {name} holds {role}; leave it out")
+    if params.named_on and role != "clusters":
+        raise ConfigError(f"--named-on is only for clusters, but {name} holds {role}; leave it out")
     if params.protocol:
         protocol = PROTOCOLS[params.protocol]
         if (protocol.polarity == "best-of-two") is not (role == "mask"):
@@ -85,6 +91,7 @@ def described(
         "name": protocol.name,
         "matching": ("one-to-one" if one else "many-to-one") if matched else "none",
         "cost": protocol.by if matched else None,
+        "named_on": f"{params.named_on} images, which are not scored" if params.named_on else None,
         "level": "data set" if role in ("clusters", "classes") else "image",
         "clusters": clusters,
         "classes": classes,
@@ -134,11 +141,16 @@ def scores_of_clusters(
 ) -> tuple[dict[str, Any], CountMatrix]:
     """Return the scores and the confusion matrix of the dataset; `names` are the class names."""
     tally = ClusterTally(clusters, len(names), protocol, params.replicates, params.seed, params.per_image)
-    ceiling, ignored = CeilingTally(len(names), params.background), 0
+    ceiling, ignored, index = CeilingTally(len(names), params.background), 0, -1
     for index, (matrix, unscored, best) in enumerate(found):
+        if params.named_on and index % 2 == HALVES[params.named_on]:
+            tally.name_by(matrix)
+            continue
         tally.add(index, matrix)
         ceiling.add(best)
         ignored += unscored
+    if params.named_on and index < 1:
+        raise DataError(f"--named-on {params.named_on}: needs at least two images with labels")
     result = {**tally.result(names, ignored), "legend_classes": list(names)}
     return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally.matrix
 

@@ -32,6 +32,7 @@ class ClusterTally:
         """Matrices of (clusters + 1, classes); `replicates` of the bootstrap, 0 = no interval."""
         self.protocol = protocol
         self.matrix: CountMatrix = np.zeros((clusters + 1, classes), np.int64)
+        self._naming: CountMatrix | None = None  # of the images that only name the clusters
         self._bootstrap = scores.Bootstrap(clusters + 1, classes, replicates, seed) if replicates else None
         self._per_image = [0, 0] if per_image else None  # correct pixels, scored pixels
 
@@ -45,9 +46,16 @@ class ClusterTally:
             self._per_image[0] += int(np.trace(best))
             self._per_image[1] += int(best.sum())
 
+    def name_by(self, matrix: CountMatrix) -> None:
+        """Use one image to give clusters their classes; then no image that is scored is used for that."""
+        self._naming = matrix if self._naming is None else self._naming + matrix
+
     def assignment(self) -> NDArray[np.intp]:
         """Return the class of each cluster, -1 = none."""
-        return assignment_of(self.matrix, self.protocol)
+        return self._assignment(self.matrix)
+
+    def _assignment(self, matrix: CountMatrix) -> NDArray[np.intp]:
+        return assignment_of(matrix if self._naming is None else self._naming, self.protocol)
 
     def result(self, names: Sequence[str], ignored: int) -> dict[str, Any]:
         """Return all scores for the output."""
@@ -95,7 +103,7 @@ class ClusterTally:
 
     def _main(self, matrix: CountMatrix) -> dict[str, float]:
         kept = scored_part(matrix, self.protocol)
-        assigned = matching.assigned(kept, assignment_of(matrix, self.protocol))
+        assigned = matching.assigned(kept, self._assignment(matrix))
         return {
             "accuracy": scores.accuracy(assigned),
             "miou": scores.mean_iou(assigned, self.protocol.over),
