@@ -118,6 +118,10 @@ def segmentation() -> Sample:
         "categories/name": ["sea", "wood", "süd", ""],
         "categories/color": ["#0000ff", "#00ff00", "#ff0000", "#000000"],
         "centres": random.normal(size=(4, 3)),
+        "fit/centres": random.normal(size=(4, 3)),
+        "fit/scaling": random.uniform(size=(3, 3)),
+        "fit/settings": np.frombuffer(b'{"features":"bands"}', np.uint8),
+        "fit/category": np.array([0, 1, 3, 1], np.int32),
         "choice/clusters": np.arange(2, 5, dtype=np.int32),
         "choice/stability": random.uniform(size=3),
     }

@@ -40,8 +40,9 @@ REFINING = ROOT / "examples" / "refine_masks.sh"
 # Every spelling of every option. A new one is added here on purpose, after a look at those that are there.
 OPTIONS = set(
     """
-    --algorithm --alpha --axes --bands --blur --classes --compactness --confidence --crop --diversity --dry-run
-    --export --features --force --format --grid --help --hungarian --ignore --images --init --install-completion
+    --algorithm --alpha --axes --bands --blur --centres --classes --compactness --confidence --crop --diversity
+    --dry-run --export --features --force --format --grid --help --hungarian --ignore --images --init
+    --install-completion
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
     --metrics --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
     --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role

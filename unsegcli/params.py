@@ -487,6 +487,15 @@ class Cluster:
         metavar="N",
         least=1,
     )
+    centres: str | Path | None = option(
+        None,
+        "Fit nothing, but use the centres, settings and cluster numbers of an earlier segmentation by k-means. New "
+        "images are read, and cut into superpixels, as the earlier ones were.",
+        panel=K_MEANS,
+        metavar="FILE",
+        shown="-",
+        recorded=False,
+    )
     iterations: int = 100  # maximum, of Lloyd's algorithm in each run
     seed: int = option(0, SEED)
     per: str = option(

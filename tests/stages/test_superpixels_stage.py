@@ -21,8 +21,8 @@ from unsegcli.core.geometry import Box, paint
 from unsegcli.core.superpixels.regions import is_connected
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Images, Superpixels
-from unsegcli.segmenters.cutting import ALGORITHMS
-from unsegcli.stages.superpixels import peak_of, with_void
+from unsegcli.segmenters.cutting import ALGORITHMS, with_void
+from unsegcli.stages.superpixels import peak_of
 
 SMALL = Superpixels(pixels_per_segment=100)
 

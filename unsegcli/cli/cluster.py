@@ -33,7 +33,8 @@ def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
     With a maskcontrast model, --classes N gives N clusters of objects, plus background as cluster 0.
 
     Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
-    unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5
+    unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5   |
+    unseg cluster new/ --centres segmentation.h5 -o new.h5
     """
     from unsegcli.stages.cluster import cluster as stage
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.compiling import in_cache
+from unsegcli.dataflow.dataset import Window
 from unsegcli.errors import ConfigError
 from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import AUTO, Superpixels
@@ -92,6 +93,19 @@ def pieces_of(
         regions = _slic_on_device(pixels, valid, aim, params, device)
     count = int(regions.max()) + 1
     return Pieces(regions, count, _warning(count, aim, area))
+
+
+def cut_window(window: Window, params: Superpixels, device: str = AUTO) -> Pieces:
+    """Cut a window into superpixels; the part of a window on which costs are estimated has fewer of them."""
+    if params.segments:
+        params = replace(params, segments=max(1, round(params.segments * window.share)))
+    return pieces_of(window.pixels, window.valid, params, window.report, device)
+
+
+def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
+    """Convert a map with -1 for void to uint16 or uint32, with void as the maximum of the type."""
+    dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32
+    return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
 def _warning(count: int, aim: int, area: int) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from unsegcli import console
 from unsegcli.dataflow.dataset import Dataset, find_dataset
 from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.scaling import Limits
+from unsegcli.images.working import Reading
 from unsegcli.params import Images, Inputs
 from unsegcli.segmenters.model_file import ModelFile, is_model
 
@@ -36,7 +38,7 @@ def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None 
         hints={"model": model.hint, **dataset.hints},
     )
     if dataset.kind != "pictures":
-        _check_stored(model, dataset)
+        check_stored(dataset, model.path, model.reading, model.scaling)
         return dataset
     if model.scaling is None and model.reading.values != "bytes" and model.reading.scaling == "folder":
         console.warn(
@@ -80,22 +82,32 @@ def _learned_from(model: ModelFile, inputs: Inputs, known_from: str | Path | Non
     return whole if inputs.limit is None else _named(model, inputs, known_from)
 
 
-def _check_stored(model: ModelFile, dataset: Dataset) -> None:
-    """Raise an error if stored pixels do not match those of the training images."""
+def check_stored(
+    dataset: Dataset, earlier: Path, known: Reading, scaling: Limits | None, made: str = "trained"
+) -> None:
+    """Raise an error if stored pixels do not match those of the earlier images.
+
+    Args:
+        dataset: superpixels with their pixels.
+        earlier: the model, or the segmentation with centres.
+        known: how the earlier images were read.
+        scaling: of each of their bands; None if it differs between images.
+        made: what was done with them, for messages.
+    """
     path, reading = dataset.hints["superpixels"]["path"], dataset.reading
     if reading is None:
         return
-    if reading.channels != model.reading.channels:
+    if reading.channels != known.channels:
         raise DataError(
-            f"{path}: has {reading.channels} bands, but {model.path} was trained on {model.reading.channels}; choose "
+            f"{path}: has {reading.channels} bands, but {earlier} was {made} on {known.channels}; choose "
             "them with --bands in `unseg superpixels`"
         )
-    if "mixed" not in (reading.values, model.reading.values) and reading.values != model.reading.values:
-        raise DataError(f"{path}: its images have another value type than those {model.path} was trained on")
-    if model.scaling is not None and any(unit.source.scaling != model.scaling for unit in dataset.units):
+    if "mixed" not in (reading.values, known.values) and reading.values != known.values:
+        raise DataError(f"{path}: its images have another value type than those {earlier} was {made} on")
+    if scaling is not None and any(unit.source.scaling != scaling for unit in dataset.units):
         console.warn(
-            f"{path}: its bands are scaled differently from those {model.path} was trained on; give the images instead "
+            f"{path}: its bands are scaled differently from those {earlier} was {made} on; give the images instead "
             "to scale them in the same way"
         )
-    if (reading.size, reading.scale) != (model.reading.size, model.reading.scale):
-        console.warn(f"{path}: its images have another --size or --scale than those {model.path} was trained on")
+    if (reading.size, reading.scale) != (known.size, known.scale):
+        console.warn(f"{path}: its images have another --size or --scale than those {earlier} was {made} on")

@@ -8,13 +8,16 @@ from functools import partial
 from unsegcli import console
 from unsegcli.dataflow.dataset import find_dataset, is_artifact
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, Work, prepare
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, K_MEANS, MODEL, OBJECTS, Cluster, Inputs, Run, as_stored, changed_options
 from unsegcli.segmenters import baselines
+from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
+from unsegcli.segmenters.cutting import compiles_first
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 
 STAGE = Stage("cluster", 2, "segmentation")
+FITTING = STAGE._replace(revision=3)  # k-means, whose output holds all that is needed to apply its centres
 LEVELS = ("", "pixel", "superpixel")
 SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
@@ -27,7 +30,7 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
 
     Args:
         inputs: a model, optionally followed by images or superpixels (default: its training data); or, for k-means,
-            one artifact of kind superpixels or features; for `bands` also images.
+            one artifact of kind superpixels or features; for `bands` or with centres also images.
         params: settings; those that do not apply to the input must keep their defaults.
         run: how to run, the device, and the segmentation to write.
     """
@@ -40,7 +43,7 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
             f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "
             "leave it out"
         )
-    return _by_k_means(inputs, params, run)
+    return _by_k_means(inputs, params, run) if params.centres is None else _by_centres(inputs, params, run)
 
 
 def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
@@ -57,7 +60,7 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if not chosen:  # said once the inputs are found
         console.note(f"{params.classes} clusters; use --classes N for another number")
     more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
-    found = prepare(STAGE, dataset, run, [baselines.settings_of(params)], more)
+    found = prepare(FITTING, dataset, run, [baselines.settings_of(params)], more)
     if found.earlier is not None:
         return found.earlier
     found = found.opened()
@@ -65,9 +68,32 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if run.dry_run:
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
     fit = baselines.fit_centres(found.dataset, params, run.workers)
-    tables = {"centres": fit.in_feature_units(), **fit.curve_tables()}
+    tables = {"centres": fit.in_feature_units(), **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
+
+
+def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
+    """Apply the centres of an earlier run; nothing is fitted."""
+    path = str(params.centres)
+    named = changed_options(replace(params, centres=None), (K_MEANS,), ("classes", "max_classes", "seed"))
+    if named:
+        raise ConfigError(f"--centres {path}: has its own clusters and settings; leave out {', '.join(named)}")
+    centres = read_centres(path)
+    dataset = dataset_to_assign(centres, inputs, known_from=run.output)
+    more = {"method": f"baseline: {baselines.BASELINES[centres.settings.features]}"}
+    found = prepare(FITTING, dataset, run, [], more)
+    if found.earlier is not None:
+        return found.earlier
+    try:
+        found = found.opened()
+    except DataError as error:
+        raise DataError(f"{error} (images are read as those that {path} was fitted on)") from error
+    if found.dataset.kind == "pictures" and centres.cutting is not None and compiles_first(centres.cutting):
+        console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
+    console.note(f"{centres.attributes['clusters']} clusters of {path}, whose centres are used as they are")
+    work = partial(apply_centres, centres=centres)
+    return found.write(work, "clusters", centres.attributes, centres.tables)
 
 
 def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:

@@ -244,6 +244,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
                     **skipped,
                     "categories/name": list(naming.names),
                     "categories/color": list(naming.colors),
+                    **_centres(artifact, naming),
                 },
                 {"role": naming.role, "clusters": len(naming.names), "reading": artifact.attributes["reading"]},
                 relative_hints(hints, target.path),
@@ -251,6 +252,15 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
             return Outcome(target.path, len(skipped["skipped/name"]))
     finally:
         release_artifacts()
+
+
+def _centres(artifact: store.Artifact, naming: Naming) -> dict[str, Any]:
+    """Return the centres of k-means, if there are any, and the new category of each."""
+    if not artifact.has("fit/centres"):
+        return {}
+    kept = {name: artifact.table(name) for name in ("fit/centres", "fit/scaling", "fit/settings")}
+    before = artifact.table("fit/category") if artifact.has("fit/category") else np.arange(len(kept["fit/centres"]))
+    return {**kept, "fit/category": np.array(naming.numbers, np.int32)[before]}
 
 
 def _table(naming: Naming) -> NDArray[Any]:

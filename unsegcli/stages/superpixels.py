@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, Inputs, Run, Superpixels
-from unsegcli.segmenters.cutting import check_superpixels, compiles_first, pieces_of
+from unsegcli.segmenters.cutting import check_superpixels, compiles_first, cut_window, with_void
 
 STAGE = Stage("superpixels", 2, "superpixels")
 # Peak memory in bytes, measured by tests/benchmarks/bench_estimate.py
@@ -55,19 +50,11 @@ def peak_of(algorithm: str, pixels: int, bands: int) -> float:
 
 def cut_into_superpixels(window: Window, params: Superpixels, device: str = AUTO) -> Result:
     """Compute and encode the superpixels of one window."""
-    if params.segments:
-        params = replace(params, segments=max(1, round(params.segments * window.share)))
-    pieces = pieces_of(window.pixels, window.valid, params, window.report, device)
+    pieces = cut_window(window, params, device)
     datasets = {"superpixels": store.encode(with_void(pieces.regions, pieces.count))}
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
     return Result(datasets, {"superpixels": pieces.count}, pieces.warning)
-
-
-def with_void(regions: NDArray[Any], count: int) -> NDArray[Any]:
-    """Convert a map with -1 for void to uint16 or uint32, with void as the maximum of the type."""
-    dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32
-    return regions.astype(dtype)  # -1 wraps around to the maximum
 
 
 def _check(params: Superpixels, inputs: Inputs, device: str) -> None:

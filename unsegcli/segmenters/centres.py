@@ -1,0 +1,239 @@
+"""Centres of an earlier k-means run: store them with all that they depend on, and apply them to new images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli import store
+from unsegcli.dataflow.dataset import Dataset, ImageUnit, Window, find_dataset, is_artifact, stored_sources
+from unsegcli.dataflow.runner import Result
+from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
+from unsegcli.images.scaling import Limits
+from unsegcli.images.working import Reading
+from unsegcli.params import Cluster, Images, Inputs, Superpixels
+from unsegcli.segmenters.baselines import BASELINES, Fit, assigned_to
+from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
+from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
+
+CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
+STORED = ("centres", "fit/centres", "fit/scaling", "fit/settings")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How the features were computed that k-means was fitted on."""
+
+    features: str  # one of BASELINES
+    blur: float
+    kind: str  # of the input: pictures, superpixels or features
+    patch: int
+    stride: int
+    superpixels: Mapping[str, Any] | None = None  # the settings CUTTING; None = not known, or not used
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Centres of an earlier k-means run, and what is needed to apply them to new images."""
+
+    path: Path
+    fingerprint: str
+    reading: Reading  # how the earlier images were read
+    scaling: Limits | None  # of each of their bands; None if it differs between images
+    settings: FitSettings
+    fit: Fit
+    categories: NDArray[np.int64]  # (cluster,) the category of each centre: its own number, unless relabelled
+    attributes: dict[str, Any]  # role and clusters, as in the earlier segmentation
+    tables: dict[str, Any] = field(repr=False)  # datasets that a segmentation by these centres has as well
+
+    @property
+    def cutting(self) -> Superpixels | None:
+        """Settings by which new images are cut into superpixels; None if that is not needed or not known."""
+        cuts = self.settings.features == "regions" and self.settings.superpixels is not None
+        return Superpixels(**(self.settings.superpixels or {})) if cuts else None
+
+
+# Storing
+
+
+def fit_tables(fit: Fit, dataset: Dataset, params: Cluster) -> dict[str, Any]:
+    """Return the datasets of a segmentation that allow to apply its centres to other images."""
+    text = json.dumps(asdict(_settings(dataset, params)), sort_keys=True)
+    return {
+        "fit/centres": np.asarray(fit.centres, np.float64),
+        "fit/scaling": np.stack([fit.mean, fit.deviation, fit.weights], axis=1).astype(np.float64),
+        "fit/settings": np.frombuffer(text.encode(), np.uint8),
+    }
+
+
+def _settings(dataset: Dataset, params: Cluster) -> FitSettings:
+    blur = params.blur if params.features == "bands" else 0.0
+    if dataset.kind == "pictures":
+        unit = dataset.units[0]
+        patch, stride = (unit.patch, unit.stride) if isinstance(unit, ImageUnit) else (0, 0)
+        return FitSettings(params.features, blur, dataset.kind, patch, stride)
+    with store.open_artifact(dataset.hints[dataset.kind]["path"]) as artifact:
+        made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
+    # Superpixels of superpixels do not record the windows, which are known only if there is one for each image.
+    known = "patch" in made or all(unit.window_count == 1 for unit in dataset.units)
+    cutting = {name: made[name] for name in CUTTING} if known and all(name in made for name in CUTTING) else None
+    return FitSettings(params.features, blur, dataset.kind, made.get("patch", 0), made.get("stride", 0), cutting)
+
+
+# Reading
+
+
+def read_centres(path: str | Path) -> Centres:
+    """Read the centres of a segmentation by k-means."""
+    with store.open_artifact(path, "segmentation") as artifact:
+        if not artifact.has("fit/settings"):
+            raise ArtifactError(f"--centres {path}: {_why_not(artifact)}")
+        try:
+            return _centres_of(artifact)
+        except (ValueError, TypeError, KeyError, UnsegError) as error:
+            raise ArtifactError(f"--centres {path}: its centres are not valid ({error}); make it again") from error
+
+
+def _why_not(artifact: store.Artifact) -> str:
+    if artifact.has("centres"):
+        return "was made by an earlier version, which did not store how features are scaled; make it again"
+    if artifact.recipe.get("stage") == "relabel":
+        return "was relabelled from a file without centres; make that file again with `unseg cluster`, then relabel it"
+    return "has no centres of k-means; give a segmentation that `unseg cluster` made without a model"
+
+
+def _centres_of(artifact: store.Artifact) -> Centres:
+    settings = _read_settings(json.loads(bytes(artifact.table("fit/settings"))))
+    centres, scaling = artifact.table("fit/centres"), artifact.table("fit/scaling")
+    if not (len(centres) and np.isfinite(centres).all() and np.isfinite(scaling).all()):
+        raise ValueError("no centres, or values that are not finite")
+    names = [name for name in artifact.field_names() if name in STORED or name.startswith(("categories/", "fit/"))]
+    categories = np.arange(len(centres))
+    if artifact.has("fit/category"):
+        categories = artifact.table("fit/category").astype(np.int64)
+    clusters = artifact.attributes["clusters"]
+    if categories.min() < 0 or categories.max() >= clusters:
+        raise ValueError(f"a centre of a category that is not among the {clusters} of the file")
+    found = Centres(
+        path=Path(artifact.path),
+        fingerprint=artifact.fingerprint,
+        reading=Reading.from_json(artifact.attributes["reading"]),
+        scaling=_scaling(artifact),
+        settings=settings,
+        fit=Fit(centres, scaling[:, 0], scaling[:, 1], scaling[:, 2].astype(np.float32)),
+        categories=categories,
+        attributes={"role": artifact.attributes["role"], "clusters": clusters},
+        tables={name: artifact.table(name) for name in names},
+    )
+    if found.cutting is not None:
+        check_superpixels(found.cutting)
+    return found
+
+
+def _read_settings(values: dict[str, Any]) -> FitSettings:
+    settings = FitSettings(**values)
+    if settings.features not in BASELINES:
+        raise ValueError(f"unknown features {settings.features}")
+    if not settings.blur >= 0 or any(not isinstance(side, int) for side in (settings.patch, settings.stride)):
+        raise ValueError("a blur, patch or stride that is not a number")
+    return settings
+
+
+def _scaling(artifact: store.Artifact) -> Limits | None:
+    """Return the scaling that all images share, if they do."""
+    reading = Reading.from_json(artifact.attributes["reading"])
+    shared = {source.scaling for source in stored_sources(artifact)}
+    one = reading.values != "bytes" and reading.scaling == "folder" and len(shared) == 1
+    return shared.pop() if one else None
+
+
+# Finding new images
+
+
+def dataset_to_assign(centres: Centres, inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
+    """Find new images or superpixels, to be read as the images were that the centres were fitted on.
+
+    Args:
+        centres: the centres to apply.
+        inputs: the new images or superpixels.
+        known_from: an earlier output; its digests are reused for files of unchanged size and modification time.
+    """
+    if any(is_artifact(path) for path in inputs.paths):
+        dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=known_from)
+        _check_artifact(centres, dataset)
+    else:
+        dataset = _new_images(centres, inputs, known_from)
+    return dataset.with_input("centres", centres.path, centres.fingerprint)
+
+
+def _new_images(centres: Centres, inputs: Inputs, known_from: str | Path | None) -> Dataset:
+    first, settings = inputs.paths[0], centres.settings
+    if settings.kind == "features" and settings.features == "regions":
+        raise DataError(f"{first}: {centres.path} was fitted on a file of features; give such a file of these images")
+    if settings.features == "regions" and centres.cutting is None:
+        raise DataError(
+            f"{first}: {centres.path} does not record how its superpixels were made; make those of these images with "
+            "`unseg superpixels`, and give that file"
+        )
+    images = inputs.images
+    if replace(images, **{name: getattr(Images, name) for name in STILL_CHOSEN}) != Images():
+        raise ConfigError(
+            f"--centres {centres.path}: sets how images are read; of these options use only --mask, --patch, --stride "
+            "and --max-pixels"
+        )
+    if not images.patch and not images.stride:
+        images = replace(images, patch=settings.patch, stride=settings.stride)
+    dataset = find_dataset(replace(inputs, images=images), known_from=known_from)
+    chosen = {name: getattr(images, name) for name in STILL_CHOSEN}
+    return replace(dataset, known=centres.reading, known_scaling=centres.scaling, recorded=(chosen,))
+
+
+def _check_artifact(centres: Centres, dataset: Dataset) -> None:
+    """Raise an error if the features of an artifact are not those that the centres were fitted on."""
+    path, own = dataset.hints[dataset.kind]["path"], "features"
+    if centres.settings.features == "bands":
+        needed = "superpixels"
+    else:
+        needed = own if centres.settings.kind == own else "superpixels"
+    if dataset.kind != needed:
+        raise DataError(
+            f"{path}: is of kind {dataset.kind}, but {centres.path} was fitted on {needed}; give a file of that kind"
+        )
+    if dataset.kind == own:
+        with store.open_artifact(path) as artifact:
+            found = artifact.read(own, 0).shape[1] if artifact.window_count else 0
+        if found != len(centres.fit.mean):
+            raise DataError(
+                f"{path}: has features of {found} dimensions, but {centres.path} was fitted on features of "
+                f"{len(centres.fit.mean)}; compute them in the same way"
+            )
+        return
+    check_stored(dataset, centres.path, centres.reading, centres.scaling, "fitted")
+
+
+# Applying
+
+
+def apply_centres(window: Window, centres: Centres) -> Result:
+    """Assign every pixel of a window to a category, and encode the map; superpixels are made first if needed."""
+    warning = ""
+    if window.regions is None and centres.cutting is not None:
+        pieces = cut_window(window, centres.cutting)
+        window, warning = replace(window, regions=with_void(pieces.regions, pieces.count)), pieces.warning
+    params = Cluster(features=centres.settings.features, blur=centres.settings.blur)
+    labels = assigned_to(window, params, centres.fit)
+    return Result({"segmentation": store.encode(_categorised(labels, centres))}, {}, warning)
+
+
+def _categorised(labels: NDArray[Any], centres: Centres) -> NDArray[Any]:
+    """Replace the number of each centre by its category: (height, width); the maximum of the type is void."""
+    dtype = np.uint8 if centres.attributes["clusters"] <= np.iinfo(np.uint8).max else np.uint16
+    table = np.append(centres.categories, np.iinfo(dtype).max).astype(dtype)
+    void = labels == np.iinfo(labels.dtype).max
+    return table[np.where(void, len(table) - 1, labels)]
