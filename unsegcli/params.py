@@ -466,6 +466,14 @@ class Cluster:
         panel=K_MEANS,
         choices=("regions", "bands"),
     )
+    place: float | str = option(
+        AUTO,
+        "regions: the weight of row and of column; colour has 1 in all. auto = by how well they predict colour and "
+        "texture in other images, which is 0 with one or two images. 0 = position is not used.",
+        panel=K_MEANS,
+        metavar="X|auto",
+        form="weight or auto",
+    )
     blur: float = option(
         2.0,
         "bands: sigma of the Gaussian blur in pixels. A larger value gives smoother maps but loses small objects.",

@@ -92,7 +92,8 @@ def _mosaics(count: int) -> tuple[Floats, Floats]:
     points, weights = np.concatenate(found), np.concatenate(areas).astype(np.float64)
     mean = np.average(points, axis=0, weights=weights)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=weights))
-    return standardise(points, mean, deviation, feature_weights(points, weights, 3)), weights
+    images = np.repeat(np.arange(MOSAICS), [len(one) for one in areas])
+    return standardise(points, mean, deviation, feature_weights(points, weights, 3, images)), weights
 
 
 Chosen = tuple[int, list[float]]

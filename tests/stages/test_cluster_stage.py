@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,83 @@ def test_regions_find_the_quadrants_in_every_image(sp: Path, tmp_path: Path) -> 
     assert len(found) == 3
     # One numbering holds for the whole folder, so the stack is compared at once.
     assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.97
+
+
+def weights_said(caplog: pytest.LogCaptureFixture) -> tuple[float, float]:
+    """The weights of row and column in the notes."""
+    found = re.search(r"weights: row ([\d.]+), column ([\d.]+)", caplog.text)
+    assert found, caplog.text
+    return float(found[1]), float(found[2])
+
+
+def spotted(seed: int, height: int = 96, width: int = 96) -> NDArray[np.uint8]:
+    """A tile (height, width, 3) of two covers, dark and bright, in blobs that lie anywhere but have a slant."""
+    from scipy.ndimage import gaussian_filter
+
+    chance = np.random.default_rng(seed)
+    slope = np.linspace(-0.02, 0.02, height)[:, None] + np.linspace(-0.02, 0.02, width)
+    blobs = gaussian_filter(chance.normal(size=(height, width)), 6, mode="wrap") + slope * chance.choice([-1, 1])
+    grey = np.where(blobs > 0, 150, 110)[:, :, None] + chance.normal(0, 12, (height, width, 3))
+    return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+def facade(seed: int) -> NDArray[np.uint8]:
+    """A photograph (64, 96, 3) of sky, wall and ground in tones that differ between images."""
+    chance = np.random.default_rng(seed)
+    edges = (chance.integers(16, 24), chance.integers(42, 50))
+    tones = np.array([[170, 190, 220], [150, 120, 100], [90, 90, 95]]) + chance.normal(0, 15, (3, 1))
+    image = tones[np.searchsorted(edges, np.arange(64), side="right")][:, None]
+    return np.clip(image + chance.normal(0, 8, (64, 96, 3)), 0, 255).astype(np.uint8)
+
+
+def cut(images: list[NDArray[np.uint8]], folder: Path) -> Path:
+    """Superpixels of images that are written into a new folder."""
+    (folder / "data").mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / "data" / f"{number}.png")
+    return superpixels([folder / "data"], folder / "sp.h5", SMALL, workers=1).path
+
+
+def test_one_scene_is_grouped_by_cover_not_by_quarters(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    sp = cut([spotted(3)], tmp_path)
+    found = maps_of(cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path)[0]
+    assert "takes 3 images, and there are 1" in said.text
+    without = maps_of(cluster([sp], tmp_path / "none.h5", replace(FOUR, place=0.0), workers=1).path)[0]
+    np.testing.assert_array_equal(found, without)
+    quarters = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 48, axis=0), 48, axis=1)
+    placed = maps_of(cluster([sp], tmp_path / "fixed.h5", replace(FOUR, place=3.0), workers=1).path)[0]
+    assert agreement(placed, quarters) > 0.6 > agreement(found, quarters)
+
+
+def test_windows_of_one_scene_are_one_image(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data").mkdir()
+    Image.fromarray(spotted(3)).save(tmp_path / "data" / "scene.png")
+    tiles = Images(patch=32)
+    sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL, images=tiles, workers=1).path
+    cluster([sp], tmp_path / "seg.h5", FOUR, workers=1)
+    assert "takes 3 images, and there are 1" in said.text
+
+
+def test_place_counts_in_sixteen_facades(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    cluster([cut([facade(seed) for seed in range(16)], tmp_path)], tmp_path / "seg.h5", FOUR, workers=1)
+    row, column = weights_said(said)
+    assert row > 0.5
+    assert column < 0.05
+
+
+def test_place_does_not_count_in_tiles(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    cluster([cut([spotted(seed) for seed in range(16)], tmp_path)], tmp_path / "seg.h5", FOUR, workers=1)
+    assert max(weights_said(said)) < 0.1
+
+
+def test_place_is_for_regions_and_in_their_recipe(sp: Path, tmp_path: Path) -> None:
+    with store.open_artifact(cluster([sp], tmp_path / "a.h5", replace(FOUR, place=0.25), workers=1).path) as made:
+        assert made.recipe["parameters"]["place"] == 0.25
+    with pytest.raises(ConfigError, match="--place is only for --features regions"):
+        cluster([sp], tmp_path / "b.h5", replace(RGB, place=0.25), workers=1)
+    for wrong in (-1.0, float("nan"), "much"):
+        with pytest.raises(ConfigError, match=f"--place {wrong}: must be a number from 0, or auto"):
+            cluster([sp], tmp_path / "b.h5", replace(FOUR, place=wrong), workers=1)
 
 
 def test_pixels_find_the_quadrants_in_every_image(make_images: MakeImages, tmp_path: Path) -> None:
@@ -146,6 +224,8 @@ def test_features_of_another_program_are_clustered(sp: Path, tmp_path: Path) -> 
             assert len(np.unique(found[odd])) == 1
             assert len(np.unique(found[~odd])) == 1
             assert found[odd][0] != found[~odd][0]
+    with pytest.raises(ConfigError, match="its features have no position"):
+        cluster([made], tmp_path / "seg.h5", replace(FOUR, place=0.0), workers=1)
 
 
 def test_more_clusters_than_uint8_can_number(sp: Path, tmp_path: Path) -> None:

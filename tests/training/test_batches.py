@@ -70,6 +70,8 @@ def test_pixels_and_superpixels_are_cut_alike() -> None:
             )
         ]
         assert len(places) == 1
+        assert batch.sources is not None
+        assert batch.sources[number] == places[0][0]
         top, left = places[0][1:]
         np.testing.assert_array_equal(
             batch.superpixels[number] - 25 * number, squares(20, 20)[top : top + 12, left : left + 12]

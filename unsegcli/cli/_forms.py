@@ -80,6 +80,18 @@ def _count_or_auto(spelling: str, text: str) -> int | str:
     return int(text)
 
 
+def _weight_or_auto(spelling: str, text: str) -> float | str:
+    if text.lower() == AUTO:
+        return AUTO
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise refuse(spelling, text, f"a number from 0, or {AUTO}")
+    return value
+
+
 def _numbers(spelling: str, text: str, separator: str, expected: str, most: int | None = None) -> tuple[int, ...]:
     """Parse whole numbers from 1, such as 4,1,2 or 240x320."""
     parts = [part.strip() for part in text.lower().split(separator)]
@@ -137,6 +149,7 @@ def _matching(spelling: str, on: bool) -> str:
 
 FORMS: dict[str, Callable[[str, Any], Any]] = {
     "count or auto": _count_or_auto,
+    "weight or auto": _weight_or_auto,
     "numbers": _bands,
     "size": _size,
     "percentiles": _percentiles,

@@ -64,7 +64,8 @@ def guidance(first: FirstGrouping, posteriors: Tensor, batch: Batch) -> Tensor:
         raise ValueError("the batch has no superpixels")
     features, areas = superpixel_features(batch.images, batch.superpixels, batch.superpixel_count, batch.place)
     if not first.ready:
-        first.remember(features, areas, batch.superpixels, batch.seed)
+        sources = batch.index if batch.sources is None else batch.sources
+        first.remember(features, areas, batch.superpixels, sources, batch.seed)
         return 0 * posteriors.sum()
     lost = functional.nll_loss(posteriors, first.assign(features), reduction="none")
     result: Tensor = (areas * lost).sum() / summed(areas.sum()).clamp_min(1) * ranks()

@@ -53,6 +53,8 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "inmars": {"by_area": Removed(True)},
 }
 
+ADDED = (".sources",)  # ends of the names of weights that older models lack; once trained, they are not used
+
 
 def was_removed(method: str, name: str) -> bool:
     """Return whether a setting of a method (by its identity) was removed."""

@@ -28,6 +28,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
+REVISION = 2
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
 CHOICES = {

@@ -23,7 +23,7 @@ from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 2
+REVISION = 3
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 

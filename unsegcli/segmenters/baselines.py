@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 from unsegcli import console, store
 from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
-from unsegcli.core.superpixels.features import blurred_pixels, feature_weights, region_features, standardise
+from unsegcli.core.superpixels.features import (
+    FEWEST_IMAGES,
+    blurred_pixels,
+    feature_groups,
+    feature_weights,
+    region_features,
+    standardise,
+)
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
@@ -24,11 +32,19 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, as_stored
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
-ONLY_BANDS = ("blur", "samples")  # settings
+ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("place",)  # settings
 MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are subsampled evenly
 
 Scaling = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
+
+
+class Drawn(NamedTuple):
+    """What is sampled from one window."""
+
+    features: NDArray[np.float32]  # (point, dimension)
+    areas: NDArray[np.float64]  # (point,) weight
+    image: str  # identifies the image that the window is part of
 
 
 @dataclass(frozen=True)
@@ -80,11 +96,13 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
     share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
     draw = partial(_draw, params=params, share=share)
     drawn = list(gather(dataset, draw, "sampling", workers))
-    points = np.concatenate([features for features, _ in drawn]) if drawn else np.zeros((0, 1))
-    weights = np.concatenate([areas for _, areas in drawn]) if drawn else np.zeros(0)
+    points = np.concatenate([one.features for one in drawn]) if drawn else np.zeros((0, 1))
+    weights = np.concatenate([one.areas for one in drawn]) if drawn else np.zeros(0)
     if not len(points):
         raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")
-    scaling = _scaling(dataset, params, points, weights)
+    numbers = np.unique([one.image for one in drawn], return_inverse=True)[1]
+    images = np.repeat(numbers, [len(one.areas) for one in drawn])
+    scaling = _scaling(dataset, params, points, weights, images)
     return Sample(standardise(points, *scaling), weights, scaling)
 
 
@@ -124,7 +142,9 @@ def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _scaling(dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDArray[Any]) -> Scaling:
+def _scaling(
+    dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]
+) -> Scaling:
     """Return the mean, standard deviation and weight of each dimension.
 
     Region features have different units and are standardised; pixels and ready-made features are not.
@@ -134,22 +154,38 @@ def _scaling(dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDA
         return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
     mean = np.average(points, axis=0, weights=areas)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
-    return mean, deviation, feature_weights(points, areas, dataset.reading.channels if dataset.reading else 0)
+    bands = dataset.reading.channels if dataset.reading else 0
+    place = None if params.place == AUTO else float(params.place)
+    weights = feature_weights(points, areas, bands, images, place)
+    if place is None:
+        _note_place(weights, bands, len(np.unique(images[areas > 0])))
+    return mean, deviation, weights
 
 
-def _draw(window: Window, params: Cluster, share: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _note_place(weights: NDArray[np.float32], bands: int, images: int) -> None:
+    if images < FEWEST_IMAGES:
+        console.note(
+            f"position is not used: to see whether it matters takes {FEWEST_IMAGES} images, and there are {images}"
+        )
+        return
+    row, column = weights[dict(feature_groups(bands))["position"]]
+    console.note(f"weights: row {row:.2f}, column {column:.2f}, by how well they predict other images; colour 1")
+
+
+def _draw(window: Window, params: Cluster, share: int) -> Drawn:
     """Sample features of a window and their weights: 1 for pixels, the area for regions."""
+    image = " ".join(window.key.split()[:2])  # digest and page: all windows of an image are one image
     if params.features == "bands":
         features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
         inside = np.arange(len(features)) if window.valid is None else np.flatnonzero(window.valid)
         seed = int.from_bytes(hashlib.sha256(window.key.encode()).digest()[:8], "little")
         random = np.random.default_rng([params.seed, seed])
         taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
-        return features[taken], np.ones(len(taken))
+        return Drawn(features[taken], np.ones(len(taken)), image)
     regions, features = _regions_and_features(window)
     areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
     step = -(-len(features) // share) or 1
-    return features[::step], areas[::step]
+    return Drawn(features[::step], areas[::step], image)
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
@@ -186,8 +222,7 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
     """Make dummy centres of the right shape, to time the assignment."""
     window = part_of(dataset.units[0].windows()[0], PIXELS_WORKED_ON)
     classes = params.max_classes if params.classes == AUTO else params.number
-    drawn, _ = _draw(window, params, share=classes)
-    dimensions = drawn.shape[1]
+    dimensions = _draw(window, params, share=classes).features.shape[1]
     ones = np.ones(dimensions, np.float32)
     return Fit(np.zeros((classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
 
@@ -195,15 +230,18 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
 def settings_of(params: Cluster) -> dict[str, Any]:
     """Return the settings that the result depends on; `regions` uses neither blur nor samples."""
     names = ["classes", "features", "starts", "iterations", "seed"]
-    names += ONLY_BANDS if params.features == "bands" else ()
+    names += ONLY_BANDS if params.features == "bands" else ONLY_REGIONS
     names += ["max_classes"] if params.classes == AUTO else []
     return as_stored({name: getattr(params, name) for name in names})
 
 
 def check_settings(params: Cluster) -> None:
-    for name in ONLY_BANDS if params.features == "regions" else ():
+    other, only = ("bands", ONLY_BANDS) if params.features == "regions" else ("regions", ONLY_REGIONS)
+    for name in only:
         if getattr(params, name) != getattr(Cluster, name):
-            raise ConfigError(f"--{name} is only for --features bands; leave it out")
+            raise ConfigError(f"--{name} is only for --features {other}; leave it out")
+    if params.place != AUTO and not (isinstance(params.place, int | float) and 0 <= params.place < math.inf):
+        raise ConfigError(f"--place {params.place}: must be a number from 0, or {AUTO}")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if params.classes == AUTO:

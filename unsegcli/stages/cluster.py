@@ -17,7 +17,7 @@ from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 
 STAGE = Stage("cluster", 2, "segmentation")
-FITTING = STAGE._replace(revision=3)  # k-means, whose output holds all that is needed to apply its centres
+FITTING = STAGE._replace(revision=4)  # k-means, whose output holds all that is needed to apply its centres
 LEVELS = ("", "pixel", "superpixel")
 SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
@@ -57,6 +57,8 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
             "--features bands"
         )
     dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
+    if dataset.kind == "features" and params.place != AUTO:
+        raise ConfigError(f"{first}: its features have no position; leave --place out")
     if not chosen:  # said once the inputs are found
         console.note(f"{params.classes} clusters; use --classes N for another number")
     more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}

@@ -74,6 +74,7 @@ class Batches:
             superpixels=_numbered(crops) if "superpixels" in self.needs else None,
             superpixel_count=sum(crop.count for crop in crops),
             place=torch.tensor([crop.place for crop in crops]),
+            sources=torch.tensor([self._source(number) for number in samples]),
             proposals=_stacked([crop.proposal for crop in crops]) if "proposals" in self.needs else None,
             confidence=torch.tensor([crop.confidence for crop in crops]) if "proposals" in self.needs else None,
         )
@@ -111,9 +112,13 @@ class Batches:
             stopped.set()
             thread.join()
 
-    def _crop(self, number: int) -> _Crop:
+    def _source(self, number: int) -> int:
+        """Return which image a sample is from."""
         epoch, turn = divmod(number, len(self.pool.images))
-        image = self.pool.images[_order(self.seed, epoch, len(self.pool.images))[turn]]
+        return int(_order(self.seed, epoch, len(self.pool.images))[turn])
+
+    def _crop(self, number: int) -> _Crop:
+        image = self.pool.images[self._source(number)]
         height, width = image.pixels.shape[:2]
         tall, wide = min(self.shape[0], height), min(self.shape[1], width)
         random = np.random.default_rng([self.seed, number, CROP])

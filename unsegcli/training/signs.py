@@ -101,7 +101,8 @@ def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
     points = np.concatenate([scene.points for scene in described])
     mean = np.average(points, axis=0, weights=areas)
     deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
-    weights = feature_weights(points, areas, described[0].pixels.shape[2])
+    images = np.repeat(np.arange(len(described)), [len(scene.areas) for scene in described])
+    weights = feature_weights(points, areas, described[0].pixels.shape[2], images)
     return [
         replace(scene, points=standardise(scene.points, mean, deviation, weights).astype(np.float32))
         for scene in described

@@ -96,7 +96,8 @@ def coloured(seed: int, crops: int = CROPS) -> tuple[Tensor, Tensor, Tensor]:
 def remembered(first: FirstGrouping, batches: range) -> FirstGrouping:
     for number in batches:
         images, regions, kinds = coloured(number)
-        first.remember(*superpixel_features(images, regions, len(kinds), None), regions, seed=0)
+        features = superpixel_features(images, regions, len(kinds), None)
+        first.remember(*features, regions, CROPS * number + torch.arange(CROPS), seed=0)
     return first
 
 
@@ -133,11 +134,11 @@ def test_what_is_remembered_comes_back() -> None:
 def test_scale_is_that_of_the_baseline() -> None:
     """Mean 0 and, weighted, deviation 1 times the weight of each dimension's group."""
     first = remembered(FirstGrouping(3, 3, 4, CROPS), range(4))
-    rows = first.remembered.flatten(0, 1)
-    rows = rows[rows[:, -1] > 0]
+    used = first.remembered.flatten(0, 1)[:, -1] > 0
+    rows, sources = first.remembered.flatten(0, 1)[used], first.sources.flatten()[used]
     scaled = ((rows[:, :-1] - first.scale[0]) * first.scale[1]).numpy()
     share = (rows[:, -1] / rows[:, -1].sum()).numpy()
-    expected = feature_weights(rows[:, :-1].numpy(), rows[:, -1].numpy(), 3)
+    expected = feature_weights(rows[:, :-1].numpy(), rows[:, -1].numpy(), 3, sources.numpy())
     np.testing.assert_allclose(share @ scaled, 0, atol=1e-4)
     np.testing.assert_allclose(np.sqrt(share @ scaled**2), expected, rtol=1e-3, atol=1e-4)
 
@@ -146,7 +147,7 @@ def test_every_superpixel_that_fits_is_remembered_once() -> None:
     images, regions, kinds = coloured(0)
     features, areas = superpixel_features(images, regions, 80, None)  # of which 16 are not seen
     first = FirstGrouping(3, 3, 2, CROPS)
-    first.remember(features, areas, regions, seed=0)
+    first.remember(features, areas, regions, torch.arange(CROPS), seed=0)
     rows = first.remembered[0]
     rows = rows[rows[:, -1] > 0]
     assert torch.equal(rows, torch.cat([features, areas[:, None]], 1)[: len(kinds)])
@@ -161,7 +162,7 @@ def test_a_crop_counts_as_its_area_however_many_superpixels_it_has() -> None:
     regions[2, :32] = -1
     features, areas = superpixel_features(torch.rand(4, 3, 64, 64), regions, 4098, None)
     first = FirstGrouping(3, 3, 2, CROPS)
-    first.remember(features, areas, regions, seed=0)
+    first.remember(features, areas, regions, torch.arange(CROPS), seed=0)
     weights = first.remembered[0, :, -1].reshape(4, ROWS)
     assert weights.sum(1).tolist() == pytest.approx([4096, 4096, 2048, 0])
     assert (weights > 0).sum(1).tolist() == [ROWS, 1, 1, 0]
@@ -172,22 +173,42 @@ def test_crops_are_remembered_each_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     images, regions, _ = coloured(0)
     features, areas = superpixel_features(images, regions, 64, None)
     whole = FirstGrouping(3, 3, 1, CROPS)
-    whole.remember(features, areas, regions, seed=0)
+    whole.remember(features, areas, regions, torch.arange(CROPS), seed=0)
 
     parts: list[Tensor] = []
     halves = []
     for part in (slice(2), slice(2, 4)):
         numbers = regions[part] - regions[part].min()
-        halves.append((*superpixel_features(images[part], numbers, 32, None), numbers))
+        halves.append((*superpixel_features(images[part], numbers, 32, None), numbers, torch.arange(CROPS)[part]))
         monkeypatch.setattr(
             "unsegcli.core.nn.grouping.gathered", lambda rows: parts.append(rows) or torch.cat([rows] * 2)
         )
         FirstGrouping(3, 3, 2, CROPS).remember(*halves[-1], seed=0)
-    together = torch.cat(parts)
+    together, sources = torch.cat(parts[::2]), torch.cat(parts[1::2])
     torch.testing.assert_close(together, whole.remembered[0])
+    assert torch.equal(sources, whole.sources[0])
 
-    monkeypatch.setattr("unsegcli.core.nn.grouping.gathered", lambda rows: together)
+    monkeypatch.setattr("unsegcli.core.nn.grouping.gathered", lambda rows: together if rows.ndim > 1 else sources)
     for half in halves:  # whichever process it is, the centres are the same
         one = FirstGrouping(3, 3, 1, CROPS)
         one.remember(*half, seed=0)
         torch.testing.assert_close(one.centres, whole.centres)
+
+
+def gradients(crops: int) -> tuple[Tensor, Tensor]:
+    """Crops that become brighter from top to bottom, and their superpixels."""
+    bright = torch.linspace(0, 1, 32)[:, None].expand(crops, 3, 32, 32)
+    noise = 0.05 * torch.randn(bright.shape, generator=torch.Generator().manual_seed(0))
+    return (bright + noise).clamp(0, 1), squares(32, 32) + 16 * torch.arange(crops)[:, None, None]
+
+
+def test_crops_of_one_image_do_not_show_that_place_counts() -> None:
+    images, regions = gradients(CROPS)
+    features = superpixel_features(images, regions, 16 * CROPS, None)
+    scales = []
+    for sources in (torch.zeros(CROPS, dtype=torch.int64), torch.arange(CROPS)):
+        first = FirstGrouping(3, 3, 1, CROPS)
+        first.remember(*features, regions, sources, seed=0)
+        scales.append(first.scale[1, -2:])
+    assert not scales[0].any()
+    assert float(scales[1][0]) > 1

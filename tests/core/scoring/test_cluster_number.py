@@ -54,7 +54,8 @@ def test_textures_of_mosaics_are_counted() -> None:
         areas.append(np.bincount(regions.ravel()))
     every, weights = np.concatenate(points), np.concatenate(areas).astype(np.float64)
     deviation = np.sqrt(np.average((every - every.mean(axis=0)) ** 2, axis=0, weights=weights))
-    scaled = standardise(every, every.mean(axis=0), deviation, feature_weights(every, weights, 3))
+    images = np.repeat(np.arange(40), [len(one) for one in areas])
+    scaled = standardise(every, every.mean(axis=0), deviation, feature_weights(every, weights, 3, images))
     assert stability_curve(scaled, weights, 8, seed=0).chosen == 4
 
 

@@ -40,53 +40,98 @@ def test_groups_cover_all_dimensions_once(bands: int) -> None:
     assert [dimension for part in parts for dimension in range(part.start, part.stop)] == list(range(features.shape[1]))
 
 
-def scattered(bands: int, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-    """Features that have nothing to do with the place, and areas."""
-    chance = np.random.default_rng(0)
+def scattered(bands: int, images: int = 40, each: int = 100) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features that have nothing to do with the place, areas, and numbers of images."""
+    count, chance = images * each, np.random.default_rng(0)
     features = chance.normal(size=(count, 2 * bands + 5))
     features[:, -2:] = chance.uniform(size=(count, 2))
-    return features, chance.uniform(1, 2, count)
+    return features, chance.uniform(1, 2, count), np.repeat(np.arange(images), each)
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
 def test_each_group_weighs_what_it_should_whatever_its_length(bands: int) -> None:
-    weights = feature_weights(*scattered(bands), bands)
+    features, areas, images = scattered(bands)
+    weights = feature_weights(features, areas, bands, images)
     for name, part in feature_groups(bands):
         if name != "position":
             assert (weights[part] ** 2).sum() == pytest.approx(GROUP_WEIGHTS[name] ** 2)
 
 
 def test_place_counts_by_what_it_explains() -> None:
-    features, areas = scattered(3)
-    assert feature_weights(features, areas, 3)[-2:].max() < 0.1
+    features, areas, images = scattered(3)
+    assert feature_weights(features, areas, 3, images)[-2:].max() < 0.1
     features[:, :9] += 0.6 * np.floor(STRIPS * features[:, -2:-1])  # by strip from top to bottom
-    down, across = feature_weights(features, areas, 3)[-2:]
+    down, across = feature_weights(features, areas, 3, images)[-2:]
     assert down == pytest.approx(LARGEST_PLACE_WEIGHT)
     assert across < 0.1
 
 
+def test_place_counts_as_it_is_told_to() -> None:
+    features, areas, images = scattered(3)
+    np.testing.assert_allclose(feature_weights(features, areas, 3, images, 0.3)[-2:], 0.3)
+    np.testing.assert_array_equal(feature_weights(features, areas, 3, images, 0.0)[-2:], 0)
+
+
 def test_what_place_explains_by_hand() -> None:
-    """Two strips of equal area with means 0 and 2, and variance 1 within each: half of the variance of 2."""
+    """Two strips of equal area with means 0 and 2, and variance 1 within each: half of the variance of 2.
+
+    All images are alike, so that each is predicted by the others as well as by itself.
+    """
     seen = np.tile([-1.0, 1.0], 5000)[:, None]
     where = np.repeat([0.1, 0.9], 5000)
+    images = np.arange(10_000) // 2 % 5
     seen[5000:] += 2
-    assert explained_by_place(seen, where, np.ones(10_000)) == pytest.approx(0.5, abs=1e-3)
+    assert explained_by_place(seen, where, np.ones(10_000), images) == pytest.approx(0.5)
     weighted = np.where(where < 0.5, 3.0, 1.0)  # means 0 and 2 in shares of 3/4 and 1/4: variance 3/4 between, 1 within
-    assert explained_by_place(seen, where, weighted) == pytest.approx(0.75 / 1.75, abs=1e-3)
-    weights = feature_weights(np.concatenate([seen] * 9 + [where[:, None]] * 2, axis=1), weighted, 3)
+    assert explained_by_place(seen, where, weighted, images) == pytest.approx(0.75 / 1.75)
+    weights = feature_weights(np.concatenate([seen] * 9 + [where[:, None]] * 2, axis=1), weighted, 3, images)
     assert weights[-1] == pytest.approx(min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * (3 / 7) ** 0.5), rel=1e-3)
+
+
+def test_images_predict_each_other_by_hand() -> None:
+    """Three images of a top and a bottom half: (1, -1) twice and (0, 0), with a variance of 2/3.
+
+    The first two are predicted as 1/2 and -1/2: the squared error falls from 1 to 1/4. The third is predicted as 1 and
+    -1: it rises from 0 to 1. So the mean falls by 1/6, a quarter of the variance.
+    """
+    seen = np.array([1.0, -1, 1, -1, 0, 0])[:, None]
+    where, images = np.array([0.2, 0.8] * 3), np.repeat(np.arange(3), 2)
+    assert explained_by_place(seen, where, np.ones(6), images) == pytest.approx(0.25)
+    opposed = np.array([1.0, -1, -1, 1, 0, 0])[:, None]
+    assert explained_by_place(opposed, where, np.ones(6), images) == 0
+
+
+def test_one_image_shows_nothing_about_place() -> None:
+    """Whatever one image looks like, or two; regions without an area do not make another image."""
+    chance = np.random.default_rng(1)
+    where = np.tile(np.linspace(0.01, 0.99, 200), 3)
+    seen = where[:, None] + chance.normal(0, 0.1, (600, 9))
+    images = np.repeat(np.arange(3), 200)
+    assert explained_by_place(seen, where, np.ones(600), images) > 0.5
+    for few in (1, 2):
+        assert explained_by_place(seen, where, np.ones(600), images % few) == 0
+        assert explained_by_place(seen, where, (images < few).astype(float), images) == 0
+
+
+def test_resemblance_within_images_is_not_place() -> None:
+    """Every image is brighter on one side of its own: in each, place explains much, and over all nothing."""
+    chance = np.random.default_rng(1)
+    where, images = chance.uniform(size=2000), np.repeat(np.arange(20), 100)
+    seen = (where * chance.choice([-3, 3], 20)[images])[:, None] + chance.normal(size=(2000, 9))
+    assert explained_by_place(seen, where, np.ones(2000), images) < 0.02
 
 
 def test_chance_explains_nothing() -> None:
     """A few regions in as many strips would explain much by chance alone; that is taken off."""
-    chance = np.random.default_rng(1)
+    chance, images = np.random.default_rng(1), np.arange(30) % 3
     found = [
-        explained_by_place(chance.normal(size=(30, 9)), chance.uniform(size=30), chance.uniform(1, 2, 30))
+        explained_by_place(chance.normal(size=(30, 9)), chance.uniform(size=30), chance.uniform(1, 2, 30), images)
         for _ in range(50)
     ]
-    assert np.mean(found) < 0.06
-    assert explained_by_place(np.ones((30, 9)), chance.uniform(size=30), np.ones(30)) == 0
-    assert explained_by_place(chance.normal(size=(STRIPS, 9)), chance.uniform(size=STRIPS), np.ones(STRIPS)) == 0
+    assert np.mean(found) < 0.01
+    assert explained_by_place(np.ones((30, 9)), chance.uniform(size=30), np.ones(30), images) == 0
+    apart = np.repeat(np.arange(3), 10)  # each image has strips of its own: the others cannot predict them
+    assert explained_by_place(chance.normal(size=(30, 9)), (apart + 0.5) / STRIPS, np.ones(30), apart) == 0
 
 
 def test_colour_of_bands_by_hand() -> None:

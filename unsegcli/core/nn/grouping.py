@@ -52,11 +52,13 @@ class FirstGrouping(nn.Module):
         dimensions = dimensions_of(channels)
         self.seen: Tensor
         self.remembered: Tensor
+        self.sources: Tensor
         self.centres: Tensor
         self.scale: Tensor
         # Buffers, so that an interrupted training run can be resumed.
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # batches
         self.register_buffer("remembered", torch.zeros(batches, crops * ROWS, dimensions + 1))  # features and area
+        self.register_buffer("sources", torch.zeros(batches, crops * ROWS, dtype=torch.int64))  # number of the image
         self.register_buffer("centres", torch.zeros(clusters, dimensions))
         self.register_buffer("scale", torch.zeros(2, dimensions))  # mean to subtract from features, and factor
 
@@ -66,7 +68,7 @@ class FirstGrouping(nn.Module):
         return int(self.seen) >= self.batches
 
     @torch.no_grad()
-    def remember(self, features: Tensor, areas: Tensor, superpixels: Tensor, seed: int) -> None:
+    def remember(self, features: Tensor, areas: Tensor, superpixels: Tensor, sources: Tensor, seed: int) -> None:
         """Collect superpixels of a batch, and fit k-means when enough batches have been seen.
 
         Each crop contributes at most the same number, weighted to its total area, so several processes collect the
@@ -76,6 +78,7 @@ class FirstGrouping(nn.Module):
             features: (superpixels, dimensions).
             areas: (superpixels,) in pixels.
             superpixels: (batch, height, width), numbered through the batch, -1 = void.
+            sources: (batch,) number of the image of each crop.
             seed: seed of k-means.
         """
         rows = features.new_zeros(len(superpixels), ROWS, features.shape[1] + 1)  # unused rows have area 0
@@ -86,6 +89,7 @@ class FirstGrouping(nn.Module):
             row[: len(taken), :-1] = features[taken]
             row[: len(taken), -1] = areas[taken] * areas[here].sum() / areas[taken].sum()
         self.remembered[int(self.seen)] = gathered(rows.flatten(0, 1))
+        self.sources[int(self.seen)] = gathered(sources.repeat_interleave(ROWS))
         self.seen += 1
         if self.ready:
             self._group(seed)
@@ -101,7 +105,8 @@ class FirstGrouping(nn.Module):
         share = areas / areas.sum()
         mean = (share[:, None] * features).sum(0)
         deviation = (share[:, None] * (features - mean) ** 2).sum(0).sqrt()
-        weights = feature_weights(features.cpu().numpy(), areas.cpu().numpy(), self.channels)
+        sources = self.sources.flatten().cpu().numpy()
+        weights = feature_weights(features.cpu().numpy(), areas.cpu().numpy(), self.channels, sources)
         self.scale[0], self.scale[1] = mean, torch.from_numpy(weights).to(mean) / deviation.clamp_min(1e-6)
         scaled = (features - self.scale[0]) * self.scale[1]
         found = kmeans(

@@ -19,10 +19,11 @@ from unsegcli.errors import DataError
 TRUNCATE = 3.0  # Gaussians are truncated at this many standard deviations
 TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
 GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, after standardisation
-# Row and column each count by the part of colour and texture that they explain: much in photographs with the sky
-# above and the ground below, nothing in images from the air or through a microscope.
-PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.5, 0.65
+# Row and column each count by the part of colour and texture that they predict in other images: much in photographs
+# with the sky above and the ground below, nothing in images from the air or through a microscope.
+PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.6, 0.65
 STRIPS = 8  # of the image, to measure how much position explains
+FEWEST_IMAGES = 3  # of two, each agrees with the other by chance as well as the other with it
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
 
 
@@ -36,53 +37,86 @@ def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
     return tuple(groups)
 
 
-def feature_weights(features: NDArray[Any], areas: NDArray[Any], bands: int) -> NDArray[np.float32]:
+def feature_weights(
+    features: NDArray[Any], areas: NDArray[Any], bands: int, images: NDArray[Any], place: float | None = None
+) -> NDArray[np.float32]:
     """Compute the weight of each standardised dimension (dimensions,), independent of the size of its group.
 
     Args:
         features: (regions, dimensions) of `region_features`.
         areas: (regions,) weight of each region.
         bands: number of bands of the images.
+        images: (regions,) number of the image of each region, from 0.
+        place: weight of row and of column; None = by what they explain.
     """
     groups = dict(feature_groups(bands))
     weights = np.empty(features.shape[1], np.float32)
     for name, weight in GROUP_WEIGHTS.items():
         part = groups[name]
         weights[part] = weight / math.sqrt(part.stop - part.start)
-    place = groups["position"]
-    seen = features[:, : place.start]
-    weights[place] = [
-        min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * math.sqrt(explained_by_place(seen, where, areas)))
-        for where in features[:, place].T
+    position = groups["position"]
+    if place is not None:
+        weights[position] = place
+        return weights
+    seen = features[:, : position.start]
+    weights[position] = [
+        min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * math.sqrt(explained_by_place(seen, where, areas, images)))
+        for where in features[:, position].T
     ]
     return weights
 
 
-def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any]) -> float:
-    """Compute the share of the variance between strips of the image, 0 to 1, averaged over dimensions.
+def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]) -> float:
+    """Compute the share of the variance that position predicts in images it was not learned from, 0 to 1.
 
-    The result is corrected for chance.
+    Each image is predicted twice from the other images: by the mean of each of their strips, and by their overall mean.
+    The result is how much lower the squared error of the strips is, averaged over dimensions. Only images are
+    independent: the regions of one image resemble their neighbours whether or not position matters in general.
 
     Args:
         seen: (regions, dimensions).
         where: (regions,) row or column, 0 to 1.
         areas: (regions,) weight of each region.
+        images: (regions,) number of the image of each region, from 0.
     """
-    counted = int(np.count_nonzero(areas))
-    if counted <= STRIPS:
+    if len(np.unique(images[areas > 0])) < FEWEST_IMAGES:
         return 0.0
     share = np.asarray(areas, np.float64) / np.sum(areas)
     mean = share @ seen
-    variance = share @ (seen - mean) ** 2
-    strips = np.minimum((np.asarray(where, np.float64) * STRIPS).astype(np.int64), STRIPS - 1)
-    inside = np.bincount(strips, weights=share, minlength=STRIPS)
-    sums = np.stack([np.bincount(strips, weights=share * values, minlength=STRIPS) for values in (seen - mean).T], 1)
-    between = (sums**2 / np.maximum(inside, 1e-300)[:, None]).sum(axis=0)
-    known = np.sqrt(variance) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
+    deviation = np.sqrt(share @ (seen - mean) ** 2)
+    known = deviation > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
     if not known.any():
         return 0.0
-    explained = float((between[known] / variance[known]).mean())
-    return max(0.0, 1 - (1 - explained) * (counted - 1) / (counted - STRIPS))
+    inside, sums = _by_strip((seen - mean)[:, known] / deviation[known], where, share, images)
+    return max(0.0, float(_gain_of_strips(inside, sums).mean()))
+
+
+def _by_strip(
+    values: NDArray[Any], where: NDArray[Any], share: NDArray[Any], images: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum weights (images, strips) and weighted values (images, strips, dimensions) in each strip of each image."""
+    count = int(images.max()) + 1
+    strips = np.minimum((np.asarray(where, np.float64) * STRIPS).astype(np.int64), STRIPS - 1)
+    cells = images * STRIPS + strips
+    inside = np.bincount(cells, weights=share, minlength=count * STRIPS).astype(np.float64)
+    columns = [np.bincount(cells, weights=share * one, minlength=count * STRIPS) for one in values.T]
+    sums = np.stack(columns, axis=1).astype(np.float64)
+    return inside.reshape(count, STRIPS), sums.reshape(count, STRIPS, len(columns))
+
+
+def _gain_of_strips(inside: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute how much lower the squared error is by strips than by the overall mean, each of the other images.
+
+    The scatter within a strip is the same in both errors, so sums are sufficient.
+    """
+    every, others = inside.sum(axis=0), inside.sum(axis=0) - inside
+    rest = sums.sum(axis=0) - sums
+    plain = rest.sum(axis=1, keepdims=True) / others.sum(axis=1)[:, None, None]
+    seen = (others > NEGLIGIBLE * every)[:, :, None]  # else no other image has this strip
+    by_strip = np.where(seen, rest / np.where(seen, others[:, :, None], 1), plain)
+    gained = 2 * sums * (by_strip - plain) - inside[:, :, None] * (by_strip**2 - plain**2)
+    total: NDArray[np.float64] = gained.sum(axis=(0, 1))
+    return total
 
 
 def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.float32]:
