@@ -19,11 +19,11 @@ from unsegcli.core.nn.jitter import jitter
 from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
-from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
+from unsegcli.core.nn.warp import SEEN, drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 2
+REVISION = 3
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
@@ -213,8 +213,19 @@ def _after(
             images, draws, "space", brightness=config.light, contrast=config.light, saturation=config.light,
             hue=config.light / 4,
         )  # fmt: skip
-    logits = warp(network(warp(images, matrices)), inverse(matrices))
+    logits = warp(network(_moved(images, batch.mask, matrices)), inverse(matrices))
     return superpixels.posteriors(logits, config, there_and_back(logits, matrices))
+
+
+def _moved(images: Tensor, mask: Tensor | None, matrices: Tensor) -> Tensor:
+    """Transform images; the border shows their mirror image, and pixels that are partly void become void.
+
+    A black border would change the batch statistics, and so the posteriors of everything inside.
+    """
+    moved = warp(images, matrices, mirrored=True)
+    if mask is None:
+        return moved
+    return moved * (warp(mask[:, None].to(images.dtype), matrices, mirrored=True) > SEEN)
 
 
 def _still_seen(superpixels: Regions, areas: Tensor) -> Tensor:
