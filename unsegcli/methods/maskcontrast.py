@@ -29,6 +29,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded, LoopSettings
 
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
+REVISION = 2
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
 COLOUR_BANDS = (3, 4)  # band counts for which the first three bands are colours
@@ -101,7 +102,7 @@ class Network(nn.Module):
         super().__init__()
         self.query = Encoder(config, channels)
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.frozen = _frozen(self.query.backbone) if config.freeze else []
+        self.frozen = [*_frozen(self.query.backbone), *_frozen(self.key.backbone)] if config.freeze else []
         for part in self.frozen:
             part.requires_grad_(False)
         self.register_buffer("queue", functional.normalize(torch.randn(config.queue, config.dimensions), dim=1))
@@ -113,7 +114,7 @@ class Network(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> Network:
-        """Set the training mode, except that frozen layers keep their batch statistics."""
+        """Set the training mode, except that frozen layers of both networks keep their batch statistics."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
