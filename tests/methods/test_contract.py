@@ -183,6 +183,23 @@ def test_loss_changes_nothing_in_the_batch(loaded: Loaded) -> None:
     assert not batch.images.requires_grad
 
 
+def test_void_is_left_out_of_changes_of_light(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    jitter, shares = loaded.module.jitter, []
+
+    def noted(images: Tensor, *arguments: Any, valid: Tensor | None = None, **more: Any) -> Tensor:
+        assert valid is not None
+        shares.append(float(valid.float().mean()))
+        return jitter(images, *arguments, valid=valid, **more)
+
+    monkeypatch.setattr(loaded.module, "jitter", noted)
+    config = tiny(loaded)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :6] = False
+    loaded.module.loss(make_network(loaded, config), toy_batch(loaded, config, mask=mask), config)
+    assert shares
+    assert max(shares) < 1
+
+
 def test_weights_come_back_from_the_store(loaded: Loaded, tmp_path: Path) -> None:
     config = tiny(loaded)
     network = trained(loaded, config, 2)

@@ -258,6 +258,18 @@ def test_noise_has_the_length_asked_for() -> None:
     torch.testing.assert_close(roots, torch.full((4,), 0.03))
 
 
+@pytest.mark.parametrize("power_steps", [0, 1, 2])
+def test_noise_lies_on_valid_pixels_alone(power_steps: int) -> None:
+    """It has the root mean square asked for there; an image that is all void has none."""
+    network, batch, config, target, superpixels = setting(0, noise=0.03, power_steps=power_steps)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[0, :5] = mask[1, :, 3:] = mask[2] = False
+    noise = inmars.adversarial_noise(network, dataclasses.replace(batch, mask=mask), config, target, superpixels)
+    assert not bool((noise * ~mask[:, None]).any())
+    roots = (noise.square().sum((1, 2, 3)) / (3 * mask.sum((1, 2)).clamp_min(1))).sqrt()
+    torch.testing.assert_close(roots, torch.tensor([0.03, 0.03, 0.0, 0.03]))
+
+
 @pytest.mark.parametrize("power_steps", [1, 2])
 def test_adversarial_noise_does_more_harm_than_chance(power_steps: int) -> None:
     ours, chances = [], []
@@ -336,6 +348,20 @@ def test_changed_crops_have_no_black_border() -> None:
     assert not bool(seen(plain.images, matrices).all())
     inmars._after(noted, plain, config, superpixels, matrices)
     torch.testing.assert_close(noted.shown, plain.images)
+
+
+def test_void_stays_void_under_changes_of_light() -> None:
+    _, batch, config, _, superpixels = setting(0, light=0.9)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :5] = False
+    images, noted = batch.images * mask[:, None], Noted()
+    still = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
+    inmars._after(noted, dataclasses.replace(batch, images=images, mask=mask), config, superpixels, still)
+    assert not bool((noted.shown * ~mask[:, None]).any())
+    inside = dataclasses.replace(batch, images=images[:, :, :, 5:], mask=None)
+    alone = Noted()
+    inmars._after(alone, inside, config, superpixels, still)
+    torch.testing.assert_close(noted.shown[:, :, :, 5:], alone.shown, atol=1e-5, rtol=1e-5)
 
 
 def test_void_stays_void_in_changed_crops() -> None:

@@ -111,3 +111,21 @@ def test_agreement_is_of_the_same_pixels(tmp_path: Path) -> None:
     mask[:, :, 12:] = True
     half = measure(Sides, nn.Identity(), toy_batch(loaded, config, mask=mask), config)  # type: ignore[arg-type]
     assert (half.largest, half.agreement) == (1, 0)
+
+
+def test_void_stays_black_in_the_changed_images(tmp_path: Path) -> None:
+    loaded = find_method(str(users_method(tmp_path)))
+    shown: list[Tensor] = []
+
+    class Noted(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return images
+
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :6] = False
+    batch = toy_batch(find_method("iic"), tiny(find_method("iic")), mask=mask)
+    batch = Batch(**{**vars(batch), "images": batch.images * mask[:, None]})
+    measure(loaded.module, Noted(), batch, loaded.module.Config())
+    assert len(shown) == 2
+    assert not bool(shown[1].flip(3)[:, :, :, :6].any())

@@ -22,6 +22,7 @@ from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
+REVISION = 2
 MULTIPLE = 8  # the stride of the default network
 NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
 COLOURS = 3
@@ -135,10 +136,9 @@ def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Te
         saturation=config.saturation,
         hue=config.hue,
         bands=config.bands,
+        valid=batch.mask,
     )
     copies = torch.cat([changed, batch.images[:, bands:]], 1)
-    if batch.mask is not None:
-        copies = copies * batch.mask[:, None]  # void stays black
     mirrored = draws.integers("flip", below=2).bool() & config.flip
     return torch.where(mirrored[:, None, None, None], copies.flip(3), copies), mirrored
 

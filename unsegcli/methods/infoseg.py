@@ -28,6 +28,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
+REVISION = 2
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
 CHOICES = {
@@ -294,8 +295,11 @@ def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
     if not strength:
         return images
     draws = Draws(batch.seed, batch.step, batch.index)
-    lit = jitter(images, draws, purpose, brightness=strength, contrast=strength, saturation=strength, hue=strength / 4)
-    return lit if batch.mask is None else lit * at_middles(batch.mask, images.shape[2:])[:, None]
+    valid = None if batch.mask is None else at_middles(batch.mask, images.shape[2:])
+    return jitter(
+        images, draws, purpose, brightness=strength, contrast=strength, saturation=strength, hue=strength / 4,
+        valid=valid,
+    )  # fmt: skip
 
 
 def _prepared(images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from unsegcli.core.nn.warp import SEEN, drawn_affine, inverse, there_and_back, w
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 3
+REVISION = 4
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
@@ -141,18 +141,22 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def adversarial_noise(
     network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions
 ) -> Tensor:
-    """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training)."""
+    """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training).
+
+    It is 0 on void pixels, and its root mean square is that of the valid ones.
+    """
     images = batch.images
-    length = config.noise * images[0].numel() ** 0.5
+    valid = torch.ones_like(images[:, :1]) if batch.mask is None else batch.mask[:, None].to(images.dtype)
+    length = config.noise * (images.shape[1] * valid.sum((1, 2, 3), keepdim=True)).sqrt()  # (batch, 1, 1, 1)
     draws = Draws(batch.seed, batch.step, batch.index)
-    noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype), 1.0)
+    noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype) * valid, 1.0)
     with still_statistics(network):
         for _ in range(config.power_steps):
             noise = (config.probe * length * noise).requires_grad_()
             disturbed, _ = superpixels.posteriors(network(images + noise), config)
             change = divergence(target, disturbed, superpixels.weights)
             (gradient,) = torch.autograd.grad(change, noise)
-            noise = _of_length(gradient, 1.0)
+            noise = _of_length(gradient * valid, 1.0)
     found: Tensor = length * noise.detach()
     return found
 
@@ -211,7 +215,7 @@ def _after(
         draws = Draws(batch.seed, batch.step, batch.index)
         images = jitter(
             images, draws, "space", brightness=config.light, contrast=config.light, saturation=config.light,
-            hue=config.light / 4,
+            hue=config.light / 4, valid=batch.mask,
         )  # fmt: skip
     logits = warp(network(_moved(images, batch.mask, matrices)), inverse(matrices))
     return superpixels.posteriors(logits, config, there_and_back(logits, matrices))

@@ -29,7 +29,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded, LoopSettings
 
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
-REVISION = 2
+REVISION = 3
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
 COLOUR_BANDS = (3, 4)  # band counts for which the first three bands are colours
@@ -236,12 +236,12 @@ def _view(batch: Batch, objects: Tensor, boxes: Tensor, draws: Draws, purpose: s
     images = resized(batch.images, boxes, config.view)
     objects = resized_masks(objects, boxes, config.view)
     valid = torch.ones_like(objects) if batch.mask is None else resized_masks(batch.mask, boxes, config.view)
-    images = _recoloured(images, draws, purpose, config) * valid[:, None]  # void stays black
+    images = _recoloured(images, valid, draws, purpose, config)
     mirrored = draws.integers(f"{purpose} flip", below=2).bool() & config.flip
     return View(*(torch.where(_spread(mirrored, part), part.flip(-1), part) for part in (images, objects, valid)))
 
 
-def _recoloured(images: Tensor, draws: Draws, purpose: str, config: Config) -> Tensor:
+def _recoloured(images: Tensor, valid: Tensor, draws: Draws, purpose: str, config: Config) -> Tensor:
     changed = jitter(
         images,
         draws,
@@ -251,8 +251,10 @@ def _recoloured(images: Tensor, draws: Draws, purpose: str, config: Config) -> T
         saturation=config.saturation,
         hue=config.hue,
         bands=config.bands,
+        valid=valid,
     )
     chosen = draws.uniform(f"{purpose} chosen", 2)
+    images = images * valid[:, None]  # at its edge, void is no longer black
     images = torch.where(_spread(chosen[:, 0] < config.jittered, images), changed, images)
     if images.shape[1] not in COLOUR_BANDS:
         return images

@@ -21,6 +21,7 @@ from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
+REVISION = 2
 ROLE = "mask"
 MULTIPLE = 4  # the stride of both networks
 
@@ -101,9 +102,10 @@ def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
         saturation=config.saturation,
         hue=config.hue,
         bands=config.bands,
+        valid=batch.mask,
     )
     matrices = _places(draws, config)
-    moved = warp(torch.cat([changed * valid[:, None], valid[:, None]], 1), matrices)
+    moved = warp(torch.cat([changed, valid[:, None]], 1), matrices)
     masks = warp(batch.proposals.to(dtype)[:, None], matrices, nearest=True)[:, 0]
     still_valid = (moved[:, -1] > SEEN).to(dtype)
     return moved[:, :-1] * still_valid[:, None], masks, still_valid

@@ -87,7 +87,9 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
     try:
         with torch.no_grad():
             draws = Draws(batch.seed, 0, batch.index)
-            images = jitter(batch.images, draws, "watch", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
+            images = jitter(
+                batch.images, draws, "watch", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, valid=batch.mask
+            )
             changed = Batch(**{**vars(batch), **_mirrored(batch), "images": images.flip(3)})
             inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
             if hasattr(method, "embeddings"):

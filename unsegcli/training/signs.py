@@ -172,7 +172,8 @@ def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
 def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
     """Compute the scores of the mirrored, colour-jittered scene, mirrored back: (clusters, height, width)."""
     image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
-    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT)
+    inside = None if scene.valid is None else torch.from_numpy(scene.valid)[None]
+    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT, valid=inside)
     pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     valid = None if scene.valid is None else np.ascontiguousarray(scene.valid[:, ::-1])

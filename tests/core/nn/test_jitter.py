@@ -73,6 +73,20 @@ def test_hue_keeps_lightness_and_turns_the_circle() -> None:
     assert 0.001 < abs((after - before + 0.5) % 1 - 0.5) < 0.3
 
 
+@pytest.mark.parametrize("bands", [1, 3, 4, 6])
+def test_void_is_black_and_does_not_count(bands: int) -> None:
+    """Valid pixels are as if the void ones were not there, here the two lower rows."""
+    images = 0.4 + 0.2 * some_images(3, bands)
+    valid = torch.ones(3, 6, 5, dtype=torch.bool)
+    valid[:, 4:] = False
+    found = jitter(images * valid[:, None], draws(3), "test", contrast=0.6, bands=0.1, valid=valid)
+    alone = jitter(images[:, :, :4], draws(3), "test", contrast=0.6, bands=0.1)
+    torch.testing.assert_close(found[:, :, :4], alone)
+    assert not bool(found[:, :, 4:].any())
+    nothing = jitter(images, draws(3), "test", valid=torch.zeros_like(valid))
+    assert not bool(nothing.any())
+
+
 @pytest.mark.parametrize("bands", [1, 2, 5])
 def test_hue_and_saturation_need_colours(bands: int) -> None:
     images = some_images(2, bands)
