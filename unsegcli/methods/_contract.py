@@ -29,6 +29,7 @@ class Batch:
     proposals: Tensor | None = None  # (batch, height, width), bool: given object masks
     confidence: Tensor | None = None  # (batch,): confidence of each of these masks, 0 to 1
     image_features: Tensor | None = None  # (batch, features) of the images that the tiles are from; None = not used
+    image_numbers: Tensor | None = None  # (batch,) number of the image of each crop; None = all different
 
 
 class Embedded(NamedTuple):
