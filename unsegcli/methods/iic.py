@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.information import displaced_information, displacement_joints
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
 from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
@@ -131,11 +131,13 @@ def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Te
         batch.images[:, :bands],
         draws,
         "second view",
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
         valid=batch.mask,
     )
     copies = torch.cat([changed, batch.images[:, bands:]], 1)

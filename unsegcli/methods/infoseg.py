@@ -20,7 +20,7 @@ from torch.nn import functional
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.distributed_sums import gathered, gathered_with_gradient, rank, ranks, share_of_mean
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
@@ -304,10 +304,7 @@ def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
         return images
     draws = Draws(batch.seed, batch.step, batch.index)
     valid = None if batch.mask is None else at_middles(batch.mask, images.shape[2:])
-    return jitter(
-        images, draws, purpose, brightness=strength, contrast=strength, saturation=strength, hue=strength / 4,
-        valid=valid,
-    )  # fmt: skip
+    return jitter(images, draws, purpose, Strengths(strength, strength, strength, strength / 4), valid=valid)
 
 
 def _prepared(images: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.distributed_sums import ranks, summed
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
@@ -213,10 +213,8 @@ def _after(
     images = batch.images
     if config.light:
         draws = Draws(batch.seed, batch.step, batch.index)
-        images = jitter(
-            images, draws, "space", brightness=config.light, contrast=config.light, saturation=config.light,
-            hue=config.light / 4, valid=batch.mask,
-        )  # fmt: skip
+        light = Strengths(config.light, config.light, config.light, config.light / 4)
+        images = jitter(images, draws, "space", light, valid=batch.mask)
     logits = warp(network(_moved(images, batch.mask, matrices)), inverse(matrices))
     return superpixels.posteriors(logits, config, there_and_back(logits, matrices))
 

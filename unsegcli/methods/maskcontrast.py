@@ -22,7 +22,7 @@ from unsegcli.core.nn.contrast import balanced_entropy, object_means, pixel_cont
 from unsegcli.core.nn.crops import random_boxes, resized, resized_masks, shares
 from unsegcli.core.nn.deeplab import DeepLabHead
 from unsegcli.core.nn.distributed_sums import gathered
-from unsegcli.core.nn.jitter import jitter, lightness
+from unsegcli.core.nn.jitter import Strengths, jitter, lightness
 from unsegcli.core.nn.networks import grow
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
@@ -246,11 +246,13 @@ def _recoloured(images: Tensor, valid: Tensor, draws: Draws, purpose: str, confi
         images,
         draws,
         purpose,
-        brightness=config.brightness,
-        contrast=config.brightness_contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.brightness_contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
         valid=valid,
     )
     chosen = draws.uniform(f"{purpose} chosen", 2)

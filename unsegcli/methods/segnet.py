@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
 from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
@@ -97,11 +97,13 @@ def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
         batch.images,
         draws,
         "light",
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
         valid=batch.mask,
     )
     matrices = _places(draws, config)

@@ -15,7 +15,7 @@ from unsegcli import store
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.contrast import object_means
 from unsegcli.core.nn.grouping import FirstGrouping
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.errors import UnsegError
 from unsegcli.methods._contract import Batch, Embedded, Method
 from unsegcli.training.checkpoint import Training
@@ -88,9 +88,7 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
     try:
         with torch.no_grad():
             draws = Draws(batch.seed, 0, batch.index)
-            images = jitter(
-                batch.images, draws, "watch", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, valid=batch.mask
-            )
+            images = jitter(batch.images, draws, "watch", Strengths(0.2, 0.2, 0.2, 0.02), batch.mask)
             changed = Batch(**{**vars(batch), **_mirrored(batch), "images": images.flip(3)})
             inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
             if hasattr(method, "embeddings"):
