@@ -173,6 +173,23 @@ def test_every_move_comes_but_none_that_stays() -> None:
         assert float(infoseg.negative(found, replace(batch, step=step), everyone)) == pytest.approx(LN2)
 
 
+@pytest.mark.parametrize("negatives", ["roll", "all"])
+def test_crops_of_one_image_are_no_pair(negatives: str) -> None:
+    """Crops 0 and 1 have T = 9 with each other and 0 with those of other images; with all of one image none is left."""
+    local = torch.tensor([[3.0, 0, 0], [3, 0, 0], [0, 3, 0], [0, 0, 3]])[:, :, None, None]
+    volume = torch.full((4, 2, 1, 1), 0.5)
+    found = Assigned(local, volume, volume, local, torch.ones(4, 1, 1, dtype=torch.bool))
+    batch = Batch(torch.zeros(4, 3, 1, 1), torch.arange(4))
+    config = replace(PLAIN, negatives=negatives, places=3)
+    known = replace(batch, image_numbers=torch.tensor([7, 7, 2, 5]))
+    steps = range(20)
+    assert max(float(infoseg.negative(found, replace(batch, step=step), config)) for step in steps) > 1
+    for step in steps:
+        assert float(infoseg.negative(found, replace(known, step=step), config)) == pytest.approx(LN2)
+    one = replace(batch, image_numbers=torch.zeros(4, dtype=torch.int64))
+    assert float(infoseg.negative(found, one, config)) == 0
+
+
 def test_pairs_that_surely_agree_are_spared() -> None:
     """Two images of class 0 and one of class 1: only pairs of different classes are left, all of T = 1."""
     volume = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:, :, None, None]

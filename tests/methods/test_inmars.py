@@ -13,6 +13,7 @@ from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
 from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.core.nn.shrinking import shrunk
+from unsegcli.core.nn.warp import seen, warp
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method
@@ -257,6 +258,18 @@ def test_noise_has_the_length_asked_for() -> None:
     torch.testing.assert_close(roots, torch.full((4,), 0.03))
 
 
+@pytest.mark.parametrize("power_steps", [0, 1, 2])
+def test_noise_lies_on_valid_pixels_alone(power_steps: int) -> None:
+    """It has the root mean square asked for there; an image that is all void has none."""
+    network, batch, config, target, superpixels = setting(0, noise=0.03, power_steps=power_steps)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[0, :5] = mask[1, :, 3:] = mask[2] = False
+    noise = inmars.adversarial_noise(network, dataclasses.replace(batch, mask=mask), config, target, superpixels)
+    assert not bool((noise * ~mask[:, None]).any())
+    roots = (noise.square().sum((1, 2, 3)) / (3 * mask.sum((1, 2)).clamp_min(1))).sqrt()
+    torch.testing.assert_close(roots, torch.tensor([0.03, 0.03, 0.0, 0.03]))
+
+
 @pytest.mark.parametrize("power_steps", [1, 2])
 def test_adversarial_noise_does_more_harm_than_chance(power_steps: int) -> None:
     ours, chances = [], []
@@ -317,6 +330,57 @@ def test_no_change_in_space_and_light_changes_nothing() -> None:
     assert float(found) == pytest.approx(0, abs=1e-6)
 
 
+class Noted(nn.Module):
+    """Keeps what it is shown, and gives the same logits everywhere."""
+
+    shown: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shown = images
+        return images.new_zeros(len(images), 8, 4, 4)
+
+
+def test_changed_crops_have_no_black_border() -> None:
+    """Of images of one colour, every pixel that the network sees has this colour."""
+    _, batch, config, _, superpixels = setting(0, light=0.0, turn=40.0, zoom=0.4, shift=0.3)
+    plain = dataclasses.replace(batch, images=torch.full_like(batch.images, 0.7))
+    matrices, noted = inmars._matrices(plain, config, 0), Noted()
+    assert not bool(seen(plain.images, matrices).all())
+    inmars._after(noted, plain, config, superpixels, matrices)
+    torch.testing.assert_close(noted.shown, plain.images)
+
+
+def test_void_stays_void_under_changes_of_light() -> None:
+    _, batch, config, _, superpixels = setting(0, light=0.9)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :5] = False
+    images, noted = batch.images * mask[:, None], Noted()
+    still = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
+    inmars._after(noted, dataclasses.replace(batch, images=images, mask=mask), config, superpixels, still)
+    assert not bool((noted.shown * ~mask[:, None]).any())
+    inside = dataclasses.replace(batch, images=images[:, :, :, 5:], mask=None)
+    alone = Noted()
+    inmars._after(alone, inside, config, superpixels, still)
+    torch.testing.assert_close(noted.shown[:, :, :, 5:], alone.shown, atol=1e-5, rtol=1e-5)
+
+
+def test_void_stays_void_in_changed_crops() -> None:
+    """Pixels are black if any part of them is from a void one, and as bright as before otherwise."""
+    _, batch, config, _, superpixels = setting(0, light=0.0)
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :5] = False
+    images = torch.where(mask[:, None], 0.7, 0.0).expand(-1, 3, -1, -1)
+    flip = torch.tensor([[-1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
+    for matrices in (flip, inmars._matrices(batch, config, 0)):
+        noted = Noted()
+        inmars._after(noted, dataclasses.replace(batch, images=images, mask=mask), config, superpixels, matrices)
+        black = noted.shown == 0
+        assert bool((black | ((noted.shown - 0.7).abs() < 1e-3)).all())
+        part = warp((~mask)[:, None].float(), matrices, mirrored=True)
+        assert bool(black[(part > 0.01).expand_as(black)].all())
+        assert not bool(black[(part == 0).expand_as(black)].any())
+
+
 def test_mirrored_crops_come_back_to_their_superpixels() -> None:
     """A network that looks at small squares by themselves must give the mirrored image the mirrored clusters."""
     _, batch, config, _, superpixels = setting(0, light=0.0)
@@ -332,8 +396,8 @@ def test_mirrored_crops_come_back_to_their_superpixels() -> None:
 def test_what_is_hidden_by_half_gets_no_weight() -> None:
     areas, weights = torch.tensor([10.0, 10, 10, 0]), torch.tensor([0.5, 0.25, 0.25, 0])
     superpixels = Regions(torch.zeros(1, 1, 1, dtype=torch.int64), 4, areas, weights)
-    seen = inmars._still_seen(superpixels, torch.tensor([10.0, 5, 4, 0]))
-    assert seen.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
+    weights = inmars._still_seen(superpixels, torch.tensor([10.0, 5, 4, 0]))
+    assert weights.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
     nothing = inmars._still_seen(superpixels, torch.zeros(4))
     assert nothing.tolist() == [0, 0, 0, 0]
 

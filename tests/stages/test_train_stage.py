@@ -530,6 +530,16 @@ def test_losses_that_are_read_late_still_name_their_step(tmp_path: Path) -> None
     assert training.history["loss"] == [*map(float, range(CHECKED_EVERY)), 5.0]
 
 
+@pytest.mark.parametrize(("steps", "warned"), [(3, True), (6, False)])
+def test_unused_grouping_is_warned_about(
+    steps: int, warned: bool, folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
+    sets = tiny_sets("infoseg", guide_batches=3)
+    train([made], tmp_path / "m.h5", replace(PLAIN, steps=steps), method="infoseg", sets=sets, workers=1)
+    assert ("the first grouping (guide) was never used" in said.text) is warned
+
+
 def test_collapse_is_warned_about(folder: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     method = users_method(tmp_path, more="\nREVISION = 2\n")
     blind = method.read_text().replace("return network(batch.images)", "return torch.zeros_like(network(batch.images))")

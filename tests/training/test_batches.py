@@ -53,6 +53,16 @@ def test_what_a_batch_holds() -> None:
     assert batches(needs=()).at(5).superpixels is None
 
 
+def test_image_numbers_tell_the_images_apart() -> None:
+    """Four crops of three images: one is there twice; every crop is found in the image of its number."""
+    pool = toy_pool(3)
+    batch = batches(pool, crop=20).at(0)
+    assert batch.image_numbers is not None
+    assert len(set(batch.image_numbers.tolist())) == 3
+    for pixels, number in zip(batch.images, batch.image_numbers.tolist(), strict=True):
+        assert torch.equal(pixels.permute(1, 2, 0), torch.from_numpy(np.array(pool.images[number].pixels)))
+
+
 def test_pixels_and_superpixels_are_cut_alike() -> None:
     """The superpixels of each crop are those of one place in one image, numbered after those of the crop before."""
     pool = toy_pool(2)
@@ -70,8 +80,8 @@ def test_pixels_and_superpixels_are_cut_alike() -> None:
             )
         ]
         assert len(places) == 1
-        assert batch.sources is not None
-        assert batch.sources[number] == places[0][0]
+        assert batch.image_numbers is not None
+        assert batch.image_numbers[number] == places[0][0]
         top, left = places[0][1:]
         np.testing.assert_array_equal(
             batch.superpixels[number] - 25 * number, squares(20, 20)[top : top + 12, left : left + 12]

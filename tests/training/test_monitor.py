@@ -13,7 +13,7 @@ from toy import make_network, tiny, toy_batch, users_method
 
 from unsegcli.methods._contract import Batch, Embedded
 from unsegcli.methods._load import find_method, method_names
-from unsegcli.training.monitor import cluster_stats_of, measure, object_stats_of
+from unsegcli.training.monitor import cluster_stats_of, grouping_warning, measure, object_stats_of
 
 
 def test_sight_by_hand() -> None:
@@ -111,3 +111,36 @@ def test_agreement_is_of_the_same_pixels(tmp_path: Path) -> None:
     mask[:, :, 12:] = True
     half = measure(Sides, nn.Identity(), toy_batch(loaded, config, mask=mask), config)  # type: ignore[arg-type]
     assert (half.largest, half.agreement) == (1, 0)
+
+
+@pytest.mark.parametrize("steps", range(2, 6))
+def test_a_grouping_that_never_acted_is_warned_about(steps: int) -> None:
+    """It is made of the first 4 steps, so that it acts from step 5 on."""
+    loaded = find_method("inmars")
+    config = tiny(loaded, guide_batches=4)
+    network = make_network(loaded, config)
+    for step in range(steps):
+        loaded.module.loss(network, toy_batch(loaded, config, step=step), config)
+    warning = grouping_warning(network, steps)
+    assert ("first 4 steps" in warning) is (steps < 5)
+    assert (f"the training had {steps}. " in warning) is (steps < 5)
+    without = tiny(loaded, guide=0.0)
+    assert not grouping_warning(make_network(loaded, without), steps)
+
+
+def test_void_stays_black_in_the_changed_images(tmp_path: Path) -> None:
+    loaded = find_method(str(users_method(tmp_path)))
+    shown: list[Tensor] = []
+
+    class Noted(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            shown.append(images)
+            return images
+
+    mask = torch.ones(4, 16, 16, dtype=torch.bool)
+    mask[:, :, :6] = False
+    batch = toy_batch(find_method("iic"), tiny(find_method("iic")), mask=mask)
+    batch = Batch(**{**vars(batch), "images": batch.images * mask[:, None]})
+    measure(loaded.module, Noted(), batch, loaded.module.Config())
+    assert len(shown) == 2
+    assert not bool(shown[1].flip(3)[:, :, :, :6].any())

@@ -26,10 +26,10 @@ class Batch:
     superpixels: Tensor | None = None  # (batch, height, width), int64; numbered through the batch, -1 = void
     superpixel_count: int = 0  # number of superpixels; some may have no pixel in the crop
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its image's sides
-    sources: Tensor | None = None  # (batch,) number of the image, or window of it, that each crop is from
     proposals: Tensor | None = None  # (batch, height, width), bool: given object masks
     confidence: Tensor | None = None  # (batch,): confidence of each of these masks, 0 to 1
     image_features: Tensor | None = None  # (batch, features) of the images that the tiles are from; None = not used
+    image_numbers: Tensor | None = None  # (batch,) number of the image of each crop; None = all different
 
 
 class Embedded(NamedTuple):

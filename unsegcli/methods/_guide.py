@@ -64,8 +64,8 @@ def guidance(first: FirstGrouping, posteriors: Tensor, batch: Batch) -> Tensor:
         raise ValueError("the batch has no superpixels")
     features, areas = superpixel_features(batch.images, batch.superpixels, batch.superpixel_count, batch.place)
     if not first.ready:
-        sources = batch.index if batch.sources is None else batch.sources
-        first.remember(features, areas, batch.superpixels, sources, batch.seed)
+        images = batch.index if batch.image_numbers is None else batch.image_numbers
+        first.remember(features, areas, batch.superpixels, images, batch.seed)
         return 0 * posteriors.sum()
     lost = functional.nll_loss(posteriors, first.assign(features), reduction="none")
     result: Tensor = (areas * lost).sum() / summed(areas.sum()).clamp_min(1) * ranks()

@@ -16,12 +16,13 @@ from torch.nn import functional
 
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.information import displaced_information, displacement_joints
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
 from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
+REVISION = 2
 MULTIPLE = 8  # the stride of the default network
 NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
 COLOURS = 3
@@ -130,15 +131,16 @@ def _second_view(batch: Batch, draws: Draws, config: Config) -> tuple[Tensor, Te
         batch.images[:, :bands],
         draws,
         "second view",
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
+        valid=batch.mask,
     )
     copies = torch.cat([changed, batch.images[:, bands:]], 1)
-    if batch.mask is not None:
-        copies = copies * batch.mask[:, None]  # void stays black
     mirrored = draws.integers("flip", below=2).bool() & config.flip
     return torch.where(mirrored[:, None, None, None], copies.flip(3), copies), mirrored
 

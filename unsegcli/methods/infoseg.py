@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.nn.distributed_sums import gathered_with_gradient, rank, ranks, share_of_mean
+from unsegcli.core.nn.distributed_sums import gathered, gathered_with_gradient, rank, ranks, share_of_mean
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
@@ -28,7 +28,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 2
+REVISION = 3
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
 CHOICES = {
@@ -219,6 +219,8 @@ def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
     local = gathered_with_gradient(found.local)[others]
     likeness = _scale(config) * (local * found.mixture).sum(1)
     weights = (found.valid & gathered_with_gradient(found.valid.to(likeness.dtype))[others].bool()).to(likeness.dtype)
+    images = _image_numbers(batch, count)
+    weights = weights * (images != gathered(images)[others]).to(weights.dtype)[:, None, None]
     if config.agree:
         volume = found.volume.detach()
         weights = weights * (1 - config.agree * (gathered_with_gradient(volume)[others] * volume).sum(1))
@@ -230,14 +232,20 @@ def _all_pairs(found: Assigned, batch: Batch, config: Config) -> Tensor:
     drawn, known = _places(found.valid, batch, config.places)
     local, mixture, volume = (_at(maps, drawn) for maps in (found.local, found.mixture, found.volume.detach()))
     weight = known.to(local.dtype)[:, None].expand_as(drawn).flatten()
-    image = (rank() * len(drawn) + torch.arange(len(drawn), device=drawn.device)).to(local.dtype)
-    image = image[:, None].expand_as(drawn).flatten()
+    images = _image_numbers(batch, len(drawn))[:, None].expand_as(drawn).flatten()
     likeness = _scale(config) * local @ gathered_with_gradient(mixture).T
     weights = weight[:, None] * gathered_with_gradient(weight)
-    weights = weights * (image[:, None] != gathered_with_gradient(image))
+    weights = weights * (images[:, None] != gathered(images))
     if config.agree:
         weights = weights * (1 - config.agree * volume @ gathered_with_gradient(volume).T)
     return share_of_mean(functional.softplus(likeness), weights)
+
+
+def _image_numbers(batch: Batch, count: int) -> Tensor:
+    """Return the number of the image of each crop (batch,): a small dataset has some images twice in a batch."""
+    if batch.image_numbers is not None:
+        return batch.image_numbers
+    return rank() * count + torch.arange(count, device=batch.images.device)
 
 
 def _places(valid: Tensor, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
@@ -295,8 +303,8 @@ def _lit(images: Tensor, batch: Batch, purpose: str, strength: float) -> Tensor:
     if not strength:
         return images
     draws = Draws(batch.seed, batch.step, batch.index)
-    lit = jitter(images, draws, purpose, brightness=strength, contrast=strength, saturation=strength, hue=strength / 4)
-    return lit if batch.mask is None else lit * at_middles(batch.mask, images.shape[2:])[:, None]
+    valid = None if batch.mask is None else at_middles(batch.mask, images.shape[2:])
+    return jitter(images, draws, purpose, Strengths(strength, strength, strength, strength / 4), valid=valid)
 
 
 def _prepared(images: Tensor) -> Tensor:

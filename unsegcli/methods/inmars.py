@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.distributed_sums import ranks, summed
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool
 from unsegcli.core.nn.shrinking import at_middles, shrunk
-from unsegcli.core.nn.warp import drawn_affine, inverse, there_and_back, warp
+from unsegcli.core.nn.warp import SEEN, drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 3
+REVISION = 4
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
@@ -141,18 +141,22 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def adversarial_noise(
     network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions
 ) -> Tensor:
-    """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training)."""
+    """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training).
+
+    It is 0 on void pixels, and its root mean square is that of the valid ones.
+    """
     images = batch.images
-    length = config.noise * images[0].numel() ** 0.5
+    valid = torch.ones_like(images[:, :1]) if batch.mask is None else batch.mask[:, None].to(images.dtype)
+    length = config.noise * (images.shape[1] * valid.sum((1, 2, 3), keepdim=True)).sqrt()  # (batch, 1, 1, 1)
     draws = Draws(batch.seed, batch.step, batch.index)
-    noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype), 1.0)
+    noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype) * valid, 1.0)
     with still_statistics(network):
         for _ in range(config.power_steps):
             noise = (config.probe * length * noise).requires_grad_()
             disturbed, _ = superpixels.posteriors(network(images + noise), config)
             change = divergence(target, disturbed, superpixels.weights)
             (gradient,) = torch.autograd.grad(change, noise)
-            noise = _of_length(gradient, 1.0)
+            noise = _of_length(gradient * valid, 1.0)
     found: Tensor = length * noise.detach()
     return found
 
@@ -209,12 +213,21 @@ def _after(
     images = batch.images
     if config.light:
         draws = Draws(batch.seed, batch.step, batch.index)
-        images = jitter(
-            images, draws, "space", brightness=config.light, contrast=config.light, saturation=config.light,
-            hue=config.light / 4,
-        )  # fmt: skip
-    logits = warp(network(warp(images, matrices)), inverse(matrices))
+        light = Strengths(config.light, config.light, config.light, config.light / 4)
+        images = jitter(images, draws, "space", light, valid=batch.mask)
+    logits = warp(network(_moved(images, batch.mask, matrices)), inverse(matrices))
     return superpixels.posteriors(logits, config, there_and_back(logits, matrices))
+
+
+def _moved(images: Tensor, mask: Tensor | None, matrices: Tensor) -> Tensor:
+    """Transform images; the border shows their mirror image, and pixels that are partly void become void.
+
+    A black border would change the batch statistics, and so the posteriors of everything inside.
+    """
+    moved = warp(images, matrices, mirrored=True)
+    if mask is None:
+        return moved
+    return moved * (warp(mask[:, None].to(images.dtype), matrices, mirrored=True) > SEEN)
 
 
 def _still_seen(superpixels: Regions, areas: Tensor) -> Tensor:

@@ -22,13 +22,14 @@ from unsegcli.core.nn.contrast import balanced_entropy, object_means, pixel_cont
 from unsegcli.core.nn.crops import random_boxes, resized, resized_masks, shares
 from unsegcli.core.nn.deeplab import DeepLabHead
 from unsegcli.core.nn.distributed_sums import gathered
-from unsegcli.core.nn.jitter import jitter, lightness
+from unsegcli.core.nn.jitter import Strengths, jitter, lightness
 from unsegcli.core.nn.networks import grow
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded, LoopSettings
 
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
+REVISION = 3
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
 COLOUR_BANDS = (3, 4)  # band counts for which the first three bands are colours
@@ -101,7 +102,7 @@ class Network(nn.Module):
         super().__init__()
         self.query = Encoder(config, channels)
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.frozen = _frozen(self.query.backbone) if config.freeze else []
+        self.frozen = [*_frozen(self.query.backbone), *_frozen(self.key.backbone)] if config.freeze else []
         for part in self.frozen:
             part.requires_grad_(False)
         self.register_buffer("queue", functional.normalize(torch.randn(config.queue, config.dimensions), dim=1))
@@ -113,7 +114,7 @@ class Network(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> Network:
-        """Set the training mode, except that frozen layers keep their batch statistics."""
+        """Set the training mode, except that frozen layers of both networks keep their batch statistics."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
@@ -235,23 +236,27 @@ def _view(batch: Batch, objects: Tensor, boxes: Tensor, draws: Draws, purpose: s
     images = resized(batch.images, boxes, config.view)
     objects = resized_masks(objects, boxes, config.view)
     valid = torch.ones_like(objects) if batch.mask is None else resized_masks(batch.mask, boxes, config.view)
-    images = _recoloured(images, draws, purpose, config) * valid[:, None]  # void stays black
+    images = _recoloured(images, valid, draws, purpose, config)
     mirrored = draws.integers(f"{purpose} flip", below=2).bool() & config.flip
     return View(*(torch.where(_spread(mirrored, part), part.flip(-1), part) for part in (images, objects, valid)))
 
 
-def _recoloured(images: Tensor, draws: Draws, purpose: str, config: Config) -> Tensor:
+def _recoloured(images: Tensor, valid: Tensor, draws: Draws, purpose: str, config: Config) -> Tensor:
     changed = jitter(
         images,
         draws,
         purpose,
-        brightness=config.brightness,
-        contrast=config.brightness_contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.brightness_contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
+        valid=valid,
     )
     chosen = draws.uniform(f"{purpose} chosen", 2)
+    images = images * valid[:, None]  # at its edge, void is no longer black
     images = torch.where(_spread(chosen[:, 0] < config.jittered, images), changed, images)
     if images.shape[1] not in COLOUR_BANDS:
         return images

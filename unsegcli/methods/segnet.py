@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.draws import Draws
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
 from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
+REVISION = 2
 ROLE = "mask"
 MULTIPLE = 4  # the stride of both networks
 
@@ -96,14 +97,17 @@ def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
         batch.images,
         draws,
         "light",
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        bands=config.bands,
+        Strengths(
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            bands=config.bands,
+        ),
+        valid=batch.mask,
     )
     matrices = _places(draws, config)
-    moved = warp(torch.cat([changed * valid[:, None], valid[:, None]], 1), matrices)
+    moved = warp(torch.cat([changed, valid[:, None]], 1), matrices)
     masks = warp(batch.proposals.to(dtype)[:, None], matrices, nearest=True)[:, 0]
     still_valid = (moved[:, -1] > SEEN).to(dtype)
     return moved[:, :-1] * still_valid[:, None], masks, still_valid

@@ -29,7 +29,7 @@ from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, prop
 from unsegcli.training.distributed import barrier, is_first, mean_gradients, process_group
 from unsegcli.training.interrupts import StopRequest, delayed_interrupts
 from unsegcli.training.job import TrainingJob, check_needs, check_options, check_role, recipe_of, upgraded_recipe
-from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, measure
+from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, grouping_warning, measure
 from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import find_weights, read_weights
 from unsegcli.training.restarts import best_of
@@ -211,6 +211,8 @@ def _watch(job: TrainingJob, training: Training, stats: ClusterStats | ObjectSta
     (console.note if last else console.detail)(f"step {training.step}: {stats.text(job.config.classes)}")
     if last and training.steps >= ENOUGH_STEPS and stats.warning(job.config.classes):
         console.warn(stats.warning(job.config.classes))
+    if last and (unused := grouping_warning(training.network, training.steps)):
+        console.warn(unused)
 
 
 def _save(target: store.Target, training: Training, say: Callable[[str], None]) -> None:

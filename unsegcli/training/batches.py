@@ -74,7 +74,7 @@ class Batches:
             superpixels=_numbered(crops) if "superpixels" in self.needs else None,
             superpixel_count=sum(crop.count for crop in crops),
             place=torch.tensor([crop.place for crop in crops]),
-            sources=torch.tensor([self._source(number) for number in samples]),
+            image_numbers=torch.tensor([crop.image for crop in crops]),
             proposals=_stacked([crop.proposal for crop in crops]) if "proposals" in self.needs else None,
             confidence=torch.tensor([crop.confidence for crop in crops]) if "proposals" in self.needs else None,
         )
@@ -112,23 +112,21 @@ class Batches:
             stopped.set()
             thread.join()
 
-    def _source(self, number: int) -> int:
-        """Return which image a sample is from."""
-        epoch, turn = divmod(number, len(self.pool.images))
-        return int(_order(self.seed, epoch, len(self.pool.images))[turn])
-
     def _crop(self, number: int) -> _Crop:
-        image = self.pool.images[self._source(number)]
+        epoch, turn = divmod(number, len(self.pool.images))
+        which = int(_order(self.seed, epoch, len(self.pool.images))[turn])
+        image = self.pool.images[which]
         height, width = image.pixels.shape[:2]
         tall, wide = min(self.shape[0], height), min(self.shape[1], width)
         random = np.random.default_rng([self.seed, number, CROP])
         top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
         place = (top / height, left / width, self.shape[0] / height, self.shape[1] / width)
-        return _cut(image, (slice(top, top + tall), slice(left, left + wide)), self.shape, place)
+        return _cut(which, image, (slice(top, top + tall), slice(left, left + wide)), self.shape, place)
 
 
 @dataclass(frozen=True)
 class _Crop:
+    image: int  # its number in the pool
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
@@ -148,13 +146,18 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _cut(
-    image: TrainingImage, box: tuple[slice, slice], shape: tuple[int, int], place: tuple[float, float, float, float]
+    number: int,
+    image: TrainingImage,
+    box: tuple[slice, slice],
+    shape: tuple[int, int],
+    place: tuple[float, float, float, float],
 ) -> _Crop:
     pixels = image.pixels[box]
     valid = None if image.valid is None else image.valid[box]
     if pixels.shape[:2] != shape and valid is None:
         valid = np.ones(pixels.shape[:2], np.bool_)
     return _Crop(
+        number,
         _padded(pixels, shape, 0),
         None if valid is None else _padded(valid, shape, False),
         None if image.regions is None else _padded(image.regions[box], shape, -1),

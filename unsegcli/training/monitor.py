@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from unsegcli import store
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.contrast import object_means
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.grouping import FirstGrouping
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.errors import UnsegError
 from unsegcli.methods._contract import Batch, Embedded, Method
 from unsegcli.training.checkpoint import Training
@@ -87,7 +88,7 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
     try:
         with torch.no_grad():
             draws = Draws(batch.seed, 0, batch.index)
-            images = jitter(batch.images, draws, "watch", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
+            images = jitter(batch.images, draws, "watch", Strengths(0.2, 0.2, 0.2, 0.02), batch.mask)
             changed = Batch(**{**vars(batch), **_mirrored(batch), "images": images.flip(3)})
             inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
             if hasattr(method, "embeddings"):
@@ -98,6 +99,17 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
     finally:
         network.train(was_training)
     return cluster_stats_of(labels[inside], again[inside], config.classes)
+
+
+def grouping_warning(network: nn.Module, steps: int) -> str:
+    """Return a warning if a first grouping of the network never acted in a training of so many steps, else ""."""
+    for first in network.modules():
+        if isinstance(first, FirstGrouping) and (steps <= first.batches or not first.ready):
+            return (
+                f"the first grouping (guide) was never used: it is made of the first {first.batches} steps, and the "
+                f"training had {steps}. Train for more steps, or use fewer for it (--set guide_batches=...)"
+            )
+    return ""
 
 
 def object_stats_of(found: Embedded, again: Tensor, inside: Tensor) -> ObjectStats:

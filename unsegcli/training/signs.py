@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.draws import Draws
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.scoring import label_free as signs
 from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
 from unsegcli.core.superpixels.regions import contiguous, pool
@@ -30,7 +30,7 @@ IMAGES = 48  # images used, evenly spaced
 SIDE = 512  # larger images are cropped to the centre
 POINTS = 1000  # superpixels used for the silhouette
 LAST = 0.1  # fraction of the steps, at the end, over which the loss is averaged
-LIGHT = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}  # colour jitter of the augmented image
+LIGHT = Strengths(0.2, 0.2, 0.2, 0.02)  # colour jitter of the augmented image
 SIGNS = {
     "evenness": "normalized entropy of the mean assignment",
     "confidence": "1 - mean normalized entropy of a pixel's assignment",
@@ -173,7 +173,8 @@ def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
 def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
     """Compute the scores of the mirrored, colour-jittered scene, mirrored back: (clusters, height, width)."""
     image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
-    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", **LIGHT)
+    inside = None if scene.valid is None else torch.from_numpy(scene.valid)[None]
+    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", LIGHT, valid=inside)
     pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     valid = None if scene.valid is None else np.ascontiguousarray(scene.valid[:, ::-1])

@@ -52,6 +52,13 @@ def test_shift_by_a_quarter_shows_what_lies_right_of_it() -> None:
     assert seen(image(), change(shift=[0.25, 0.0]))[0, 0].tolist() == [True] * 6 + [False] * 2
 
 
+def test_outside_is_black_or_the_mirror_image() -> None:
+    # Columns 8 and 9 of the old image mirror its columns 7 and 6.
+    shifted = warp(image(), change(shift=[0.25, 0.0]), mirrored=True)
+    expected = torch.cat([image()[..., 2:], image()[..., [7, 6]]], 3)
+    torch.testing.assert_close(shifted, expected, atol=1e-5, rtol=0)
+
+
 def test_scale_two_shows_the_middle_half() -> None:
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
     # The new pixels' centres 3 and 4 lie a quarter of a pixel on either side of the middle, 3.5.

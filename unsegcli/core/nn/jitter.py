@@ -5,6 +5,8 @@ Geometric transformations are in `warp.py`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -13,16 +15,23 @@ from unsegcli.core.draws import Draws
 LIGHTNESS = (0.299, 0.587, 0.114)  # weights of red, green and blue
 
 
+@dataclass(frozen=True)
+class Strengths:
+    """How strong each change may be."""
+
+    brightness: float = 0.4  # factor from 1 - b to 1 + b
+    contrast: float = 0.4  # factor on the difference from the mean lightness, from 1 - c to 1 + c
+    saturation: float = 0.4  # factor on the difference from grey, likewise
+    hue: float = 0.1  # rotation by up to this share of the colour circle, in both directions
+    bands: float = 0.0  # independent factor for each band, likewise, for bands that are not colours
+
+
 def jitter(
     images: Tensor,
     draws: Draws,
     purpose: str,
-    *,
-    brightness: float = 0.4,
-    contrast: float = 0.4,
-    saturation: float = 0.4,
-    hue: float = 0.1,
-    bands: float = 0.0,
+    strengths: Strengths | None = None,
+    valid: Tensor | None = None,
 ) -> Tensor:
     """Change brightness, contrast, saturation and hue of (batch, channels, height, width), values from 0 to 1.
 
@@ -33,34 +42,42 @@ def jitter(
         images: the images.
         draws: source of random numbers.
         purpose: name of the stream of random numbers, so that two views differ.
-        brightness: factor from 1 - b to 1 + b.
-        contrast: factor on the difference from the mean lightness, from 1 - c to 1 + c.
-        saturation: factor on the difference from grey, likewise.
-        hue: rotation by up to this share of the colour circle, in both directions.
-        bands: independent factor for each band, likewise, for bands that are not colours.
+        strengths: how strong each change may be.
+        valid: (batch, height, width), bool; other pixels become 0 and do not count in the mean lightness. None = all.
     """
+    given = strengths or Strengths()
     count, channels = images.shape[:2]
     factors = 1 + draws.uniform(f"{purpose} light", 3 + channels, low=-1.0, high=1.0) * images.new_tensor(
-        [brightness, contrast, saturation, *[bands] * channels]
+        [given.brightness, given.contrast, given.saturation, *[given.bands] * channels]
     )
     images = images * factors[:, :1, None, None] * factors[:, 3:, None, None]
     colours = channels in (3, 4)
     grey = lightness(images[:, :3]) if colours else images.mean(1, keepdim=True)
-    images = images.lerp(grey.mean((2, 3), keepdim=True).expand_as(images), 1 - factors[:, 1, None, None, None])
-    if colours and (saturation or hue):
+    images = images.lerp(_mean_of(grey, valid).expand_as(images), 1 - factors[:, 1, None, None, None])
+    if colours and (given.saturation or given.hue):
         rgb = images[:, :3]
         rgb = rgb.lerp(lightness(rgb).expand_as(rgb), 1 - factors[:, 2, None, None, None])
-        if hue:
-            turn = draws.uniform(f"{purpose} hue", low=-hue, high=hue).reshape(count)
+        if given.hue:
+            turn = draws.uniform(f"{purpose} hue", low=-given.hue, high=given.hue).reshape(count)
             rgb = _turned(rgb, turn)
         images = torch.cat([rgb, images[:, 3:]], 1)
-    return images.clamp(0, 1)
+    images = images.clamp(0, 1)
+    return images if valid is None else images * valid[:, None]
 
 
 def lightness(rgb: Tensor) -> Tensor:
     """Compute the weighted mean of red, green and blue: (batch, 1, height, width)."""
     weights = rgb.new_tensor(LIGHTNESS)
     return (rgb * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def _mean_of(grey: Tensor, valid: Tensor | None) -> Tensor:
+    """Average (batch, 1, height, width) over valid pixels: (batch, 1, 1, 1)."""
+    if valid is None:
+        return grey.mean((2, 3), keepdim=True)
+    inside = valid[:, None].to(grey.dtype)
+    mean: Tensor = (grey * inside).sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True).clamp_min(1)
+    return mean
 
 
 def _turned(rgb: Tensor, turn: Tensor) -> Tensor:

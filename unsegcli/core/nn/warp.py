@@ -60,11 +60,11 @@ def inverse(matrices: Tensor) -> Tensor:
     return torch.cat([turned, -turned @ matrices[:, :, 2:]], 2)
 
 
-def warp(images: Tensor, matrices: Tensor, *, nearest: bool = False) -> Tensor:
-    """Transform images: (batch, channels, height, width), zeros outside the old image."""
+def warp(images: Tensor, matrices: Tensor, *, nearest: bool = False, mirrored: bool = False) -> Tensor:
+    """Transform images: (batch, channels, height, width); outside the old image zeros, or its mirror image."""
     grid = functional.affine_grid(matrices.to(images.dtype), list(images.shape), align_corners=False)
-    mode = "nearest" if nearest else "bilinear"
-    return functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    mode, padding = "nearest" if nearest else "bilinear", "reflection" if mirrored else "zeros"
+    return functional.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def seen(images: Tensor, matrices: Tensor) -> Tensor:
