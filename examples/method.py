@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.information import displaced_information, displacement_joints
-from unsegcli.core.nn.jitter import jitter
+from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import grow, small_trunk
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.methods._contract import Batch, LoopSettings
@@ -46,7 +46,7 @@ def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Minus the mutual information between the clusters of each image and, nearby, of a copy in another light."""
     draws = Draws(batch.seed, batch.step, batch.index)  # not torch.rand: it would differ after an interruption
     some = config.strength
-    copies = jitter(batch.images, draws, "light", brightness=some, contrast=some, saturation=some, hue=some / 4)
+    copies = jitter(batch.images, draws, "light", Strengths(some, some, some, some / 4), batch.mask)
     first, second = network(batch.images), network(copies)
     valid = None if batch.mask is None else at_middles(batch.mask, first.shape[2:])
     total = displaced_information(displacement_joints(first, second, valid, reach=1))
