@@ -44,7 +44,7 @@ OPTIONS = set(
     --dry-run --export --features --force --format --grid --help --hungarian --ignore --images --init
     --install-completion
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
-    --metrics --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
+    --metrics --named-on --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
     --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
