@@ -102,6 +102,7 @@ def test_bad_image_fails_the_command_but_not_the_file(here: Path) -> None:
     for _ in range(2):  # also when nothing is left to do
         result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, expect=1)
         assert result.stdout == "sp.h5\n"
+        assert "1 image could not be read and was skipped" in one_line(result)
         assert "--skip-bad" in one_line(result)
         assert "z.png" in result.stderr
     unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, "--skip-bad")

@@ -84,8 +84,9 @@ def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False
     for outcome in () if dry_run else outcomes:
         print(outcome.path, flush=True)
     if outcomes and outcomes[-1].skipped and not skip_bad:
+        verb = "was" if outcomes[-1].skipped == 1 else "were"
         raise UnsegError(
-            f"{console.count_images(outcomes[-1].skipped)} could not be read and were skipped (listed above); "
+            f"{console.count_images(outcomes[-1].skipped)} could not be read and {verb} skipped (listed above); "
             "fix or remove them, or accept this with --skip-bad"
         )
 
