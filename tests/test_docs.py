@@ -497,6 +497,7 @@ def test_every_example_is_run_here() -> None:
     assert {path for path in METHOD.parent.glob("*") if path.is_file()} == {*EXAMPLES, METHOD}
 
 
+@pytest.mark.slow
 def test_the_example_of_a_method_learns_and_labels(place: Path) -> None:
     small = "--classes 4 --steps 30 --set crop=64 --set batch=2 --set width=4 --workers 1"
     run_shell(f"cp {shlex.quote(str(METHOD))} mine.py; unseg train data --method mine.py {small}")

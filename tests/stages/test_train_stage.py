@@ -607,6 +607,7 @@ def resume(folder: Path, output: Path, **more: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "m.h5"
     moment = random.SystemRandom().randrange(1, LONG // 2)
@@ -652,6 +653,7 @@ def test_checkpoint_of_another_device_is_refused(
     assert len(history_of(output)["loss"]) == LONG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
