@@ -23,7 +23,7 @@ GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, after stand
 # with the sky above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.6, 0.65
 STRIPS = 8  # of the image, to measure how much position explains
-FEWEST_IMAGES = 3  # of two, each agrees with the other by chance as well as the other with it
+FEWEST_IMAGES = 3  # with two, each is predicted from a single image, which shows nothing about the rest
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
 
 

@@ -45,7 +45,8 @@ def slic(
         pixels: (height, width, bands), uint8, uint16 or floats; all give the same superpixels.
         valid: (height, width), or None = all.
         segments: number of superpixels in the valid pixels. There are more only if the valid pixels have more parts
-            that are not connected, and fewer only where superpixels are a few pixels large.
+            that are not connected, and fewer where superpixels are a few pixels large, or where the valid pixels have
+            several parts in a flat image (up to 2 %).
         compactness: 1 follows colour, 100 makes squares; tune in factors of three. It weighs spatial distance
             against distance in CIELAB for three bands. Deviation: otherwise against the root mean square over the
             bands, scaled to 0 to 100, so that its meaning does not depend on the number of bands.
