@@ -1,130 +1,46 @@
-"""Hand-crafted features of pixels and regions: colour, texture, position.
+"""Hand-crafted features of pixels and regions: colour, texture, patches, position, and what surrounds a region.
 
 Any number of bands; no labels, no files; nothing here decides how features are clustered.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.superpixels.patches import CODES, patch_codes
 from unsegcli.core.superpixels.regions import RegionMap, centroids, paint, pool
+from unsegcli.core.superpixels.surroundings import SORTS, surroundings
 from unsegcli.core.superpixels.valid import check_valid, unit_pixels
 from unsegcli.errors import DataError
 
 TRUNCATE = 3.0  # Gaussians are truncated at this many standard deviations
-TEXTURE_SIGMAS = (1.0, 2.0, 4.0)  # pixels; their differences are the band-passes of two scales
-GROUP_WEIGHTS = {"colour": 1.0, "texture": 0.5}  # of a whole group, after standardisation
-# Row and column each count by the part of colour and texture that they predict in other images: much in photographs
-# with the sky above and the ground below, nothing in images from the air or through a microscope.
-PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.6, 0.65
-STRIPS = 8  # of the image, to measure how much position explains
-FEWEST_IMAGES = 3  # with two, each is predicted from a single image, which shows nothing about the rest
-NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
+AROUND_SIGMA = 8.0  # pixels, of the colour around each pixel
+GRADIENT_SIGMAS, DETAIL_SIGMAS = (1.0, 2.0, 4.0), (1.0, 3.0)  # pixels
+VOID_SIGMA = 4.0  # of the blurred image that fills void pixels, for patches that overlap them
+OWN = ("colour", "texture", "patches")  # groups whose surroundings are features as well
 
 
-def feature_groups(bands: int) -> tuple[tuple[str, slice], ...]:
-    """Return name and number of dimensions of each group of `region_features` for a number of bands."""
-    names_and_lengths = (("colour", 2 * bands), ("texture", len(TEXTURE_SIGMAS)), ("position", 2))
-    groups, start = [], 0
-    for name, length in names_and_lengths:
-        groups.append((name, slice(start, start + length)))
+def feature_groups(bands: int) -> dict[str, slice]:
+    """Return the dimensions of each group of `region_features`, by its name, for a number of bands."""
+    lengths = {"colour": 3 * bands, "texture": len(GRADIENT_SIGMAS) + len(DETAIL_SIGMAS), "patches": CODES, "position": 2}
+    lengths["surroundings"] = len(SORTS) * sum(lengths[name] for name in OWN)
+    groups, start = {}, 0
+    for name, length in lengths.items():
+        groups[name] = slice(start, start + length)
         start += length
-    return tuple(groups)
-
-
-def feature_weights(
-    features: NDArray[Any], areas: NDArray[Any], bands: int, images: NDArray[Any], place: float | None = None
-) -> NDArray[np.float32]:
-    """Compute the weight of each standardised dimension (dimensions,), independent of the size of its group.
-
-    Args:
-        features: (regions, dimensions) of `region_features`.
-        areas: (regions,) weight of each region.
-        bands: number of bands of the images.
-        images: (regions,) number of the image of each region, from 0.
-        place: weight of row and of column; None = by what they explain.
-    """
-    groups = dict(feature_groups(bands))
-    weights = np.empty(features.shape[1], np.float32)
-    for name, weight in GROUP_WEIGHTS.items():
-        part = groups[name]
-        weights[part] = weight / math.sqrt(part.stop - part.start)
-    position = groups["position"]
-    if place is not None:
-        weights[position] = place
-        return weights
-    seen = features[:, : position.start]
-    weights[position] = [
-        min(LARGEST_PLACE_WEIGHT, PLACE_WEIGHT * math.sqrt(explained_by_place(seen, where, areas, images)))
-        for where in features[:, position].T
-    ]
-    return weights
-
-
-def explained_by_place(seen: NDArray[Any], where: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]) -> float:
-    """Compute the share of the variance that position predicts in images it was not learned from, 0 to 1.
-
-    Each image is predicted twice from the other images: by the mean of each of their strips, and by their overall mean.
-    The result is how much lower the squared error of the strips is, averaged over dimensions. Only images are
-    independent: the regions of one image resemble their neighbours whether or not position matters in general.
-
-    Args:
-        seen: (regions, dimensions).
-        where: (regions,) row or column, 0 to 1.
-        areas: (regions,) weight of each region.
-        images: (regions,) number of the image of each region, from 0.
-    """
-    if len(np.unique(images[areas > 0])) < FEWEST_IMAGES:
-        return 0.0
-    share = np.asarray(areas, np.float64) / np.sum(areas)
-    mean = share @ seen
-    deviation = np.sqrt(share @ (seen - mean) ** 2)
-    known = deviation > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
-    if not known.any():
-        return 0.0
-    inside, sums = _by_strip((seen - mean)[:, known] / deviation[known], where, share, images)
-    return max(0.0, float(_gain_of_strips(inside, sums).mean()))
-
-
-def _by_strip(
-    values: NDArray[Any], where: NDArray[Any], share: NDArray[Any], images: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum weights (images, strips) and weighted values (images, strips, dimensions) in each strip of each image."""
-    count = int(images.max()) + 1
-    strips = np.minimum((np.asarray(where, np.float64) * STRIPS).astype(np.int64), STRIPS - 1)
-    cells = images * STRIPS + strips
-    inside = np.bincount(cells, weights=share, minlength=count * STRIPS).astype(np.float64)
-    columns = [np.bincount(cells, weights=share * one, minlength=count * STRIPS) for one in values.T]
-    sums = np.stack(columns, axis=1).astype(np.float64)
-    return inside.reshape(count, STRIPS), sums.reshape(count, STRIPS, len(columns))
-
-
-def _gain_of_strips(inside: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute how much lower the squared error is by strips than by the overall mean, each of the other images.
-
-    The scatter within a strip is the same in both errors, so sums are sufficient.
-    """
-    every, others = inside.sum(axis=0), inside.sum(axis=0) - inside
-    rest = sums.sum(axis=0) - sums
-    plain = rest.sum(axis=1, keepdims=True) / others.sum(axis=1)[:, None, None]
-    seen = (others > NEGLIGIBLE * every)[:, :, None]  # else no other image has this strip
-    by_strip = np.where(seen, rest / np.where(seen, others[:, :, None], 1), plain)
-    gained = 2 * sums * (by_strip - plain) - inside[:, :, None] * (by_strip**2 - plain**2)
-    total: NDArray[np.float64] = gained.sum(axis=(0, 1))
-    return total
+    return groups
 
 
 def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.float32]:
     """Compute features of each region: (regions, dimensions), in the groups of `feature_groups`.
 
-    Colour is the mean and the standard deviation of each CIELAB coordinate for three bands, otherwise of each band
-    (from 0 to 1). Texture is the mean gradient magnitude and the mean absolute differences of Gaussians at two scales,
-    of the mean over the bands. Position is the centroid, (row, column) from 0 to 1.
+    Colour is the mean, the mean of the blurred image, and the standard deviation of each CIELAB coordinate for three
+    bands, otherwise of each band (from 0 to 1). Texture is, of the lightness (the mean over the bands), the mean of the
+    logarithm of one plus the gradient magnitude at three scales, and the mean absolute difference from the blurred
+    lightness at two scales. Patches are the codes of `patch_codes`. Position is the centroid, (row, column) from 0 to 1.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1.
@@ -135,32 +51,35 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
     count = int(regions.max(initial=-1)) + 1
     unit = unit_pixels(pixels)
     colours = lab(unit) if unit.shape[2] == 3 else unit
+    lightness = colours[:, :, 0] if unit.shape[2] == 3 else np.float32(100) * unit.mean(axis=2)
+    valid = None if bool((regions >= 0).all()) else regions >= 0
+    own = np.concatenate(
+        [
+            _colour(colours, regions, count, valid),
+            pool(_texture(lightness, regions >= 0), regions, count),
+            patch_codes(_filled(lightness, valid), regions, count),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    centres = centroids(regions, count)
+    around = surroundings(own, regions, centres * np.array(regions.shape))
+    return np.concatenate([own, centres.astype(np.float32), around], axis=1)
+
+
+def _colour(
+    colours: NDArray[np.float32], regions: RegionMap, count: int, valid: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Compute mean, mean of the blurred image, and deviation of each coordinate: (count, 3 * coordinates)."""
     mean = pool(colours, regions, count)
+    blurred = np.stack([_blurred(plane, AROUND_SIGMA, valid) for plane in np.moveaxis(colours, 2, 0)], axis=2)
     # In two passes: a region of one colour has deviation 0, which the one-pass formula would miss.
     deviation = np.sqrt(pool((colours - paint(mean, regions, 0.0)) ** 2, regions, count))
-    texture = pool(_texture(unit.mean(axis=2), regions >= 0), regions, count)
-    features = np.concatenate([mean, deviation, texture, centroids(regions, count)], axis=1)
-    rounded: NDArray[np.float32] = features.astype(np.float32)
-    return rounded
+    return np.concatenate([mean, pool(blurred, regions, count), deviation], axis=1)
 
 
-def standardise(
-    features: NDArray[Any], mean: NDArray[Any], deviation: NDArray[Any], weights: NDArray[Any]
-) -> NDArray[np.float32]:
-    """Standardise features (points, dimensions) to mean 0 and variance 1 in each dimension, times its weight.
-
-    A constant dimension becomes 0.
-
-    Args:
-        features: (points, dimensions).
-        mean: (dimensions,) mean over all points used for fitting.
-        deviation: (dimensions,) standard deviation over the same points.
-        weights: (dimensions,), such as from `feature_weights`.
-    """
-    known = np.asarray(deviation, np.float64) > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
-    factor = np.divide(weights, deviation, out=np.zeros(known.shape), where=known)
-    result: NDArray[np.float32] = ((features - np.asarray(mean, np.float64)) * factor).astype(np.float32)
-    return result
+def _filled(plane: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Replace void pixels by the blurred valid ones near them."""
+    return plane if valid is None else np.where(valid, plane, _blurred(plane, VOID_SIGMA, valid))
 
 
 def blurred_pixels(pixels: NDArray[Any], sigma: float, valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
@@ -203,15 +122,15 @@ def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return result
 
 
-def _texture(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Compute gradient magnitude and absolute fine and coarse band-passes: (height, width, 3)."""
+def _texture(lightness: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Compute log gradients at each scale, and absolute differences from the blurred plane: (height, width, 5)."""
     valid = None if bool(inside.all()) else inside
-    smooth = [_blurred(grey, sigma, valid) for sigma in TEXTURE_SIGMAS]
-    texture = np.empty((*grey.shape, len(TEXTURE_SIGMAS)), np.float32)
-    texture[:, :, 0] = np.hypot(_slope(smooth[0], inside), _slope(smooth[0].T, inside.T).T)
-    for scale, (finer, coarser) in enumerate(itertools.pairwise(smooth), start=1):
-        texture[:, :, scale] = np.abs(finer - coarser)
-    return texture
+    maps = []
+    for sigma in GRADIENT_SIGMAS:
+        smooth = _blurred(lightness, sigma, valid)
+        maps.append(np.log1p(np.hypot(_slope(smooth, inside), _slope(smooth.T, inside.T).T)))
+    maps += [np.abs(lightness - _blurred(lightness, sigma, valid)) for sigma in DETAIL_SIGMAS]
+    return np.stack(maps, axis=2)
 
 
 def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -1,0 +1,68 @@
+"""What lies around each region: means of the features of its neighbours, over four sorts of neighbourhood.
+
+Only regions that touch are neighbours, and the means spread from neighbour to neighbour, so the cost grows with the
+number of regions, and an image has no special point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+
+from unsegcli.core.superpixels.regions import RegionMap, borders
+
+SORTS = ("adjacent", "near", "above", "below")
+ROUNDS = 5  # that the mean of `near` spreads, in steps from neighbour to neighbour
+REACH = 0.75  # share of `above` and `below` that is from further away than the next region, at each step
+STEPS = 10  # of `above` and `below`
+STEEP = 0.5  # rows per column: a neighbour is above or below if the line between the centres is steeper
+
+
+def surroundings(features: NDArray[np.float32], regions: RegionMap, centres: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Compute the mean features around each region: (regions, sorts * dimensions), in the order of SORTS.
+
+    Neighbours count by the length of the common border. A region without a neighbour is its own surroundings.
+
+    Args:
+        features: (regions, dimensions).
+        regions: (height, width), 0 to n - 1; -1 = no region.
+        centres: (regions, 2): row and column, in pixels.
+    """
+    one, other, length = _touching(regions, len(features))
+    down, across = (centres[other] - centres[one]).T
+    steep = np.abs(down) > STEEP * np.abs(across)
+    apart = np.sqrt(down**2 + across**2) + 1e-9
+    around = _averaging(one, other, length, len(features))
+    adjacent = around @ features
+    near = adjacent
+    for _ in range(ROUNDS - 1):
+        near = around @ near
+    parts = [adjacent, near]
+    for sign in (-1, 1):
+        share = length * np.maximum(sign * down, 0) / apart * steep
+        beside = _averaging(one, other, share, len(features))
+        seen = features
+        for _ in range(STEPS):
+            seen = beside @ ((1 - REACH) * features + REACH * seen)
+        parts.append(seen)
+    result: NDArray[np.float32] = np.concatenate(parts, axis=1).astype(np.float32)
+    return result
+
+
+def _touching(regions: RegionMap, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of regions that touch, in both directions, and the length of their border in pixels."""
+    one, other = borders(regions)
+    pairs, length = np.unique(one * np.int64(max(1, count)) + other, return_counts=True)
+    return pairs // max(1, count), pairs % max(1, count), length
+
+
+def _averaging(
+    one: NDArray[np.int64], other: NDArray[np.int64], shares: NDArray[np.float64] | NDArray[np.int64], count: int
+) -> csr_array:
+    """Make the matrix that averages over neighbours by their shares; regions without any are mapped to themselves."""
+    alone = np.flatnonzero(np.bincount(one, shares, minlength=count) <= 0)
+    rows, columns = np.concatenate([one, alone]), np.concatenate([other, alone])
+    values = np.concatenate([np.asarray(shares, np.float64), np.ones(len(alone))])
+    total = np.bincount(rows, values, minlength=count)
+    return coo_array((values / total[rows], (rows, columns)), shape=(count, count)).tocsr()
