@@ -12,6 +12,15 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor, nn
 
 
+class Regions(NamedTuple):
+    """What is known about the superpixels of a batch before any learning, numbered like them."""
+
+    features: Tensor  # (superpixels, features): hand-crafted, of the whole image (`core/superpixels/features.py`)
+    centres: Tensor  # (superpixels, 2): row and column in the crop, as shares of its longer side
+    areas: Tensor  # (superpixels,) pixels in the crop; 0 = outside
+    crops: Tensor  # (superpixels,) number of the crop in the batch, in increasing order
+
+
 @dataclass(frozen=True)
 class Batch:
     """The input of a method at each step: crops of images, on the device."""
@@ -26,6 +35,7 @@ class Batch:
     superpixels: Tensor | None = None  # (batch, height, width), int64; numbered through the batch, -1 = void
     superpixel_count: int = 0  # number of superpixels; some may have no pixel in the crop
     place: Tensor | None = None  # (batch, 4): top, left, height and width of each crop as shares of its image's sides
+    regions: Regions | None = None  # of the superpixels
     proposals: Tensor | None = None  # (batch, height, width), bool: given object masks
     confidence: Tensor | None = None  # (batch,): confidence of each of these masks, 0 to 1
     image_features: Tensor | None = None  # (batch, features) of the images that the tiles are from; None = not used
@@ -52,12 +62,12 @@ class LoopSettings:
     batch: int = 16  # crops in a step, over all processes
     epochs: int = 15  # passes over all images: the default length of the training
     min_steps: int = 200  # minimum, for datasets of few images; --steps and --epochs are exact
-    optimizer: str = "adam"  # adam sgd
+    optimizer: str = "adam"  # adam adamw sgd
     learning_rate: float = 1e-3  # maximum learning rate; tune in factors of three
-    schedule: str = "cosine"  # of the learning rate: constant cosine poly poly_epochs
+    schedule: str = "cosine"  # of the learning rate: constant cosine one_cycle poly poly_epochs
     warmup: float = 0.0  # share of the training in which the learning rate rises from 0
-    momentum: float = 0.9  # of sgd; adam's first beta
-    weight_decay: float = 0.0  # weight decay, added to the gradient
+    momentum: float = 0.9  # of sgd; the first beta of adam and adamw
+    weight_decay: float = 0.0  # added to the gradient; with adamw a shrinking of the weights themselves
     grad_clip: float = 5.0  # maximum gradient norm, over all weights; 0 = no clipping
 
 
@@ -111,10 +121,13 @@ OPTIONAL = {
     "network on its device. `batches` gives the crop of each image in epoch 0 once, in Batches that are made when "
     "asked for (all crops in every process; the last may be smaller). It changes buffers and weights in place, by "
     "batches and seed alone. Where steps are only timed or checked, it gets a few batches and a throwaway network",
+    "finish": "finish(network, batches, config): called after the last step, as `prepare` before the first, for what "
+    "can be fitted only then, such as clusters of what was learned. It changes buffers that `loss` does not read: a "
+    "model saved on the way is finished too, and its training goes on",
     "image_features": "image_features(network, batch, config): (batch, features), means over the pixels of a "
     "image, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
-    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels proposals",
+    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32",
 }

@@ -27,7 +27,7 @@ from unsegcli.presets import read_preset
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
 INSTEAD = {"cluster_scores": "embeddings"}  # for a method whose clusters are found after training
 ROLES = ("clusters", "mask")
-NEEDED = ("superpixels", "proposals")
+NEEDED = ("superpixels", "regions", "proposals")
 MAY_LACK = {"min_steps"}  # optional settings of the loop
 OWN_MODULE = "unsegcli_users_method_"  # followed by the digest, so that two files of one name are two modules
 
@@ -76,7 +76,7 @@ class Loaded:
         if odd:
             only = ", ".join(NEEDED)
             raise ConfigError(f"--method {self.file}: needs(config) returned {', '.join(odd)}: choose from {only}")
-        return tuple(found)
+        return ("superpixels", *found) if "regions" in found and "superpixels" not in found else tuple(found)
 
 
 @contextmanager

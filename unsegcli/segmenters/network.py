@@ -13,12 +13,13 @@ from torch import Tensor
 from unsegcli import console, store
 from unsegcli.core.guided import refined
 from unsegcli.core.nn.precision import full_float32
-from unsegcli.core.superpixels.regions import contiguous, paint, pool
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.regions import contiguous, paint, places_of, pool
 from unsegcli.core.tiles import rounded_up, spans
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError
-from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.methods._contract import Batch, Embedded, Regions
 from unsegcli.params import Cluster
 from unsegcli.segmenters.trained import Trained
 
@@ -54,9 +55,10 @@ def scores_of(
     if pixels.shape[2] != trained.channels:
         raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
     seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
-    scores = _tiled(trained, _Part(seen, valid, regions), tile)
+    part = _Part(seen, valid, regions)
+    scores = _tiled(trained, _described(part, trained), tile)
     if flips:
-        mirrored = _tiled(trained, _Part(seen, valid, regions).mirrored(), tile)[:, :, ::-1]
+        mirrored = _tiled(trained, _described(part.mirrored(), trained), tile)[:, :, ::-1]
         scores = (scores + mirrored) / np.float32(2)
     return scores
 
@@ -68,14 +70,16 @@ class _Part:
     pixels: Pixels
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
+    features: NDArray[np.float32] | None = None  # of the superpixels of the whole image, for a method that needs them
 
     def mirrored(self) -> _Part:
-        """Flip left to right."""
-        return _Part(*(None if part is None else part[:, ::-1] for part in vars(self).values()))  # type: ignore[arg-type]
+        """Flip left to right, without features."""
+        return replace(self.cut(slice(None), slice(None, None, -1)), features=None)
 
     def cut(self, rows: slice, columns: slice) -> _Part:
         """Cut out rows and columns."""
-        return _Part(*(None if part is None else part[rows, columns] for part in vars(self).values()))  # type: ignore[arg-type]
+        maps = (None if part is None else part[rows, columns] for part in (self.valid, self.regions))
+        return _Part(self.pixels[rows, columns], *maps, self.features)
 
     def padded(self, multiple: int) -> _Part:
         """Pad the bottom and right by reflection, up to a multiple; superpixels are padded with -1."""
@@ -87,7 +91,17 @@ class _Part:
             np.pad(self.pixels, (*wider, (0, 0)), "reflect"),
             None if self.valid is None else np.pad(self.valid, wider, "reflect"),
             None if self.regions is None else np.pad(self.regions, wider, constant_values=-1),
+            self.features,
         )
+
+
+def _described(part: _Part, trained: Trained) -> _Part:
+    """Add the features of superpixels, if the method needs them."""
+    if not trained.needs_regions:
+        return part
+    if part.regions is None:
+        raise ConfigError(f"{trained.method.name} needs superpixels; make them with `unseg superpixels`")
+    return replace(part, regions=(found := contiguous(part.regions)), features=region_features(part.pixels, found))
 
 
 def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
@@ -227,7 +241,18 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
         mask=None if scene.valid is None else torch.from_numpy(np.array(scene.valid))[None].to(device),
         superpixels=None if regions is None else torch.from_numpy(regions)[None].to(device),
         superpixel_count=0 if regions is None else int(regions.max(initial=-1)) + 1,
+        regions=None if scene.features is None or scene.regions is None else _regions_of(scene, device),
     )
+
+
+def _regions_of(scene: _Part, device: torch.device) -> Regions:
+    """Describe the superpixels of a tile, numbered in order of appearance."""
+    regions, inside = contiguous(scene.regions), scene.regions >= 0
+    count = int(regions.max(initial=-1)) + 1
+    number = np.zeros(count, np.int64)  # of each superpixel in the whole image
+    number[regions[inside]] = scene.regions[inside]
+    parts = (scene.features[number], *places_of(regions, count), np.zeros(count, np.int64))
+    return Regions(*(torch.from_numpy(part).to(device) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -250,7 +275,7 @@ def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
 
 def applied_to(window: Window, trained: Trained, params: Cluster) -> Applied:
     """Compute the cluster map of one window, with scores."""
-    regions = window.superpixels if params.per == "superpixel" else None
+    regions = window.superpixels if params.per == "superpixel" or trained.needs_regions else None
     scores = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     if params.refine:
         scores = refined(scores, window.pixels, window.valid)

@@ -46,6 +46,11 @@ class Trained:
         return int(self.config.classes)
 
     @property
+    def needs_regions(self) -> bool:
+        """Whether the method sees images by their superpixels."""
+        return "regions" in self.method.needs(self.config)
+
+    @property
     def multiple(self) -> int:
         """The number that image sides must be multiples of."""
         return int(getattr(self.method.module, "MULTIPLE", MULTIPLE))

@@ -33,7 +33,7 @@ from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, groupin
 from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import find_weights, read_weights
 from unsegcli.training.restarts import best_of
-from unsegcli.training.setup import batches_of, estimate_training, start_or_resume
+from unsegcli.training.setup import batches_of, estimate_training, finish, start_or_resume
 
 REVISION = 1
 WATCH_TIMES = 20  # how often the clusters are measured in a training
@@ -71,7 +71,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         return outcomes if is_first() else []
     dataset = _opened(job, dataset, masks, run.workers)
     pending = _completed(pending, weights, dataset, run.workers)
-    reader = Reader(run.workers, masks, params.min_confidence)
+    reader = Reader(run.workers, masks, params.min_confidence, "regions" in job.method.needs(job.config))
     if run.dry_run:
         with own_arithmetic():
             console.note(estimate_training(pending[0][0], dataset, reader, len(pending), take_step))
@@ -151,7 +151,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     method, config = job.method.module, job.config
     training = start_or_resume(job, pool, target, take_step)
     batches = batches_of(job, pool, training.steps)
-    watched = _watched(batches, job.device)
+    watched = None if hasattr(method, "finish") else _watched(batches, job.device)  # else no clusters until then
     losses = Losses(training, target)
     saved = time.monotonic()
     with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stop_request:
@@ -166,15 +166,17 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
                 bar.set_postfix(losses.read(), refresh=False)
-            if last or training.step % max(1, training.steps // WATCH_TIMES) == 0:
+            if watched is not None and (last or training.step % max(1, training.steps // WATCH_TIMES) == 0):
                 _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
                 _save(target, training, console.note if stop else console.detail)
                 saved = time.monotonic()
             if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
+                finish(job, training, batches)
                 keep(training)
             if stop and not last:
                 stop_request.stop_now()
+    finish(job, training, batches)
     return training
 
 

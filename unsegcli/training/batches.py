@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unsegcli.methods._contract import Batch
+from unsegcli.core.superpixels.regions import places_of
+from unsegcli.methods._contract import Batch, Regions
 from unsegcli.training.data import Pool, TrainingImage
 
 AHEAD = 3  # batches to prefetch
@@ -73,6 +74,7 @@ class Batches:
             mask=_stacked([crop.valid for crop in crops]),
             superpixels=_numbered(crops) if "superpixels" in self.needs else None,
             superpixel_count=sum(crop.count for crop in crops),
+            regions=_regions_of(crops) if "regions" in self.needs else None,
             place=torch.tensor([crop.place for crop in crops]),
             image_numbers=torch.tensor([crop.image for crop in crops]),
             proposals=_stacked([crop.proposal for crop in crops]) if "proposals" in self.needs else None,
@@ -130,6 +132,8 @@ class _Crop:
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
+    features: NDArray[np.float32] | None
+    places: tuple[NDArray[np.float32], ...]  # centres and areas of the superpixels, if they have features
     proposal: NDArray[np.bool_] | None
     confidence: float  # of the proposal
     count: int  # number of superpixels of the whole image
@@ -141,6 +145,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     moved = {
         name: value.to(device, non_blocking=True) for name, value in vars(batch).items() if isinstance(value, Tensor)
     }
+    if batch.regions is not None:
+        moved["regions"] = Regions(*(part.to(device, non_blocking=True) for part in batch.regions))
     moved["images"] = moved["images"].to(torch.float32, memory_format=torch.channels_last).div_(255)
     return Batch(**{**vars(batch), **moved})
 
@@ -161,6 +167,8 @@ def _cut(
         _padded(pixels, shape, 0),
         None if valid is None else _padded(valid, shape, False),
         None if image.regions is None else _padded(image.regions[box], shape, -1),
+        image.features,
+        _places(image, box),
         None if image.proposal is None else _padded(image.proposal[box], shape, False),
         image.confidence,
         image.superpixels,
@@ -192,6 +200,24 @@ def _numbered(crops: list[_Crop]) -> Tensor:
         if crop.regions is not None
     ]
     return torch.from_numpy(np.stack(maps).astype(np.int64))
+
+
+def _regions_of(crops: list[_Crop]) -> Regions:
+    """Describe the superpixels of all crops, in the order in which `_numbered` numbers them."""
+    described = [
+        (crop.features, *crop.places, np.full(crop.count, number))
+        for number, crop in enumerate(crops)
+        if crop.features is not None
+    ]
+    return Regions(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*described, strict=True)))
+
+
+def _places(image: TrainingImage, box: tuple[slice, slice]) -> tuple[NDArray[np.float32], ...]:
+    """Return centres and areas of the superpixels in a crop; those of a whole image are known."""
+    if image.regions is None or image.centres is None or image.areas is None:
+        return ()
+    part = image.regions[box]
+    return (image.centres, image.areas) if part.shape == image.regions.shape else places_of(part, image.superpixels)
 
 
 @functools.lru_cache(maxsize=4)

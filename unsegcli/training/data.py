@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import rank
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.regions import places_of
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.label_maps import StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.runner import gather
@@ -29,6 +31,9 @@ class TrainingImage:
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     regions: NDArray[np.int32] | None  # (height, width) superpixels, -1 = void
+    features: NDArray[np.float32] | None = None  # (superpixels, features) of `region_features`, if a method needs them
+    centres: NDArray[np.float32] | None = None  # (superpixels, 2) and areas (superpixels,) of `places_of`
+    areas: NDArray[np.float32] | None = None
     proposal: NDArray[np.bool_] | None = None  # (height, width): object mask
     confidence: float = 1.0  # of that mask, 0 to 1
 
@@ -99,10 +104,11 @@ class Reader:
     workers: int
     masks: ObjectMasks | None = None
     min_confidence: float = 0.0
+    describe: bool = False  # compute the features of superpixels
 
     def fill(self, dataset: Dataset, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
         """Read all usable images of a dataset."""
-        images = gather(dataset, partial(as_image, masks=self.masks), "reading", self.workers, bad)
+        images = gather(dataset, partial(as_image, masks=self.masks, describe=self.describe), "reading", self.workers, bad)
         if self.masks is None:
             return fill(images, most_bytes, spill)
         left_out: Counter[str] = Counter()
@@ -127,9 +133,13 @@ def remove_spilled(folder: Path) -> None:
         spilled.unlink(missing_ok=True)
 
 
-def as_image(window: Window, masks: ObjectMasks | None = None) -> TrainingImage:
+def as_image(window: Window, masks: ObjectMasks | None = None, describe: bool = False) -> TrainingImage:
     """Convert a window to a training image."""
-    image = TrainingImage(window.pixels, window.valid, window.superpixels)
+    regions, described = window.superpixels, {}
+    if describe and regions is not None:
+        centres, areas = places_of(regions, int(regions.max(initial=-1)) + 1)
+        described = {"features": region_features(window.pixels, regions), "centres": centres, "areas": areas}
+    image = TrainingImage(window.pixels, window.valid, regions, **described)
     return image if masks is None else with_proposal(image, masks.on(window))
 
 

@@ -11,8 +11,10 @@ from torch import nn
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import LoopSettings
 
-OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("constant", "cosine", "poly", "poly_epochs")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "one_cycle", "poly", "poly_epochs")
 POLY = 0.9  # power
+CYCLE_START = 1 / 25  # of the one-cycle schedule, as a share of the maximum
 
 
 def steps_of(config: LoopSettings, images: int, steps: int | None, epochs: float | None) -> int:
@@ -26,12 +28,18 @@ def steps_of(config: LoopSettings, images: int, steps: int | None, epochs: float
 
 
 def rate_at(config: LoopSettings, step: int, steps: int) -> float:
-    """Return the learning rate of a step: linear warm-up, then the schedule."""
+    """Return the learning rate of a step: linear warm-up, then the schedule.
+
+    In the one-cycle schedule both are half waves of a cosine: the rate rises from 1/25 of its maximum, then falls to 0.
+    """
     rising = config.warmup * steps
+    if config.schedule == "one_cycle" and step < rising:
+        risen = 0.5 * (1 - math.cos(math.pi * step / rising))
+        return config.learning_rate * (CYCLE_START + (1 - CYCLE_START) * risen)
     if step < rising:
         return config.learning_rate * (step + 1) / (math.floor(rising) + 1)
     done = (step - rising) / max(1.0, steps - rising)
-    if config.schedule == "cosine":
+    if config.schedule in ("cosine", "one_cycle"):
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "poly_epochs":  # constant within each of `epochs` equal intervals, for any number of steps
         done = math.floor(done * config.epochs + 1e-9) / max(1, config.epochs)
@@ -47,7 +55,8 @@ def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Opti
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
         return torch.optim.SGD(learning, momentum=config.momentum, **settings)
-    return torch.optim.Adam(learning, betas=(config.momentum, 0.999), **settings)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(learning, betas=(config.momentum, 0.999), **settings)
 
 
 def check_settings(config: LoopSettings) -> None:

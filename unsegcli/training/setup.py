@@ -17,6 +17,7 @@ from unsegcli.core.nn.distributed_sums import rank, ranks
 from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch
+from unsegcli.methods._load import mistakes_named
 from unsegcli.segmenters.weights import Arrays
 from unsegcli.training.batches import Batches
 from unsegcli.training.checkpoint import Training
@@ -87,6 +88,16 @@ def new_training(job: TrainingJob, pool: Pool, steps: int) -> Training:
         network.compile()
     scaler = torch.amp.GradScaler(job.device.type, enabled=job.precision == "fp16")
     return Training(network, make_optimizer(network, job.config), scaler, steps)
+
+
+def finish(job: TrainingJob, training: Training, batches: Batches) -> None:
+    """Call the method's `finish` after the last step, or before a model is saved on the way, if it has one."""
+    method: Any = job.method.module
+    if hasattr(method, "finish"):
+        training.network.eval()
+        with mistakes_named(job.method, "finish"):
+            method.finish(training.network, batches.one_pass(job.device), job.config)
+        training.network.train()
 
 
 def _prepare(job: TrainingJob, training: Training, batches: Iterator[Batch]) -> None:

@@ -58,7 +58,7 @@ def fit_space(features: NDArray[Any], areas: NDArray[Any], bands: int, place: tu
         if name == "position":
             part = np.diag(_inverse(_deviation(features[:, group], share, mean[group]), mean[group]) * place)
         else:
-            part = _fit_group(features[:, group], share, mean[group], GROUP_WEIGHTS[name], REDUCED.get(name), name)
+            part = fit_group(features[:, group], share, mean[group], GROUP_WEIGHTS[name], REDUCED.get(name), name)
         parts.append((group, part))
     projection = np.zeros((len(mean), sum(part.shape[1] for _, part in parts)))
     start = 0
@@ -68,7 +68,7 @@ def fit_space(features: NDArray[Any], areas: NDArray[Any], bands: int, place: tu
     return Space(mean, projection)
 
 
-def _fit_group(
+def fit_group(
     features: NDArray[Any], share: Floats, mean: Floats, weight: float, most: int | None, name: str
 ) -> Floats:
     """Fit the map of one group (features, dimensions), after which its vectors have the length `weight` on average."""
@@ -93,6 +93,12 @@ def _inverse(deviation: Floats, mean: Floats) -> Floats:
     """Return one over the deviation; 0 for a constant."""
     known = deviation > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
     return np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=known)
+
+
+def dimensions_of(bands: int) -> int:
+    """Return the number of dimensions of the space of `fit_space`."""
+    lengths = {name: group.stop - group.start for name, group in feature_groups(bands).items()}
+    return sum(min(length, REDUCED.get(name, length)) for name, length in lengths.items())
 
 
 def place_weights(

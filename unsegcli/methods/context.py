@@ -1,0 +1,325 @@
+"""Context: predict what a hidden region looks like from the regions around it; cluster what the prediction needs.
+
+Our own method, not from a paper. Each superpixel has a word: the nearest of 48 k-means centres of its colour, texture and
+patches. Blocks of superpixels are hidden, and a transformer predicts their words from the visible ones (the idea of
+HuBERT, Hsu et al. 2021, on superpixels), in changed light. What the network says about a region while that region is
+hidden is its context. Clusters are k-means on the region's own features, its surroundings and its context. Surroundings
+and context count by the share of the words' entropy that the training has explained, which needs no label: where
+context explains nothing, the result is k-means on regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unsegcli import console
+from unsegcli.core.draws import Draws
+from unsegcli.core.kmeans import kmeans
+from unsegcli.core.nn.distributed_sums import ranks, summed
+from unsegcli.core.nn.pooling import paint
+from unsegcli.core.nn.region_jitter import jittered
+from unsegcli.core.nn.tokens import TokenTransformer
+from unsegcli.core.superpixels.features import OWN, feature_groups
+from unsegcli.core.superpixels.region_sample import RegionSample
+from unsegcli.core.superpixels.region_space import dimensions_of, fit_group, fit_space, place_weights
+from unsegcli.methods._contract import Batch, LoopSettings, Regions
+
+CONTEXT_DIMENSIONS = 24  # principal components of the context
+NOTHING, EVERYTHING = 0.05, 0.25  # share of the words' entropy explained, at which context counts 0, and fully
+BLOCKS, SMALLEST, LARGEST = 6, 0.14, 0.46  # hidden rectangles of an image, and their sides as shares of the image's
+SAMPLE, OF_WORDS, OF_CLUSTERS = 60_000, 8_000, 20_000  # regions that spaces, words and clusters are fitted on
+WORD_ITERATIONS = 30  # of k-means
+STARTS, ITERATIONS = 3, 100
+SOFTNESS = 0.25  # difference of squared distances that changes scores by e, relative to the mean squared distance
+
+
+@dataclass(frozen=True)
+class Config(LoopSettings):
+    """Settings."""
+
+    crop: int = 512  # side of the square of an image that is looked at together, in pixels
+    batch: int = 12  # images in a step
+    epochs: int = 15
+    min_steps: int = 300
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    schedule: str = "one_cycle"
+    warmup: float = 0.15
+    weight_decay: float = 0.05
+    grad_clip: float = 1.0
+    words: int = 48  # region words, 16 to 128
+    tokens: int = 400  # regions of a crop that are seen together, at most; of more, some are drawn
+    width: int = 64  # of the transformer
+    layers: int = 3
+    heads: int = 4
+    light: float = 2.0  # strength of the changes of light; 0 = none, 1 to 3
+    patch_noise: float = 0.3  # added to the patch codes of an image, as a share of their deviation
+    mirror: bool = True  # mirror half of the images
+    views: int = 3  # pairs of complementary masks under which the context of a region is averaged
+    context_weight: float = 1.0  # of the context in the clustering; colour and texture have 1
+
+
+class Network(nn.Module):
+    """A transformer on region tokens, and all that is fitted before and after its training."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        groups, self.channels = feature_groups(channels), channels
+        self.own = groups[OWN[-1]].stop  # number of own features, which come first
+        self.patches, self.surroundings = groups["patches"], groups["surroundings"]
+        self.entry = nn.Sequential(nn.Linear(self.own, config.width), nn.GELU(), nn.Linear(config.width, config.width))
+        self.hidden = nn.Parameter(0.02 * torch.randn(config.width))
+        self.transformer = TokenTransformer(config.width, config.layers, config.heads)
+        self.exit = nn.Linear(config.width, config.words)
+        dimensions, kept = dimensions_of(channels), min(CONTEXT_DIMENSIONS, config.width)
+        buffers = {
+            "input_scale": torch.zeros(2, self.own),  # mean to subtract from own features, and factor
+            "space_mean": torch.zeros(self.surroundings.stop),
+            "space_projection": torch.zeros(self.surroundings.stop, dimensions),
+            "word_centres": torch.zeros(config.words, self.own),
+            "explained": torch.zeros(()),  # share of the entropy of the words
+            "context_mean": torch.zeros(config.width),
+            "context_projection": torch.zeros(config.width, kept),
+            "centres": torch.zeros(config.classes, dimensions + kept),
+            "spread": torch.ones(()),  # mean squared distance to the nearest centre
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def forward(self, features: Tensor, centres: Tensor, present: Tensor, hidden: Tensor) -> Tensor:
+        """Relate regions to each other: own features (batch, tokens, features) to (batch, tokens, width)."""
+        tokens = self.entry((features - self.input_scale[0]) * self.input_scale[1])
+        tokens = torch.where(hidden[..., None], self.hidden.to(tokens.dtype), tokens)
+        related: Tensor = self.transformer(tokens, centres, present)
+        return related
+
+    def in_space(self, features: Tensor) -> Tensor:
+        """Map features (regions, features) to the space in which k-means compares regions."""
+        mapped: Tensor = (features - self.space_mean) @ self.space_projection
+        return mapped
+
+    def words_of(self, features: Tensor) -> Tensor:
+        """Return the word of each region: (regions,)."""
+        return torch.cdist(self.in_space(features)[:, : self.own], self.word_centres).argmin(1)
+
+    @property
+    def weight(self) -> float:
+        """Weight of surroundings and context, 0 to 1, by what context explains."""
+        return min(1.0, max(0.0, (float(self.explained) - NOTHING) / (EVERYTHING - NOTHING)))
+
+
+class Tokens(NamedTuple):
+    """Regions in rows; all of a row see each other."""
+
+    numbers: Tensor  # (rows, tokens) number of the superpixel; anything where not present
+    present: Tensor  # (rows, tokens)
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """Return what batches must hold."""
+    return ("superpixels", "regions")
+
+
+def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
+    """Fit the space of regions and their words on all images."""
+    sample, seed = RegionSample(SAMPLE), 0
+    for batch in batches:
+        regions, seed = _regions(batch), batch.seed
+        images = torch.arange(len(batch.images)) + sample.added if batch.image_numbers is None else batch.image_numbers
+        inside = regions.areas > 0
+        rows = (regions.features, regions.areas, images.to(regions.crops.device)[regions.crops])
+        sample.add(*(column[inside].cpu().numpy() for column in rows))
+    features, areas, images_of = sample.arrays()
+    place = place_weights(features, areas, network.channels, np.unique(images_of, return_inverse=True)[1])
+    space = fit_space(features, areas, network.channels, place)
+    _set(network, space_mean=space.mean, space_projection=space.projection)
+    _set(network, input_scale=_input_scale(features[:, : network.own], network.channels))
+    own = space(features)[:, : network.own]
+    some = _evenly(len(own), OF_WORDS)
+    found = kmeans(
+        own[some], config.words, seed=seed, starts=1, iterations=WORD_ITERATIONS, weights=areas[some].astype(np.float64)
+    )
+    _set(network, word_centres=found.centres)
+
+
+def loss(network: Network, batch: Batch, config: Config) -> Mapping[str, Tensor]:
+    """Compute the cross entropy of the words of hidden regions."""
+    regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
+    tokens = drawn_tokens(regions, draws, config.tokens)
+    features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
+    hidden = hidden_blocks(centres, tokens.present, draws)
+    words = network.words_of(regions.features)[tokens.numbers]
+    if config.mirror:
+        sides = 2 * draws.integers("mirror", below=2).view(-1, 1) - 1
+        centres = torch.stack([centres[..., 0], centres[..., 1] * sides], -1)
+    noise = config.patch_noise / network.input_scale[1, network.patches.start].clamp_min(1e-6)
+    seen = jittered(features[..., : network.own], network.channels, draws, config.light, noise)
+    logits = network.exit(network(seen, centres, tokens.present, hidden))
+    lost = functional.cross_entropy(logits[hidden].float(), words[hidden], reduction="sum")
+    result = lost / summed(hidden.sum()).clamp_min(1) * ranks()
+    return {"loss": result}
+
+
+def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
+    """Measure what context explains, and cluster the regions of all images."""
+    sample, measured, seed = RegionSample(SAMPLE), Explained(config.words), 0
+    for batch in batches:
+        regions, seed = _regions(batch), batch.seed
+        measured.add(network, batch, config)
+        context, inside = contexts_of(network, regions, config, batch.seed), regions.areas > 0
+        sample.add(*(column[inside].cpu().numpy() for column in (regions.features, regions.areas, context)))
+    features, areas, contexts = sample.arrays()
+    share = areas.astype(np.float64) / areas.sum()
+    mean = share @ contexts
+    projection = fit_group(contexts, share, mean, config.context_weight, CONTEXT_DIMENSIONS, "context")
+    _set(network, explained=measured.share, context_mean=mean, context_projection=projection)
+    console.note(
+        f"context explains {measured.share:.0%} of the entropy of the {config.words} region words, and counts by "
+        f"{network.weight:.2f}"
+    )
+    some = _evenly(len(features), OF_CLUSTERS)
+    device = network.centres.device
+    rows = (torch.from_numpy(column[some]).to(device) for column in (features, contexts))
+    points = _vectors(network, *rows).cpu().numpy()
+    found = kmeans(points, config.classes, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas[some].astype(np.float64))
+    _set(network, centres=found.centres, spread=max(found.inertia / float(areas[some].sum()), 1e-12))
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute what regions are compared by: (superpixels, dimensions)."""
+    regions = _regions(batch)
+    return _vectors(network, regions.features, contexts_of(network, regions, config, batch.seed))
+
+
+def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute scores that fall with the distance of a region from the centre of each cluster."""
+    squared = torch.cdist(region_vectors(network, batch, config), network.centres).square()
+    scores = (-squared / (SOFTNESS * network.spread)).softmax(1)
+    regions = batch.superpixels
+    return torch.where((regions < 0)[:, None], 1 / config.classes, paint(scores, regions))
+
+
+def drawn_tokens(regions: Regions, draws: Draws, most: int) -> Tokens:
+    """Draw up to `most` regions of each crop; those outside of it are left out."""
+    rows, present = _in_rows(regions)
+    order = draws.uniform("tokens", rows.shape[1]).to(rows.device).masked_fill(~present, 2.0).argsort(1)[:, :most]
+    return Tokens(rows.gather(1, order), present.gather(1, order))
+
+
+def hidden_blocks(centres: Tensor, present: Tensor, draws: Draws) -> Tensor:
+    """Draw rectangles of each crop; the regions with centres (batch, tokens, 2) in one of them are hidden."""
+    extent = (centres * present[..., None]).amax(1)  # (batch, 2)
+    middle = draws.uniform("blocks", BLOCKS, 2) * extent[:, None]
+    reach = draws.uniform("sides of blocks", BLOCKS, 2, low=SMALLEST / 2, high=LARGEST / 2)
+    inside = ((centres[:, None] - middle[:, :, None]).abs() < reach[:, :, None]).all(-1)
+    return inside.any(1) & present
+
+
+@torch.no_grad()
+def contexts_of(network: Network, regions: Regions, config: Config, seed: int) -> Tensor:
+    """Compute what the network says about each region while it is hidden: (superpixels, width); 0 outside the crop."""
+    tokens = shuffled_groups(regions, config.tokens, seed)
+    features, centres = regions.features[tokens.numbers][..., : network.own], regions.centres[tokens.numbers]
+    found = features.new_zeros(len(regions.areas), config.width)
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(config.views):
+        mask = torch.rand(tokens.numbers.shape[1], generator=random).to(features.device) < 0.5
+        for hidden in (mask, ~mask):
+            chosen = hidden & tokens.present
+            related = network(features, centres, tokens.present, chosen)
+            found[tokens.numbers[chosen]] += related[chosen].to(found.dtype) / config.views
+    return found
+
+
+def shuffled_groups(regions: Regions, most: int, seed: int) -> Tokens:
+    """Divide the regions of each crop at random into equal groups of up to `most`, which are the rows."""
+    random = torch.Generator().manual_seed(seed)
+    rows, present = _in_rows(regions)
+    groups = []
+    for row, count in zip(rows, present.sum(1).tolist(), strict=True):
+        order = torch.randperm(count, generator=random).to(row.device)
+        groups += list(row[:count][order].tensor_split(max(1, -(-count // most))))
+    longest = max(len(group) for group in groups)
+    numbers = torch.stack([functional.pad(group, (0, longest - len(group))) for group in groups])
+    lengths = torch.tensor([len(group) for group in groups], device=numbers.device)
+    return Tokens(numbers, torch.arange(longest, device=numbers.device) < lengths[:, None])
+
+
+def _in_rows(regions: Regions) -> tuple[Tensor, Tensor]:
+    """Return the numbers of the regions in each crop (batch, most), those inside first, and which are."""
+    crops = int(regions.crops.max()) + 1 if len(regions.crops) else 1
+    inside = (regions.areas > 0).nonzero()[:, 0]
+    count = torch.bincount(regions.crops[inside], minlength=crops)
+    present = torch.arange(max(1, int(count.max())), device=count.device) < count[:, None]
+    rows = torch.zeros(present.shape, dtype=torch.int64, device=count.device)
+    rows[present] = inside
+    return rows, present
+
+
+class Explained:
+    """The share of the entropy of region words that context explains, summed over batches."""
+
+    def __init__(self, words: int) -> None:
+        self.seen, self.lost, self.hidden = np.zeros(words), 0.0, 0
+
+    @torch.no_grad()
+    def add(self, network: Network, batch: Batch, config: Config) -> None:
+        """Predict hidden blocks of a batch, in unchanged light."""
+        regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
+        tokens = drawn_tokens(regions, draws, config.tokens)
+        features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
+        hidden = hidden_blocks(centres, tokens.present, draws)
+        logits = network.exit(network(features[..., : network.own], centres, tokens.present, hidden))
+        words = network.words_of(regions.features)
+        self.seen += np.bincount(words[regions.areas > 0].cpu().numpy(), minlength=len(self.seen))
+        wanted = words[tokens.numbers][hidden]
+        self.lost += float(functional.cross_entropy(logits[hidden].float(), wanted, reduction="sum"))
+        self.hidden += len(wanted)
+
+    @property
+    def share(self) -> float:
+        """The share, 0 to 1; 0 if there is only one word."""
+        parts = self.seen[self.seen > 0] / self.seen.sum()
+        entropy = float(-(parts * np.log(parts)).sum())
+        return max(0.0, 1 - self.lost / max(1, self.hidden) / entropy) if entropy > 0 else 0.0
+
+
+def _regions(batch: Batch) -> Regions:
+    if batch.regions is None:
+        raise ValueError("the batch has no regions")
+    return batch.regions
+
+
+def _vectors(network: Network, features: Tensor, contexts: Tensor) -> Tensor:
+    """Join own features, surroundings and context, the last two by their weight: (regions, dimensions)."""
+    space = network.in_space(features)
+    own = network.surroundings.start  # neither own features nor the position are reduced
+    context = (contexts - network.context_mean) @ network.context_projection
+    return torch.cat([space[:, :own], network.weight * space[:, own:], network.weight * context], 1)
+
+
+def _input_scale(own: NDArray[Any], channels: int) -> NDArray[np.float64]:
+    """Return mean and factor that standardise own features; patch codes share a factor, since they are components."""
+    deviation = own.std(axis=0, dtype=np.float64)
+    patches = feature_groups(channels)["patches"]
+    deviation[patches] = np.sqrt((deviation[patches] ** 2).mean())
+    factor = np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=deviation > 1e-6)
+    return np.stack([own.mean(axis=0, dtype=np.float64), factor])
+
+
+def _set(network: Network, **values: Any) -> None:
+    for name, value in values.items():
+        getattr(network, name).copy_(torch.as_tensor(np.asarray(value), dtype=torch.float32))
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return up to `most` numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, max(0, count - 1), min(count, most)).round().astype(np.int64))
