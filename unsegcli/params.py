@@ -461,10 +461,19 @@ class Cluster:
     max_classes: int = option(12, MAX_CLASSES)
     features: str = option(
         "regions",
-        "regions: colour, texture and position of superpixels. bands: the bands of blurred pixels, a baseline that a "
-        "learned method must beat; works directly on images and suits grey ones.",
+        "regions: features of superpixels. bands: the bands of blurred pixels, a baseline that a learned method must "
+        "beat; works directly on images and suits grey ones.",
         panel=K_MEANS,
         choices=("regions", "bands"),
+    )
+    describe: tuple[str, ...] = option(
+        ("colour", "texture", "patches", "position", "surroundings"),
+        "regions: the features that count, of colour, texture, patches (the small patterns in a superpixel), position, "
+        "and surroundings (colour, texture and patches of the superpixels around it). Default: all.",
+        panel=K_MEANS,
+        metavar="LIST",
+        form="names",
+        shown="-",
     )
     place: float | str = option(
         AUTO,

@@ -143,6 +143,10 @@ def _several_numbers(spelling: str, texts: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(_number(spelling, text, Option(""), whole=True)) for text in texts)
 
 
+def _names(spelling: str, text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+
+
 def _matching(spelling: str, on: bool) -> str:
     return "one-to-one" if on else "many-to-one"
 
@@ -151,6 +155,7 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "count or auto": _count_or_auto,
     "weight or auto": _weight_or_auto,
     "numbers": _bands,
+    "names": _names,
     "size": _size,
     "percentiles": _percentiles,
     "shares": _shares,

@@ -1,13 +1,16 @@
 """The two k-means baselines, which every learned method must beat.
 
-`regions` clusters colour, texture and position of superpixels; `bands` clusters blurred pixels.
+`regions` clusters features of superpixels; `bands` clusters blurred pixels.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,14 +20,8 @@ from numpy.typing import NDArray
 from unsegcli import console, store
 from unsegcli.core.kmeans import KMeans, assign, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
-from unsegcli.core.superpixels.features import (
-    FEWEST_IMAGES,
-    blurred_pixels,
-    feature_groups,
-    feature_weights,
-    region_features,
-    standardise,
-)
+from unsegcli.core.superpixels.features import GROUPS, blurred_pixels, region_features
+from unsegcli.core.superpixels.region_space import FEWEST_IMAGES, Space, fit_space, place_weights, unchanged_space
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
@@ -32,11 +29,10 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, as_stored
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
-ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("place",)  # settings
+ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # settings
 MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are subsampled evenly
-
-Scaling = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]
+MOST_VALUES = 24_000_000  # of features in the sample, in all
 
 
 class Drawn(NamedTuple):
@@ -44,27 +40,35 @@ class Drawn(NamedTuple):
 
     features: NDArray[np.float32]  # (point, dimension)
     areas: NDArray[np.float64]  # (point,) weight
+    window: str  # identifies the window
     image: str  # identifies the image that the window is part of
+    complete: bool  # whether these are all regions of the window
 
 
 @dataclass(frozen=True)
 class Sample:
     """The points that k-means is fitted on."""
 
-    points: NDArray[Any]  # (point, dimension), scaled
-    weights: NDArray[Any]  # (point,)
-    scaling: Scaling  # mean, deviation and weight of each dimension
+    drawn: list[Drawn]
+    features: NDArray[np.float32]  # (point, feature)
+    weights: NDArray[np.float64]  # (point,)
+    space: Space  # in which distances are measured
+
+    @functools.cached_property
+    def points(self) -> NDArray[np.float32]:
+        """The features in the space: (point, dimension)."""
+        return self.space(self.features)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Centres of k-means, and the scaling of features in which distances are measured."""
+    """Centres of k-means, and the space of features in which distances are measured."""
 
-    centres: NDArray[np.float64]  # (cluster, dimension), in scaled units
-    mean: NDArray[np.float64]  # (dimension,)
-    deviation: NDArray[np.float64]  # (dimension,)
-    weights: NDArray[np.float32]  # (dimension,)
+    centres: NDArray[np.float64]  # (cluster, dimension), in the space
+    space: Space
+    means: NDArray[np.float64]  # (cluster, feature), mean of the sampled features of each cluster
     curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
+    known: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # window -> cluster of each of its regions
 
     @property
     def clusters(self) -> int:
@@ -73,13 +77,7 @@ class Fit:
 
     def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
         """Assign each row of features to its nearest centre."""
-        return assign(standardise(features, self.mean, self.deviation, self.weights), self.centres)
-
-    def in_feature_units(self) -> NDArray[np.float64]:
-        """Return the centres in the units of the features; the mean in dimensions of weight 0."""
-        counts = self.weights > 0
-        away = np.divide(self.centres, self.weights, out=np.zeros_like(self.centres), where=counts)
-        return away * self.deviation + self.mean
+        return assign(self.space(features), self.centres)
 
     def curve_tables(self) -> dict[str, NDArray[Any]]:
         """Return the stability curve as datasets; empty if the number of clusters was given."""
@@ -92,18 +90,17 @@ class Fit:
 
 
 def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
-    """Sample scaled features from all windows, to fit k-means on."""
-    share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
-    draw = partial(_draw, params=params, share=share)
+    """Sample features from all windows, to fit k-means on."""
+    windows = max(1, sum(unit.window_count for unit in dataset.units))
+    draw = partial(_draw, params=params, points=LARGEST_SAMPLE // windows, values=MOST_VALUES // windows)
     drawn = list(gather(dataset, draw, "sampling", workers))
-    points = np.concatenate([one.features for one in drawn]) if drawn else np.zeros((0, 1))
+    features = np.concatenate([one.features for one in drawn]) if drawn else np.zeros((0, 1), np.float32)
     weights = np.concatenate([one.areas for one in drawn]) if drawn else np.zeros(0)
-    if not len(points):
+    if not len(features):
         raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")
     numbers = np.unique([one.image for one in drawn], return_inverse=True)[1]
     images = np.repeat(numbers, [len(one.areas) for one in drawn])
-    scaling = _scaling(dataset, params, points, weights, images)
-    return Sample(standardise(points, *scaling), weights, scaling)
+    return Sample(drawn, features, weights, _space(dataset, params, features, weights, images))
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
@@ -135,45 +132,79 @@ def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
     if live < classes:
         console.warn(f"the images have only {live} distinct feature vectors: the other clusters are empty")
     console.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
-    return Fit(fitted.centres, *sample.scaling, curve)
+    return _fit(sample, fitted.centres, curve)
+
+
+def _fit(sample: Sample, centres: NDArray[np.float64], curve: Curve | None) -> Fit:
+    """Describe each cluster by the mean of its sampled features, and keep what is known of complete windows."""
+    fit = Fit(centres, sample.space, np.zeros((0, 0)))
+    nearest = [fit.nearest(one.features) for one in sample.drawn]
+    means = _means(sample.features, sample.weights, np.concatenate(nearest), centres, sample.space)
+    once = Counter(one.window for one in sample.drawn)
+    kept = zip(sample.drawn, nearest, strict=True)
+    known = {
+        one.window: found.astype(np.min_scalar_type(fit.clusters))
+        for one, found in kept
+        if one.complete and once[one.window] == 1
+    }
+    return replace(fit, means=means, curve=curve, known=known)
+
+
+def _means(
+    features: NDArray[Any], weights: NDArray[Any], nearest: NDArray[Any], centres: NDArray[Any], space: Space
+) -> NDArray[np.float64]:
+    """Average the features of each cluster: (cluster, feature); the overall mean for an empty one."""
+    sizes = np.bincount(nearest, weights, minlength=len(centres))
+    sums = np.stack([np.bincount(nearest, weights * one, minlength=len(centres)) for one in features.T], axis=1)
+    some = sizes > 0
+    means: NDArray[np.float64] = np.tile(np.asarray(space.mean, np.float64), (len(centres), 1))
+    means[some] = sums[some] / sizes[some, None]
+    return means
 
 
 def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _scaling(
-    dataset: Dataset, params: Cluster, points: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]
-) -> Scaling:
-    """Return the mean, standard deviation and weight of each dimension.
+def _space(
+    dataset: Dataset, params: Cluster, features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]
+) -> Space:
+    """Return the space in which points are compared.
 
     Region features have different units and are standardised; pixels and ready-made features are not.
     """
-    dimensions = points.shape[1]
     if params.features == "bands" or dataset.kind == "features":
-        return np.zeros(dimensions), np.ones(dimensions), np.ones(dimensions, np.float32)
-    mean = np.average(points, axis=0, weights=areas)
-    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
+        return unchanged_space(features.shape[1])
     bands = dataset.reading.channels if dataset.reading else 0
-    place = None if params.place == AUTO else float(params.place)
-    weights = feature_weights(points, areas, bands, images, place)
-    if place is None:
-        _note_place(weights, bands, len(np.unique(images[areas > 0])))
-    return mean, deviation, weights
+    if "position" not in params.describe:
+        place = (0.0, 0.0)
+    elif params.place == AUTO:
+        place = place_weights(features, areas, bands, images)
+        _note_place(place, len(np.unique(images[areas > 0])))
+    else:
+        place = (float(params.place), float(params.place))
+    return fit_space(features, areas, bands, place, params.describe)
 
 
-def _note_place(weights: NDArray[np.float32], bands: int, images: int) -> None:
+def _note_place(place: tuple[float, float], images: int) -> None:
     if images < FEWEST_IMAGES:
         console.note(
             f"position is not used: to see whether it matters takes {FEWEST_IMAGES} images, and there are {images}"
         )
         return
-    row, column = weights[dict(feature_groups(bands))["position"]]
+    row, column = place
     console.note(f"weights: row {row:.2f}, column {column:.2f}, by how well they predict other images; colour 1")
 
 
-def _draw(window: Window, params: Cluster, share: int) -> Drawn:
-    """Sample features of a window and their weights: 1 for pixels, the area for regions."""
+def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
+    """Sample features of a window and their weights: 1 for pixels, the area for regions.
+
+    Args:
+        window: the window.
+        params: settings.
+        points: regions to take at most; one is always taken.
+        values: values of features to take at most.
+    """
     image = " ".join(window.key.split()[:2])  # digest and page: all windows of an image are one image
     if params.features == "bands":
         features = blurred_pixels(window.pixels, params.blur, window.valid).reshape(-1, window.pixels.shape[2])
@@ -181,11 +212,12 @@ def _draw(window: Window, params: Cluster, share: int) -> Drawn:
         seed = int.from_bytes(hashlib.sha256(window.key.encode()).digest()[:8], "little")
         random = np.random.default_rng([params.seed, seed])
         taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
-        return Drawn(features[taken], np.ones(len(taken)), image)
+        return Drawn(features[taken], np.ones(len(taken)), window.key, image, complete=False)
     regions, features = _regions_and_features(window)
     areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
+    share = max(1, min(points, values // features.shape[1]))
     step = -(-len(features) // share) or 1
-    return Drawn(features[::step], areas[::step], image)
+    return Drawn(features[::step], areas[::step], window.key, image, complete=step == 1)
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
@@ -203,10 +235,17 @@ def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
         if window.valid is not None:
             labels[~window.valid] = void
     else:
-        regions, features = _regions_and_features(window)
+        regions, nearest = _regions_and_nearest(window, fit)
         # Index -1 (void) selects the last entry.
-        labels = np.append(fit.nearest(features), void).astype(dtype)[regions]
+        labels = np.append(nearest, void).astype(dtype)[regions]
     return labels
+
+
+def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    if window.key in fit.known and window.superpixels is not None:
+        return window.superpixels, fit.known[window.key]
+    regions, features = _regions_and_features(window)
+    return regions, fit.nearest(features)
 
 
 def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -222,9 +261,8 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
     """Make dummy centres of the right shape, to time the assignment."""
     window = part_of(dataset.units[0].windows()[0], PIXELS_WORKED_ON)
     classes = params.max_classes if params.classes == AUTO else params.number
-    dimensions = _draw(window, params, share=classes).features.shape[1]
-    ones = np.ones(dimensions, np.float32)
-    return Fit(np.zeros((classes, dimensions)), np.zeros(dimensions), ones.astype(np.float64), ones)
+    features = _draw(window, params, points=classes, values=MOST_VALUES).features.shape[1]
+    return Fit(np.zeros((classes, features)), unchanged_space(features), np.zeros((classes, features)))
 
 
 def settings_of(params: Cluster) -> dict[str, Any]:
@@ -232,7 +270,11 @@ def settings_of(params: Cluster) -> dict[str, Any]:
     names = ["classes", "features", "starts", "iterations", "seed"]
     names += ONLY_BANDS if params.features == "bands" else ONLY_REGIONS
     names += ["max_classes"] if params.classes == AUTO else []
-    return as_stored({name: getattr(params, name) for name in names})
+    return as_stored({name: _recorded(getattr(params, name)) for name in names})
+
+
+def _recorded(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_settings(params: Cluster) -> None:
@@ -242,6 +284,8 @@ def check_settings(params: Cluster) -> None:
             raise ConfigError(f"--{name} is only for --features {other}; leave it out")
     if params.place != AUTO and not (isinstance(params.place, int | float) and 0 <= params.place < math.inf):
         raise ConfigError(f"--place {params.place}: must be a number from 0, or {AUTO}")
+    if not params.describe or not set(params.describe) <= set(GROUPS):
+        raise ConfigError(f"--describe {','.join(params.describe)}: is not a list of some of {', '.join(GROUPS)}")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
     if params.classes == AUTO:

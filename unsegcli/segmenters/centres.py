@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
+from unsegcli.core.superpixels.region_space import Space, inverse_deviation
 from unsegcli.dataflow.dataset import Dataset, ImageUnit, Window, find_dataset, is_artifact, stored_sources
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
@@ -23,7 +24,8 @@ from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
 from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
 
 CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
-STORED = ("centres", "fit/centres", "fit/scaling", "fit/settings")
+STORED = ("centres", "fit/centres", "fit/mean", "fit/projection", "fit/scaling", "fit/settings")
+EARLIER = "was made by an earlier version, {}; make it again"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def fit_tables(fit: Fit, dataset: Dataset, params: Cluster) -> dict[str, Any]:
     text = json.dumps(asdict(_settings(dataset, params)), sort_keys=True)
     return {
         "fit/centres": np.asarray(fit.centres, np.float64),
-        "fit/scaling": np.stack([fit.mean, fit.deviation, fit.weights], axis=1).astype(np.float64),
+        "fit/mean": fit.space.mean,
+        "fit/projection": fit.space.projection,
         "fit/settings": np.frombuffer(text.encode(), np.uint8),
     }
 
@@ -94,6 +97,8 @@ def read_centres(path: str | Path) -> Centres:
     with store.open_artifact(path, "segmentation") as artifact:
         if not artifact.has("fit/settings"):
             raise ArtifactError(f"--centres {path}: {_why_not(artifact)}")
+        if artifact.has("fit/scaling") and _compares_own_features(artifact):
+            raise ArtifactError(f"--centres {path}: {EARLIER.format('which described superpixels in another way')}")
         try:
             return _centres_of(artifact)
         except (ValueError, TypeError, KeyError, UnsegError) as error:
@@ -102,7 +107,7 @@ def read_centres(path: str | Path) -> Centres:
 
 def _why_not(artifact: store.Artifact) -> str:
     if artifact.has("centres"):
-        return "was made by an earlier version, which did not store how features are scaled; make it again"
+        return EARLIER.format("which did not store how features are scaled")
     if artifact.recipe.get("stage") == "relabel":
         return "was relabelled from a file without centres; make that file again with `unseg cluster`, then relabel it"
     return "has no centres of k-means; give a segmentation that `unseg cluster` made without a model"
@@ -110,9 +115,11 @@ def _why_not(artifact: store.Artifact) -> str:
 
 def _centres_of(artifact: store.Artifact) -> Centres:
     settings = _read_settings(json.loads(bytes(artifact.table("fit/settings"))))
-    centres, scaling = artifact.table("fit/centres"), artifact.table("fit/scaling")
-    if not (len(centres) and np.isfinite(centres).all() and np.isfinite(scaling).all()):
+    centres, space = artifact.table("fit/centres"), _space_of(artifact)
+    if not (len(centres) and all(np.isfinite(one).all() for one in (centres, space.mean, space.projection))):
         raise ValueError("no centres, or values that are not finite")
+    if centres.shape[1] != space.projection.shape[1] or len(space.mean) != len(space.projection):
+        raise ValueError("centres, mean and projection differ in their dimensions")
     names = [name for name in artifact.field_names() if name in STORED or name.startswith(("categories/", "fit/"))]
     categories = np.arange(len(centres))
     if artifact.has("fit/category"):
@@ -126,7 +133,7 @@ def _centres_of(artifact: store.Artifact) -> Centres:
         reading=Reading.from_json(artifact.attributes["reading"]),
         scaling=_scaling(artifact),
         settings=settings,
-        fit=Fit(centres, scaling[:, 0], scaling[:, 1], scaling[:, 2].astype(np.float32)),
+        fit=Fit(centres, space, artifact.table("centres") if artifact.has("centres") else np.zeros((0, 0))),
         categories=categories,
         attributes={"role": artifact.attributes["role"], "clusters": clusters},
         tables={name: artifact.table(name) for name in names},
@@ -134,6 +141,20 @@ def _centres_of(artifact: store.Artifact) -> Centres:
     if found.cutting is not None:
         check_superpixels(found.cutting)
     return found
+
+
+def _compares_own_features(artifact: store.Artifact) -> bool:
+    """Return whether features of superpixels were compared that this program computes."""
+    values = json.loads(bytes(artifact.table("fit/settings")))
+    return isinstance(values, dict) and values.get("features") == "regions" and values.get("kind") != "features"
+
+
+def _space_of(artifact: store.Artifact) -> Space:
+    """Return the space of the features; of an older file from mean, deviation and weight of each."""
+    if not artifact.has("fit/scaling"):
+        return Space(artifact.table("fit/mean"), artifact.table("fit/projection"))
+    mean, deviation, weights = artifact.table("fit/scaling").T
+    return Space(mean, np.diag(weights * inverse_deviation(deviation, mean)))
 
 
 def _read_settings(values: dict[str, Any]) -> FitSettings:
@@ -208,10 +229,10 @@ def _check_artifact(centres: Centres, dataset: Dataset) -> None:
     if dataset.kind == own:
         with store.open_artifact(path) as artifact:
             found = artifact.read(own, 0).shape[1] if artifact.window_count else 0
-        if found != len(centres.fit.mean):
+        if found != len(centres.fit.space.mean):
             raise DataError(
                 f"{path}: has features of {found} dimensions, but {centres.path} was fitted on features of "
-                f"{len(centres.fit.mean)}; compute them in the same way"
+                f"{len(centres.fit.space.mean)}; compute them in the same way"
             )
         return
     check_stored(dataset, centres.path, centres.reading, centres.scaling, "fitted")

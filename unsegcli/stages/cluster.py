@@ -17,7 +17,7 @@ from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 
 STAGE = Stage("cluster", 2, "segmentation")
-FITTING = STAGE._replace(revision=4)  # k-means, whose output holds all that is needed to apply its centres
+FITTING = STAGE._replace(revision=5)  # k-means, whose output holds all that is needed to apply its centres
 LEVELS = ("", "pixel", "superpixel")
 SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
@@ -70,7 +70,7 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if run.dry_run:
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
     fit = baselines.fit_centres(found.dataset, params, run.workers)
-    tables = {"centres": fit.in_feature_units(), **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
+    tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
 

@@ -258,7 +258,8 @@ def _centres(artifact: store.Artifact, naming: Naming) -> dict[str, Any]:
     """Return the centres of k-means, if there are any, and the new category of each."""
     if not artifact.has("fit/centres"):
         return {}
-    kept = {name: artifact.table(name) for name in ("fit/centres", "fit/scaling", "fit/settings")}
+    names = ("fit/centres", "fit/mean", "fit/projection", "fit/scaling", "fit/settings")
+    kept = {name: artifact.table(name) for name in names if artifact.has(name)}
     before = artifact.table("fit/category") if artifact.has("fit/category") else np.arange(len(kept["fit/centres"]))
     return {**kept, "fit/category": np.array(naming.numbers, np.int32)[before]}
 

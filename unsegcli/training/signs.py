@@ -17,7 +17,8 @@ from unsegcli import store
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.scoring import label_free as signs
-from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.region_space import fit_space, place_weights
 from unsegcli.core.superpixels.regions import contiguous, pool
 from unsegcli.core.superpixels.slic import slic
 from unsegcli.dataflow.dataset import Dataset, Window
@@ -99,14 +100,10 @@ def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
     described = list(gather(few, _read_scene, "reading", workers))
     areas = np.concatenate([scene.areas for scene in described])
     points = np.concatenate([scene.points for scene in described])
-    mean = np.average(points, axis=0, weights=areas)
-    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=areas))
     images = np.repeat(np.arange(len(described)), [len(scene.areas) for scene in described])
-    weights = feature_weights(points, areas, described[0].pixels.shape[2], images)
-    return [
-        replace(scene, points=standardise(scene.points, mean, deviation, weights).astype(np.float32))
-        for scene in described
-    ]
+    bands = described[0].pixels.shape[2]
+    space = fit_space(points, areas, bands, place_weights(points, areas, bands, images))
+    return [replace(scene, points=space(scene.points)) for scene in described]
 
 
 def _read_scene(window: Window) -> Scene:

@@ -21,11 +21,17 @@ AROUND_SIGMA = 8.0  # pixels, of the colour around each pixel
 GRADIENT_SIGMAS, DETAIL_SIGMAS = (1.0, 2.0, 4.0), (1.0, 3.0)  # pixels
 VOID_SIGMA = 4.0  # of the blurred image that fills void pixels, for patches that overlap them
 OWN = ("colour", "texture", "patches")  # groups whose surroundings are features as well
+GROUPS = (*OWN, "position", "surroundings")
 
 
 def feature_groups(bands: int) -> dict[str, slice]:
     """Return the dimensions of each group of `region_features`, by its name, for a number of bands."""
-    lengths = {"colour": 3 * bands, "texture": len(GRADIENT_SIGMAS) + len(DETAIL_SIGMAS), "patches": CODES, "position": 2}
+    lengths = {
+        "colour": 3 * bands,
+        "texture": len(GRADIENT_SIGMAS) + len(DETAIL_SIGMAS),
+        "patches": CODES,
+        "position": 2,
+    }
     lengths["surroundings"] = len(SORTS) * sum(lengths[name] for name in OWN)
     groups, start = {}, 0
     for name, length in lengths.items():

@@ -57,7 +57,9 @@ def patch_codes(lightness: Floats, regions: RegionMap, count: int) -> Floats:
     return codes
 
 
-def raw_codes(lightness: Floats, regions: NDArray[Any], count: int, book: PatchBook) -> tuple[Floats, NDArray[np.bool_]]:
+def raw_codes(
+    lightness: Floats, regions: NDArray[Any], count: int, book: PatchBook
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Compute the mean similarities of each region's patches to all patterns at all scales, and which have patches."""
     found, known = [], np.ones(count, np.bool_)
     for reduction, stride in SCALES:
@@ -70,7 +72,7 @@ def raw_codes(lightness: Floats, regions: NDArray[Any], count: int, book: PatchB
 
 
 def normalised_patches(lightness: Floats, reduction: int, stride: int = 1) -> Floats:
-    """Cut the patches around every `stride`-th pixel of a reduced image, without mean and contrast: (patches, pixels)."""
+    """Cut patches around every `stride`-th pixel of a reduced image, without mean and contrast: (patches, pixels)."""
     small = _reduced(lightness, reduction)
     margin = SIDE // 2
     padded = np.pad(small, margin, mode="symmetric")

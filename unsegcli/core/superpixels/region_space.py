@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.superpixels.features import feature_groups
+from unsegcli.core.superpixels.features import GROUPS, feature_groups
 
 # Weight of a whole group, after standardisation. Colour and texture together have 1.
 GROUP_WEIGHTS = {"colour": 0.8, "texture": 0.6, "patches": 0.7, "surroundings": 0.7}
@@ -42,7 +43,13 @@ def unchanged_space(features: int) -> Space:
     return Space(np.zeros(features), np.eye(features))
 
 
-def fit_space(features: NDArray[Any], areas: NDArray[Any], bands: int, place: tuple[float, float]) -> Space:
+def fit_space(
+    features: NDArray[Any],
+    areas: NDArray[Any],
+    bands: int,
+    place: tuple[float, float],
+    described: Collection[str] = GROUPS,
+) -> Space:
     """Fit the space of region features.
 
     Args:
@@ -50,13 +57,16 @@ def fit_space(features: NDArray[Any], areas: NDArray[Any], bands: int, place: tu
         areas: (regions,) weight of each region.
         bands: number of bands of the images.
         place: weight of row and of column.
+        described: the groups that count, at least one.
     """
     share = np.asarray(areas, np.float64) / np.sum(areas)
     mean = share @ features
     parts = []
     for name, group in feature_groups(bands).items():
+        if name not in described:
+            continue
         if name == "position":
-            part = np.diag(_inverse(_deviation(features[:, group], share, mean[group]), mean[group]) * place)
+            part = np.diag(inverse_deviation(_deviation(features[:, group], share, mean[group]), mean[group]) * place)
         else:
             part = fit_group(features[:, group], share, mean[group], GROUP_WEIGHTS[name], REDUCED.get(name), name)
         parts.append((group, part))
@@ -72,7 +82,7 @@ def fit_group(
     features: NDArray[Any], share: Floats, mean: Floats, weight: float, most: int | None, name: str
 ) -> Floats:
     """Fit the map of one group (features, dimensions), after which its vectors have the length `weight` on average."""
-    factors = _inverse(_deviation(features, share, mean), mean)
+    factors = inverse_deviation(_deviation(features, share, mean), mean)
     if name == "patches":  # principal components, which count by their variance
         factors = np.where(factors > 0, 1.0, 0.0)
     part = np.diag(factors)
@@ -89,8 +99,8 @@ def _deviation(features: NDArray[Any], share: Floats, mean: Floats) -> Floats:
     return deviation
 
 
-def _inverse(deviation: Floats, mean: Floats) -> Floats:
-    """Return one over the deviation; 0 for a constant."""
+def inverse_deviation(deviation: Floats, mean: Floats) -> Floats:
+    """Return one over the deviation of each feature; 0 for a constant."""
     known = deviation > NEGLIGIBLE * np.maximum(1.0, np.abs(mean))
     return np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=known)
 
@@ -101,9 +111,7 @@ def dimensions_of(bands: int) -> int:
     return sum(min(length, REDUCED.get(name, length)) for name, length in lengths.items())
 
 
-def place_weights(
-    features: NDArray[Any], areas: NDArray[Any], bands: int, images: NDArray[Any]
-) -> tuple[float, float]:
+def place_weights(features: NDArray[Any], areas: NDArray[Any], bands: int, images: NDArray[Any]) -> tuple[float, float]:
     """Compute the weight of row and of column by what they explain; images are the number of each region's image."""
     groups = feature_groups(bands)
     seen = features[:, groups["colour"].start : groups["texture"].stop]

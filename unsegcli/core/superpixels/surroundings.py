@@ -19,7 +19,9 @@ STEPS = 10  # of `above` and `below`
 STEEP = 0.5  # rows per column: a neighbour is above or below if the line between the centres is steeper
 
 
-def surroundings(features: NDArray[np.float32], regions: RegionMap, centres: NDArray[np.float64]) -> NDArray[np.float32]:
+def surroundings(
+    features: NDArray[np.float32], regions: RegionMap, centres: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """Compute the mean features around each region: (regions, sorts * dimensions), in the order of SORTS.
 
     Neighbours count by the length of the common border. A region without a neighbour is its own surroundings.
