@@ -19,12 +19,12 @@ from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import Loaded, config_from, find_method
 from unsegcli.params import Images, Inputs
 from unsegcli.training.batches import Batches, on_device
-from unsegcli.training.data import Pool, TrainingImage, fill
+from unsegcli.training.data import Pool, TrainingImage, described, fill
 
 # Of whatever fields a method has. Such images cannot be made smaller; weights do not fall by themselves.
 TINY = {
     "classes": 3, "crop": 16, "batch": 4, "width": 4, "overclusters": 5, "shrink": 1, "guide_batches": 4,
-    "guide_end": 1.0, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4,
+    "guide_end": 1.0, "view": 32, "head": 8, "dimensions": 6, "queue": 6, "stride": 4, "heads": 1, "words": 5,
 }  # fmt: skip
 SQUARE = 4  # side of the superpixels
 
@@ -107,7 +107,10 @@ def object_mask(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def toy_pool(count: int = 6, height: int = 20, width: int = 20, bands: int = 3) -> Pool:
     """Images with superpixels and object masks, in memory."""
     images = [two_colours(number, height, width, bands) for number in range(count)]
-    return fill(TrainingImage(pixels, None, squares(height, width), object_mask(pixels)) for pixels in images)
+    return fill(
+        described(TrainingImage(pixels, None, squares(height, width), proposal=object_mask(pixels)))
+        for pixels in images
+    )
 
 
 def toy_batches(loaded: Loaded, config: Any, pool: Pool | None = None, **more: Any) -> Batches:
@@ -138,9 +141,13 @@ def tiny_sets(name: str, **more: Any) -> list[str]:
 
 
 def make_network(loaded: Loaded, config: Any, bands: int = 3, seed: int = 0) -> torch.nn.Module:
-    """A network at its start."""
+    """A network at its start, prepared."""
     torch.manual_seed(seed)
-    return loaded.module.Network(config, bands).train()
+    network = loaded.module.Network(config, bands).train()
+    if hasattr(loaded.module, "prepare"):
+        batches = toy_batches(loaded, config, toy_pool(bands=bands))
+        loaded.module.prepare(network, batches.one_pass(torch.device("cpu")), config)
+    return network
 
 
 def write_images(folder: Path, count: int = 6, height: int = 20, width: int = 20) -> Path:

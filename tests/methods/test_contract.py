@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sample_artifacts import RECIPE
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
 from unsegcli import store
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.regions import places_of
 from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ConfigError
-from unsegcli.methods._contract import Batch, LoopSettings
+from unsegcli.methods._contract import Batch, LoopSettings, Regions
 from unsegcli.methods._load import Loaded, find_method, method_names
 from unsegcli.params import Train
 from unsegcli.recipe import recipe_digest
@@ -112,9 +115,19 @@ def test_loss_falls(loaded: Loaded) -> None:
 
     All objects of the toy set are alike, so that those of earlier steps cannot be told apart: no queue.
     """
-    queue = {"queue": 0} if hasattr(loaded.module.Config(), "queue") else {}
-    losses = run(loaded, tiny(loaded, learning_rate=1e-2, crop=32, **queue), 45)[1][5:]
+    more = {name: value for name, value in {"queue": 0, "patch_noise": 0}.items() if hasattr(loaded.module.Config(), name)}
+    losses = run(loaded, tiny(loaded, learning_rate=1e-2, crop=32, **more), 45)[1][5:]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 0.1
+
+
+def regions_of(images: Tensor, regions: Tensor) -> Regions:
+    """What a method is told about the superpixels of images that share a map of them."""
+    numbers, count = regions.numpy().astype(np.int32), int(regions.max()) + 1
+    parts = [
+        (region_features(image.permute(1, 2, 0).numpy(), numbers), *places_of(numbers, count), np.full(count, number))
+        for number, image in enumerate(images)
+    ]
+    return Regions(*(torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)))
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
@@ -131,9 +144,11 @@ def test_scores_sum_to_one_or_vectors_are_finite(loaded: Loaded, bands: int, hei
         assert bool(found.vectors.isfinite().all() & found.objectness.isfinite().all())
         assert float(found.vectors.norm(dim=1).min()) > 0
         return
-    regions = torch.arange(height).mul(2).floor_divide(height)[None, :, None].expand(2, height, width)
-    for superpixels in (None, regions):
-        batch = Batch(images, torch.arange(2), superpixels=superpixels, superpixel_count=2)
+    halves = torch.arange(height).mul(2).floor_divide(height)[:, None].expand(height, width)
+    numbered, known = torch.stack([halves, halves + 2]), regions_of(images, halves)
+    whole = Batch(images, torch.arange(2), superpixels=numbered, superpixel_count=4, regions=known)
+    plain = [] if "regions" in loaded.needs(config) else [Batch(images, torch.arange(2))]
+    for batch in (whole, *plain):
         with torch.no_grad():
             scores = loaded.module.cluster_scores(network, batch, config)
         assert scores.shape == (2, config.classes, height, width)
@@ -179,11 +194,14 @@ def test_loss_changes_nothing_in_the_batch(loaded: Loaded) -> None:
     getattr(loaded.module, "embeddings" if loaded.embeds else "cluster_scores")(network, batch, config)
     for name, value in vars(before).items():
         now = getattr(batch, name)
-        assert torch.equal(value, now) if isinstance(value, Tensor) else value == now, name
+        pairs = zip(value, now, strict=True) if isinstance(value, tuple) else [(value, now)]
+        assert all(torch.equal(one, other) if isinstance(one, Tensor) else one == other for one, other in pairs), name
     assert not batch.images.requires_grad
 
 
 def test_void_is_left_out_of_changes_of_light(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "regions" in loaded.needs(tiny(loaded)) and not hasattr(loaded.module, "jitter"):
+        pytest.skip("sees regions, which have no void")
     jitter, shares = loaded.module.jitter, []
 
     def noted(images: Tensor, *arguments: Any, valid: Tensor | None = None, **more: Any) -> Tensor:

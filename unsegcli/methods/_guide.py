@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.nn.distributed_sums import ranks, summed
-from unsegcli.core.nn.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.methods._contract import Batch, LoopSettings
 
 
@@ -20,7 +20,7 @@ from unsegcli.methods._contract import Batch, LoopSettings
 class GuideSettings(LoopSettings):
     """Settings of the guide."""
 
-    guide: float = 1.0  # weight of a first grouping by colour, texture and position; 0 = none, 0.3 to 3
+    guide: float = 1.0  # weight of a first grouping by k-means on region features; 0 = none, 0.3 to 3
     guided: float = 0.4  # share of the training with this weight
     guide_end: float = 0.3  # weight at the end, after a linear decrease
     guide_batches: int = 12  # number of first steps whose superpixels are grouped
@@ -41,7 +41,7 @@ def with_guide(
     Args:
         terms: terms of the method; its objective is "loss".
         network: network with the grouping as `first`.
-        batch: a batch with superpixels.
+        batch: a batch with superpixels and their features.
         config: settings of the guide.
         posteriors: function that returns log probabilities (superpixels, clusters); not called if the weight is 0.
     """
@@ -58,11 +58,11 @@ def guidance(first: FirstGrouping, posteriors: Tensor, batch: Batch) -> Tensor:
     Args:
         first: the grouping; it collects superpixels until it has enough.
         posteriors: log probabilities (superpixels, clusters).
-        batch: the images and their superpixels.
+        batch: the superpixels and their features.
     """
-    if batch.superpixels is None:
-        raise ValueError("the batch has no superpixels")
-    features, areas = superpixel_features(batch.images, batch.superpixels, batch.superpixel_count, batch.place)
+    if batch.superpixels is None or batch.regions is None:
+        raise ValueError("the batch has no features of superpixels")
+    features, areas = batch.regions.features, batch.regions.areas
     if not first.ready:
         images = batch.index if batch.image_numbers is None else batch.image_numbers
         first.remember(features, areas, batch.superpixels, images, batch.seed)

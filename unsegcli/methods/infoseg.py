@@ -28,7 +28,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 3
+REVISION = 4
 MULTIPLE = 8  # the stride of the local features, with `shrink`
 LIGHT = 0.1  # of random changes of light in the crops, where H is from a view of its own; hue by a quarter of it
 CHOICES = {
@@ -140,7 +140,9 @@ class Assigned:
 
 def needs(config: Config) -> tuple[str, ...]:
     """Return whether training needs superpixels: for `pool_logits` or the guide; the paper has none."""
-    return ("superpixels",) if config.pool_logits or config.guide else ()
+    if config.guide:
+        return ("superpixels", "regions")
+    return ("superpixels",) if config.pool_logits else ()
 
 
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from unsegcli.core.nn.warp import SEEN, drawn_affine, inverse, there_and_back, w
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 
-REVISION = 4
+REVISION = 5
 MULTIPLE = 8  # the network's stride, with `shrink`
 
 
@@ -102,8 +102,8 @@ class Regions:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """Return that training needs superpixels."""
-    return ("superpixels",)
+    """Return that training needs superpixels, and their features for the guide."""
+    return ("superpixels", "regions") if config.guide else ("superpixels",)
 
 
 def loss(network: nn.Module, batch: Batch, config: Config) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names
-from unsegcli.methods._older import ADDED, of_today
+from unsegcli.methods._older import FITTED_BEFORE, of_today
 from unsegcli.segmenters.model_file import scaling_of
 from unsegcli.segmenters.weights import arrays_to_state
 
@@ -127,7 +127,8 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
 
 def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
-    state = {**{name: value for name, value in wanted.items() if name.endswith(ADDED)}, **state}
+    unused = {name: value for name, value in wanted.items() if name.startswith(FITTED_BEFORE)}
+    state = {name: value for name, value in state.items() if not name.startswith(FITTED_BEFORE)} | unused
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""

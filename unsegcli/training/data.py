@@ -135,12 +135,18 @@ def remove_spilled(folder: Path) -> None:
 
 def as_image(window: Window, masks: ObjectMasks | None = None, describe: bool = False) -> TrainingImage:
     """Convert a window to a training image."""
-    regions, described = window.superpixels, {}
-    if describe and regions is not None:
-        centres, areas = places_of(regions, int(regions.max(initial=-1)) + 1)
-        described = {"features": region_features(window.pixels, regions), "centres": centres, "areas": areas}
-    image = TrainingImage(window.pixels, window.valid, regions, **described)
+    image = TrainingImage(window.pixels, window.valid, window.superpixels)
+    image = described(image) if describe else image
     return image if masks is None else with_proposal(image, masks.on(window))
+
+
+def described(image: TrainingImage) -> TrainingImage:
+    """Add the features and places of its superpixels to an image."""
+    if image.regions is None:
+        raise ValueError("the image has no superpixels")
+    centres, areas = places_of(image.regions, image.superpixels)
+    features = region_features(image.pixels, image.regions)
+    return replace(image, features=features, centres=centres, areas=areas)
 
 
 LEAST, MOST = 0.01, 0.99  # fraction of a window's valid pixels that a usable mask covers
