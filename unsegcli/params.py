@@ -88,6 +88,24 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
     return [f"--{name.replace('_', '-')}" for name in changed]
 
 
+def as_typed(settings: Any) -> list[str]:
+    """Return the options of settings that differ from their defaults, as arguments of a command."""
+    typed: list[str] = []
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if "option" not in one.metadata or value == one.default:
+            continue
+        described: Option = one.metadata["option"]
+        flag = described.flag or f"--{one.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            typed.append(flag.split("/")[0 if value else -1])
+            continue
+        sign = "x" if described.form == "size" else ","
+        text = sign.join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+        typed += [flag, text]
+    return typed
+
+
 # Options shared by several commands.
 SEED = Option("The same seed gives the same result.", metavar="N", least=0)
 CLASSES = Option(
@@ -99,8 +117,8 @@ CLASSES = Option(
 )
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
-    "The learning method: inmars (the default), infoseg, iic, maskcontrast or segnet (both need --proposals); or a "
-    "Python file of your own, see docs/methods.md. For cluster: the same file, if it trained the model.",
+    "The learning method: context (the default), inmars, infoseg, iic, maskcontrast or segnet (both need --proposals); "
+    "or a Python file of your own, see docs/methods.md. For cluster: the same file, if it trained the model.",
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
@@ -345,7 +363,7 @@ class Superpixels:
 class Train:
     """Settings of `unseg train`; those of a method are in its Config."""
 
-    method: str = option("inmars", LEARNING_METHOD)
+    method: str = option("context", LEARNING_METHOD)
     classes: int | str | None = option(None, CLASSES)  # None = from the method's settings; auto = by stability
     max_classes: int = option(12, MAX_CLASSES)
     preset: str | None = option(None, PRESET)

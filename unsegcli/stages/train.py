@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,11 +16,13 @@ from torch import Tensor
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import ranks
 from unsegcli.core.nn.precision import PRECISIONS, own_arithmetic, resolved_precision
+from unsegcli.dataflow.commands import run_command
 from unsegcli.dataflow.dataset import Dataset, find_dataset
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, settings_of
-from unsegcli.params import AUTO, Cluster, Inputs, Run, Train
+from unsegcli.errors import ConfigError
+from unsegcli.params import AUTO, Cluster, Inputs, Run, Train, as_typed
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
@@ -39,6 +42,7 @@ REVISION = 1
 WATCH_TIMES = 20  # how often the clusters are measured in a training
 WATCH_CROPS = 32  # crops used for that
 ENOUGH_STEPS = 50  # clusters of a shorter training are not judged
+TIMED = 8  # steps by which the duration is estimated
 CHECKED_EVERY = 20  # steps between reading the losses, which synchronizes a GPU
 
 
@@ -54,6 +58,11 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     job, weights = _job(params, device_of(run.device))
     masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
     dataset = find_dataset(inputs)
+    if dataset.kind == "pictures" and "superpixels" in job.method.needs(job.config):
+        made = _superpixels_of(inputs, run)
+        if made is None:
+            return []
+        dataset = find_dataset(Inputs(made))
     if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
         console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:
@@ -79,6 +88,21 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     bad = _train_all(pending, dataset, reader)
     report_skipped(bad)
     return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
+
+
+def _superpixels_of(inputs: Inputs, run: Run) -> Path | None:
+    """Make the superpixels of images by the command that a user would type; None in a dry run, where there are none."""
+    target = Path(run.output)
+    made = target.with_name(f"{target.stem}-superpixels.h5")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{inputs.paths[0]}: make superpixels with `unseg superpixels` first, and give that file")
+    options = [*as_typed(inputs.images), *as_typed(replace(inputs, paths=())), "-o", str(made)]
+    options += ["--workers", str(run.workers)] if run.workers else []
+    run_command(["superpixels", *map(str, inputs.paths), *options, *(["--dry-run"] if run.dry_run else [])])
+    if run.dry_run:
+        console.note("the training is estimated once there are superpixels")
+        return None
+    return made
 
 
 def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]:
@@ -153,7 +177,8 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     batches = batches_of(job, pool, training.steps)
     watched = None if hasattr(method, "finish") else _watched(batches, job.device)  # else no clusters until then
     losses = Losses(training, target)
-    saved = time.monotonic()
+    saved, timed_from = time.monotonic(), training.step + 2  # the first steps include initialization
+    started = saved
     with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stop_request:
         bar.update(training.step * config.batch)
         for batch in batches.ahead(training.step, job.device):
@@ -162,6 +187,10 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             losses.add(terms)
             bar.update(config.batch)
             last = training.step == training.steps
+            if training.step == timed_from:
+                started = time.monotonic()
+            elif training.step == timed_from + TIMED:
+                console.note(_duration(training, (time.monotonic() - started) / TIMED))
             stop = bool(stop_request)
             overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
@@ -178,6 +207,12 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
                 stop_request.stop_now()
     finish(job, training, batches)
     return training
+
+
+def _duration(training: Training, seconds: float) -> str:
+    """Say how long the rest of the training takes at so many seconds a step."""
+    rest = (training.steps - training.step) * seconds
+    return f"about {rest / 60:.0f} minutes" if rest > 90 else f"about {rest:.0f} seconds"
 
 
 def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, Tensor]:
