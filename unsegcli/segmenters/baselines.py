@@ -31,8 +31,9 @@ from unsegcli.params import AUTO, Cluster, as_stored
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # settings
 MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
-LARGEST_SAMPLE = 500_000  # regions that k-means is fitted on; more are subsampled evenly
+LARGEST_SAMPLE = 500_000  # points that are sampled; more regions are subsampled evenly
 MOST_VALUES = 24_000_000  # of features in the sample, in all
+FITTED = 30_000  # points of the sample that k-means is fitted on
 
 
 class Drawn(NamedTuple):
@@ -120,13 +121,14 @@ def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
     sample = draw_sample(dataset, params, workers)
     curve = choose_number(sample, params) if params.classes == AUTO else None
     classes = curve.chosen if curve else params.number
+    step = -(-len(sample.weights) // FITTED)
     fitted = kmeans(
-        sample.points,
+        sample.points[::step],
         classes,
         seed=params.seed,
         starts=params.starts,
         iterations=params.iterations,
-        weights=sample.weights,
+        weights=sample.weights[::step],
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:

@@ -20,7 +20,8 @@ BOOK = Path(__file__).with_name("patches.npz")
 SIDE = 7  # of a patch, in pixels
 CODES = 16  # dimensions of the codes of a region
 NOISE = 2.5  # added to the contrast of a patch, in units of lightness: patches of less contrast count as flat
-SCALES = ((1, 2), (2, 1))  # reduction of the image, and distance between patches on it
+SCALES = ((1, 3), (2, 2))  # reduction of the image, and distance between patches on it
+BLOCK = 2048  # patches compared at once
 
 Floats = NDArray[np.float32]
 
@@ -63,24 +64,54 @@ def raw_codes(
     """Compute the mean similarities of each region's patches to all patterns at all scales, and which have patches."""
     found, known = [], np.ones(count, np.bool_)
     for reduction, stride in SCALES:
-        similar = _similarities(normalised_patches(lightness, reduction, stride), book)
         step = reduction * stride
-        means, here = _means(similar, regions[::step, ::step].ravel(), count)
-        found.append(means)
-        known &= here
+        windows = _windows(_reduced(lightness, reduction), stride)
+        sums, sizes = _summed(windows, regions[::step, ::step], count, book)
+        found.append(sums / np.maximum(sizes, 1)[:, None].astype(np.float32))
+        known &= sizes > 0
     return np.concatenate(found, axis=1), known
 
 
-def normalised_patches(lightness: Floats, reduction: int, stride: int = 1) -> Floats:
-    """Cut patches around every `stride`-th pixel of a reduced image, without mean and contrast: (patches, pixels)."""
-    small = _reduced(lightness, reduction)
-    margin = SIDE // 2
-    padded = np.pad(small, margin, mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE))[::stride, ::stride]
+def normalised_patches(lightness: Floats, reduction: int) -> Floats:
+    """Cut the patches around every pixel of a reduced image, without mean and contrast: (patches, pixels)."""
+    return _normalised(_windows(_reduced(lightness, reduction), 1))
+
+
+def _windows(plane: Floats, stride: int) -> Floats:
+    """Return the patches around every `stride`-th pixel, without copying: (rows, columns, SIDE, SIDE)."""
+    padded = np.pad(plane, SIDE // 2, mode="symmetric")
+    return np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE))[::stride, ::stride]
+
+
+def _normalised(windows: Floats) -> Floats:
+    """Take mean and contrast off: (patches, pixels)."""
     patches = windows.reshape(-1, SIDE * SIDE)
     patches = patches - patches.mean(axis=1, keepdims=True)
-    result: Floats = patches / (np.sqrt((patches**2).mean(axis=1, keepdims=True)) + np.float32(NOISE))
-    return result
+    contrast = np.sqrt(np.einsum("ij,ij->i", patches, patches) / np.float32(SIDE * SIDE)) + np.float32(NOISE)
+    patches /= contrast[:, None]
+    return patches
+
+
+def _summed(
+    windows: Floats, numbers: NDArray[Any], count: int, book: PatchBook
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Sum the similarities of each number's patches, and count these, in blocks that fit into the cache of a core."""
+    from scipy.sparse import csr_array
+
+    sums, sizes = np.zeros((count, len(book.patterns)), np.float32), np.zeros(count, np.int64)
+    rows = max(1, BLOCK // max(1, numbers.shape[1]))
+    for start in range(0, len(numbers), rows):
+        inside = numbers[start : start + rows].ravel()
+        at = np.flatnonzero(inside >= 0)
+        if not len(at):
+            continue
+        first, last = int(inside[at].min()), int(inside.max()) + 1
+        similar = _similarities(_normalised(windows[start : start + rows]), book)
+        shape = (last - first, len(inside))
+        members = csr_array((np.ones(len(at), np.float32), (inside[at] - first, at)), shape=shape)
+        sums[first:last] += members @ similar
+        sizes[first:last] += np.bincount(inside[at] - first, minlength=last - first)
+    return sums, sizes
 
 
 def _reduced(plane: Floats, reduction: int) -> Floats:
@@ -97,19 +128,10 @@ def _reduced(plane: Floats, reduction: int) -> Floats:
 def _similarities(patches: Floats, book: PatchBook) -> Floats:
     """Compute how much closer a patch is to each pattern than to the average one, or 0: (patches, patterns)."""
     white = (patches - book.mean) @ book.whitening
-    squared = (white**2).sum(axis=1, keepdims=True) - 2 * white @ book.patterns.T + (book.patterns**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squared, 0))
-    similar: Floats = np.maximum(distances.mean(axis=1, keepdims=True) - distances, 0)
-    return similar
-
-
-def _means(values: Floats, numbers: NDArray[Any], count: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Average the rows of each number: (count, dimensions), and which numbers have rows."""
-    from scipy.sparse import csr_array
-
-    inside = np.flatnonzero(numbers >= 0)
-    sizes = np.bincount(numbers[inside], minlength=count)
-    at = (numbers[inside], inside)
-    members = csr_array((np.ones(len(inside), np.float32), at), shape=(count, len(numbers)))
-    means: Floats = (members @ values) / np.maximum(sizes, 1)[:, None].astype(np.float32)
-    return means, sizes > 0
+    distances = white @ (-2 * book.patterns.T)
+    distances += np.einsum("ij,ij->i", white, white)[:, None]
+    distances += np.einsum("ij,ij->i", book.patterns, book.patterns)
+    np.maximum(distances, 0, out=distances)
+    np.sqrt(distances, out=distances)
+    similar: Floats = np.subtract(distances.mean(axis=1, keepdims=True), distances, out=distances)
+    return np.maximum(similar, 0, out=similar)
