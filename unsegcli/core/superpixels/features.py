@@ -42,7 +42,7 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
     Colour is the mean, the mean of the blurred image, and the standard deviation of each CIELAB coordinate for three
     bands, otherwise of each band (from 0 to 1). Texture is, of the lightness (the mean over the bands), the mean of the
     logarithm of one plus the gradient magnitude at three scales, and the mean absolute difference from the blurred
-    lightness at two scales. Patches are the codes of `patch_codes`. Position is the centroid, (row, column) from 0 to 1.
+    lightness at two scales. Patches are the codes of `patch_codes`. Position is the centroid: row and column, 0 to 1.
 
     Args:
         pixels: (height, width, bands), uint8 or floats from 0 to 1.

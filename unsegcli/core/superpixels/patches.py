@@ -80,7 +80,8 @@ def normalised_patches(lightness: Floats, reduction: int) -> Floats:
 def _windows(plane: Floats, stride: int) -> Floats:
     """Return the patches around every `stride`-th pixel, without copying: (rows, columns, SIDE, SIDE)."""
     padded = np.pad(plane, SIDE // 2, mode="symmetric")
-    return np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE))[::stride, ::stride]
+    windows: Floats = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE))[::stride, ::stride]
+    return windows
 
 
 def _normalised(windows: Floats) -> Floats:
