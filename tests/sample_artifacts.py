@@ -121,6 +121,7 @@ def segmentation() -> Sample:
         "fit/centres": random.normal(size=(4, 3)),
         "fit/mean": random.uniform(size=3),
         "fit/projection": random.normal(size=(3, 3)),
+        "fit/scaling": random.uniform(size=(3, 3)),
         "fit/settings": np.frombuffer(b'{"features":"bands"}', np.uint8),
         "fit/category": np.array([0, 1, 3, 1], np.int32),
         "choice/clusters": np.arange(2, 5, dtype=np.int32),

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from unsegcli.core.kmeans import assign, kmeans
 from unsegcli.core.mosaic import mosaic
 from unsegcli.core.scoring import cluster_number
-from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.region_space import fit_space, place_weights
 from unsegcli.core.superpixels.slic import slic
 from unsegcli.dataflow.dataset import dataset_from_artifact
 from unsegcli.params import Cluster
@@ -90,10 +91,8 @@ def _mosaics(count: int) -> tuple[Floats, Floats]:
         found.append(region_features(image, regions))
         areas.append(np.bincount(regions.ravel()))
     points, weights = np.concatenate(found), np.concatenate(areas).astype(np.float64)
-    mean = np.average(points, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((points - mean) ** 2, axis=0, weights=weights))
     images = np.repeat(np.arange(MOSAICS), [len(one) for one in areas])
-    return standardise(points, mean, deviation, feature_weights(points, weights, 3, images)), weights
+    return fit_space(points, weights, 3, place_weights(points, weights, 3, images))(points), weights
 
 
 Chosen = tuple[int, list[float]]

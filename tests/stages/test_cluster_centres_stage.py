@@ -253,7 +253,9 @@ def test_files_without_centres(regions: Path, tmp_path: Path, left_out: tuple[st
     [
         ("fit/settings", np.frombuffer(b'{"features": "words"}', np.uint8)),
         ("fit/settings", np.frombuffer(b"[]", np.uint8)),
-        ("fit/centres", np.full((4, 11), np.nan)),
+        ("fit/centres", np.full((4, 58), np.nan)),
+        ("fit/projection", np.zeros((152, 7))),
+        ("fit/mean", np.zeros(7)),
         ("fit/category", np.array([0, 1, 2, 4], np.int32)),
     ],
 )
@@ -264,6 +266,32 @@ def test_broken_centres_are_refused(regions: Path, tmp_path: Path, name: str, va
         file[name] = value
     with pytest.raises(ArtifactError, match="its centres are not valid"):
         applied([tmp_path / "data"], tmp_path / "out.h5", regions)
+
+
+def as_before(path: Path, features: int) -> None:
+    """Turn a file into one of an earlier version, in which features have mean 0, deviation 2 and weight 1."""
+    with h5py.File(path, "r+") as file:
+        del file["fit/mean"], file["fit/projection"]
+        file["fit/scaling"] = np.tile([0.0, 2.0, 1.0], (features, 1))
+
+
+def test_bands_of_an_earlier_version_still_apply(bands: Path, tmp_path: Path) -> None:
+    expected = maps_of(bands)
+    with h5py.File(bands, "r+") as file:
+        file["fit/centres"][:] /= 2
+    as_before(bands, 3)
+    made = applied([tmp_path / "data"], tmp_path / "again.h5", bands)
+    np.testing.assert_array_equal(maps_of(made), expected)
+    third = applied([tmp_path / "data"], tmp_path / "third.h5", made)
+    np.testing.assert_array_equal(maps_of(third), expected)
+
+
+def test_regions_of_an_earlier_version_are_refused(regions: Path, tmp_path: Path) -> None:
+    as_before(regions, 11)
+    with pytest.raises(
+        ArtifactError, match="earlier version, which described superpixels in another way; make it again"
+    ):
+        applied([tmp_path / "data"], tmp_path / "again.h5", regions)
 
 
 def test_a_missing_file_is_named(sp: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from called import cluster, superpixels
 from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
-from reading_back import fingerprint, maps_of
+from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError
@@ -37,7 +37,8 @@ def sp(make_images: MakeImages, tmp_path: Path) -> Path:
 
 
 def test_regions_find_the_quadrants_in_every_image(sp: Path, tmp_path: Path) -> None:
-    found = maps_of(cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path)
+    # A few clusters more than colours: superpixels at a border differ from those inside.
+    found = maps_of(cluster([sp], tmp_path / "seg.h5", replace(FOUR, classes=8), workers=1).path)
     assert len(found) == 3
     # One numbering holds for the whole folder, so the stack is compared at once.
     assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.97
@@ -101,7 +102,7 @@ def test_windows_of_one_scene_are_one_image(tmp_path: Path, said: pytest.LogCapt
 def test_place_counts_in_sixteen_facades(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     cluster([cut([facade(seed) for seed in range(16)], tmp_path)], tmp_path / "seg.h5", FOUR, workers=1)
     row, column = weights_said(said)
-    assert row > 0.5
+    assert row > 0.4
     assert column < 0.05
 
 
@@ -118,6 +119,73 @@ def test_place_is_for_regions_and_in_their_recipe(sp: Path, tmp_path: Path) -> N
     for wrong in (-1.0, float("nan"), "much"):
         with pytest.raises(ConfigError, match=f"--place {wrong}: must be a number from 0, or auto"):
             cluster([sp], tmp_path / "b.h5", replace(FOUR, place=wrong), workers=1)
+
+
+def test_centres_are_means_of_region_features(sp: Path, tmp_path: Path) -> None:
+    from unsegcli.core.superpixels.features import region_features
+    from unsegcli.dataflow.dataset import dataset_from_artifact
+
+    made = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
+    centres, maps, sums, areas = table_of(made, "centres"), maps_of(made), np.zeros((4, 152)), np.zeros(4)
+    for unit, found in zip(dataset_from_artifact(sp).opened(1).units, maps, strict=True):
+        window = unit.windows()[0]
+        features = region_features(window.pixels, window.superpixels)
+        numbers, first, sizes = np.unique(window.superpixels, return_index=True, return_counts=True)
+        clusters = found.ravel()[first]
+        np.add.at(sums, clusters, sizes[:, None] * features[numbers])
+        np.add.at(areas, clusters, sizes)
+    np.testing.assert_allclose(centres, sums / areas[:, None], rtol=1e-4, atol=1e-4)
+
+
+def test_a_sample_of_some_regions_is_enough(sp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unsegcli.segmenters.baselines.MOST_VALUES", 3 * 20 * 152)
+    part = maps_of(cluster([sp], tmp_path / "b.h5", replace(FOUR, classes=8), workers=1).path)
+    assert agreement(np.stack(part), np.stack([QUADRANTS] * 3)) > 0.9
+
+
+def test_features_of_a_region_are_computed_once(sp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unsegcli.segmenters import baselines
+
+    computed: list[int] = []
+
+    def counting(pixels: NDArray[np.uint8], regions: NDArray[np.int32]) -> NDArray[np.float32]:
+        computed.append(len(pixels))
+        return plain(pixels, regions)
+
+    plain = baselines.region_features
+    monkeypatch.setattr(baselines, "region_features", counting)
+    kept = maps_of(cluster([sp], tmp_path / "a.h5", FOUR, workers=1).path)
+    assert len(computed) == 3
+    monkeypatch.setattr(baselines, "FITTED", 1 << 30)
+    monkeypatch.setattr(baselines, "Counter", lambda windows: dict.fromkeys(windows, 2))  # as if nothing were kept
+    np.testing.assert_array_equal(maps_of(cluster([sp], tmp_path / "b.h5", FOUR, workers=1).path), kept)
+    assert len(computed) == 9
+
+
+def test_what_is_described_is_chosen_and_recorded(sp: Path, tmp_path: Path) -> None:
+    named = replace(FOUR, describe=("colour", "texture"))
+    made = cluster([sp], tmp_path / "a.h5", named, workers=1).path
+    with store.open_artifact(made) as artifact:
+        assert artifact.recipe["parameters"]["describe"] == ["colour", "texture"]
+        assert artifact.table("fit/projection").shape == (152, 14)
+    for wrong in (("colour", "smell"), ()):
+        with pytest.raises(ConfigError, match=r"--describe .*: is not a list of some of colour, texture"):
+            cluster([sp], tmp_path / "b.h5", replace(FOUR, describe=wrong), workers=1)
+    with pytest.raises(ConfigError, match="--describe is only for --features regions"):
+        cluster([sp], tmp_path / "b.h5", replace(RGB, describe=("colour",)), workers=1)
+
+
+def test_a_hundred_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    chance = np.random.default_rng(0)
+    spectra = chance.integers(40, 200, (2, 100))
+    for number in range(2):
+        image = np.repeat(spectra, [20, 20], axis=0)[None].repeat(40, axis=0) + chance.integers(0, 9, (40, 40, 100))
+        np.save(tmp_path / "data" / f"{number}.npy", image.astype(np.uint8))
+    how = Images(axes="yxc")
+    sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL, images=how, workers=1).path
+    found = np.stack(maps_of(cluster([sp], tmp_path / "seg.h5", Cluster(classes=2), workers=1).path))
+    assert ((found[:, :, :20] == found[0, 0, 0]).mean() + (found[:, :, 20:] != found[0, 0, 0]).mean()) / 2 > 0.9
 
 
 def test_pixels_find_the_quadrants_in_every_image(make_images: MakeImages, tmp_path: Path) -> None:
@@ -153,9 +221,9 @@ def test_sample_of_a_image_does_not_depend_on_the_others(make_images: MakeImages
     folder = make_images(count=3)
     alone = dataset_from_files(Inputs(folder / "p1.png")).opened(1).units[0].windows()[0]
     among = dataset_from_files(Inputs(folder)).opened(1).units[1].windows()[0]
-    np.testing.assert_array_equal(_draw(alone, RGB, 9)[0], _draw(among, RGB, 9)[0])
-    other_seed = _draw(alone, replace(RGB, seed=1), 9)[0]
-    assert not np.array_equal(_draw(alone, RGB, 9)[0], other_seed)
+    np.testing.assert_array_equal(_draw(alone, RGB, 9, 99)[0], _draw(among, RGB, 9, 99)[0])
+    other_seed = _draw(alone, replace(RGB, seed=1), 9, 99)[0]
+    assert not np.array_equal(_draw(alone, RGB, 9, 99)[0], other_seed)
 
 
 def test_void_stays_void(make_images: MakeImages, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from unsegcli.core.mosaic import mosaic
 from unsegcli.core.scoring import cluster_number
 from unsegcli.core.scoring.cluster_number import curve_of, stability_curve
-from unsegcli.core.superpixels.features import feature_weights, region_features, standardise
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.region_space import fit_space, place_weights
 from unsegcli.core.superpixels.slic import slic
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.stages.demo import TEXTURES
@@ -53,9 +54,8 @@ def test_textures_of_mosaics_are_counted() -> None:
         points.append(region_features(image, regions))
         areas.append(np.bincount(regions.ravel()))
     every, weights = np.concatenate(points), np.concatenate(areas).astype(np.float64)
-    deviation = np.sqrt(np.average((every - every.mean(axis=0)) ** 2, axis=0, weights=weights))
     images = np.repeat(np.arange(40), [len(one) for one in areas])
-    scaled = standardise(every, every.mean(axis=0), deviation, feature_weights(every, weights, 3, images))
+    scaled = fit_space(every, weights, 3, place_weights(every, weights, 3, images))(every)
     assert stability_curve(scaled, weights, 8, seed=0).chosen == 4
 
 

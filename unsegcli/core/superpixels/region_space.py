@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from unsegcli.core.superpixels.features import GROUPS, feature_groups
 
 # Weight of a whole group, after standardisation. Colour and texture together have 1.
-GROUP_WEIGHTS = {"colour": 0.8, "texture": 0.6, "patches": 0.7, "surroundings": 0.7}
+GROUP_WEIGHTS = {"colour": 0.87, "texture": 0.5, "patches": 0.5, "surroundings": 1.0}
 REDUCED = {"surroundings": 24}  # principal components of a group, at most
 # Row and column each count by the part of colour and texture that they predict in other images: much in photographs
 # with the sky above and the ground below, nothing in images from the air or through a microscope.
-PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 2.6, 0.65
+PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 1.8, 0.5
 STRIPS = 8  # of the image, to measure how much position explains
 FEWEST_IMAGES = 3  # with two, each is predicted from a single image, which shows nothing about the rest
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
