@@ -48,7 +48,7 @@ OPTIONS = set(
     --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
-    --per --flips --refine --tile --device --method --cue
+    --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
     --restarts --max-classes --ceiling --background --place
@@ -57,7 +57,7 @@ OPTIONS = set(
     """.split()  # noqa: SIM905
 )
 OF_TORCHRUN = {"--nproc-per-node"}
-OF_BENCHMARKS = {"--cache", "--data", "--models", "--mosaics", "--table"}  # options of scripts in tests/benchmarks
+OF_BENCHMARKS = {"--cache", "--data", "--models", "--mosaics", "--places", "--table"}  # options of scripts in tests/benchmarks
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3
