@@ -57,7 +57,8 @@ OPTIONS = set(
     """.split()  # noqa: SIM905
 )
 OF_TORCHRUN = {"--nproc-per-node"}
-OF_BENCHMARKS = {"--cache", "--data", "--models", "--mosaics", "--places", "--table"}  # options of scripts in tests/benchmarks
+# Options of scripts in tests/benchmarks.
+OF_BENCHMARKS = {"--cache", "--data", "--models", "--mosaics", "--places", "--table", "--tiles"}
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3

@@ -86,8 +86,8 @@ def _windows(plane: Floats, stride: int) -> Floats:
 
 def _normalised(windows: Floats) -> Floats:
     """Take mean and contrast off: (patches, pixels)."""
-    patches = windows.reshape(-1, SIDE * SIDE)
-    patches = patches - patches.mean(axis=1, keepdims=True)
+    raw = windows.reshape(-1, SIDE * SIDE)
+    patches: Floats = raw - raw.mean(axis=1, keepdims=True)
     contrast = np.sqrt(np.einsum("ij,ij->i", patches, patches) / np.float32(SIDE * SIDE)) + np.float32(NOISE)
     patches /= contrast[:, None]
     return patches
