@@ -628,8 +628,8 @@ class Iem:
     )
     parts: int = option(
         2,
-        "Number of parts. Above 2, the part with the most varied colours is split again; numbers are not comparable "
-        "between images.",
+        "Number of parts. Above 2, parts are split off recursively, one at a time, each from the part with the most "
+        "varied colours; the paper writes one objective for all parts. Numbers are not comparable between images.",
         panel=MASKS,
         metavar="K",
         least=2,
