@@ -550,6 +550,21 @@ class Cluster:
         panel=OBJECTS,
         choices=("mean", "logit"),
     )
+    squash: int = option(
+        0,
+        "Find objects in a copy of each image that is resized to N x N pixels, whatever its shape. 0 = in the image as "
+        "it is. Published: 512.",
+        panel=OBJECTS,
+        metavar="N",
+        least=0,
+    )
+    mini_batch: int = option(
+        0,
+        "Fit the clusters by k-means on random samples of N objects. 0 = on all objects. Published: 1000.",
+        panel=OBJECTS,
+        metavar="N",
+        least=0,
+    )
     confidence: bool = option(False, CONFIDENCE)
     method: str | Path | None = option(None, LEARNING_METHOD)
 

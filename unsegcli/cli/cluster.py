@@ -21,6 +21,7 @@ TAKES = Takes(
     folded=True,
     inputs=("mask", "source_folder", "limit"),
     run=("output", "device", "workers", "force", "dry_run"),
+    preset=True,
 )
 
 
@@ -34,7 +35,7 @@ def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
 
     Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5   |
-    unseg cluster new/ --centres segmentation.h5 -o new.h5
+    unseg cluster new/ --centres segmentation.h5 -o new.h5   |   unseg cluster model.h5 --preset maskcontrast-voc
     """
     from unsegcli.stages.cluster import cluster as stage
 
