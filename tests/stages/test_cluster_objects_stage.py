@@ -236,9 +236,6 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     plain = train([folder], tmp_path / "p.h5", Train(steps=1), method=str(scores), workers=1)[0].path
     with pytest.raises(ConfigError, match=r"--objects: .*p\.h5 has its own clusters, not objects"):
         cluster([plain], out, objects="component", method=scores, workers=1)
-    published = Cluster(**read_preset("cluster", "maskcontrast-voc"))
-    with pytest.raises(ConfigError, match=r"--squash, --mini-batch: .* not objects; leave it out, and a --preset"):
-        cluster([plain], out, published, method=scores, workers=1)
     with pytest.raises(ConfigError, match="--seed is only for k-means"):
         cluster([plain], out, Cluster(classes=3, seed=4), method=scores, workers=1)
     method_file = Path(method)

@@ -142,12 +142,6 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
 
 def _of_model(params: Cluster, model: ModelFile) -> Cluster:
     """Fill in the number of clusters, and raise an error for settings that do not apply to the model."""
-    named = [] if model.embeds else changed_options(params, (OBJECTS,))
-    if named:
-        raise ConfigError(
-            f"{', '.join(named)}: {model.path} has its own clusters, not objects; leave it out, and a --preset for "
-            "objects"
-        )
     named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "max_classes"))
     if model.embeds and "--starts" in named:
         named.remove("--starts")  # objects are grouped by k-means
@@ -159,6 +153,9 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
         raise ConfigError(f"--tile {params.tile}: must be at least {SMALLEST_TILE}")
     if model.embeds:
         return _of_objects(params, model)
+    named = changed_options(params, (OBJECTS,))
+    if named:
+        raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, not objects; leave it out")
     if params.classes not in (None, model.classes):
         raise ConfigError(
             f"--classes {params.classes}: {model.path} was trained with {model.classes} clusters; leave it out"
