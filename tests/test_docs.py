@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from unsegcli import params, store
 from unsegcli.cli import app
 from unsegcli.images.working import Reading
+from unsegcli.methods._load import find_method
 from unsegcli.segmenters.cutting import ALGORITHMS
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, KINDS, ROLES, Field
 
@@ -51,7 +52,7 @@ OPTIONS = set(
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
-    --restarts --max-classes --ceiling --background --place
+    --restarts --max-classes --ceiling --background --place --squash --mini-batch
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -146,6 +147,21 @@ def test_the_list_of_commands_fits_a_terminal() -> None:
     listed = shown.partition("Commands:")[2]
     assert all(re.search(rf"^  {name}  ", listed, re.MULTILINE) for name in COMMANDS)
     assert "..." not in listed
+
+
+# Scores of a table, with the lines before it; a table of settings names the guide in its rows.
+SCORED = re.compile(r"(?:^[^|\n]+\n)*\n?(?:^\|.*\n)+", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_tables_say_where_a_first_grouping_guided(page: Path) -> None:
+    """InMARS and InfoSeg have it by default, so a bare name would claim its score for the method; IIC has none."""
+    for title, name in (("InMARS", "inmars"), ("InfoSeg", "infoseg"), ("IIC", "iic")):
+        guided = bool(getattr(find_method(name).module.Config(), "guide", 0))
+        for table in SCORED.findall(page.read_text()):
+            if "guide=0" not in table and re.search(r"\.\d\d", table):
+                wrong = title if guided else rf"{title} \+ first grouping"
+                assert not re.search(rf"\| {wrong}(, \d[^|]*)? \|", table), table
 
 
 @pytest.mark.parametrize("name", COMMANDS)

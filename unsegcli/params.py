@@ -577,6 +577,21 @@ class Cluster:
         panel=OBJECTS,
         choices=("mean", "logit"),
     )
+    squash: int = option(
+        0,
+        "Find objects in a copy of each image that is resized to N x N pixels, whatever its shape. 0 = in the image as "
+        "it is. Published: 512.",
+        panel=OBJECTS,
+        metavar="N",
+        least=0,
+    )
+    mini_batch: int = option(
+        0,
+        "Fit the clusters by k-means on random samples of N objects. 0 = on all objects. Published: 1000.",
+        panel=OBJECTS,
+        metavar="N",
+        least=0,
+    )
     confidence: bool = option(False, CONFIDENCE)
     method: str | Path | None = option(None, LEARNING_METHOD)
 
@@ -655,8 +670,8 @@ class Iem:
     )
     parts: int = option(
         2,
-        "Number of parts. Above 2, the part with the most varied colours is split again; numbers are not comparable "
-        "between images.",
+        "Number of parts. Above 2, parts are split off recursively, one at a time, each from the part with the most "
+        "varied colours; the paper writes one objective for all parts. Numbers are not comparable between images.",
         panel=MASKS,
         metavar="K",
         least=2,

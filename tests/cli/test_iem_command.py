@@ -49,6 +49,7 @@ def test_preset_is_taken_and_an_option_wins_over_it(here: Path) -> None:
         44 / 128,
         2.5e-4,
     )
+    assert (parameters()["size"], parameters()["iterations"]) == ([128], 2)
     unseg("iem", "data", "--preset", "iem-cub", "--square", "0.5", *QUICK)
     assert (parameters()["square"], parameters()["diversity"]) == (0.5, 2.5e-4)
     unseg("iem", "data", "--preset", "cub", "--square", str(Iem.square), *QUICK)
@@ -72,6 +73,9 @@ def test_every_setting_can_be_given(here: Path) -> None:
 
 def test_scale_takes_the_place_of_the_default_size(here: Path) -> None:
     unseg("iem", "data", "--scale", "0.5", *QUICK)
+    with store.open_artifact("segmentation.h5") as artifact:
+        assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
+    unseg("iem", "data", "--scale", "0.5", "--preset", "cub", *QUICK)
     with store.open_artifact("segmentation.h5") as artifact:
         assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
     unseg("iem", "data", *QUICK)

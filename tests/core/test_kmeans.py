@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.cluster.vq import kmeans2
 
-from unsegcli.core.kmeans import KMeans, assign, kmeans
+from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans
 from unsegcli.errors import ConfigError, DataError
 
 few = settings(max_examples=60, deadline=None)
@@ -209,3 +209,61 @@ def test_kmeans_and_geometry_need_numpy_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------------------------- mini-batches
+
+
+def in_batches(points: np.ndarray, clusters: int, **more: int) -> KMeans:
+    return mini_batch_kmeans(points, clusters, **{"seed": 0, "starts": 3, "iterations": 100, "batch": 20, **more})
+
+
+def test_one_centre_is_the_mean_of_all_points_drawn() -> None:
+    points = np.arange(10.0)[:, None] ** 2
+    found = in_batches(points, 1, batch=4, iterations=1)
+    drawn = np.random.default_rng((0, 3))
+    wanted = np.concatenate(
+        [points[drawn.integers(10, size=4)] for _ in range(3)]
+    ).mean()  # 10 points: three steps of 4
+    assert found.iterations == 3
+    assert found.centres[0, 0] == pytest.approx(wanted)
+    assert found.inertia == pytest.approx(((points - wanted) ** 2).sum())
+    assert found.inertias == (found.inertia,)
+
+
+def test_centres_by_hand_whatever_is_drawn() -> None:
+    """Five points each at 0 and at 10: wherever the sample falls, the means are these two."""
+    points = np.repeat([[0.0], [10.0]], [5, 4], axis=0)
+    found = in_batches(points, 2, batch=5)
+    np.testing.assert_array_equal(found.centres, [[0.0], [10.0]])
+    np.testing.assert_array_equal(found.weights, [5.0, 4.0])
+    assert found.iterations == PATIENCE + 1, "the first step is the best, and ten more are no better"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mini_batches_find_blobs_and_come_near_the_full_algorithm(seed: int) -> None:
+    points, groups = blobs(seed, (30, 90, 60, 45), 3)
+    found = in_batches(points, 4, seed=seed, batch=50)
+    np.testing.assert_array_equal(assign(points, found.centres), np.array([3, 0, 1, 2])[groups])
+    best = fit(points, 4).inertia
+    assert best < found.inertia < 1.1 * best
+
+
+def test_mini_batches_are_the_same_for_the_same_seed_only() -> None:
+    points, _ = blobs(0, (30, 90, 60, 45), 3)
+    first = in_batches(points, 6)
+    assert in_batches(points, 6).centres.tobytes() == first.centres.tobytes()
+    assert in_batches(points, 6, seed=1).centres.tobytes() != first.centres.tobytes()
+    whole = in_batches(points, 6, batch=len(points))
+    assert in_batches(points, 6, batch=10**6).centres.tobytes() == whole.centres.tobytes(), "at most all points"
+
+
+def test_fewer_points_than_clusters_in_mini_batches() -> None:
+    found = in_batches(np.array([[0.0], [5.0]]), 4, batch=2)
+    np.testing.assert_array_equal(found.weights, [1.0, 1.0, 0.0, 0.0])
+    assert found.inertia == 0
+
+
+def test_mini_batches_of_no_point_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        in_batches(np.zeros((3, 1)), 1, batch=0)

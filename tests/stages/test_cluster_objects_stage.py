@@ -11,12 +11,14 @@ import pytest
 from called import cluster, evaluate, superpixels, train
 from numpy.typing import NDArray
 from PIL import Image
-from reading_back import maps_of
+from reading_back import maps_of, parameters_of
 from toy import USERS_METHOD, write_masks
+from typed import one_line, unseg
 
 from unsegcli import store
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Cluster, Superpixels, Train
+from unsegcli.presets import read_preset
 
 # What is lighter than the ground is object; the vector of a pixel is its colour.
 EMBEDDING = """
@@ -132,6 +134,56 @@ def test_each_component_may_have_its_own_cluster(model: Path, method: str, tmp_p
     for number, found in enumerate(apart):
         assert found[5, 5] != found[20, 20] == found[2, 28]
         assert found[5, 5] == apart[(number + 2) % 3][20, 20], "the same colour is the same cluster"
+
+
+def test_mini_batches_find_the_same_groups(model: Path, method: str, tmp_path: Path) -> None:
+    whole = cluster([model], tmp_path / "a.h5", GROUPS, method=method, workers=1).path
+    small = cluster([model], tmp_path / "b.h5", GROUPS, mini_batch=10, method=method, workers=1).path
+    pairs = {(int(a), int(b)) for one, other in zip(maps_of(whole), maps_of(small), strict=True)
+             for a, b in np.unique(np.stack([one.ravel(), other.ravel()]), axis=1).T}  # fmt: skip
+    assert len(pairs) == 4, "equal but for the numbers"
+    with store.open_artifact(whole) as first, store.open_artifact(small) as second:
+        assert "mini_batch" not in first.recipe["parameters"], "earlier outputs stay up to date"
+        assert second.recipe["parameters"]["mini_batch"] == 10
+
+
+def test_squashed_images_are_seen_square_and_painted_as_they_are(method: str, tmp_path: Path) -> None:
+    """A method that finds objects only in images of 64 x 64 pixels, and images of 32 x 64."""
+    Path(method).write_text(
+        Path(method)
+        .read_text()
+        .replace("10 * (light - 0.5)", "10 * (light - 0.5 - int(batch.images.shape[2:] != (64, 64)))")
+    )
+    (tmp_path / "wide").mkdir()
+    for number in range(12):
+        image = np.repeat(scene(number)[0], 2, axis=1)
+        Image.fromarray(image).save(tmp_path / "wide" / f"p{number:02}.png")
+    model = train([tmp_path / "wide"], tmp_path / "m.h5", Train(steps=1), method=method, workers=1)[0].path
+    with pytest.raises(DataError, match="no object was found"):
+        cluster([model], tmp_path / "a.h5", GROUPS, method=method, workers=1)
+    made = cluster([model], tmp_path / "a.h5", GROUPS, squash=64, method=method, workers=1).path
+    for number, found in enumerate(maps_of(made)):
+        truth = np.repeat(scene(number)[1], 2, axis=1) > 0
+        assert found.shape == (32, 64)
+        assert ((found > 0) & truth).sum() / ((found > 0) | truth).sum() > 0.9
+    with store.open_artifact(made) as artifact:
+        assert (artifact.recipe["parameters"]["squash"], artifact.recipe["parameters"]["per"]) == (64, "pixel")
+    with pytest.raises(ConfigError, match="--squash: superpixels are not squashed"):
+        cluster([model], tmp_path / "b.h5", GROUPS, squash=64, per="superpixel", method=method, workers=1)
+
+
+def test_published_clustering_is_a_preset_as_typed(model: Path, method: str, tmp_path: Path) -> None:
+    """A preset of its name gives what its settings give when typed; options win over it; a wrong name lists it."""
+    given = ("cluster", model, "--method", method, "--workers", "1", "-o", tmp_path / "seg.h5")
+    few = ("--classes", "3", "--squash", "64")
+    unseg(*given, "--preset", "maskcontrast-voc", *few)
+    asked = parameters_of(str(tmp_path / "seg.h5"))
+    wanted = read_preset("cluster", "maskcontrast-voc") | {"classes": 3, "squash": 64, "objects": "picture"}
+    assert {name: asked[name] for name in wanted} == wanted
+    typed = ("--per", "pixel", "--threshold", "0.62246", "--pooling", "logit", "--mini-batch", "1000", "--seed", "1234")
+    assert "up to date" in unseg(*given, *few, *typed).stderr, "the name of a preset is not in the recipe"
+    assert "up to date" in unseg(*given, *few, "--preset", "cluster-maskcontrast-voc").stderr
+    assert "maskcontrast-voc" in one_line(unseg(*given, "--preset", "voc", expect=2))
 
 
 def test_superpixels_flips_and_refining(model: Path, method: str, folder: Path, tmp_path: Path) -> None:

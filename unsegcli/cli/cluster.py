@@ -21,6 +21,7 @@ TAKES = Takes(
     folded=True,
     inputs=("mask", "source_folder", "limit"),
     run=("output", "device", "workers", "force", "dry_run"),
+    preset=True,
 )
 
 
@@ -32,7 +33,8 @@ def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
     k-means needs no training: it is the baseline that every trained method must beat.
     With a maskcontrast model, --classes N gives N clusters of objects, plus background as cluster 0.
 
-    Examples:  unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
+    Examples:  unseg cluster objects.h5 --preset maskcontrast-voc   |
+    unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
     unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5   |
     unseg cluster new/ --centres segmentation.h5 -o new.h5
     """

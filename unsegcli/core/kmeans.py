@@ -17,6 +17,7 @@ from unsegcli.errors import ConfigError, DataError
 Floats = NDArray[np.float64]
 
 BLOCK = 8192  # points per block: their distances fit into the cache of one core
+PATIENCE = 10  # mini-batches in a row without a lower smoothed inertia, after which a run ends
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,36 @@ def kmeans(
     columns, mass = _prepare(points, weights)
     runs = [_run(columns, mass, clusters, np.random.default_rng((seed, start)), iterations) for start in range(starts)]
     best = min(runs, key=lambda run: run.inertia)
-    keys = [*best.centres.T[::-1], -best.weights]  # decreasing weight, ties by the centres
-    order = np.lexsort(keys)
-    return KMeans(
-        best.centres[order],
-        best.weights[order],
-        best.inertia,
-        best.iterations,
-        tuple(run.inertia for run in runs),
-    )
+    return _numbered(best, tuple(run.inertia for run in runs))
+
+
+def mini_batch_kmeans(
+    points: NDArray[Any], clusters: int, *, seed: int, starts: int, iterations: int, batch: int
+) -> KMeans:
+    """Find centres step by step from small random samples (Sculley, Web-scale k-means clustering, 2010).
+
+    Each step draws points with replacement, and moves each centre to the mean of all points drawn for it so far. A run
+    ends when the smoothed inertia of the samples has not fallen for `PATIENCE` steps.
+
+    Args:
+        points: (points, dimensions), finite.
+        clusters: number of centres.
+        seed: of all draws.
+        starts: number of first centres (k-means++); the run starts from those of lowest inertia.
+        iterations: maximum number of passes; a pass draws as many points as there are.
+        batch: points of a step.
+    """
+    if min(clusters, starts, iterations, batch) < 1:
+        raise ConfigError("mini-batch k-means needs at least one cluster, start, iteration and point in a batch")
+    columns, mass = _prepare(points, None)
+    firsts = [_spread(columns, mass, clusters, np.random.default_rng((seed, start))) for start in range(starts)]
+    first = min(firsts, key=lambda centres: _total(_nearest_of_all(columns, centres)[1]))
+    batch = min(batch, columns.shape[1])
+    steps = iterations * math.ceil(columns.shape[1] / batch)
+    centres, done = _by_batches(columns, first, np.random.default_rng((seed, starts)), batch, steps)
+    nearest, squared = _nearest_of_all(columns, centres)
+    run = _Run(centres, _sums(nearest, mass, clusters), _total(squared), done)
+    return _numbered(run, (run.inertia,))
 
 
 def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> NDArray[np.int32]:
@@ -136,6 +158,35 @@ def _run(columns: Floats, mass: Floats, clusters: int, generator: np.random.Gene
         if np.array_equal(nearest, before):
             break
     return _Run(centres, _sums(nearest, mass, clusters), _total(mass * squared), done)
+
+
+def _by_batches(
+    columns: Floats, centres: Floats, generator: np.random.Generator, batch: int, steps: int
+) -> tuple[Floats, int]:
+    """Move the centres by mini-batches; return them and the number of steps."""
+    centres, drawn = centres.copy(), np.zeros(len(centres))
+    weight = min(1.0, 2 * batch / (columns.shape[1] + 1))  # of a new sample in the smoothed inertia
+    smooth, lowest, waited = 0.0, math.inf, 0
+    for step in range(steps):
+        sample = columns[:, generator.integers(columns.shape[1], size=batch)]
+        nearest, squared = _nearest_of_all(sample, centres)
+        counts = _sums(nearest, np.ones(batch), len(centres))
+        drawn += counts
+        for dimension, values in enumerate(sample):
+            apart = _sums(nearest, values, len(centres)) - counts * centres[:, dimension]
+            centres[:, dimension] += apart / np.maximum(drawn, 1)
+        inertia = _total(squared) / batch
+        smooth = inertia if step == 0 else smooth + weight * (inertia - smooth)
+        lowest, waited = (smooth, 0) if smooth < lowest else (lowest, waited + 1)
+        if waited == PATIENCE:
+            return centres, step + 1
+    return centres, steps
+
+
+def _numbered(run: _Run, inertias: tuple[float, ...]) -> KMeans:
+    """Number the clusters of a run by decreasing weight, ties by the centres."""
+    order = np.lexsort([*run.centres.T[::-1], -run.weights])
+    return KMeans(run.centres[order], run.weights[order], run.inertia, run.iterations, inertias)
 
 
 def _spread(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:

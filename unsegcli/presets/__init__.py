@@ -32,4 +32,5 @@ def read_preset(owner: str, name: str | None) -> dict[str, Any]:
     short = name.lower().removeprefix(f"{owner}-")
     if short not in known:
         raise ConfigError(f"--preset {name}: is not one of {', '.join(known)}{closest(short, known)}")
-    return tomllib.loads((FOLDER / f"{owner}-{short}.toml").read_text(encoding="utf-8"))
+    settings = tomllib.loads((FOLDER / f"{owner}-{short}.toml").read_text(encoding="utf-8"))
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -5,19 +5,21 @@ Cluster 0 is background. Images without an object are not used to fit the cluste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
+from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.guided import refined
-from unsegcli.core.kmeans import assign, kmeans
+from unsegcli.core.kmeans import KMeans, assign, kmeans, mini_batch_kmeans
 from unsegcli.core.prototypes import Whitening, prototypes, whitening
 from unsegcli.core.superpixels.regions import components
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import DataError
+from unsegcli.images.scaling import resized
 from unsegcli.params import Cluster
 from unsegcli.segmenters.network import painted, scores_of
 from unsegcli.segmenters.trained import Trained
@@ -49,6 +51,15 @@ class Grouping:
 
 def find_objects(window: Window, trained: Trained, params: Cluster) -> WindowObjects:
     """Find the objects of one window and compute a vector for each."""
+    if not params.squash:
+        return _objects_in(window, trained, params)
+    pixels, valid = resized(window.pixels, window.valid, (params.squash, params.squash))
+    found = _objects_in(replace(window, pixels=pixels, valid=valid), trained, params)
+    maps = (sample_nearest(each, window.pixels.shape[:2]) for each in (found.objects, found.probability))
+    return WindowObjects(found.vectors, found.areas, *maps)
+
+
+def _objects_in(window: Window, trained: Trained, params: Cluster) -> WindowObjects:
     regions = window.superpixels if params.per == "superpixel" else None
     maps = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
     logits, vectors = maps[0].astype(np.float64), maps[1:]
@@ -84,7 +95,7 @@ def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: in
         )
     empty, classes = sum(not len(vectors) for vectors in found), params.number
     space = whitening(points)
-    best = kmeans(space(points), classes, seed=params.seed, starts=params.starts, iterations=params.iterations)
+    best = _fitted(space(points), params)
     console.note(
         f"{len(points)} objects in {console.count_images(len(found) - empty)} ({empty} without one), "
         f"{best.centres.shape[1]} directions, inertia {', '.join(f'{value:.4g}' for value in best.inertias)}"
@@ -92,6 +103,14 @@ def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: in
     if len(points) < classes:
         console.warn(f"only {len(points)} objects for {classes} clusters: some clusters are empty")
     return Grouping(space, best.centres)
+
+
+def _fitted(points: NDArray[np.float64], params: Cluster) -> KMeans:
+    clusters, seed, starts, iterations = params.number, params.seed, params.starts, params.iterations
+    if params.mini_batch:
+        batch = params.mini_batch
+        return mini_batch_kmeans(points, clusters, seed=seed, starts=starts, iterations=iterations, batch=batch)
+    return kmeans(points, clusters, seed=seed, starts=starts, iterations=iterations)
 
 
 def paint_window(window: Window, trained: Trained, params: Cluster, grouping: Grouping | None) -> Result:

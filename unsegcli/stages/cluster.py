@@ -23,6 +23,7 @@ SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
 OF_SCORES = ("per", "flips", "refine", "tile", "confidence")  # settings of a model's scores
 OF_OBJECTS = ("objects", "threshold", "pooling", "classes", "starts", "iterations", "seed")
+IF_CHANGED = ("squash", "mini_batch")  # settings of objects that are in the recipe only if they are used
 
 
 def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = None) -> Outcome:
@@ -105,7 +106,8 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if model.embeds and not chosen:
         console.note(f"{params.classes} clusters of objects; use --classes N for another number")
     params = replace(params, per=_level(params, dataset.kind, model))
-    names = (*OF_SCORES, *(OF_OBJECTS if model.embeds else ()))
+    changed = [name for name in IF_CHANGED if getattr(params, name) != getattr(Cluster, name)]
+    names = (*OF_SCORES, *((*OF_OBJECTS, *changed) if model.embeds else ()))
     settings = as_stored({name: getattr(params, name) for name in names})
     # torch uses its own threads, so everything runs in this process.
     found = prepare(STAGE, dataset, replace(run, workers=1), [settings], {"method": model.method})
@@ -172,7 +174,9 @@ def _of_objects(params: Cluster, model: ModelFile) -> Cluster:
             raise ConfigError(f"--{name} {getattr(params, name)}: is not one of {', '.join(known)}")
     if not 0 < params.threshold < 1:
         raise ConfigError(f"--threshold {params.threshold:g}: must be between 0 and 1")
-    return params
+    if params.squash and params.per == "superpixel":
+        raise ConfigError("--squash: superpixels are not squashed; leave out --per superpixel")
+    return replace(params, per="pixel") if params.squash else params
 
 
 def _level(params: Cluster, kind: str, model: ModelFile) -> str:
