@@ -47,8 +47,8 @@ from unsegcli.dataflow.label_maps import (
 )
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
-from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
-from unsegcli.legend import Legend, given_legend, legend_beside, read_legend
+from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
+from unsegcli.legend import Legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
@@ -126,32 +126,10 @@ class Scored:
 
 def _open_inputs(inputs: Inputs, params: Evaluate) -> Scored:
     runs = [open_predictions(given, params.role) for given in inputs.paths]
-    folder = _label_folder(runs[0], params.labels)
-    legend = _legend_path(runs[0], params.legend, folder)
+    folder = labels_of(runs[0].images, params.labels, runs[0].name)
+    legend = legend_of(runs[0].images, params.legend, folder)
     matches = [match_labels([item.name for item in one.maps], folder) for one in runs]
     return Scored(runs, matches, folder, legend)
-
-
-def _label_folder(run: Predictions, given: str | Path | None) -> Path:
-    if given is not None:
-        return given_labels(given)
-    found = None if run.images is None else find_labels(run.images)
-    if found is None:
-        beside = f" next to {run.images}" if run.images is not None else ""
-        if run.images is not None and not run.images.exists():
-            beside = f": the images are no longer at {run.images}"
-        raise DataError(f"{run.name}: no folder labels/ found{beside}; set the ground truth with --labels FOLDER")
-    console.note(f"reading labels from {found}, for scoring only")
-    return found
-
-
-def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
-    if given is not None:
-        return given_legend(given)
-    found = legend_beside(run.images, labels)
-    if found is not None:
-        console.note(f"using the legend {found}")
-    return found
 
 
 def _recipe(params: Evaluate, scored: Scored) -> Recipe:
