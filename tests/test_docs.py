@@ -51,7 +51,7 @@ OPTIONS = set(
     --per --flips --refine --tile --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
-    --restarts --max-classes --ceiling --background --place
+    --restarts --max-classes --ceiling --background --place --halves
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905

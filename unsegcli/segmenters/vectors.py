@@ -81,12 +81,13 @@ def with_superpixels(window: Window, cutting: Superpixels) -> Window:
     return replace(window, regions=with_void(pieces.regions, pieces.count))
 
 
-def check_has_vectors(trained: Trained) -> None:
+def check_has_vectors(trained: Trained, path: Path) -> None:
     """Raise an error for a model whose method does not say what it knows about superpixels."""
     if not hasattr(trained.method.module, "region_vectors"):
         raise ConfigError(
-            f"--method {trained.method.file}: has no function region_vectors, which groups superpixels into any number "
-            "of clusters; add it (see docs/methods.md), or leave out --classes"
+            f"{path}: its method {trained.method.file} has no function region_vectors, which is needed for a probe and "
+            f"for other numbers of clusters than the {trained.classes} that it was trained with; add it (see "
+            "docs/methods.md)"
         )
 
 
@@ -123,5 +124,5 @@ def described_by(model: ModelFile, method: str | None, device: str, tile: int, c
     from unsegcli.segmenters.trained import open_trained
 
     trained = open_trained(model.path, method, device)
-    check_has_vectors(trained)
+    check_has_vectors(trained, model.path)
     return ModelVectors(trained, tile, cutting)

@@ -53,7 +53,7 @@ from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-REVISION = 1
+REVISION = 2  # no mean over runs with different numbers of clusters
 SHOWN = 5
 OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
 BATCH = 32
@@ -87,7 +87,8 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     """Score label maps against ground truth.
 
     Args:
-        inputs: artifacts, or folders of label maps; several inputs are runs of one method, such as different seeds.
+        inputs: artifacts, or folders of label maps; several inputs are scored one by one; with as many clusters
+            each, they are runs of one method, such as different seeds.
         params: the protocol, and the paths of labels and legend.
         run: how to run, and the metrics file to write.
     """
@@ -273,18 +274,14 @@ def _page(item: ImageMap) -> int:
 def _combined(
     found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    """Combine several runs into a list with the mean and standard deviation of their scores; keep a single run."""
+    """Combine several runs into a list, with mean and deviation if all have as many clusters; keep a single run."""
     if len(found) == 1:
         return found[0]
-    means, deviations = mean_and_deviation([result["scores"] for result, _ in found])
-    result = {
-        "version": VERSION,
-        "labels_used": "scoring",
-        "protocol": found[0][0]["protocol"],
-        "mean": means,
-        "standard_deviation": deviations,
-        "runs": [result for result, _ in found],
-    }
+    runs = [result for result, _ in found]
+    result = {"version": VERSION, "labels_used": "scoring", "protocol": runs[0]["protocol"], "runs": runs}
+    if len({run["protocol"]["clusters"] for run in runs}) == 1:  # a mean over numbers of clusters means nothing
+        means, deviations = mean_and_deviation([run["scores"] for run in runs])
+        result |= {"mean": means, "standard_deviation": deviations}
     return result, None
 
 

@@ -109,7 +109,8 @@ def opened(inputs: Inputs, params: Probe) -> tuple[Path, Path | None, list[Subje
     for name, dataset, model in datasets:
         match = match_labels(_names(dataset), folder)
         if match.missing:
-            console.warn(f"{name}: {len(match.missing)} images have no label and are not used")
+            verb = "has" if len(match.missing) == 1 else "have"
+            console.warn(f"{name}: {console.count_images(len(match.missing))} {verb} no label and are not used")
         cutting = cutting_of(model) if model is not None and dataset.kind == "pictures" else None
         subjects.append(Subject(name, dataset, match, model, cutting))
     return folder, legend, subjects
