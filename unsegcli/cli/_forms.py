@@ -75,7 +75,7 @@ def _range(option: Option) -> str:
 def _counts_or_auto(spelling: str, text: str) -> int | str | tuple[int, ...]:
     if text.lower() == AUTO:
         return AUTO
-    numbers = _numbers(spelling, text, ",", f"a whole number from 1, several such as 8,16,24, or {AUTO}")
+    numbers = _numbers(spelling, text, ",", f"a whole number from 1, or {AUTO} (cluster takes several, such as 8,16)")
     return numbers if len(numbers) > 1 else numbers[0]
 
 

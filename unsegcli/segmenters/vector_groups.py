@@ -20,12 +20,12 @@ from unsegcli.core.scoring.cluster_number import Curve, stability_curve
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ArtifactError, ConfigError, DataError
-from unsegcli.params import AUTO, Cluster, Superpixels, recorded
+from unsegcli.params import AUTO, Cluster, Superpixels
 from unsegcli.segmenters.baselines import report_curve, tables_of_curve
 from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL
 from unsegcli.segmenters.cutting import check_superpixels
 from unsegcli.segmenters.model_file import ModelFile
-from unsegcli.segmenters.vectors import Describe, RegionVectors, cutting_of
+from unsegcli.segmenters.vectors import Describe, RegionVectors, cutting_of, recorded_cutting
 
 LARGEST_SAMPLE = 20_000  # superpixels that k-means is fitted on; more are subsampled evenly
 
@@ -121,7 +121,7 @@ def group_window(window: Window, describe: Describe, groups: VectorGroups | None
 
 def stored_groups(groups: VectorGroups, model: ModelFile, cutting: Superpixels | None) -> dict[str, Any]:
     """Return the datasets of a segmentation that allow to apply its groups to other images."""
-    cut = None if cutting is None else {name: recorded(cutting)[name] for name in CUTTING}
+    cut = None if cutting is None else recorded_cutting(cutting)
     settings = {"features": OF_A_MODEL, "model": model.fingerprint, "superpixels": cut}
     ones = np.ones_like(groups.mean)
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,11 @@ def with_superpixels(window: Window, cutting: Superpixels) -> Window:
         return window
     pieces = cut_window(window, cutting)
     return replace(window, regions=with_void(pieces.regions, pieces.count))
+
+
+def recorded_cutting(cutting: Superpixels) -> dict[str, Any]:
+    """Return the settings of superpixels that vectors depend on."""
+    return {name: getattr(cutting, name) for name in CUTTING}
 
 
 def check_has_vectors(trained: Trained, path: Path) -> None:

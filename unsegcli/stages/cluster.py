@@ -22,7 +22,6 @@ from unsegcli.params import (
     Superpixels,
     as_stored,
     changed_options,
-    recorded,
 )
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
@@ -39,7 +38,7 @@ from unsegcli.segmenters.vector_groups import (
     sample_vectors,
     stored_groups,
 )
-from unsegcli.segmenters.vectors import ModelVectors, described_by
+from unsegcli.segmenters.vectors import ModelVectors, described_by, recorded_cutting
 
 STAGE = Stage("cluster", 2, "segmentation")
 FITTING = STAGE._replace(revision=4)  # k-means, whose output holds all that is needed to apply its centres
@@ -245,7 +244,7 @@ def _vector_settings(params: Cluster, dataset: Dataset, cutting: Superpixels | N
     """Return the settings that the result depends on."""
     names = ["tile"] if params.centres is not None else ["classes", "starts", "iterations", "seed", "tile"]
     names += ["max_classes"] if params.classes == AUTO else []
-    cut = {} if dataset.kind != "pictures" or cutting is None else recorded(cutting)
+    cut = {} if dataset.kind != "pictures" or cutting is None else recorded_cutting(cutting)
     return {**as_stored({name: getattr(params, name) for name in names}), "groups": "vectors", **cut}
 
 

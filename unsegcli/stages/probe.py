@@ -36,7 +36,14 @@ from unsegcli.params import Cluster, Inputs, Probe, Run, Superpixels, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
-from unsegcli.segmenters.vectors import Describe, RegionVectors, cutting_of, described_by, plain_vectors
+from unsegcli.segmenters.vectors import (
+    Describe,
+    RegionVectors,
+    cutting_of,
+    described_by,
+    plain_vectors,
+    recorded_cutting,
+)
 
 REVISION = 1
 LABELS_USED = "probe: trained and scored on labels"
@@ -161,7 +168,10 @@ def _recipe(params: Probe, subjects: Sequence[Subject], folder: Path, legend: Pa
     settings: dict[str, Any] = {}
     for number, subject in enumerate(subjects):
         inputs |= {f"{name}.{number}": digest for name, digest in subject.dataset.inputs.items()}
-        parts = [*subject.dataset.recorded, *([recorded(subject.cutting)] if subject.cutting is not None else [])]
+        parts = [
+            *subject.dataset.recorded,
+            *([recorded_cutting(subject.cutting)] if subject.cutting is not None else []),
+        ]
         settings |= {f"{name}.{number}": value for part in parts for name, value in part.items()}
     return make_recipe("probe", REVISION, [recorded(params), settings], inputs)
 
