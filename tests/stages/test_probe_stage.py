@@ -196,5 +196,5 @@ def test_as_typed(sp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setenv("COLUMNS", "160")
     show_probes(found)
     shown = capsys.readouterr().out
-    for words in ("linear probe, trained and scored on labels", "ceiling", "chance", "sp.h5"):
+    for words in ("linear probe, trained and scored on labels", "ceiling", "largest class", "sp.h5"):
         assert words in shown

@@ -25,7 +25,9 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*(name.replace("_", " ") for name in columns), title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(cell(row[name]) if name in row else "" for name in columns))
     Console(highlight=False, markup=False, emoji=False).print(table)

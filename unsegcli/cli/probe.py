@@ -54,16 +54,14 @@ def show_probes(result: dict[str, Any]) -> None:
     rows = [
         {
             "file": run["input"],
-            "vectors": run["vectors"]["of"],
             "dimensions": run["vectors"]["dimensions"],
-            "images": run["images"],
             **with_spread(run["scores"].items(), run["spread"]),
         }
         for run in runs
     ]
     ceiling = {name: first["ceiling"][name] for name in first["scores"]}
-    rows.append({"file": "ceiling: each superpixel its best class", **with_spread(ceiling.items(), {})})
+    rows.append({"file": "ceiling", **with_spread(ceiling.items(), {})})
     chance = {"accuracy": first["chance"]["largest_class"], "miou": first["chance"]["largest_class_miou"]}
-    rows.append({"file": "chance: the largest class everywhere", **with_spread(chance.items(), {})})
+    rows.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
     halves = first["protocol"]["halves"]
     print_rows(f"linear probe, trained and scored on labels; mean and deviation over {halves} random halves", rows)
