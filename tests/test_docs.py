@@ -52,7 +52,7 @@ OPTIONS = set(
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
-    --restarts --max-classes --ceiling --background --place --squash --mini-batch
+     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -471,7 +471,16 @@ MADE = {
     "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
     "looking": {"sp.h5", "clusters.h5", "shown", "maps", "tiffs", "export-csv", "clusters.json"},
-    "scores": {"regions.h5", "floor.h5", "regions-metrics.h5", "floor-metrics.h5", "shown"},
+    "scores": {
+        "sp.h5",
+        "model.h5",
+        "probe.h5",
+        "regions.h5",
+        "floor.h5",
+        "regions-metrics.h5",
+        "floor-metrics.h5",
+        "shown",
+    },
     "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei", "nuclei.h5", "shown"},
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},

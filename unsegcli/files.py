@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.evaluate import evaluate
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
+    from unsegcli.stages.probe import probe
     from unsegcli.stages.proposals import proposals
     from unsegcli.stages.relabel import relabel
     from unsegcli.stages.superpixels import superpixels
@@ -25,6 +26,7 @@ __all__ = [
     "evaluate",
     "iem",
     "inspect",
+    "probe",
     "proposals",
     "relabel",
     "superpixels",

@@ -16,10 +16,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
 from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order
-from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value
+from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside
 from unsegcli.recipe import listing_digest
 
 LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
@@ -45,6 +46,36 @@ def given_labels(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise DataError(f"--labels {folder}: no such folder")
     return Path(folder)
+
+
+def labels_of(images: Path | None, given: str | Path | None, name: str) -> Path:
+    """Return the folder of labels to score with: the given one, else `labels/` next to the images.
+
+    Args:
+        images: the folder of the images, if known.
+        given: the folder named by the user.
+        name: of what is scored, for errors.
+    """
+    if given is not None:
+        return given_labels(given)
+    found = None if images is None else find_labels(images)
+    if found is None:
+        beside = "" if images is None else f" next to {images}"
+        if images is not None and not images.exists():
+            beside = f": the images are no longer at {images}"
+        raise DataError(f"{name}: no folder labels/ found{beside}; set the ground truth with --labels FOLDER")
+    console.note(f"reading labels from {found}, for scoring only")
+    return found
+
+
+def legend_of(images: Path | None, given: str | Path | None, labels: Path) -> Path | None:
+    """Return the legend file of some labels: the given one, else one next to the images or the labels."""
+    if given is not None:
+        return given_legend(given)
+    found = legend_beside(images, labels)
+    if found is not None:
+        console.note(f"using the legend {found}")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ reading

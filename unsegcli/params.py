@@ -22,6 +22,7 @@ OUTPUTS = {
     "iem": "segmentation.h5",
     "proposals": "proposals.h5",
     "evaluate": "metrics.h5",
+    "probe": "probe.h5",
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "demo": "unseg-demo",
@@ -110,15 +111,16 @@ def as_typed(settings: Any) -> list[str]:
 SEED = Option("The same seed gives the same result.", metavar="N", least=0)
 CLASSES = Option(
     "Number of clusters. Use a few more than the classes you expect: clusters can be merged later. "
-    "auto = the number whose clustering of superpixels (or pixels) is the most stable when it is repeated.",
-    metavar="N|auto",
+    "auto = the number whose clustering of superpixels (or pixels) is the most stable when it is repeated. cluster "
+    "also takes several, such as 8,16,24: one output for each, with the number added to its name.",
+    metavar="N|auto|N,N",
     form="count or auto",
     shown=str(DEFAULT_CLASSES),
 )
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
     "The learning method: context (the default), inmars, infoseg, iic, maskcontrast or segnet (both need --proposals); "
-    "or a Python file of your own, see docs/methods.md. For cluster: the same file, if it trained the model.",
+    "or a Python file of your own, see docs/methods.md. For cluster and probe: the same file, if it trained the model.",
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
@@ -150,11 +152,18 @@ LABELS = Option(
     recorded=False,
 )
 LEGEND = Option(
-    "TOML file with class names, colours and merges. evaluate and visualize find a classes.toml next to the images "
-    "automatically.",
+    "TOML file with class names, colours and merges. evaluate, probe and visualize find a classes.toml next to the "
+    "images automatically.",
     metavar="FILE",
     shown="-",
     recorded=False,
+)
+IGNORE = Option(
+    "Label value that is not scored, such as 255; may be given several times. A legend can also list such values.",
+    panel=PROTOCOL,
+    metavar="VALUE",
+    form="several numbers",
+    shown="-",
 )
 METRICS = Option(
     "Output of `unseg evaluate` for this segmentation: clusters get the names of their classes.",
@@ -364,7 +373,9 @@ class Train:
     """Settings of `unseg train`; those of a method are in its Config."""
 
     method: str = option("context", LEARNING_METHOD)
-    classes: int | str | None = option(None, CLASSES)  # None = from the method's settings; auto = by stability
+    classes: int | str | tuple[int, ...] | None = option(
+        None, CLASSES
+    )  # None = from the method's settings; auto = by stability
     max_classes: int = option(12, MAX_CLASSES)
     preset: str | None = option(None, PRESET)
     config: str | Path | None = option(
@@ -475,7 +486,9 @@ class Train:
 class Cluster:
     """Settings of `unseg cluster`: for k-means, for a trained model, and for a model that gives embeddings."""
 
-    classes: int | str | None = option(None, CLASSES)  # None = that of the model, else DEFAULT_CLASSES
+    classes: int | str | tuple[int, ...] | None = option(
+        None, CLASSES
+    )  # None = that of the model, else DEFAULT_CLASSES
     max_classes: int = option(12, MAX_CLASSES)
     features: str = option(
         "regions",
@@ -525,7 +538,8 @@ class Cluster:
     centres: str | Path | None = option(
         None,
         "Fit nothing, but use the centres, settings and cluster numbers of an earlier segmentation by k-means. New "
-        "images are read, and cut into superpixels, as the earlier ones were.",
+        "images are read, and cut into superpixels, as the earlier ones were. If that was made by a model with another "
+        "number of clusters, name the model first.",
         panel=K_MEANS,
         metavar="FILE",
         shown="-",
@@ -780,14 +794,7 @@ class Evaluate:
         least=0,
         shown="-",
     )
-    ignore: tuple[int, ...] = option(
-        (),
-        "Label value that is not scored, such as 255; may be given several times. A legend can also list such values.",
-        panel=PROTOCOL,
-        metavar="VALUE",
-        form="several numbers",
-        shown="-",
-    )
+    ignore: tuple[int, ...] = option((), IGNORE)
     protocol: str = option(
         "",
         "Match and average like this published code; the output lists what is not reproduced. Use it only to compare "
@@ -827,6 +834,25 @@ class Evaluate:
     labels: str | Path | None = option(None, LABELS)
     legend: str | Path | None = option(None, LEGEND)
     role: str = option("", ROLE)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Settings of `unseg probe`."""
+
+    halves: int = option(
+        3,
+        "How often the images are divided at random into two halves; the classifier is trained on one and scored on "
+        "the other, both ways.",
+        panel=PROTOCOL,
+        metavar="N",
+        least=1,
+    )
+    seed: int = option(0, SEED)
+    ignore: tuple[int, ...] = option((), IGNORE)
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    method: str | Path | None = option(None, LEARNING_METHOD)
 
 
 @dataclass(frozen=True)

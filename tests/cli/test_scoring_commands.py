@@ -74,7 +74,27 @@ def test_tables_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert word in " ".join(shown.split())
     several: dict[str, Any] = json.loads(unseg("evaluate", "segmentation.h5", "segmentation.h5", "-o", "m2.h5").stdout)
     show_scores(several)
-    assert "2 runs" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 runs" in shown
+    assert sum("mean" in line for line in shown.splitlines()) == 1
+
+
+def test_a_curve_over_numbers_of_clusters_has_one_row_for_each(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    made = unseg("cluster", "data", "--features", "bands", "--classes", "2,4,6", "-o", "c.h5", "--workers", "1").stdout
+    assert made == "c-2.h5\nc-4.h5\nc-6.h5\n"
+    found = json.loads(unseg("evaluate", *made.split(), "--many-to-one", "--named-on", "even", "-o", "m.h5").stdout)
+    assert [run["protocol"]["clusters"] for run in found["runs"]] == [2, 4, 6]
+    scores = [run["scores"]["accuracy"] for run in found["runs"]]
+    assert scores[0] < 0.6 < 0.9 < scores[1]
+    assert "mean" not in found, "a mean over numbers of clusters means nothing"
+    show_scores(found)
+    shown = capsys.readouterr().out
+    for name, score in zip(made.split(), scores, strict=True):
+        assert sum(name in line and f"{score:.3f}" in line for line in shown.splitlines()) == 1
+    assert "named by the even images" in " ".join(shown.split())
 
 
 def test_ceiling_is_shown_as_an_oracle(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,11 +67,12 @@ def test_number_of_clusters_as_typed(here: Path) -> None:
     assert config()["classes"] == 2
     done = unseg("cluster", "data", "--features", "bands", *words, "--workers", "1")
     assert "  <- chosen" in done.stderr
-    for wrong in ("many", "0", "2.5"):
+    assert "a model is trained with one number" in unseg("train", "data", "--classes", "2,3", expect=2).stderr
+    for wrong in ("many", "0", "2.5", "2,", "2,0"):
         for command in ("train", "cluster"):
             refused = unseg(command, "data", "--classes", wrong, expect=2).stderr
             assert f"--classes {wrong}: must be a whole number from 1, or auto" in refused
-    assert "with 2 clusters; leave it out" in one_line(
+    assert "has no function region_vectors, which is needed for" in one_line(
         "cluster", "model.h5", "--method", "mine.py", "--classes", "auto"
     )
 

@@ -102,9 +102,7 @@ def test_context_counts_where_neighbours_tell_something_and_only_there() -> None
     assert context.region_vectors(telling, batch, SMALL)[:, floor.shape[1] :].any()
 
 
-@pytest.mark.parametrize(
-    ("explained", "expected"), [(0.0, 0.0), (0.05, 0.0), (0.15, 0.5), (0.25, 1.0), (0.9, 1.0)]
-)
+@pytest.mark.parametrize(("explained", "expected"), [(0.0, 0.0), (0.05, 0.0), (0.15, 0.5), (0.25, 1.0), (0.9, 1.0)])
 def test_weight_by_hand(explained: float, expected: float) -> None:
     network = Network(SMALL, 1)
     network.explained.fill_(explained)

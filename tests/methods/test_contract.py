@@ -115,7 +115,9 @@ def test_loss_falls(loaded: Loaded) -> None:
 
     All objects of the toy set are alike, so that those of earlier steps cannot be told apart: no queue.
     """
-    more = {name: value for name, value in {"queue": 0, "patch_noise": 0}.items() if hasattr(loaded.module.Config(), name)}
+    more = {
+        name: value for name, value in {"queue": 0, "patch_noise": 0}.items() if hasattr(loaded.module.Config(), name)
+    }
     losses = run(loaded, tiny(loaded, learning_rate=1e-2, crop=32, **more), 45)[1][5:]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 0.1
 
@@ -197,6 +199,42 @@ def test_loss_changes_nothing_in_the_batch(loaded: Loaded) -> None:
         pairs = zip(value, now, strict=True) if isinstance(value, tuple) else [(value, now)]
         assert all(torch.equal(one, other) if isinstance(one, Tensor) else one == other for one, other in pairs), name
     assert not batch.images.requires_grad
+
+
+def test_vectors_are_one_for_each_superpixel_and_change_nothing(loaded: Loaded) -> None:
+    """At any size; a superpixel of one pixel too, and gradients, statistics and the batch stay as they were."""
+    config = tiny(loaded)
+    network = make_network(loaded, config).eval()
+    images = torch.rand(2, 3, 17, 24, generator=torch.Generator().manual_seed(0))
+    numbers = torch.arange(24).mul(3).floor_divide(24).expand(2, 17, 24) + 4 * torch.arange(2)[:, None, None]
+    numbers[:, :2] = -1
+    numbers[1, 9, 0] = 3
+    batch = Batch(images, torch.arange(2), mask=numbers >= 0, superpixels=numbers, superpixel_count=7)
+    before, kept = copy.deepcopy(network.state_dict()), copy.deepcopy(batch)
+    with torch.no_grad():
+        found = loaded.module.region_vectors(network, batch, config)  # type: ignore[attr-defined]
+    assert found.shape == (7, found.shape[1])
+    assert found.dtype == torch.float32
+    assert bool(found.isfinite().all())
+    assert len(found.unique(dim=0)) > 3, "different superpixels have different vectors"
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(weight.grad is None for weight in network.parameters())
+    assert torch.equal(batch.images, kept.images)
+    assert torch.equal(numbers, kept.superpixels)
+
+
+def test_vectors_do_not_depend_on_the_numbering(loaded: Loaded) -> None:
+    config = tiny(loaded)
+    network = make_network(loaded, config).eval()
+    images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    numbers = torch.arange(16).floor_divide(4).expand(1, 16, 16).clone()
+    batch = Batch(images, torch.arange(1), superpixel_count=4)
+    with torch.no_grad():
+        found = [
+            loaded.module.region_vectors(network, dataclasses.replace(batch, superpixels=one), config)  # type: ignore[attr-defined]
+            for one in (numbers, 3 - numbers)
+        ]
+    torch.testing.assert_close(found[0], found[1].flip(0))
 
 
 def test_void_is_left_out_of_changes_of_light(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

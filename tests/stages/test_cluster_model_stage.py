@@ -254,7 +254,7 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
     for params, words in (
         (Cluster(features="bands"), "--features is only for k-means"),
         (Cluster(starts=5, blur=1.0), "--blur, --starts is only for k-means"),
-        (Cluster(classes=5), "trained with 4 clusters"),
+        (Cluster(classes=5), "no function region_vectors, .* than the 4 that it was trained with"),
     ):
         with pytest.raises(ConfigError, match=words):
             cluster([model], out, params, method=method)

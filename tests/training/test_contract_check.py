@@ -140,12 +140,30 @@ def test_an_exception_keeps_its_words_and_its_line(
         assert "takes 2" in words, "no line of the file is at fault where Python cannot call the function"
 
 
-@pytest.mark.parametrize("name", ["prepare", "after_step", "image_features"])
+@pytest.mark.parametrize("name", ["prepare", "after_step", "image_features", "region_vectors"])
 def test_what_a_method_may_have_is_tried_too(name: str, tmp_path: Path) -> None:
     more = f"\ndef {name}(*given):\n    raise KeyError('gone')\n"
     job = order_of(find_method(str(users_method(tmp_path, more=more))))
     last = len((tmp_path / "mine.py").read_text().splitlines())
     assert error_of(job) == f"line {last}, in {name}: KeyError: 'gone'"
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (
+            "torch.zeros(64, 2)[:-1]",
+            "dimensions), 64 superpixels, but returned a tensor of shape (63, 2)",
+        ),
+        ("torch.zeros(64, 2) / 0", "region_vectors returned values that are NaN or infinite"),
+        ("None", "but returned NoneType"),
+    ],
+)
+def test_vectors_must_fit(result: str, words: str, tmp_path: Path) -> None:
+    more = "\ndef region_vectors(network, batch, config):\n    assert batch.superpixel_count == 64\n    return %s\n"
+    check_method(order_of(find_method(str(users_method(tmp_path / "a", more=more % "torch.zeros(64, 2)")))), 3)
+    wrong = order_of(find_method(str(users_method(tmp_path / "b", more=more % result))))
+    assert words in error_of(wrong)
 
 
 def test_embeddings_must_fit(tmp_path: Path) -> None:

@@ -72,12 +72,11 @@ def _range(option: Option) -> str:
     return low + ("" if option.most is None else f" to {option.most:g}")
 
 
-def _count_or_auto(spelling: str, text: str) -> int | str:
+def _counts_or_auto(spelling: str, text: str) -> int | str | tuple[int, ...]:
     if text.lower() == AUTO:
         return AUTO
-    if not (text.isdecimal() and int(text) > 0):
-        raise refuse(spelling, text, f"a whole number from 1, or {AUTO}")
-    return int(text)
+    numbers = _numbers(spelling, text, ",", f"a whole number from 1, or {AUTO} (cluster takes several, such as 8,16)")
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _weight_or_auto(spelling: str, text: str) -> float | str:
@@ -152,7 +151,7 @@ def _matching(spelling: str, on: bool) -> str:
 
 
 FORMS: dict[str, Callable[[str, Any], Any]] = {
-    "count or auto": _count_or_auto,
+    "count or auto": _counts_or_auto,
     "weight or auto": _weight_or_auto,
     "numbers": _bands,
     "names": _names,

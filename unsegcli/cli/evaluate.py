@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
 from unsegcli.cli._command import Takes, command
+from unsegcli.cli._tables import number, print_rows, print_scores
 from unsegcli.params import Evaluate, Inputs, Run, Terminal
 
 if TYPE_CHECKING:
     from unsegcli.stages.evaluate import Evaluated
 
 ARGUMENT = (
-    "Outputs of `unseg cluster` or `unseg superpixels`, or a folder of label maps from any tool. Several inputs are "
-    "runs of one method, such as different seeds: their mean is printed too. Default: paths from a pipe, else a file "
-    "in the working folder."
+    "Outputs of `unseg cluster` or `unseg superpixels`, or a folder of label maps from any tool. Several inputs give "
+    "one row each; with as many clusters they are runs of one method, whose mean is printed too. Default: paths from a "
+    "pipe, else a file in the working folder."
 )
+OF_ONE_RUN = ("ari", "live_clusters", "largest_cluster")  # scores that are left out where each run has one row
 CEILINGS = {"component": "each connected part of a cluster", "picture": "each cluster of each image"}
 TAKES = Takes(
     kinds=("segmentation", "superpixels"),
@@ -27,12 +28,7 @@ TAKES = Takes(
 
 
 def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
-    if terminal.json or not sys.stdout.isatty():
-        import json
-
-        print(json.dumps(found.scores, indent=2, ensure_ascii=False))
-    else:
-        show_scores(found.scores)
+    print_scores(found.scores, terminal, show_scores)
     console.note(f"scores saved in {found.path}")
 
 
@@ -54,15 +50,34 @@ def show_scores(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    out = Console(highlight=False, markup=False, emoji=False)
-    runs = result.get("runs", [result])
-    for run in runs:
-        _show_run(run, out, Table)
-    if len(runs) > 1:
-        table = Table("score", "mean", "standard deviation", title=f"{len(runs)} runs", title_justify="left")
-        for name, value in result["mean"].items():
-            table.add_row(name.replace("_", " "), _number(value), _number(result["standard_deviation"][name]))
-        out.print(table)
+    if "runs" in result:
+        _show_runs(result)
+        return
+    _show_run(result, Console(highlight=False, markup=False, emoji=False), Table)
+
+
+def _show_runs(result: dict[str, Any]) -> None:
+    """Print one row for each run, and their mean if they are runs of one method."""
+    rows = [{"file": run["input"], **_clusters(run), **_main(run["scores"])} for run in result["runs"]]
+    rows += [
+        {"file": name.replace("_", " "), **_main(result[name])}
+        for name in ("mean", "standard_deviation")
+        if name in result
+    ]
+    chance = result["runs"][0]["chance"].get("largest_class")
+    rows += [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
+    protocol = result["runs"][0]["protocol"]
+    said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
+    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; labels used for scoring only", rows)
+
+
+def _clusters(run: dict[str, Any]) -> dict[str, int]:
+    clusters = run["protocol"]["clusters"]
+    return {} if clusters is None else {"clusters": clusters}
+
+
+def _main(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scores.items() if name not in OF_ONE_RUN}
 
 
 def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
@@ -80,16 +95,16 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     table = table_type("score", "value", "95 % interval")
     for name, value in run["scores"].items():
         low, high = run["interval"].get(name, (None, None))
-        table.add_row(name.replace("_", " "), _number(value), "" if low is None else f"{low:.3f} to {high:.3f}")
+        table.add_row(name.replace("_", " "), number(value), "" if low is None else f"{low:.3f} to {high:.3f}")
     for name, value in run["chance"].items():
-        table.add_row(f"chance: {name.replace('_', ' ')}", _number(value), "")
+        table.add_row(f"chance: {name.replace('_', ' ')}", number(value), "")
     out.print(table)
     if run["per_class"]:
         classes = table_type("class", "IoU", "precision", "recall", "share of pixels", "clusters")
         total = sum(row["pixels"] for row in run["per_class"]) or 1
-        for number, row in enumerate(run["per_class"]):
-            matched = ", ".join(str(cluster) for cluster, given in enumerate(run["assignment"]) if given == number)
-            scores = [_number(row[name]) for name in ("iou", "precision", "recall")]
+        for at, row in enumerate(run["per_class"]):
+            matched = ", ".join(str(cluster) for cluster, given in enumerate(run["assignment"]) if given == at)
+            scores = [number(row[name]) for name in ("iou", "precision", "recall")]
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
         out.print(classes)
     if run.get("miou_over"):
@@ -98,16 +113,10 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     out.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
     if "oracle_per_image" in run:
         oracle = run["oracle_per_image"]
-        out.print(f"oracle, each image matched separately: accuracy {_number(oracle['accuracy'])}")
+        out.print(f"oracle, each image matched separately: accuracy {number(oracle['accuracy'])}")
     if "oracle_ceiling" in run:
         for sort, what in CEILINGS.items():
-            best = ", ".join(f"{name} {_number(value)}" for name, value in run["oracle_ceiling"][sort].items())
+            best = ", ".join(f"{name} {number(value)}" for name, value in run["oracle_ceiling"][sort].items())
             out.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
         out.print(f"{console.count_images(len(run['missing']))} without a label, not scored")
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"

@@ -233,7 +233,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             maps=maps,
             inputs={field: artifact.fingerprint},
             hints={field: {"path": str(path), "fingerprint": artifact.fingerprint}},
-            images=_image_folder(sources),
+            images=image_folder(sources),
             categories=tuple(names),
             colors=tuple(colors),
             labels_used=str(artifact.recipe.get("labels_used", "")),
@@ -260,7 +260,7 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
     )
 
 
-def _image_folder(sources: Sequence[Source]) -> Path | None:
+def image_folder(sources: Sequence[Source]) -> Path | None:
     """Return the folder that the image names are relative to."""
     if not sources:
         return None

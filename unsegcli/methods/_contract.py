@@ -126,8 +126,13 @@ OPTIONAL = {
     "model saved on the way is finished too, and its training goes on",
     "image_features": "image_features(network, batch, config): (batch, features), means over the pixels of a "
     "image, for a method that looks at it as a whole: the tiles of a large one are given the mean of theirs",
+    "region_vectors": "region_vectors(network, batch, config): (superpixels, dimensions), what the network knows about "
+    "each superpixel of the batch, such as the mean over its pixels of the features below the last layer; void is left "
+    "out. With it, `unseg cluster --classes N` groups superpixels into any number of clusters, and `unseg probe` "
+    "measures what was learned",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
-    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions proposals",
+    "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions "
+    "proposals",
     "REVISION": "raised when the same Config gives other results",
     "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32",
 }

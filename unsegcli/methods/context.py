@@ -1,7 +1,7 @@
 """Context: predict what a hidden region looks like from the regions around it; cluster what the prediction needs.
 
-Our own method, not from a paper. Each superpixel has a word: the nearest of 48 k-means centres of its colour, texture and
-patches. Blocks of superpixels are hidden, and a transformer predicts their words from the visible ones (the idea of
+Our own method, not from a paper. Each superpixel has a word: the nearest of 48 k-means centres of its colour, texture
+and patches. Blocks of superpixels are hidden, and a transformer predicts their words from the visible ones (the idea of
 HuBERT, Hsu et al. 2021, on superpixels), in changed light. What the network says about a region while that region is
 hidden is its context. Clusters are k-means on region features and context. Context counts by the share of the words'
 entropy that it explains, which needs no label: where it explains nothing, the result is k-means on regions.
@@ -68,6 +68,16 @@ class Config(LoopSettings):
 class Network(nn.Module):
     """A transformer on region tokens, and all that is fitted before and after its training."""
 
+    input_scale: Tensor  # (2, own features): mean to subtract, and factor
+    space_mean: Tensor  # (features,)
+    space_projection: Tensor  # (features, dimensions)
+    word_centres: Tensor  # (words, own features)
+    explained: Tensor  # share of the entropy of the words
+    context_mean: Tensor  # (width,)
+    context_projection: Tensor  # (width, dimensions)
+    centres: Tensor  # (clusters, all dimensions)
+    spread: Tensor  # mean squared distance to the nearest centre
+
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
         groups, self.channels = feature_groups(channels), channels
@@ -79,15 +89,15 @@ class Network(nn.Module):
         self.exit = nn.Linear(config.width, config.words)
         dimensions, kept = dimensions_of(channels), min(CONTEXT_DIMENSIONS, config.width)
         buffers = {
-            "input_scale": torch.zeros(2, self.own),  # mean to subtract from own features, and factor
+            "input_scale": torch.zeros(2, self.own),
             "space_mean": torch.zeros(self.surroundings.stop),
             "space_projection": torch.zeros(self.surroundings.stop, dimensions),
             "word_centres": torch.zeros(config.words, self.own),
-            "explained": torch.zeros(()),  # share of the entropy of the words
+            "explained": torch.zeros(()),
             "context_mean": torch.zeros(config.width),
             "context_projection": torch.zeros(config.width, kept),
             "centres": torch.zeros(config.classes, dimensions + kept),
-            "spread": torch.ones(()),  # mean squared distance to the nearest centre
+            "spread": torch.ones(()),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value)
@@ -188,7 +198,9 @@ def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
     device = network.centres.device
     rows = (torch.from_numpy(column[some]).to(device) for column in (features, contexts))
     points = _vectors(network, *rows).cpu().numpy()
-    found = kmeans(points, config.classes, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas[some].astype(np.float64))
+    found = kmeans(
+        points, config.classes, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas[some].astype(np.float64)
+    )
     _set(network, centres=found.centres, spread=max(found.inertia / float(areas[some].sum()), 1e-12))
 
 
@@ -202,8 +214,9 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
     """Compute scores that fall with the distance of a region from the centre of each cluster."""
     squared = torch.cdist(region_vectors(network, batch, config), network.centres).square()
     scores = (-squared / (SOFTNESS * network.spread)).softmax(1)
-    regions = batch.superpixels
-    return torch.where((regions < 0)[:, None], 1 / config.classes, paint(scores, regions))
+    if batch.superpixels is None:
+        raise ValueError("the batch has no superpixels")
+    return torch.where((batch.superpixels < 0)[:, None], 1 / config.classes, paint(scores, batch.superpixels))
 
 
 def drawn_tokens(regions: Regions, draws: Draws, most: int) -> Tokens:

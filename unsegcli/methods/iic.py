@@ -18,6 +18,7 @@ from unsegcli.core.draws import Draws
 from unsegcli.core.nn.information import displaced_information, displacement_joints
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
+from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
@@ -26,6 +27,7 @@ REVISION = 2
 MULTIPLE = 8  # the stride of the default network
 NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
 COLOURS = 3
+RING = 2  # positions that the maps of the trunk lose on each side with `border_ring`
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,7 @@ class Network(nn.Module):
         As large as `images` (batch, channels, height, width) with `full_resolution`, else as the network's own maps.
         """
         shape = images.shape[-2:]
-        if self.shrink > 1:
-            images = functional.avg_pool2d(images, self.shrink, ceil_mode=True)
-        features = self.trunk(with_edges(images) if self.sobel else images)
+        features = self.features(images)
         found = {"a": self.head_a, "b": self.head_b}
         maps = {
             letter: head(features).float().softmax(1)
@@ -90,6 +90,13 @@ class Network(nn.Module):
         }
         if self.full_resolution:
             maps = {letter: grow(map_of_head, shape) for letter, map_of_head in maps.items()}
+        return maps
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (batch, features, rows, columns) of the trunk."""
+        if self.shrink > 1:
+            images = functional.avg_pool2d(images, self.shrink, ceil_mode=True)
+        maps: Tensor = self.trunk(with_edges(images) if self.sobel else images)
         return maps
 
 
@@ -114,6 +121,15 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
     """Return the probabilities of head B: (batch, classes, height, width)."""
     maps: Tensor = network(batch.images, "b")["b"]
     return grow(maps, batch.images.shape[-2:])
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Average the features of the trunk over each superpixel: (superpixels, features)."""
+    assert batch.superpixels is not None
+    maps = network.features(batch.images).float()
+    if config.border_ring:
+        maps = functional.pad(maps, (RING, RING, RING, RING), "replicate")
+    return superpixel_means(maps, batch.superpixels, batch.superpixel_count)
 
 
 def _heads_of(epoch: int, config: Config) -> str:

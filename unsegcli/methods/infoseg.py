@@ -22,7 +22,7 @@ from unsegcli.core.nn.distributed_sums import gathered, gathered_with_gradient, 
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
-from unsegcli.core.nn.pooling import levelled, pool
+from unsegcli.core.nn.pooling import levelled, pool, superpixel_means
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
@@ -167,6 +167,13 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
     if batch.superpixels is not None:
         logits = levelled(logits, batch.superpixels, batch.superpixel_count)
     return logits.softmax(1)
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Average the maps of block C, from which L is computed, over each superpixel: (superpixels, 4 width)."""
+    assert batch.superpixels is not None
+    maps = network.near(_prepared(shrunk(batch, config.shrink).images))
+    return superpixel_means(maps.float(), batch.superpixels, batch.superpixel_count)
 
 
 def image_features(network: Network, batch: Batch, config: Config) -> Tensor:

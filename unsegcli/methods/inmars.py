@@ -17,7 +17,7 @@ from unsegcli.core.nn.distributed_sums import ranks, summed
 from unsegcli.core.nn.information import conditional_and_marginal_entropy
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import grow, small_trunk, still_statistics
-from unsegcli.core.nn.pooling import levelled, pool
+from unsegcli.core.nn.pooling import levelled, pool, superpixel_means
 from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.core.nn.warp import SEEN, drawn_affine, inverse, there_and_back, warp
 from unsegcli.methods._contract import Batch
@@ -65,9 +65,14 @@ class Network(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)  # so that all clusters are almost equally likely at first
         self.first = first_grouping(config, channels)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Features (batch, features, rows, columns) of images with values from 0 to 1."""
+        maps: Tensor = self.trunk((images - 0.5) / 0.25)
+        return maps
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, clusters of both heads, rows, columns) of images with values from 0 to 1."""
-        logits: Tensor = self.head(self.trunk((images - 0.5) / 0.25))
+        logits: Tensor = self.head(self.features(images))
         return logits.float()
 
 
@@ -136,6 +141,13 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
     if batch.superpixels is not None:
         logits = levelled(logits, batch.superpixels, batch.superpixel_count)
     return logits.softmax(1)
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Average the features of the trunk over each superpixel: (superpixels, 4 width)."""
+    assert batch.superpixels is not None
+    maps = network.features(shrunk(batch, config.shrink).images)
+    return superpixel_means(maps.float(), batch.superpixels, batch.superpixel_count)
 
 
 def adversarial_noise(

@@ -24,6 +24,7 @@ from unsegcli.core.nn.deeplab import DeepLabHead
 from unsegcli.core.nn.distributed_sums import gathered
 from unsegcli.core.nn.jitter import Strengths, jitter, lightness
 from unsegcli.core.nn.networks import grow
+from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded, LoopSettings
@@ -186,12 +187,15 @@ def after_step(network: nn.Module, batch: Batch, config: Config) -> None:
 def embeddings(network: nn.Module, batch: Batch, config: Config) -> Embedded:
     """Compute a vector and an objectness for each pixel."""
     shape = batch.images.shape[2:]
-    images = batch.images
-    if config.zoom != 1:
-        size = [max(1, round(side * config.zoom)) for side in shape]
-        images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
-    vectors, logits = network(images)
+    vectors, logits = network(_zoomed(batch.images, config))
     return Embedded(grow(vectors, shape), grow(logits, shape)[:, 0])
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Average the directions of the vectors over each superpixel: (superpixels, dimensions)."""
+    assert batch.superpixels is not None
+    vectors, _ = network(_zoomed(batch.images, config))
+    return superpixel_means(functional.normalize(vectors, dim=1), batch.superpixels, batch.superpixel_count)
 
 
 def backbones(network: nn.Module) -> Sequence[nn.Module]:
@@ -279,6 +283,14 @@ def _encoded(encoder: nn.Module, view: View, draws: Draws, purpose: str, config:
     if not config.full_resolution:
         return vectors, logits
     return grow(vectors, view.images.shape[2:]), grow(logits, view.images.shape[2:])
+
+
+def _zoomed(images: Tensor, config: Config) -> Tensor:
+    """Resize images to the size at which the model is used."""
+    if config.zoom == 1:
+        return images
+    size = [max(1, round(side * config.zoom)) for side in images.shape[2:]]
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _frozen(backbone: Backbone) -> list[nn.Module]:

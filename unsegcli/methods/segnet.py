@@ -17,6 +17,7 @@ from torch.nn import functional
 from unsegcli.core.draws import Draws
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
+from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
@@ -62,6 +63,11 @@ class Network(nn.Module):
         logits: Tensor = self.drawing(images)
         return logits[:, 0].float()
 
+    def features(self, images: Tensor) -> Tensor:
+        """Compute what the logits are predicted from: (batch, features, height, width)."""
+        maps: Tensor = self.drawing.features(images)
+        return maps
+
 
 def needs(config: Config) -> tuple[str, ...]:
     """Return that training needs object masks."""
@@ -84,6 +90,12 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
     """Predict probabilities of background and object: (batch, 2, height, width)."""
     probability = network(batch.images).sigmoid()
     return torch.stack([1 - probability, probability], 1)
+
+
+def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Average the features below the last layer over each superpixel: (superpixels, features)."""
+    assert batch.superpixels is not None
+    return superpixel_means(network.features(batch.images).float(), batch.superpixels, batch.superpixel_count)
 
 
 def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,7 +147,7 @@ def _mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values * valid).sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)
 
 
-def _drawing(config: Config, channels: int) -> nn.Module:
+def _drawing(config: Config, channels: int) -> FineNetwork | PyramidNetwork:
     if config.architecture == "small":
         return FineNetwork(channels, config.width)
     if config.architecture == "pyramid":

@@ -81,13 +81,18 @@ class Fit:
         return assign(self.space(features), self.centres)
 
     def curve_tables(self) -> dict[str, NDArray[Any]]:
-        """Return the stability curve as datasets; empty if the number of clusters was given."""
-        if self.curve is None:
-            return {}
-        return {
-            "choice/clusters": np.asarray(self.curve.numbers, np.int32),
-            "choice/stability": np.asarray(self.curve.scores, np.float64),
-        }
+        """Return the stability curve as datasets."""
+        return tables_of_curve(self.curve)
+
+
+def tables_of_curve(curve: Curve | None) -> dict[str, NDArray[Any]]:
+    """Return a stability curve as datasets; empty if the number of clusters was given."""
+    if curve is None:
+        return {}
+    return {
+        "choice/clusters": np.asarray(curve.numbers, np.int32),
+        "choice/stability": np.asarray(curve.scores, np.float64),
+    }
 
 
 def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
@@ -107,18 +112,27 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
 def choose_number(sample: Sample, params: Cluster) -> Curve:
     """Choose and report the number of clusters for `--classes auto`; return the whole stability curve."""
     curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed)
+    report_curve(curve)
+    return curve
+
+
+def report_curve(curve: Curve) -> None:
+    """Print a stability curve, and warn if it has no clear maximum."""
     for number, score in zip(curve.numbers, curve.scores, strict=True):
         console.note(f"{number:>3} clusters: stability {score:.3f}{'  <- chosen' if number == curve.chosen else ''}")
     if not curve.is_clear:
         console.warn(
             f"no number of clusters is clearly the most stable; {curve.chosen} is used, set --classes N to override it"
         )
-    return curve
 
 
 def fit_centres(dataset: Dataset, params: Cluster, workers: int) -> Fit:
     """Fit k-means on a sample of all windows, first choosing the number of clusters if it is `auto`."""
-    sample = draw_sample(dataset, params, workers)
+    return fit_sample(draw_sample(dataset, params, workers), params)
+
+
+def fit_sample(sample: Sample, params: Cluster) -> Fit:
+    """Fit k-means on a sample, first choosing the number of clusters if it is `auto`."""
     curve = choose_number(sample, params) if params.classes == AUTO else None
     classes = curve.chosen if curve else params.number
     step = -(-len(sample.weights) // FITTED)
@@ -290,6 +304,8 @@ def check_settings(params: Cluster) -> None:
         raise ConfigError(f"--describe {','.join(params.describe)}: is not a list of some of {', '.join(GROUPS)}")
     if params.features not in BASELINES:
         raise ConfigError(f"--features {params.features}: is not one of {', '.join(BASELINES)}")
+    if isinstance(params.classes, tuple):
+        raise ConfigError(f"--classes {','.join(map(str, params.classes))}: only one number is possible here")
     if params.classes == AUTO:
         if not FEWEST <= params.max_classes <= MOST_CLASSES:
             raise ConfigError(f"--max-classes {params.max_classes}: must be from {FEWEST} to {MOST_CLASSES}")

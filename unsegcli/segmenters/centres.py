@@ -24,6 +24,7 @@ from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
 from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
 
 CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
+OF_A_MODEL = "model"  # the features, if they are the vectors of a model; see vector_groups.py
 STORED = ("centres", "fit/centres", "fit/mean", "fit/projection", "fit/scaling", "fit/settings")
 EARLIER = "was made by an earlier version, {}; make it again"
 
@@ -97,6 +98,8 @@ def read_centres(path: str | Path) -> Centres:
     with store.open_artifact(path, "segmentation") as artifact:
         if not artifact.has("fit/settings"):
             raise ArtifactError(f"--centres {path}: {_why_not(artifact)}")
+        if b'"features": "' + OF_A_MODEL.encode() in bytes(artifact.table("fit/settings")):
+            raise ConfigError(f"--centres {path}: groups the vectors of a model; give that model before the images")
         if artifact.has("fit/scaling") and _compares_own_features(artifact):
             raise ArtifactError(f"--centres {path}: {EARLIER.format('which described superpixels in another way')}")
         try:

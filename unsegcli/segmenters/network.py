@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ from unsegcli.core.guided import refined
 from unsegcli.core.nn.precision import full_float32
 from unsegcli.core.superpixels.features import region_features
 from unsegcli.core.superpixels.regions import contiguous, paint, places_of, pool
-from unsegcli.core.tiles import rounded_up, spans
+from unsegcli.core.tiles import Span, rounded_up, spans
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch, Embedded, Regions
+from unsegcli.methods._load import mistakes_named
 from unsegcli.params import Cluster
 from unsegcli.segmenters.trained import Trained
 
@@ -78,8 +80,12 @@ class _Part:
 
     def cut(self, rows: slice, columns: slice) -> _Part:
         """Cut out rows and columns."""
-        maps = (None if part is None else part[rows, columns] for part in (self.valid, self.regions))
-        return _Part(self.pixels[rows, columns], *maps, self.features)
+        return _Part(
+            self.pixels[rows, columns],
+            None if self.valid is None else self.valid[rows, columns],
+            None if self.regions is None else self.regions[rows, columns],
+            self.features,
+        )
 
     def padded(self, multiple: int) -> _Part:
         """Pad the bottom and right by reflection, up to a multiple; superpixels are padded with -1."""
@@ -114,18 +120,98 @@ def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
     known = _image_features(trained, padded, tile)
     rows, columns = (spans(side, tile, margin, trained.multiple) for side in padded.pixels.shape[:2])
     total = np.zeros((0, *padded.pixels.shape[:2]), np.float32)
-    for row in rows:
-        for column in columns:
-            down = slice(row.start, row.start + len(row.weights))
-            across = slice(column.start, column.start + len(column.weights))
-            found = _whole(trained, padded.cut(down, across), known)
-            part = row.weights[:, None] * column.weights * found
-            total = total if len(total) else np.zeros((len(part), *total.shape[1:]), np.float32)
-            total[:, down, across] += part
+    for tile_at in _tiles(rows, columns):
+        found = _whole(trained, padded.cut(tile_at.down, tile_at.across), known)
+        part = tile_at.weights * found
+        total = total if len(total) else np.zeros((len(part), *total.shape[1:]), np.float32)
+        total[:, tile_at.down, tile_at.across] += part
     # The sum of the weights along one axis does not depend on the position along the other.
     total /= _sum_of(rows, total.shape[1])[:, None]
     total /= _sum_of(columns, total.shape[2])
     return total[:, :height, :width]
+
+
+class _Tile(NamedTuple):
+    """A tile of an image, and the blending weight of each of its pixels."""
+
+    down: slice
+    across: slice
+    weights: NDArray[np.float32]  # (height, width)
+
+
+def _tiles(rows: list[Span], columns: list[Span]) -> Iterator[_Tile]:
+    for row in rows:
+        for column in columns:
+            down = slice(row.start, row.start + len(row.weights))
+            across = slice(column.start, column.start + len(column.weights))
+            yield _Tile(down, across, row.weights[:, None] * column.weights)
+
+
+def superpixel_vectors(
+    trained: Trained,
+    pixels: Pixels,
+    valid: NDArray[np.bool_] | None,
+    regions: NDArray[np.int32],
+    *,
+    tile: int = 512,
+) -> NDArray[np.float32]:
+    """Compute what the model knows about each superpixel: (superpixels, dimensions).
+
+    In a large image a superpixel that lies in several tiles is given the mean of its vectors there, weighted by its
+    pixels as they are blended.
+
+    Args:
+        trained: the model, of a method with `region_vectors`.
+        pixels: (height, width, bands).
+        valid: (height, width); None = all. Invalid pixels are set to 0.
+        regions: (height, width) superpixels, -1 = void.
+        tile: larger images are split into overlapping tiles of this side.
+    """
+    if pixels.shape[2] != trained.channels:
+        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
+    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
+    scene = _described(_Part(seen, valid, regions), trained).padded(trained.multiple)
+    tile = max(rounded_up(tile, trained.multiple), 2 * trained.multiple)
+    large = max(scene.pixels.shape[:2]) > tile
+    margin = reach_of(trained, tile, superpixels=True) if large else 0
+    known = _image_features(trained, scene, tile) if large else None
+    rows, columns = (spans(side, tile, margin, trained.multiple) for side in scene.pixels.shape[:2])
+    count = int(regions.max(initial=-1)) + 1
+    sums, shares = np.zeros((count, 0)), np.zeros(count)
+    for tile_at in _tiles(rows, columns):
+        part = scene.cut(tile_at.down, tile_at.across)
+        assert part.regions is not None
+        here = contiguous(part.regions)  # as in the batch
+        inside = here >= 0
+        numbers = np.zeros(int(here.max()) + 1, np.int64)
+        if not len(numbers):
+            continue
+        numbers[here[inside]] = part.regions[inside]
+        found = _vectors(trained, part, known)
+        share = np.bincount(here[inside], tile_at.weights[inside], len(numbers))
+        sums = sums if sums.shape[1] else np.zeros((count, found.shape[1]))
+        sums[numbers] += share[:, None] * found
+        shares[numbers] += share
+    found_in_all: NDArray[np.float32] = (sums / np.maximum(shares, SEEN)[:, None]).astype(np.float32)
+    return found_in_all
+
+
+def _vectors(trained: Trained, part: _Part, image_features: Tensor | None) -> NDArray[np.float32]:
+    """Compute the vectors of the superpixels of an image or tile, which are numbered without gaps, in one pass."""
+    module: Any = trained.method.module
+    with torch.inference_mode(), full_float32():
+        batch = replace(_batch(part, trained.device), image_features=image_features)
+        with mistakes_named(trained.method, "region_vectors"):
+            found = module.region_vectors(trained.network, batch, trained.config)
+        result: NDArray[np.float32] = found.float().cpu().numpy()
+    if result.ndim != 2 or len(result) != batch.superpixel_count:
+        raise ConfigError(
+            f"{trained.method.name}: region_vectors returned shape {result.shape}, expected (superpixels, dimensions) "
+            f"with {batch.superpixel_count} superpixels"
+        )
+    if not np.isfinite(result).all():
+        raise ArtifactError(f"{trained.method.name}: its vectors are NaN or infinite; train the model again")
+    return result
 
 
 def _image_features(trained: Trained, scene: _Part, tile: int) -> Tensor | None:
@@ -241,17 +327,25 @@ def _batch(scene: _Part, device: torch.device) -> Batch:
         mask=None if scene.valid is None else torch.from_numpy(np.array(scene.valid))[None].to(device),
         superpixels=None if regions is None else torch.from_numpy(regions)[None].to(device),
         superpixel_count=0 if regions is None else int(regions.max(initial=-1)) + 1,
-        regions=None if scene.features is None or scene.regions is None else _regions_of(scene, device),
+        regions=None
+        if scene.features is None or scene.regions is None
+        else _regions_of(scene.regions, scene.features, device),
     )
 
 
-def _regions_of(scene: _Part, device: torch.device) -> Regions:
-    """Describe the superpixels of a tile, numbered in order of appearance."""
-    regions, inside = contiguous(scene.regions), scene.regions >= 0
+def _regions_of(part: NDArray[np.int32], features: NDArray[np.float32], device: torch.device) -> Regions:
+    """Describe the superpixels of a tile, numbered in order of appearance.
+
+    Args:
+        part: (height, width) of the tile, numbered as in the whole image.
+        features: of all superpixels of the image.
+        device: of the result.
+    """
+    regions, inside = contiguous(part), part >= 0
     count = int(regions.max(initial=-1)) + 1
     number = np.zeros(count, np.int64)  # of each superpixel in the whole image
-    number[regions[inside]] = scene.regions[inside]
-    parts = (scene.features[number], *places_of(regions, count), np.zeros(count, np.int64))
+    number[regions[inside]] = part[inside]
+    parts = (features[number], *places_of(regions, count), np.zeros(count, np.int64))
     return Regions(*(torch.from_numpy(part).to(device) for part in parts))
 
 

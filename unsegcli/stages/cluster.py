@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from unsegcli import console
-from unsegcli.dataflow.dataset import find_dataset, is_artifact
+from unsegcli.dataflow.dataset import Dataset, find_dataset, is_artifact
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, Work, prepare
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import AUTO, K_MEANS, MODEL, OBJECTS, Cluster, Inputs, Run, as_stored, changed_options
+from unsegcli.params import (
+    AUTO,
+    K_MEANS,
+    MODEL,
+    OBJECTS,
+    Cluster,
+    Inputs,
+    Run,
+    Superpixels,
+    as_stored,
+    changed_options,
+)
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
 from unsegcli.segmenters.cutting import compiles_first
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
+from unsegcli.segmenters.vector_groups import (
+    VectorGroups,
+    VectorSample,
+    cutting_used,
+    fit_groups,
+    group_window,
+    read_groups,
+    sample_vectors,
+    stored_groups,
+)
+from unsegcli.segmenters.vectors import ModelVectors, described_by, recorded_cutting
 
 STAGE = Stage("cluster", 2, "segmentation")
 FITTING = STAGE._replace(revision=5)  # k-means, whose output holds all that is needed to apply its centres
+GROUPING = STAGE._replace(revision=1)  # k-means on the vectors of a model
 LEVELS = ("", "pixel", "superpixel")
 SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
 SMALLEST_TILE = 64
 OF_SCORES = ("per", "flips", "refine", "tile", "confidence")  # settings of a model's scores
 OF_OBJECTS = ("objects", "threshold", "pooling", "classes", "starts", "iterations", "seed")
 IF_CHANGED = ("squash", "mini_batch")  # settings of objects that are in the recipe only if they are used
+
+
+@dataclass
+class Shared:
+    """What the clusterings of one call share, so that it is computed once."""
+
+    several: bool = False  # whether there is more than one number of clusters
+    sample: baselines.Sample | None = None
+    vectors: ModelVectors | None = None
+    vector_sample: VectorSample | None = None
 
 
 def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = None) -> Outcome:
@@ -36,18 +71,47 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
         run: how to run, the device, and the segmentation to write.
     """
     params, run = params or Cluster(), (run or Run()).of("cluster")
+    if isinstance(params.classes, tuple):
+        raise ConfigError("several numbers of clusters give several outputs: call `cluster_each`")
+    return _cluster(inputs, params, run, Shared())
+
+
+def cluster_each(inputs: Inputs, params: Cluster | None = None, run: Run | None = None) -> list[Outcome]:
+    """Assign every pixel to a cluster, once for each number of clusters; see `cluster`.
+
+    With several numbers, each is added to the name of its output. All are clusters of the same features: those of a
+    model are the groups of its vectors, also for the number that it was trained with.
+    """
+    params, run = params or Cluster(), (run or Run()).of("cluster")
+    if not isinstance(params.classes, tuple):
+        return [_cluster(inputs, params, run, Shared())]
+    if len(set(params.classes)) < len(params.classes):
+        raise ConfigError(f"--classes {','.join(map(str, params.classes))}: has a number twice")
+    shared, path = Shared(several=True), Path(run.output)
+    return [
+        _cluster(
+            inputs,
+            replace(params, classes=number),
+            replace(run, output=path.with_name(f"{path.stem}-{number}{path.suffix}")),
+            shared,
+        )
+        for number in params.classes
+    ]
+
+
+def _cluster(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outcome:
     if is_model(inputs.paths[0]):
-        return _by_model(inputs, params, run)
+        return _by_model(inputs, params, run, shared)
     named = [*changed_options(params, (MODEL, OBJECTS), ("confidence", "method")), *_device(run)]
     if named:
         raise ConfigError(
             f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "
             "leave it out"
         )
-    return _by_k_means(inputs, params, run) if params.centres is None else _by_centres(inputs, params, run)
+    return _by_k_means(inputs, params, run, shared) if params.centres is None else _by_centres(inputs, params, run)
 
 
-def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
+def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outcome:
     chosen = params.classes is not None
     params = params if chosen else replace(params, classes=params.number)
     baselines.check_settings(params)
@@ -70,7 +134,8 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     work = partial(baselines.assign_window, params=params)
     if run.dry_run:
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
-    fit = baselines.fit_centres(found.dataset, params, run.workers)
+    shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
+    fit = baselines.fit_sample(shared.sample, params)
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
@@ -99,8 +164,10 @@ def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     return found.write(work, "clusters", centres.attributes, centres.tables)
 
 
-def _by_model(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
+def _by_model(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outcome:
     model, chosen = read_model_file(inputs.paths[0]), params.classes is not None
+    if params.centres is not None or _groups_vectors(params, model, shared):
+        return _by_vectors(inputs, params, run, model, shared)
     params = _of_model(params, model)
     dataset = dataset_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
     if model.embeds and not chosen:
@@ -140,6 +207,62 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
     return found.write(partial(paint, grouping=grouping), "clusters", attributes)
 
 
+def _groups_vectors(params: Cluster, model: ModelFile, shared: Shared) -> bool:
+    """Whether the vectors of a model are grouped: if another number of clusters is asked for than its own."""
+    return not model.embeds and params.classes is not None and (shared.several or params.classes != model.classes)
+
+
+def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, shared: Shared) -> Outcome:
+    """Group the vectors of a model's superpixels by k-means, or by the centres of an earlier such run."""
+    _check_vectors(params)
+    dataset = dataset_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
+    earlier: VectorGroups | None = None
+    if params.centres is not None:
+        earlier, fingerprint = read_groups(params.centres, model)
+        dataset = dataset.with_input("centres", params.centres, fingerprint)
+    cutting = (None if earlier is None else earlier.cutting) or cutting_used(model, dataset)
+    run = replace(run, workers=1)  # torch uses its own threads
+    found = prepare(GROUPING, dataset, run, [_vector_settings(params, dataset, cutting)], {"method": model.method})
+    if found.earlier is not None:
+        return found.earlier
+    found = found.opened()
+    method = None if params.method is None else str(params.method)
+    shared.vectors = shared.vectors or described_by(model, method, run.device, params.tile, cutting or Superpixels())
+    work = partial(group_window, describe=shared.vectors)
+    if run.dry_run:
+        return found.write(partial(work, groups=None), "clusters", {})
+    if earlier is not None:
+        console.note(
+            f"{earlier.attributes['clusters']} clusters of {params.centres}, whose centres are used as they are"
+        )
+        return found.write(partial(work, groups=earlier), "clusters", earlier.attributes, earlier.kept)
+    shared.vector_sample = shared.vector_sample or sample_vectors(found.dataset, shared.vectors)
+    groups = fit_groups(shared.vector_sample, params)
+    tables = stored_groups(groups, model, cutting)
+    return found.write(partial(work, groups=groups), "clusters", groups.attributes, tables)
+
+
+def _vector_settings(params: Cluster, dataset: Dataset, cutting: Superpixels | None) -> dict[str, Any]:
+    """Return the settings that the result depends on."""
+    names = ["tile"] if params.centres is not None else ["classes", "starts", "iterations", "seed", "tile"]
+    names += ["max_classes"] if params.classes == AUTO else []
+    cut = {} if dataset.kind != "pictures" or cutting is None else recorded_cutting(cutting)
+    return {**as_stored({name: getattr(params, name) for name in names}), "groups": "vectors", **cut}
+
+
+def _check_vectors(params: Cluster) -> None:
+    """Raise an error for settings that do not apply to the groups of a model's vectors."""
+    named = changed_options(params, (), ("features", "place", "blur", "samples", "flips", "refine", "confidence"))
+    named += changed_options(params, (OBJECTS,)) + (["--per"] if params.per == "pixel" else [])
+    if params.centres is not None:
+        named += changed_options(params, (), ("classes", "max_classes", "starts", "seed"))
+    if named:
+        what = "centres of an earlier run" if params.centres is not None else "another number of clusters"
+        raise ConfigError(f"{', '.join(named)}: does not apply to a model with {what}; leave it out")
+    _check_tile(params)
+    baselines.check_settings(params)
+
+
 def _of_model(params: Cluster, model: ModelFile) -> Cluster:
     """Fill in the number of clusters, and raise an error for settings that do not apply to the model."""
     named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "max_classes"))
@@ -149,18 +272,18 @@ def _of_model(params: Cluster, model: ModelFile) -> Cluster:
         raise ConfigError(f"{', '.join(named)} is only for k-means; leave it out with a model")
     if params.per not in LEVELS:
         raise ConfigError(f"--per {params.per}: is not one of {', '.join(LEVELS[1:])}")
-    if params.tile < SMALLEST_TILE:
-        raise ConfigError(f"--tile {params.tile}: must be at least {SMALLEST_TILE}")
+    _check_tile(params)
     if model.embeds:
         return _of_objects(params, model)
     named = changed_options(params, (OBJECTS,))
     if named:
         raise ConfigError(f"{', '.join(named)}: {model.path} has its own clusters, not objects; leave it out")
-    if params.classes not in (None, model.classes):
-        raise ConfigError(
-            f"--classes {params.classes}: {model.path} was trained with {model.classes} clusters; leave it out"
-        )
     return replace(params, classes=model.classes)
+
+
+def _check_tile(params: Cluster) -> None:
+    if params.tile < SMALLEST_TILE:
+        raise ConfigError(f"--tile {params.tile}: must be at least {SMALLEST_TILE}")
 
 
 def _of_objects(params: Cluster, model: ModelFile) -> Cluster:

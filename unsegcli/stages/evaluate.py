@@ -47,13 +47,13 @@ from unsegcli.dataflow.label_maps import (
 )
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
-from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
-from unsegcli.legend import Legend, given_legend, legend_beside, read_legend
+from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
+from unsegcli.legend import Legend, read_legend
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-REVISION = 1
+REVISION = 2  # no mean over runs with different numbers of clusters
 SHOWN = 5
 OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
 BATCH = 32
@@ -87,7 +87,8 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     """Score label maps against ground truth.
 
     Args:
-        inputs: artifacts, or folders of label maps; several inputs are runs of one method, such as different seeds.
+        inputs: artifacts, or folders of label maps; several inputs are scored one by one; with as many clusters
+            each, they are runs of one method, such as different seeds.
         params: the protocol, and the paths of labels and legend.
         run: how to run, and the metrics file to write.
     """
@@ -126,32 +127,10 @@ class Scored:
 
 def _open_inputs(inputs: Inputs, params: Evaluate) -> Scored:
     runs = [open_predictions(given, params.role) for given in inputs.paths]
-    folder = _label_folder(runs[0], params.labels)
-    legend = _legend_path(runs[0], params.legend, folder)
+    folder = labels_of(runs[0].images, params.labels, runs[0].name)
+    legend = legend_of(runs[0].images, params.legend, folder)
     matches = [match_labels([item.name for item in one.maps], folder) for one in runs]
     return Scored(runs, matches, folder, legend)
-
-
-def _label_folder(run: Predictions, given: str | Path | None) -> Path:
-    if given is not None:
-        return given_labels(given)
-    found = None if run.images is None else find_labels(run.images)
-    if found is None:
-        beside = f" next to {run.images}" if run.images is not None else ""
-        if run.images is not None and not run.images.exists():
-            beside = f": the images are no longer at {run.images}"
-        raise DataError(f"{run.name}: no folder labels/ found{beside}; set the ground truth with --labels FOLDER")
-    console.note(f"reading labels from {found}, for scoring only")
-    return found
-
-
-def _legend_path(run: Predictions, given: str | Path | None, labels: Path) -> Path | None:
-    if given is not None:
-        return given_legend(given)
-    found = legend_beside(run.images, labels)
-    if found is not None:
-        console.note(f"using the legend {found}")
-    return found
 
 
 def _recipe(params: Evaluate, scored: Scored) -> Recipe:
@@ -295,18 +274,14 @@ def _page(item: ImageMap) -> int:
 def _combined(
     found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
 ) -> tuple[dict[str, Any], CountMatrix | None]:
-    """Combine several runs into a list with the mean and standard deviation of their scores; keep a single run."""
+    """Combine several runs into a list, with mean and deviation if all have as many clusters; keep a single run."""
     if len(found) == 1:
         return found[0]
-    means, deviations = mean_and_deviation([result["scores"] for result, _ in found])
-    result = {
-        "version": VERSION,
-        "labels_used": "scoring",
-        "protocol": found[0][0]["protocol"],
-        "mean": means,
-        "standard_deviation": deviations,
-        "runs": [result for result, _ in found],
-    }
+    runs = [result for result, _ in found]
+    result = {"version": VERSION, "labels_used": "scoring", "protocol": runs[0]["protocol"], "runs": runs}
+    if len({run["protocol"]["clusters"] for run in runs}) == 1:  # a mean over numbers of clusters means nothing
+        means, deviations = mean_and_deviation([run["scores"] for run in runs])
+        result |= {"mean": means, "standard_deviation": deviations}
     return result, None
 
 

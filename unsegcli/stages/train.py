@@ -19,9 +19,9 @@ from unsegcli.core.nn.precision import PRECISIONS, own_arithmetic, resolved_prec
 from unsegcli.dataflow.commands import run_command
 from unsegcli.dataflow.dataset import Dataset, find_dataset
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
+from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method, settings_of
-from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, Cluster, Inputs, Run, Train, as_typed
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.trained import device_of
@@ -62,7 +62,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         made = _superpixels_of(inputs, run)
         if made is None:
             return []
-        dataset = find_dataset(Inputs(made))
+        dataset = find_dataset(Inputs([made]))
     if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
         console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:

@@ -142,7 +142,7 @@ class _Crop:
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """Move a batch to a device and scale its pixels to the range 0 to 1."""
-    moved = {
+    moved: dict[str, Any] = {
         name: value.to(device, non_blocking=True) for name, value in vars(batch).items() if isinstance(value, Tensor)
     }
     if batch.regions is not None:

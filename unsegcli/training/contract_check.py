@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,21 @@ def _check_use(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
             with mistakes_named(job.method, "cluster_scores"):
                 found = method.cluster_scores(network, batch, job.config)
             _check_scores(job, found, batch)
+        if hasattr(method, "region_vectors"):
+            _check_vectors(job, network, batch)
+
+
+def _check_vectors(job: TrainingJob, network: nn.Module, batch: Batch) -> None:
+    method: Any = job.method.module
+    count = SQUARES**2 * len(batch.images)
+    numbers = _squares(len(batch.images), batch.images.shape[2]).to(job.device)
+    with mistakes_named(job.method, "region_vectors"):
+        found = method.region_vectors(network, replace(batch, superpixels=numbers, superpixel_count=count), job.config)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != count:
+        axes = f"(superpixels, dimensions), {count} superpixels"
+        raise _method_error(job, f"region_vectors must return shape {axes}, but returned {_describe(found)}")
+    if not bool(found.isfinite().all()):
+        raise _method_error(job, "region_vectors returned values that are NaN or infinite")
 
 
 def _check_scores(job: TrainingJob, scores: Any, batch: Batch) -> None:
@@ -165,20 +181,25 @@ def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
     generator = torch.Generator().manual_seed(job.params.seed)
     images = torch.rand(count, channels, side, side, generator=generator)
     rows = torch.arange(side) * SQUARES // side
-    squares = rows[:, None] * SQUARES + rows
-    numbered = squares + SQUARES**2 * torch.arange(count)[:, None, None]
     middle = (rows > 0) & (rows < SQUARES - 1)
     objects = (middle[:, None] & middle).expand(count, side, side).contiguous()
     return Batch(
         images=images.to(device, memory_format=torch.channels_last),
         index=torch.arange(count, device=device),
         seed=job.params.seed,
-        superpixels=numbered.to(device) if "superpixels" in needs else None,
+        superpixels=_squares(count, side).to(device) if "superpixels" in needs else None,
         superpixel_count=SQUARES**2 * count if "superpixels" in needs else 0,
         place=torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).repeat(count, 1),
         proposals=objects.to(device) if "proposals" in needs else None,
         confidence=torch.ones(count, device=device) if "proposals" in needs else None,
     )
+
+
+def _squares(count: int, side: int) -> Tensor:
+    """Divide crops into superpixels: (count, side, side), numbered through all crops."""
+    rows = torch.arange(side) * SQUARES // side
+    squares: Tensor = rows[:, None] * SQUARES + rows + SQUARES**2 * torch.arange(count)[:, None, None]
+    return squares
 
 
 @contextmanager

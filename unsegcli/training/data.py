@@ -108,7 +108,9 @@ class Reader:
 
     def fill(self, dataset: Dataset, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
         """Read all usable images of a dataset."""
-        images = gather(dataset, partial(as_image, masks=self.masks, describe=self.describe), "reading", self.workers, bad)
+        images = gather(
+            dataset, partial(as_image, masks=self.masks, describe=self.describe), "reading", self.workers, bad
+        )
         if self.masks is None:
             return fill(images, most_bytes, spill)
         left_out: Counter[str] = Counter()

@@ -87,6 +87,9 @@ MASK_CLUSTERS = 2  # background and object
 def check_options(params: Train, config: Any) -> None:
     """Validate the training options, alone and in combination."""
     check_settings(config)
+    if isinstance(params.classes, tuple):
+        several = ",".join(map(str, params.classes))
+        raise ConfigError(f"--classes {several}: a model is trained with one number; `unseg cluster` takes several")
     given = [name for name in ("steps", "epochs", "minutes") if getattr(params, name) is not None]
     if len(given) > 1:
         raise ConfigError(f"--{given[0]} and --{given[1]} both set the length of the training: give one of them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unsegcli.core.nn.pooling import levelled, paint, pool
+from unsegcli.core.nn.pooling import levelled, paint, pool, superpixel_means
 
 COUNT = 7  # the last number has no pixel
 
@@ -65,3 +65,17 @@ def test_levelled_pixels_have_the_mean_of_their_superpixel_and_void_its_own() ->
     values = torch.tensor([[[[1.0, 3.0, 5.0, 7.0]], [[0.0, 4.0, 0.0, 1.0]]]])
     found = levelled(values, torch.tensor([[[2, 2, -1, 0]]]), 3)
     assert found.tolist() == [[[[2, 2, 5, 7]], [[2, 2, 0, 1]]]]
+
+
+def test_means_on_a_coarser_grid_are_of_the_central_pixels_or_of_those_that_a_small_superpixel_lies_in() -> None:
+    """Positions of 2 x 2 pixels; superpixel 0 holds the centres of the left ones, 1 is one pixel between centres."""
+    maps = torch.tensor([[[[1.0, 10.0], [2.0, 20.0]]]])
+    numbers = torch.tensor([[[1, 0, 0, -1], [0, 0, 0, 2], [0, 0, 0, 2], [0, 0, 0, 2]]])
+    found = superpixel_means(maps, numbers, 4)
+    torch.testing.assert_close(found[:, 0], torch.tensor([1.5, 1.0, 15.0, 0.0]))
+
+
+def test_void_is_in_no_mean() -> None:
+    maps = torch.tensor([[[[1.0, 100.0]]]])
+    numbers = torch.tensor([[[0, 0, -1, -1], [0, 0, -1, -1]]])
+    torch.testing.assert_close(superpixel_means(maps, numbers, 1), torch.tensor([[1.0]]))

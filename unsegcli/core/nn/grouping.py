@@ -77,9 +77,7 @@ class FirstGrouping(nn.Module):
         features, areas, sources = rows[:, :-1], rows[:, -1], self.sources.flatten().cpu().numpy()
         place = place_weights(features, areas, self.channels, sources)
         space = fit_space(features, areas, self.channels, place)
-        found = kmeans(
-            space(features), self.clusters, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas
-        )
+        found = kmeans(space(features), self.clusters, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas)
         self.mean.copy_(torch.from_numpy(space.mean))
         self.projection.copy_(torch.from_numpy(space.projection))
         self.centres.copy_(torch.from_numpy(found.centres))

@@ -46,12 +46,16 @@ class FineNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Predict one logit per pixel, (batch, 1, height, width), for images (batch, channels, height, width)."""
+        logits: Tensor = self.last(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Compute the maps below the last layer: (batch, features, height, width)."""
         half = self.first(images)
         maps = self.narrow(self.around(self.second(half)))
         maps = self.to_half(torch.cat([grow(maps, half.shape[-2:]), half], 1))
-        maps = self.to_full(torch.cat([grow(maps, images.shape[-2:]), images], 1))
-        logits: Tensor = self.last(maps)
-        return logits
+        full: Tensor = self.to_full(torch.cat([grow(maps, images.shape[-2:]), images], 1))
+        return full
 
 
 class PyramidNetwork(nn.Module):
@@ -71,13 +75,17 @@ class PyramidNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Predict one logit per pixel, (batch, 1, height, width), for images (batch, channels, height, width)."""
+        logits: Tensor = self.last(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Compute the maps below the last layer: (batch, features, height, width)."""
         full = self.start(images)
         half = self.first(full)
         maps = self.around(self.blocks(self.second(half)))
         maps = self.to_half(functional.interpolate(maps, half.shape[-2:], mode="nearest"))
-        maps = self.to_full(functional.interpolate(maps, full.shape[-2:], mode="nearest"))
-        logits: Tensor = self.last(maps)
-        return logits
+        found: Tensor = self.to_full(functional.interpolate(maps, full.shape[-2:], mode="nearest"))
+        return found
 
 
 class StyledResidual(nn.Module):

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unsegcli.core.nn.shrinking import at_middles
+
 
 class Pooled(NamedTuple):
     """Means and areas of all superpixels of a batch."""
@@ -35,6 +37,31 @@ def pool(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None =
     sums = flat.new_zeros(count + 1, channels).index_add(0, numbers, flat * share[:, None])[:-1]
     areas = flat.new_zeros(count + 1).index_add(0, numbers, share)[:-1]
     return Pooled(sums / torch.where(areas > 0, areas, 1)[:, None], areas)
+
+
+def superpixel_means(maps: Tensor, superpixels: Tensor, count: int) -> Tensor:
+    """Average maps of a coarser grid over superpixels: (superpixels, channels); void is left out.
+
+    A superpixel is given the positions whose central pixel it holds, as in the losses; one too small for that, those
+    that its pixels lie in.
+
+    Args:
+        maps: (batch, channels, rows, columns).
+        superpixels: (batch, height, width), 0 to count - 1, -1 = void.
+        count: number of superpixels; one without a pixel gets 0.
+    """
+    grid = (maps.shape[2], maps.shape[3])
+    found = pool(maps, at_middles(superpixels, grid), count)
+    missed = torch.cat([found.areas == 0, found.areas.new_zeros(1, dtype=torch.bool)])  # -1 selects the last entry
+    places = missed[superpixels].nonzero(as_tuple=True)
+    numbers = superpixels[places]
+    image, *inside = places
+    row, column = (
+        at * positions // pixels for at, positions, pixels in zip(inside, grid, superpixels.shape[1:], strict=True)
+    )
+    sums = found.means.index_add(0, numbers, maps[image, :, row, column])
+    pixels = found.areas.new_zeros(count).index_add(0, numbers, torch.ones_like(numbers, dtype=found.areas.dtype))
+    return sums / pixels.clamp_min(1)[:, None]
 
 
 def paint(rows: Tensor, superpixels: Tensor) -> Tensor:
