@@ -116,5 +116,6 @@ OPTIONAL = {
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
     "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels proposals",
     "REVISION": "raised when the same Config gives other results",
-    "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32",
+    "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32. If it "
+    "is set, crops in training are cut to such sides",
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unsegcli import store
+from unsegcli.core.nn.networks import widened
 from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
@@ -123,6 +124,7 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
 def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
     state = {**{name: value for name, value in wanted.items() if name.endswith(ADDED)}, **state}
+    state = {name: widened(value, wanted[name]) if name in wanted else value for name, value in state.items()}
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
