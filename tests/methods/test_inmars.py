@@ -285,6 +285,29 @@ def test_adversarial_noise_does_more_harm_than_chance(power_steps: int) -> None:
     assert sum(ours) > 2 * sum(chances)
 
 
+def test_noise_starts_far_shorter_than_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, batch, config, target, superpixels = setting(0, noise=0.03)
+    forward, started = network.forward, []
+
+    def noted(images: Tensor) -> Tensor:
+        started.append(float((images - batch.images).detach().square().mean().sqrt()))
+        found: Tensor = forward(images)
+        return found
+
+    monkeypatch.setattr(network, "forward", noted)
+    inmars.adversarial_noise(network, batch, config, target, superpixels)
+    assert started == pytest.approx([0.01 * 0.03], rel=0.01)
+
+
+def test_noise_is_the_same_in_half_precision() -> None:
+    """Its passes are in single precision: half precision would round the short start away."""
+    network, batch, config, target, superpixels = setting(0)
+    exact = inmars.adversarial_noise(network, batch, config, target, superpixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = inmars.adversarial_noise(network, batch, config, target, superpixels)
+    torch.testing.assert_close(half, exact)
+
+
 # ---------------------------------------------------------------------------------------- spatial change
 
 
