@@ -2,8 +2,8 @@
 
     python tests/benchmarks/sweep_inmars.py SUPERPIXELS K [--legend L] [--steps N] [--seeds N] [--only NAME=VALUE ...]
 
-Every row is a training with one setting other than the default; labels are read by `unseg evaluate` only. A default that
-is chosen by this table is chosen with labels, and docs/results.md says so.
+Every row is a training with one setting other than the default; labels are read by `unseg evaluate` only. A default
+that is chosen by this table is chosen with labels, and docs/results.md says so.
 """
 
 from __future__ import annotations

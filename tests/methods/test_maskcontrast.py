@@ -240,7 +240,9 @@ def test_queue_is_filled_in_order_and_wraps_around() -> None:
     assert (network.queue[:, 0].tolist(), int(network.next)) == ([6, 2, 3, 4, 5], 1)
     network.enqueue(rows(), torch.tensor([], dtype=torch.int64))
     assert (network.queue[:, 0].tolist(), int(network.next)) == ([6, 2, 3, 4, 5], 1)
-    network.enqueue(rows(*range(10, 22)), torch.arange(10, 22))  # more than fit: the last ones, where they would have come to lie
+    network.enqueue(
+        rows(*range(10, 22)), torch.arange(10, 22)
+    )  # more than fit: the last ones, where they would have come to lie
     assert (sorted(network.queue[:, 0].tolist()), int(network.next)) == ([17, 18, 19, 20, 21], 3)
     assert network.queue[:, 0].tolist() == network.queue_images.tolist() == [19, 20, 21, 17, 18]
 
@@ -263,9 +265,7 @@ def test_objects_of_the_same_image_are_no_negatives() -> None:
 
 @pytest.mark.parametrize("name", ["infoseg", "maskcontrast"])
 @pytest.mark.parametrize(("count", "warnings"), [(1, 1), (2, 0)])
-def test_a_single_image_is_warned_of(
-    name: str, count: int, warnings: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_single_image_is_warned_of(name: str, count: int, warnings: int, caplog: pytest.LogCaptureFixture) -> None:
     loaded = find_method(name)
     config = tiny(loaded)
     batches = toy_batches(loaded, config, toy_pool(count))

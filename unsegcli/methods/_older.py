@@ -53,7 +53,10 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "inmars": {"by_area": Removed(True)},
 }
 
-ADDED = (".sources", "queue_images")  # ends of the names of weights that older models lack; once trained, they are not used
+ADDED = (
+    ".sources",
+    "queue_images",
+)  # ends of the names of weights that older models lack; once trained, they are not used
 
 
 def was_removed(method: str, name: str) -> bool:

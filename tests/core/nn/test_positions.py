@@ -105,7 +105,9 @@ def test_a_resnet_puts_a_spot_where_it_is(stride: int) -> None:
     pytest.importorskip("torchvision.models", exc_type=ImportError)
     torch.manual_seed(0)
     network = evened(make_backbone("resnet18", BANDS, 4, stride))
-    assert_in_place(lambda images: grow(network(images), images.shape[2:]), 0.65)  # half a pixel, and rounding of the spot
+    assert_in_place(
+        lambda images: grow(network(images), images.shape[2:]), 0.65
+    )  # half a pixel, and rounding of the spot
 
 
 @pytest.mark.parametrize(("factor", "stride"), [(1, 2), (1, 4), (2, 2), (2, 4)])

@@ -27,7 +27,12 @@ def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
 
 
 def pixel_contrast(
-    vectors: Tensor, masks: Tensor, means: Tensor, usable: Tensor, others: Tensor, temperature: float,
+    vectors: Tensor,
+    masks: Tensor,
+    means: Tensor,
+    usable: Tensor,
+    others: Tensor,
+    temperature: float,
     same: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of classifying each foreground pixel by the object that it belongs to, weighted by image.

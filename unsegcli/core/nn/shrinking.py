@@ -42,7 +42,9 @@ def shrunk(batch: Given, factor: int) -> Given:
         return batch
     images = functional.avg_pool2d(batch.images, factor, ceil_mode=True)
     maps = {"mask": batch.mask, "superpixels": batch.superpixels}
-    coarse = {name: _at_middles(values, images.shape[2:], before=1) for name, values in maps.items() if values is not None}
+    coarse = {
+        name: _at_middles(values, images.shape[2:], before=1) for name, values in maps.items() if values is not None
+    }
     return replace(batch, images=images, **coarse)
 
 
