@@ -11,6 +11,7 @@ import pytest
 
 from unsegcli import params
 from unsegcli.errors import ConfigError
+from unsegcli.methods._load import find_method, method_names
 from unsegcli.params import K_MEANS, MODEL, OBJECTS, Cluster, Iem
 from unsegcli.presets import FOLDER, preset_names, read_preset
 
@@ -94,3 +95,23 @@ def test_name_with_and_without_its_owner() -> None:
 def test_wrong_name_lists_the_right_ones(name: str) -> None:
     with pytest.raises(ConfigError, match="cars, cub, flowers, flowers-figures"):
         read_preset("iem", name)
+
+
+METHOD_PRESETS = [(method, name) for method in method_names() for name in preset_names(method)]
+
+
+@pytest.mark.parametrize(("method", "name"), METHOD_PRESETS)
+def test_a_preset_of_a_method_pins_every_setting(method: str, name: str) -> None:
+    """So that a new default never changes what a preset means."""
+    settings = read_preset(method, name)
+    types = get_type_hints(find_method(method).module.Config)
+    assert types.keys() - settings.keys() == set()
+    assert {key: type(value) for key, value in settings.items()} == {key: types[key] for key in settings}
+
+
+@pytest.mark.parametrize("name", preset_names("inmars"))
+def test_presets_of_inmars_weigh_as_imsat(name: str) -> None:
+    """IMSAT minimises R + 0.1 x information: the perturbations count ten times as much. A start as VAT's is short."""
+    settings = read_preset("inmars", name)
+    assert settings["noise_weight"] == settings["space_weight"] == 10
+    assert settings["probe"] <= 0.01

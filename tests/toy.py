@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
+from unsegcli.core.superpixels.features import feature_groups, region_features
+from unsegcli.core.superpixels.regions import places_of
 from unsegcli.dataflow.dataset import Window, dataset_from_files
 from unsegcli.dataflow.runner import Result, write_artifact
-from unsegcli.methods._contract import Batch
+from unsegcli.methods._contract import Batch, Regions
 from unsegcli.methods._load import Loaded, config_from, find_method
 from unsegcli.params import Images, Inputs
 from unsegcli.training.batches import Batches, on_device
@@ -148,6 +150,19 @@ def make_network(loaded: Loaded, config: Any, bands: int = 3, seed: int = 0) -> 
         batches = toy_batches(loaded, config, toy_pool(bands=bands))
         loaded.module.prepare(network, batches.one_pass(torch.device("cpu")), config)
     return network
+
+
+def regions_of(images: torch.Tensor, numbers: torch.Tensor, count: int) -> Regions:
+    """What a method is told about superpixels (batch, height, width), numbered through the batch, -1 = void."""
+    features = np.zeros((count, feature_groups(images.shape[1])["surroundings"].stop), np.float32)
+    centres, areas, crops = np.zeros((count, 2), np.float32), np.zeros(count, np.float32), np.zeros(count, np.int64)
+    for crop, (image, own) in enumerate(zip(images, numbers.numpy(), strict=True)):
+        here = np.unique(own[own >= 0])
+        local = np.where(own < 0, -1, np.searchsorted(here, own)).astype(np.int32)
+        features[here] = region_features(image.permute(1, 2, 0).numpy(), local)
+        centres[here], areas[here] = places_of(local, len(here))
+        crops[here] = crop
+    return Regions(*map(torch.from_numpy, (features, centres, areas, crops)))
 
 
 def write_images(folder: Path, count: int = 6, height: int = 20, width: int = 20) -> Path:

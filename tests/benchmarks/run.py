@@ -18,6 +18,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     store               speed and size of label maps in an artifact, beside flat layouts
     evaluate            speed of scoring label maps, beside numpy.bincount
     train               the training loop beside bare steps of the same network, and images a second of each method
+    step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
     killed              runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -48,6 +49,7 @@ NAMES = (
     "estimate",
     "store",
     "train",
+    "step_cost",
     "killed",
     "evaluate",
 )

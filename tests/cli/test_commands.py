@@ -32,6 +32,16 @@ def test_version() -> None:
     assert unseg("--version").stdout == f"unseg {__version__}\n"
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep(given: str | None, expected: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Awake, they use up most of the processor time of a training on a shared machine."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    unseg("inspect", "nothing.h5", expect=1)
+    assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
 def test_only_the_path_goes_to_standard_output(here: Path) -> None:
     result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS)
     assert result.stdout == "sp.h5\n"

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from toy import regions_of
 
-from unsegcli.core.nn.grouping import FirstGrouping, superpixel_features
+from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, fading, first_grouping, guidance, with_guide
 
@@ -29,7 +30,11 @@ def two_superpixels() -> tuple[Batch, Tensor]:
     images[:, :, 1, 1] = 1.0
     regions = torch.tensor([[[0, 0], [0, 1]]])
     posteriors = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log().requires_grad_()
-    return Batch(images, torch.arange(1), superpixels=regions, superpixel_count=2, progress=0.75), posteriors
+    known = regions_of(images, regions, 2)
+    batch = Batch(
+        images, torch.arange(1), superpixels=regions, superpixel_count=2, progress=0.75, regions=known
+    )  # fmt: skip
+    return batch, posteriors
 
 
 def grouped(batch: Batch) -> FirstGrouping:
@@ -37,8 +42,8 @@ def grouped(batch: Batch) -> FirstGrouping:
     first = FirstGrouping(2, 3, 1, 1)
     assert float(guidance(first, torch.zeros(2, 2), batch)) == 0  # it is only remembered
     assert first.ready
-    assert batch.superpixels is not None
-    order = first.assign(superpixel_features(batch.images, batch.superpixels, 2, None)[0])
+    assert batch.regions is not None
+    order = first.assign(batch.regions.features)
     assert sorted(order.tolist()) == [0, 1]
     if order.tolist() == [0, 1]:
         first.centres.copy_(first.centres[[1, 0]])

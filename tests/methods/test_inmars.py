@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
+from toy import make_network, regions_of, tiny, toy_batch, toy_batches, toy_pool
 
-from unsegcli.core.nn.grouping import FirstGrouping
 from unsegcli.core.nn.shrinking import shrunk
 from unsegcli.core.nn.warp import seen, warp
 from unsegcli.methods import inmars
@@ -186,25 +185,12 @@ def test_guidance_is_nothing_until_the_grouping_is_there() -> None:
 
 def test_guidance_of_void_alone_is_nothing() -> None:
     config = tiny(LOADED)
-    void = toy_batch(LOADED, config, superpixels=torch.full((4, 16, 16), -1), superpixel_count=0)
+    nowhere = torch.full((4, 16, 16), -1)
+    none = regions_of(torch.zeros(4, 3, 16, 16), nowhere, 0)
+    void = toy_batch(LOADED, config, superpixels=nowhere, superpixel_count=0, regions=none)
     terms = inmars.loss(guided_network(config), void, config)
     assert float(terms["guide"].detach()) == 0
     assert math.isfinite(float(terms["loss"].detach()))
-
-
-def test_guide_knows_the_place_of_the_crop() -> None:
-    config = tiny(LOADED)
-    network, batch = guided_network(config), toy_batch(LOADED, config, step=9)
-    assert batch.place is not None
-    assert len(batch.place.unique(dim=0)) > 1
-    first = network.first
-    assert isinstance(first, FirstGrouping)
-    for values in (first.scale, first.centres):
-        values.zero_()
-    first.scale[1, -2] = 1.0  # the row alone counts
-    first.centres[:, -2] = torch.tensor([0.0, 0.3, 0.6])
-    known = inmars.loss(network, batch, config)["guide"]
-    assert not torch.equal(known, inmars.loss(network, dataclasses.replace(batch, place=None), config)["guide"])
 
 
 def test_without_guide_there_is_no_grouping() -> None:
@@ -283,6 +269,29 @@ def test_adversarial_noise_does_more_harm_than_chance(power_steps: int) -> None:
                 after, _ = superpixels.posteriors(network(batch.images + added), config)
             found.append(float(divergence(target, after, superpixels.weights)))
     assert sum(ours) > 2 * sum(chances)
+
+
+def test_noise_starts_far_shorter_than_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, batch, config, target, superpixels = setting(0, noise=0.03)
+    forward, started = network.forward, []
+
+    def noted(images: Tensor) -> Tensor:
+        started.append(float((images - batch.images).detach().square().mean().sqrt()))
+        found: Tensor = forward(images)
+        return found
+
+    monkeypatch.setattr(network, "forward", noted)
+    inmars.adversarial_noise(network, batch, config, target, superpixels)
+    assert started == pytest.approx([0.01 * 0.03], rel=0.01)
+
+
+def test_noise_is_the_same_in_half_precision() -> None:
+    """Its passes are in single precision: half precision would round the short start away."""
+    network, batch, config, target, superpixels = setting(0)
+    exact = inmars.adversarial_noise(network, batch, config, target, superpixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = inmars.adversarial_noise(network, batch, config, target, superpixels)
+    torch.testing.assert_close(half, exact)
 
 
 # ---------------------------------------------------------------------------------------- spatial change
@@ -435,7 +444,7 @@ def test_order_of_the_numbers_does_not_matter() -> None:
 
 
 def test_numbers_without_a_pixel_do_no_harm() -> None:
-    config = tiny(LOADED)
+    config = tiny(LOADED, guide=0.0)
     batch = toy_batch(LOADED, config)
     assert batch.superpixels is not None
     count = 2 * batch.superpixel_count + 9
@@ -484,7 +493,8 @@ def test_superpixels_are_needed() -> None:
     config = tiny(LOADED)
     with pytest.raises(ValueError, match="superpixels"):
         inmars.loss(make_network(LOADED, config), toy_batch(LOADED, config, superpixels=None), config)
-    assert LOADED.needs(config) == ("superpixels",)
+    assert LOADED.needs(config) == ("superpixels", "regions")
+    assert LOADED.needs(tiny(LOADED, guide=0.0)) == ("superpixels",)
 
 
 def test_crops_of_superpixels() -> None:

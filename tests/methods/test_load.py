@@ -57,7 +57,9 @@ def test_what_is_needed_is_said_by_a_function_and_is_known(tmp_path: Path) -> No
     old = users_method(tmp_path / "a", more="\nNEEDS = ('superpixels',)\n")
     assert "write a function instead: `def needs(config): return ('superpixels',)`" in error_of(find_method, str(old))
     odd = find_method(str(users_method(tmp_path / "b", more="\ndef needs(config): return ('labels',)\n")))
-    assert "needs(config) returned labels: choose from superpixels, proposals" in error_of(odd.needs, settings_of(odd))
+    assert "needs(config) returned labels: choose from superpixels, regions, proposals" in error_of(
+        odd.needs, settings_of(odd)
+    )
     text = find_method(str(users_method(tmp_path / "c", more="\ndef needs(config): return 'superpixels'\n")))
     assert "must return a tuple of names" in error_of(text.needs, settings_of(text))
 
@@ -194,5 +196,5 @@ def test_fields_of_other_types_are_refused(tmp_path: Path) -> None:
 
 def test_names_without_case_and_one_guess() -> None:
     assert find_method("InfoSeg").identity == "infoseg"
-    with pytest.raises(ConfigError, match=r"is not one of iic, .*; did you mean inmars\?"):
+    with pytest.raises(ConfigError, match=r"is not one of context, iic, .*; did you mean inmars\?"):
         find_method("inmar")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from toy import make_network, tiny, toy_batch
+from toy import make_network, tiny, toy_batch, toy_batches, toy_pool
 
 from unsegcli.core.draws import Draws
 from unsegcli.errors import ConfigError
@@ -234,15 +234,46 @@ def rows(*numbers: int) -> Tensor:
 def test_queue_is_filled_in_order_and_wraps_around() -> None:
     network = network_of(small(queue=5))
     torch.testing.assert_close(network.queue.norm(dim=1), torch.ones(5))
-    network.enqueue(rows(1, 2, 3))
+    network.enqueue(rows(1, 2, 3), torch.tensor([1, 2, 3]))
     assert network.queue[:3, 0].tolist() == [1, 2, 3]
-    network.enqueue(rows(4, 5, 6))
+    network.enqueue(rows(4, 5, 6), torch.tensor([4, 5, 6]))
     assert (network.queue[:, 0].tolist(), int(network.next)) == ([6, 2, 3, 4, 5], 1)
-    network.enqueue(rows())
+    network.enqueue(rows(), torch.tensor([], dtype=torch.int64))
     assert (network.queue[:, 0].tolist(), int(network.next)) == ([6, 2, 3, 4, 5], 1)
-    network.enqueue(rows(*range(10, 22)))  # more than fit: the last ones, where they would have come to lie
+    network.enqueue(
+        rows(*range(10, 22)), torch.arange(10, 22)
+    )  # more than fit: the last ones, where they would have come to lie
     assert (sorted(network.queue[:, 0].tolist()), int(network.next)) == ([17, 18, 19, 20, 21], 3)
-    assert network.queue[:, 0].tolist() == [19, 20, 21, 17, 18]
+    assert network.queue[:, 0].tolist() == network.queue_images.tolist() == [19, 20, 21, 17, 18]
+
+
+def test_objects_of_the_same_image_are_no_negatives() -> None:
+    """Neither other crops of it in the batch nor its objects of earlier steps."""
+    config = small(queue=4)
+    network, batch = network_of(config), toy_batch(METHOD, config, image_numbers=torch.tensor([7, 7, 7, 7]))
+    assert float(loss(network, batch, config)["contrast"]) > 0, "the queue is random"
+    after_step(network, batch, config)
+    assert network.queue_images.tolist() == [7, 7, 7, 7]
+    assert float(loss(network, batch, config)["contrast"]) == pytest.approx(0, abs=1e-6)
+    other = dataclasses.replace(batch, image_numbers=torch.tensor([7, 7, 7, 8]))
+    assert float(loss(network, other, config)["contrast"]) > 0.1
+    unknown = dataclasses.replace(batch, image_numbers=None)
+    assert float(loss(network, unknown, config)["contrast"]) > 0.1
+    after_step(network, unknown, config)
+    assert network.queue_images.tolist() == [-1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("name", ["infoseg", "maskcontrast"])
+@pytest.mark.parametrize(("count", "warnings"), [(1, 1), (2, 0)])
+def test_a_single_image_is_warned_of(name: str, count: int, warnings: int, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = find_method(name)
+    config = tiny(loaded)
+    batches = toy_batches(loaded, config, toy_pool(count))
+    module: Any = loaded.module
+    module.prepare(make_network(loaded, config), batches.one_pass(torch.device("cpu")), config)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == warnings
+    assert all("only one image" in text and "--patch" in text for text in said)
 
 
 def test_queue_takes_the_objects_of_the_second_views() -> None:

@@ -236,6 +236,16 @@ def test_crop_is_never_larger_than_all_images() -> None:
     assert batches(crop=500).at(0).mask is None
 
 
+@pytest.mark.parametrize(
+    ("crop", "multiple", "expected"), [(40, 8, (24, 32)), (20, 8, (16, 16)), (40, 1, (30, 37)), (40, 32, (30, 32))]
+)
+def test_sides_of_crops_are_multiples(crop: int, multiple: int, expected: tuple[int, int]) -> None:
+    """Unless an image is smaller than one: then the map of the network is of one position."""
+    batch = batches(toy_pool(5, 30, 37), crop=crop, multiple=multiple).at(0)
+    assert batch.images.shape[2:] == expected
+    assert batch.mask is None
+
+
 def test_masks_are_cut_with_the_pixels() -> None:
     valid = np.ones((20, 20), np.bool_)
     valid[:, 10:] = False

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Parameters = ParamSpec("Parameters")
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
+WAIT_POLICY = "OMP_WAIT_POLICY"  # how threads of OpenMP wait; awake ones use up to ten times the time on a busy machine
 # Raised by a full disk, a missing permission or a name that is too long: for the user to fix, not bugs.
 USER_ERRNOS = {
     errno.ENOSPC,
@@ -51,6 +52,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         with _sigterm_as_exception():
             _allow_any_file_name()
+            os.environ.setdefault(WAIT_POLICY, "PASSIVE")  # before torch is loaded
             try:
                 command(*args, **kwargs)
                 if sys.stdout is not None:  # None if it is closed

@@ -134,5 +134,7 @@ OPTIONAL = {
     "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions "
     "proposals",
     "REVISION": "raised when the same Config gives other results",
-    "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32",
+    "SEES_REGIONS": "True if a trained model is applied to superpixels and their features, too, not to pixels alone",
+    "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32. If it "
+    "is set, crops in training are cut to such sides",
 }

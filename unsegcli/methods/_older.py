@@ -53,7 +53,8 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "inmars": {"by_area": Removed(True)},
 }
 
-FITTED_BEFORE = "first."  # start of the names of the first grouping, which a trained model does not use
+# Starts of the names of weights that older models lack or have in another form; once trained, they are not used.
+NOT_USED = ("first.", "queue_images")
 
 
 def was_removed(method: str, name: str) -> bool:

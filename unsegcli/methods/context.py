@@ -31,6 +31,8 @@ from unsegcli.core.superpixels.region_sample import RegionSample
 from unsegcli.core.superpixels.region_space import dimensions_of, fit_group, fit_space, place_weights
 from unsegcli.methods._contract import Batch, LoopSettings, Regions
 
+SEES_REGIONS = True
+MULTIPLE = 1  # any size will do
 CONTEXT_DIMENSIONS = 24  # principal components of the context
 NOTHING, EVERYTHING = 0.05, 0.25  # share of the words' entropy explained, at which context counts 0, and fully
 BLOCKS, SMALLEST, LARGEST = 6, 0.14, 0.46  # hidden rectangles of an image, and their sides as shares of the image's

@@ -23,7 +23,7 @@ from unsegcli.core.nn.sobel import with_edges
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
-REVISION = 2
+REVISION = 3
 MULTIPLE = 8  # the stride of the default network
 NET10A = ((64, 128), (256, 256, 512, 512))  # channels before and after the only halving; the last two are dilated
 COLOURS = 3

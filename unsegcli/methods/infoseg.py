@@ -10,6 +10,7 @@ marked `Deviation:` and listed in docs/methods.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from unsegcli.core.nn.shrinking import at_middles, shrunk
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
+from unsegcli.methods._same_image import image_numbers, warn_of_single_image
 
 REVISION = 4
 MULTIPLE = 8  # the stride of the local features, with `shrink`
@@ -145,6 +147,11 @@ def needs(config: Config) -> tuple[str, ...]:
     return ("superpixels",) if config.pool_logits else ()
 
 
+def prepare(network: nn.Module, batches: Iterator[Batch], config: Config) -> None:
+    """Warn of a single image, which has no negatives."""
+    warn_of_single_image(batches)
+
+
 def loss(network: Network, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Compute equation 5 as a loss, low if positions match the feature of their class and other images do not."""
     batch = shrunk(batch, config.shrink)
@@ -228,7 +235,7 @@ def _rolled(found: Assigned, batch: Batch, config: Config) -> Tensor:
     local = gathered_with_gradient(found.local)[others]
     likeness = _scale(config) * (local * found.mixture).sum(1)
     weights = (found.valid & gathered_with_gradient(found.valid.to(likeness.dtype))[others].bool()).to(likeness.dtype)
-    images = _image_numbers(batch, count)
+    images = image_numbers(batch)
     weights = weights * (images != gathered(images)[others]).to(weights.dtype)[:, None, None]
     if config.agree:
         volume = found.volume.detach()
@@ -241,20 +248,13 @@ def _all_pairs(found: Assigned, batch: Batch, config: Config) -> Tensor:
     drawn, known = _places(found.valid, batch, config.places)
     local, mixture, volume = (_at(maps, drawn) for maps in (found.local, found.mixture, found.volume.detach()))
     weight = known.to(local.dtype)[:, None].expand_as(drawn).flatten()
-    images = _image_numbers(batch, len(drawn))[:, None].expand_as(drawn).flatten()
+    images = image_numbers(batch)[:, None].expand_as(drawn).flatten()
     likeness = _scale(config) * local @ gathered_with_gradient(mixture).T
     weights = weight[:, None] * gathered_with_gradient(weight)
     weights = weights * (images[:, None] != gathered(images))
     if config.agree:
         weights = weights * (1 - config.agree * volume @ gathered_with_gradient(volume).T)
     return share_of_mean(functional.softplus(likeness), weights)
-
-
-def _image_numbers(batch: Batch, count: int) -> Tensor:
-    """Return the number of the image of each crop (batch,): a small dataset has some images twice in a batch."""
-    if batch.image_numbers is not None:
-        return batch.image_numbers
-    return rank() * count + torch.arange(count, device=batch.images.device)
 
 
 def _places(valid: Tensor, batch: Batch, count: int) -> tuple[Tensor, Tensor]:

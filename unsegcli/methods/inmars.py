@@ -40,7 +40,7 @@ class Config(GuideSettings):
     noise: float = 0.02  # length of the adversarial noise, as its root mean square a value (pixels run from 0 to 1)
     noise_weight: float = 1.0  # of the divergence under that noise; 0 = none
     power_steps: int = 1  # gradient steps that find the noise
-    probe: float = 1.0  # length of the first guess, as a share of the noise
+    probe: float = 0.01  # length of the random start, as a share of the noise; 1e-3 to 1e-1, far below 1
     in_turns: bool = True  # alternate noise and spatial change from step to step, each with twice its weight
     tries: int = 2  # spatial changes, of which the worst is used; 1 = a random one, 0 = none
     space_weight: float = 1.0  # of the divergence under the spatial change
@@ -155,14 +155,20 @@ def adversarial_noise(
 ) -> Tensor:
     """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training).
 
-    It is 0 on void pixels, and its root mean square is that of the valid ones.
+    A random start is so short that the gradient there is linear in it: then a step is one of the power method on the
+    curvature of the divergence. Half precision would round such a start away, so all passes are in single precision.
+    The noise is 0 on void pixels, and its root mean square is that of the valid ones.
     """
     images = batch.images
     valid = torch.ones_like(images[:, :1]) if batch.mask is None else batch.mask[:, None].to(images.dtype)
     length = config.noise * (images.shape[1] * valid.sum((1, 2, 3), keepdim=True)).sqrt()  # (batch, 1, 1, 1)
     draws = Draws(batch.seed, batch.step, batch.index)
     noise = _of_length(draws.normal("noise", *images.shape[1:]).to(images.dtype) * valid, 1.0)
-    with still_statistics(network):
+    rounded = torch.is_autocast_enabled(images.device.type)
+    with still_statistics(network), torch.autocast(images.device.type, enabled=False):
+        if rounded:
+            with torch.no_grad():
+                target, _ = superpixels.posteriors(network(images), config)
         for _ in range(config.power_steps):
             noise = (config.probe * length * noise).requires_grad_()
             disturbed, _ = superpixels.posteriors(network(images + noise), config)

@@ -8,7 +8,7 @@ objects. Each choice of ours is marked `Deviation:` and listed in docs/methods.m
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,9 +28,10 @@ from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.shrinking import at_middles
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, Embedded, LoopSettings
+from unsegcli.methods._same_image import UNKNOWN, image_numbers, warn_of_single_image
 
 RATES = {"small": (2, 4, 6), 8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # of the head: small, else by the stride
-REVISION = 3
+REVISION = 4
 LEAST, MOST = 0.01, 0.99  # share of a view that its mask covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a view's crop
 COLOUR_BANDS = (3, 4)  # band counts for which the first three bands are colours
@@ -96,8 +97,9 @@ class Network(nn.Module):
     """The trained network, a momentum copy of it, and a queue of objects of earlier steps."""
 
     queue: Tensor  # (objects, dimensions), of length 1
+    queue_images: Tensor  # (objects,) numbers of their images
     next: Tensor  # the row of the queue that is replaced next
-    found: tuple[Tensor, Tensor] | None = None  # objects of this step and which are usable, for the queue
+    found: tuple[Tensor, Tensor] | None = None  # objects of this step that are usable, for the queue, and their images
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -107,6 +109,7 @@ class Network(nn.Module):
         for part in self.frozen:
             part.requires_grad_(False)
         self.register_buffer("queue", functional.normalize(torch.randn(config.queue, config.dimensions), dim=1))
+        self.register_buffer("queue_images", torch.full((config.queue,), UNKNOWN))
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -128,13 +131,17 @@ class Network(nn.Module):
             slow.lerp_(quick, 1 - average)
 
     @torch.no_grad()
-    def enqueue(self, objects: Tensor) -> None:
-        """Replace the oldest objects by new ones (count, dimensions); if there are too many, keep the last ones."""
+    def enqueue(self, objects: Tensor, images: Tensor) -> None:
+        """Replace the oldest objects by new ones (count, dimensions) of some images (count,).
+
+        If there are too many, the last ones are kept.
+        """
         size = len(self.queue)
         if not size:
             return
         rows = (self.next + torch.arange(len(objects), device=self.queue.device)) % size
         self.queue[rows[-size:]] = objects[-size:].to(self.queue.dtype)
+        self.queue_images[rows[-size:]] = images[-size:]
         self.next.copy_((self.next + len(objects)) % size)
 
 
@@ -151,6 +158,11 @@ def needs(config: Config) -> tuple[str, ...]:
     return ("proposals",)
 
 
+def prepare(network: nn.Module, batches: Iterator[Batch], config: Config) -> None:
+    """Warn of a single image, which has no negatives."""
+    warn_of_single_image(batches)
+
+
 def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tensor]:
     """Compute the contrastive loss of the first view's pixels with the second view's objects, and the saliency loss."""
     assert isinstance(network, Network)
@@ -164,8 +176,11 @@ def loss(network: nn.Module, batch: Batch, config: Config) -> Mapping[str, Tenso
         objects, others = (at_middles(view.objects, size) for view in (first, second))
         usable = gathered(objects.any((1, 2)) & others.any((1, 2)))
         means = gathered(object_means(keys, others))
-        network.found = (means, usable)
-        contrast = pixel_contrast(vectors, objects, means, usable, network.queue, config.temperature)
+        images = gathered(image_numbers(batch))
+        known = torch.full_like(images, UNKNOWN) if batch.image_numbers is None else images
+        network.found = (means[usable], known[usable])
+        same = _same_image(batch, images, network.queue_images)
+        contrast = pixel_contrast(vectors, objects, means, usable, network.queue, config.temperature, same)
         saliency = balanced_entropy(logits[:, 0], objects, at_middles(first.valid, size))
     total = config.contrast * contrast + config.saliency * saliency
     return {"loss": total, "contrast": contrast.detach(), "saliency": saliency.detach()}
@@ -179,9 +194,14 @@ def after_step(network: nn.Module, batch: Batch, config: Config) -> None:
     assert isinstance(network, Network)
     network.follow(config.average)
     if network.found is not None:
-        means, usable = network.found
-        network.enqueue(means[usable])
+        network.enqueue(*network.found)
         network.found = None
+
+
+def _same_image(batch: Batch, others: Tensor, queued: Tensor) -> Tensor:
+    """Return which objects of all crops and of the queue are of the image of each crop: (batch, all + queue)."""
+    own = image_numbers(batch)[:, None]
+    return torch.cat([own == others, own == queued], 1)
 
 
 def embeddings(network: nn.Module, batch: Batch, config: Config) -> Embedded:

@@ -22,7 +22,7 @@ from unsegcli.core.nn.warp import SEEN, affine, warp
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
 
-REVISION = 2
+REVISION = 3
 ROLE = "mask"
 MULTIPLE = 4  # the stride of both networks
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from unsegcli import store
+from unsegcli.core.nn.networks import widened
 from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names
-from unsegcli.methods._older import FITTED_BEFORE, of_today
+from unsegcli.methods._older import NOT_USED, of_today
 from unsegcli.segmenters.model_file import scaling_of
 from unsegcli.segmenters.weights import arrays_to_state
 
@@ -48,7 +49,7 @@ class Trained:
     @property
     def needs_regions(self) -> bool:
         """Whether the method sees images by their superpixels."""
-        return "regions" in self.method.needs(self.config)
+        return bool(getattr(self.method.module, "SEES_REGIONS", False))
 
     @property
     def multiple(self) -> int:
@@ -127,8 +128,9 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
 
 def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
-    unused = {name: value for name, value in wanted.items() if name.startswith(FITTED_BEFORE)}
-    state = {name: value for name, value in state.items() if not name.startswith(FITTED_BEFORE)} | unused
+    unused = {name: value for name, value in wanted.items() if name.startswith(NOT_USED)}
+    state = {name: value for name, value in state.items() if not name.startswith(NOT_USED)} | unused
+    state = {name: widened(value, wanted[name]) if name in wanted else value for name, value in state.items()}
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -34,12 +34,16 @@ class Batches:
     needs: tuple[str, ...] = ()
     rank: int = 0
     ranks: int = 1
+    multiple: int = 1  # sides are rounded down to multiples of this, so that maps of the network cover crops exactly
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the crops; smaller images are padded with void."""
-        height, width = self.pool.largest
-        return min(self.crop, height), min(self.crop, width)
+        height, width = (min(self.crop, side) for side in self.pool.largest)
+        return self._rounded(height), self._rounded(width)
+
+    def _rounded(self, side: int) -> int:
+        return max(side - side % self.multiple, min(side, self.multiple))
 
     def samples(self, step: int) -> range:
         """Return the sample numbers of this process in a step, counted from the start of the training."""

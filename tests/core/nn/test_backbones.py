@@ -88,7 +88,11 @@ def test_dilated_network_is_torchvisions(models: object, stride: int, replaced: 
     images = torch.rand(1, 3, 64, 64)
     mean, deviation = (torch.tensor(part).view(3, 1, 1) for part in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
-        maps = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1((images - mean) / deviation))))
+        # Ours looks half of a stride further, so that its maps lie where `grow` puts them.
+        further = (stride - 1) // 2
+        shifted = torch.nn.functional.pad((images - mean) / deviation, (3 - further, 3 + further) * 2)
+        maps = torch.nn.functional.conv2d(shifted, theirs.conv1.weight, stride=2)
+        maps = theirs.maxpool(theirs.relu(theirs.bn1(maps)))
         for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
             maps = layer(maps)
         torch.testing.assert_close(ours(images), maps)

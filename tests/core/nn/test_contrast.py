@@ -38,6 +38,15 @@ def test_contrast_by_hand() -> None:
     assert float(found) == pytest.approx((first + second) / 2, abs=1e-6)
 
 
+def test_objects_of_the_same_image_are_left_out() -> None:
+    """The first case, but the second crop and the earlier object are of the image of the first crop: no loss there."""
+    vectors = torch.stack([3 * EAST, 0.1 * NORTH])[:, :, None, None].expand(2, 2, 1, 2)
+    masks = torch.tensor([[[True, False]], [[False, True]]])
+    both, same = torch.ones(2, dtype=torch.bool), torch.tensor([[True, True, True], [False, True, False]])
+    found = pixel_contrast(vectors, masks, torch.stack([EAST, NORTH]), both, WEST[None], 0.5, same)
+    assert float(found) == pytest.approx(math.log(1 + 2 * math.exp(-2)) / 2, abs=1e-6)
+
+
 def test_contrast_against_a_loop() -> None:
     vectors, masks, means, others = chance_case()
     found = pixel_contrast(vectors, masks, means, torch.ones(3, dtype=torch.bool), others, 0.3)

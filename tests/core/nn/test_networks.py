@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from unsegcli.core.nn.networks import BatchNorm, Pointwise, Residual, grow, small_trunk, still_statistics
+from unsegcli.core.nn.networks import BatchNorm, Halving, Residual, grow, small_trunk, still_statistics, widened
 
 
 def images(count: int = 3, bands: int = 4, side: int = 16) -> torch.Tensor:
@@ -75,15 +75,28 @@ def test_grow_by_hand_and_to_the_same_size() -> None:
     assert grow(row, (1, 2)) is row
 
 
-@pytest.mark.parametrize("side", [6, 7])
-def test_pointwise_is_torchs_strided_convolution(side: int) -> None:
-    own, strided = Pointwise(4, 5, 1, 2), nn.Conv2d(4, 5, 1, 2)
-    strided.load_state_dict(own.state_dict())
-    torch.testing.assert_close(own(images(side=side)), strided(images(side=side)))
+def test_halving_by_hand() -> None:
+    """Output i is the mean of inputs 2i and 2i + 1; an odd side is filled up with 0."""
+    halving = Halving(1, 1, 2)
+    nn.init.constant_(halving.weight, 0.25)
+    found = halving(torch.tensor([[[[0.0, 4.0, 8.0], [4.0, 8.0, 12.0]]]]))
+    assert found[0, 0].tolist() == [[4, 5]]
+
+
+@pytest.mark.parametrize("side", [1, 6, 7])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_kernel_of_an_older_model_gives_the_same_result(side: int, kernel: int) -> None:
+    older, halving = nn.Conv2d(4, 5, kernel, 2, kernel // 2, bias=False), Halving(4, 5, kernel + 1)
+    halving.weight.data = widened(older.weight.data, halving.weight)
+    torch.testing.assert_close(halving(images(side=side)), older(images(side=side)))
+    assert widened(halving.weight, halving.weight) is halving.weight
 
 
 def test_narrow_networks_train_in_channels_last() -> None:
-    """In a process of its own: the strided 1x1 convolution of oneDNN kills the process (oneDNN issue 6035)."""
+    """In a process of its own: a strided 1x1 convolution of oneDNN kills the process (oneDNN issue 6035).
+
+    It writes past its workspace in the backward pass, with fewer channels than a vector register holds.
+    """
     code = """
         import torch
         from unsegcli.core.nn.networks import small_trunk

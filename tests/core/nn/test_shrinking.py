@@ -20,7 +20,7 @@ def test_a_position_stands_for_the_pixel_at_its_middle(pixels: int, positions: i
 
 
 def test_shrunk_by_hand() -> None:
-    """Means of squares, cut at the border, and the pixel right and below the middle of each; nothing else changes."""
+    """Means of squares, cut at the border, and the pixel left and above the middle of each; nothing else changes."""
     image = torch.arange(15.0).reshape(1, 1, 3, 5)
     numbers = torch.arange(15).reshape(1, 3, 5)
     batch = Batch(image, torch.arange(1), step=4, mask=numbers > 6, superpixels=numbers, superpixel_count=15)
@@ -39,4 +39,4 @@ def test_shrunk_of_even_sides_by_hand() -> None:
     small = shrunk(Batch(numbers[:, None].float(), torch.arange(1), superpixels=numbers, superpixel_count=16), 2)
     assert small.images[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
     assert small.superpixels is not None
-    assert small.superpixels[0].tolist() == [[5, 7], [13, 15]]
+    assert small.superpixels[0].tolist() == [[0, 2], [8, 10]]

@@ -14,6 +14,7 @@ from unsegcli.core.superpixels.region_space import (
     REDUCED,
     STRIPS,
     Space,
+    explained_by_neighbours,
     explained_by_place,
     fit_space,
     place_weights,
@@ -29,6 +30,9 @@ def scattered(bands: int, images: int = 40, each: int = 100) -> tuple[NDArray[np
         size=(count, groups["surroundings"].stop)
     )
     features[:, groups["position"]] = chance.uniform(size=(count, 2))
+    own = features[:, : groups["position"].start]
+    adjacent = slice(groups["surroundings"].start, groups["surroundings"].start + own.shape[1])
+    features[:, adjacent] = own  # regions are like their neighbours
     return features, chance.uniform(1, 2, count), np.repeat(np.arange(images), each)
 
 
@@ -46,6 +50,23 @@ def test_each_group_weighs_what_it_should_whatever_its_length_and_units(bands: i
     every = fit_space(features, areas, bands, (0.3, 0.1))(features)
     expected = sum(weight**2 for weight in GROUP_WEIGHTS.values()) + 0.3**2 + 0.1**2
     assert squared_length(every, areas) == pytest.approx(expected, rel=1e-3)
+
+
+def test_surroundings_count_where_neighbours_explain_something() -> None:
+    """Neighbours that are alike explain everything, unrelated ones nothing, and half as much noise four fifths."""
+    features, areas, _ = scattered(3)
+    share, groups = areas / areas.sum(), feature_groups(3)
+    start, length = groups["surroundings"].start, groups["position"].start
+    adjacent = slice(start, start + length)
+    assert explained_by_neighbours(features, share, 3) == pytest.approx(1)
+    chance = np.random.default_rng(1)
+    noise = chance.normal(size=(len(features), length)) * features[:, :length].std(axis=0)
+    features[:, adjacent] += 0.5 * noise
+    assert explained_by_neighbours(features, share, 3) == pytest.approx(0.8, abs=0.02)
+    features[:, adjacent] = noise
+    assert explained_by_neighbours(features, share, 3) < 0.01
+    points = fit_space(features, areas, 3, (0, 0), ("surroundings",))(features)
+    assert squared_length(points, areas) < 0.01
 
 
 def test_a_long_group_keeps_its_principal_components() -> None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unsegcli.core.nn.networks import BatchNorm, Residual, convolution
 from unsegcli.errors import ConfigError
@@ -16,6 +17,7 @@ from unsegcli.errors import ConfigError
 RESNETS = ("resnet18", "resnet34", "resnet50")
 STRIDES = {"small": (4, 8), **dict.fromkeys(RESNETS, (8, 16, 32))}
 EARLY = ("conv1", "bn1", "layer1", "layer2")  # the part of a ResNet that may be frozen
+FIRST_PADDING = 3  # of the first convolution of a ResNet
 COLOURS = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))  # mean and standard deviation expected by published weights
 
 
@@ -70,7 +72,10 @@ class ResNet(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width), values from 0 to 1, to (batch, features, rows, columns)."""
         mean, deviation = images.new_tensor(self.colours).T[:, :, None, None]
-        maps = self.maxpool(self.relu(self.bn1(self.conv1((images - mean) / deviation))))
+        # Odd kernels centre output i on pixel stride x i; `grow` takes it for the middle of `stride` pixels.
+        first = FIRST_PADDING - (self.stride - 1) // 2
+        padded = functional.pad((images - mean) / deviation, (first, 2 * FIRST_PADDING - first) * 2)
+        maps = self.maxpool(self.relu(self.bn1(functional.conv2d(padded, self.conv1.weight, stride=2))))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
         result: Tensor = maps

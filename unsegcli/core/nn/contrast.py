@@ -27,7 +27,13 @@ def object_means(vectors: Tensor, masks: Tensor) -> Tensor:
 
 
 def pixel_contrast(
-    vectors: Tensor, masks: Tensor, means: Tensor, usable: Tensor, others: Tensor, temperature: float
+    vectors: Tensor,
+    masks: Tensor,
+    means: Tensor,
+    usable: Tensor,
+    others: Tensor,
+    temperature: float,
+    same: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of classifying each foreground pixel by the object that it belongs to, weighted by image.
 
@@ -38,6 +44,7 @@ def pixel_contrast(
         usable: (all,) which images have an object in both views; only these are used.
         others: (count, dimensions) of length 1: objects of earlier steps.
         temperature: divisor of the cosines.
+        same: (batch, all + count), bool: objects of the same image, which are no negatives; None = only its own.
     """
     mine = slice(rank() * len(vectors), (rank() + 1) * len(vectors))
     masks = masks & usable[mine, None, None]
@@ -47,6 +54,10 @@ def pixel_contrast(
     logits = torch.cat(
         [(directions @ means.T).masked_fill(~usable, -torch.inf), directions @ others.T], 1
     )  # (pixels, all + count)
+    if same is not None:
+        rows = torch.arange(len(image), device=image.device)
+        left_out = same[image].index_put((rows, image + mine.start), torch.tensor(False, device=image.device))
+        logits = logits.masked_fill(left_out, -torch.inf)
     surprise = functional.cross_entropy(logits / temperature, image + mine.start, reduction="none")
     weight = weights[image].to(surprise.dtype)
     total = summed(weight.sum()).clamp_min(torch.finfo(surprise.dtype).tiny)

@@ -66,7 +66,7 @@ class PyramidNetwork(nn.Module):
         half, quarter = features // 2, features // 4
         self.start = nn.Sequential(nn.ReflectionPad2d(3), _styled(channels, quarter, 7))
         self.first = _styled(quarter, half, 3, stride=2)
-        self.second = _styled(half, features, 3, stride=2)
+        self.second = _styled(half, features, 3, stride=2, padding=0)
         self.blocks = nn.Sequential(*(StyledResidual(features) for _ in range(blocks)))
         self.around = Pyramid(features, 1)
         self.to_half = _styled(features + len(BINS), half, 3)
@@ -82,7 +82,8 @@ class PyramidNetwork(nn.Module):
         """Compute the maps below the last layer: (batch, features, height, width)."""
         full = self.start(images)
         half = self.first(full)
-        maps = self.around(self.blocks(self.second(half)))
+        # Deviation: padded at the far borders only, so that both halvings move the map by half a pixel and not by 1.5.
+        maps = self.around(self.blocks(self.second(functional.pad(half, (0, 2, 0, 2)))))
         maps = self.to_half(functional.interpolate(maps, half.shape[-2:], mode="nearest"))
         found: Tensor = self.to_full(functional.interpolate(maps, full.shape[-2:], mode="nearest"))
         return found
@@ -104,9 +105,9 @@ class StyledResidual(nn.Module):
         return result
 
 
-def _styled(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, instance normalisation and ReLU; kernels of size 3 are zero-padded."""
-    padding = 1 if kernel == 3 else 0
+def _styled(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int | None = None) -> nn.Sequential:
+    """Convolution, instance normalisation and ReLU; kernels of size 3 are zero-padded, unless `padding` is given."""
+    padding = (1 if kernel == 3 else 0) if padding is None else padding
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
         nn.InstanceNorm2d(outputs, affine=True),

@@ -67,26 +67,36 @@ def still_statistics(network: nn.Module) -> Iterator[None]:
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolution with optional stride, batch normalisation and ReLU."""
-    padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
-        BatchNorm(outputs),
-        nn.ReLU(inplace=True),
-    )
+    """Convolution, batch normalisation and ReLU; with stride 2 a kernel of 3 becomes one of 4, see `Halving`."""
+    if stride == 1:
+        layer: nn.Conv2d = nn.Conv2d(inputs, outputs, kernel, 1, dilation * (kernel // 2), dilation, bias=False)
+    else:
+        layer = Halving(inputs, outputs, kernel + 1)
+    return nn.Sequential(layer, BatchNorm(outputs), nn.ReLU(inplace=True))
 
 
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that drops rows and columns first if it has a stride: the same result.
+class Halving(nn.Conv2d):
+    """A convolution of stride 2 with an even kernel, so that output i is centred between inputs 2i and 2i + 1.
 
-    oneDNN writes past its workspace in the backward pass of a strided 1x1 convolution with fewer channels than a vector
-    register holds, in channels_last (https://github.com/uxlfoundation/oneDNN/issues/6035): crashes at `width=8`.
+    An odd kernel would centre it on input 2i, half a pixel before the place that `grow` and `at_middles` take it for.
     """
 
+    def __init__(self, inputs: int, outputs: int, kernel: int = 4) -> None:
+        super().__init__(inputs, outputs, kernel, 2, kernel // 2 - 1, bias=False)
+
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, channels, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
-        down, across = self.stride
-        return functional.conv2d(images[:, :, ::down, ::across], self.weight, self.bias)
+        """(batch, channels, height, width) to (batch, outputs, height / 2, width / 2), rounded up."""
+        odd = (images.shape[3] % 2, images.shape[2] % 2)
+        if any(odd):
+            images = functional.pad(images, (0, odd[0], 0, odd[1]))
+        return super().forward(images)
+
+
+def widened(kernel: Tensor, like: Tensor) -> Tensor:
+    """Return the odd kernel of an older model as the even one of `Halving`, for the same result; else the kernel."""
+    if kernel.dim() != 4 or kernel.shape[:2] != like.shape[:2] or kernel.shape[3] + 1 != like.shape[3]:
+        return kernel
+    return functional.pad(kernel, (0, 1, 0, 1))
 
 
 class Residual(nn.Module):
@@ -100,7 +110,8 @@ class Residual(nn.Module):
         )
         self.around: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.around = nn.Sequential(Pointwise(inputs, outputs, 1, stride, bias=False), BatchNorm(outputs))
+            way = nn.Conv2d(inputs, outputs, 1, bias=False) if stride == 1 else Halving(inputs, outputs, 2)
+            self.around = nn.Sequential(way, BatchNorm(outputs))
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, outputs, height / stride, width / stride)."""

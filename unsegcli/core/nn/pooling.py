@@ -33,9 +33,13 @@ def pool(maps: Tensor, superpixels: Tensor, count: int, weights: Tensor | None =
     flat = maps.permute(0, 2, 3, 1).reshape(-1, channels)
     numbers = superpixels.reshape(-1)
     numbers = torch.where(numbers < 0, count, numbers)  # void pixels use an extra row that is dropped
-    share = torch.ones_like(flat[:, 0]) if weights is None else weights.reshape(-1).to(flat.dtype)
-    sums = flat.new_zeros(count + 1, channels).index_add(0, numbers, flat * share[:, None])[:-1]
-    areas = flat.new_zeros(count + 1).index_add(0, numbers, share)[:-1]
+    if weights is None:
+        areas = torch.bincount(numbers, minlength=count + 1)[:-1].to(flat.dtype)
+    else:
+        share = weights.reshape(-1).to(flat.dtype)
+        areas = flat.new_zeros(count + 1).index_add(0, numbers, share)[:-1]
+        flat = flat * share[:, None]
+    sums = flat.new_zeros(count + 1, channels).index_add(0, numbers, flat)[:-1]
     return Pooled(sums / torch.where(areas > 0, areas, 1)[:, None], areas)
 
 

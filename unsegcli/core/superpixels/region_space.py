@@ -18,6 +18,9 @@ REDUCED = {"surroundings": 24}  # principal components of a group, at most
 # Row and column each count by the part of colour and texture that they predict in other images: much in photographs
 # with the sky above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 1.8, 0.5
+# Surroundings count fully if neighbours explain at least this share of a region's colour and texture, as in photographs;
+# where neighbours are random, as in tiles of textures, they do not count.
+ENOUGH_EXPLAINED = 0.4
 STRIPS = 8  # of the image, to measure how much position explains
 FEWEST_IMAGES = 3  # with two, each is predicted from a single image, which shows nothing about the rest
 NEGLIGIBLE = 1e-6  # a deviation below this share of the mean is rounding error
@@ -68,7 +71,10 @@ def fit_space(
         if name == "position":
             part = np.diag(inverse_deviation(_deviation(features[:, group], share, mean[group]), mean[group]) * place)
         else:
-            part = fit_group(features[:, group], share, mean[group], GROUP_WEIGHTS[name], REDUCED.get(name), name)
+            weight = GROUP_WEIGHTS[name]
+            if name == "surroundings":
+                weight *= min(1.0, explained_by_neighbours(features, share, bands) / ENOUGH_EXPLAINED)
+            part = fit_group(features[:, group], share, mean[group], weight, REDUCED.get(name), name)
         parts.append((group, part))
     projection = np.zeros((len(mean), sum(part.shape[1] for _, part in parts)))
     start = 0
@@ -92,6 +98,22 @@ def fit_group(
         part = factors[:, None] * axes[:, ::-1][:, :most]
     squared = float(share @ (((features - mean) @ part) ** 2).sum(axis=1))
     return part * (weight / math.sqrt(squared)) if squared > 0 else part
+
+
+def explained_by_neighbours(features: NDArray[Any], share: Floats, bands: int) -> float:
+    """Compute the share of the variance of regions that the mean of the regions next to them explains, 0 to 1.
+
+    It is the squared correlation, averaged over mean colour, deviation and texture. The colour of the blurred image is
+    left out, since it is partly that of the neighbours.
+    """
+    groups = feature_groups(bands)
+    own = np.arange(groups["texture"].stop)
+    own = own[(own < bands) | (own >= 2 * bands)]
+    adjacent = own + groups["surroundings"].start  # the first of the four means
+    one, other = (features[:, part] - share @ features[:, part] for part in (own, adjacent))
+    together, alone, around = share @ (one * other), share @ one**2, share @ other**2
+    known = (alone > NEGLIGIBLE**2) & (around > NEGLIGIBLE**2)
+    return float(np.mean(together[known] ** 2 / (alone[known] * around[known]))) if known.any() else 0.0
 
 
 def _deviation(features: NDArray[Any], share: Floats, mean: Floats) -> Floats:
