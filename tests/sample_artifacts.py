@@ -150,6 +150,7 @@ def model() -> Sample:
     attributes = {"method": "iic", "config": '{"classes":4}', "reading": "{}", "bfloat16": '["half.raw"]'}
     tables: dict[str, Any] = {
         "scaling": np.array([(0.0, 255.0), (-1.5, 4000.25)]),
+        "cutting": np.frombuffer(b'{"segments":0}', np.uint8),
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
     }

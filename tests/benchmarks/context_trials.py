@@ -1,6 +1,6 @@
 """What the context method learns, beside its floors, its untrained network and other ways to learn; by labels.
 
-    python tests/benchmarks/context_trials.py SUPERPIXELS,LABELS,LEGEND ... [--trials NAME ...] [--seeds N] [--json FILE]
+    python tests/benchmarks/context_trials.py SUPERPIXELS,LABELS,LEGEND ... [--trials NAME ...] [--json FILE]
 
 Each set is a file of `unseg superpixels`, the folder of its labels and a legend. Networks are trained by the loop's own
 batches and rates, at the defaults of the method, for one seed after the other. Printed are the measures of

@@ -14,12 +14,16 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
 
     from unsegcli import console
     from unsegcli.cli.evaluate import show_scores
-    from unsegcli.stages.demo import REPORT, SCORED
+    from unsegcli.stages.demo import REPORT, SCORED, compared
     from unsegcli.store import open_artifact
 
-    for name in SCORED:
+    found = {}
+    for name, what in SCORED.items():
         with open_artifact(folder / name) as artifact:
-            show_scores(json.loads(bytes(artifact.table("scores"))))
+            found[what] = json.loads(bytes(artifact.table("scores")))
+        console.note(f"{what}:")
+        show_scores(found[what])
+    console.note(compared({what: one["scores"] for what, one in found.items()}))
     console.note(f"open {folder / REPORT / 'index.html'}")
     print(folder / REPORT)
 

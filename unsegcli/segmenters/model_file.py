@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
@@ -26,6 +27,7 @@ class ModelFile:
     reading: Reading
     scaling: Limits | None
     embeds: bool  # whether it gives embeddings, which are clustered afterwards
+    cutting: Mapping[str, Any] | None  # how its superpixels were made; None = trained on images, or not recorded
     learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> absolute path and fingerprint
 
     @property
@@ -54,6 +56,7 @@ def read_model_file(path: str | Path) -> ModelFile:
             reading=Reading.from_json(artifact.attributes["reading"]),
             scaling=scaling_of(artifact),
             embeds=artifact.recipe.get("gives") == "embeddings",
+            cutting=json.loads(bytes(artifact.table("cutting"))) if artifact.has("cutting") else None,
             learned_from=hints,
         )
 

@@ -22,8 +22,9 @@ from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch, Embedded, Regions
 from unsegcli.methods._load import mistakes_named
-from unsegcli.params import Cluster
+from unsegcli.params import Cluster, Superpixels
 from unsegcli.segmenters.trained import Trained
+from unsegcli.segmenters.vectors import with_superpixels
 
 SEEN = 1e-4  # smaller changes of scores are ignored
 BLOCK = 8  # side of the squares in the image used to measure the receptive field
@@ -358,8 +359,9 @@ class Applied:
     mean: float  # of that over the valid pixels
 
 
-def apply_window(window: Window, trained: Trained, params: Cluster) -> Result:
-    """Compute the encoded cluster map of one window."""
+def apply_window(window: Window, trained: Trained, params: Cluster, cutting: Superpixels | None = None) -> Result:
+    """Compute the encoded cluster map of one window, which is cut into superpixels first if that is asked for."""
+    window = window if cutting is None else with_superpixels(window, cutting)
     applied = applied_to(window, trained, params)
     datasets = {"segmentation": store.encode(applied.labels)}
     if params.confidence:

@@ -98,6 +98,8 @@ def check_has_vectors(trained: Trained, path: Path) -> None:
 
 def cutting_of(model: ModelFile) -> Superpixels:
     """Return how the superpixels were made that a model was trained on; the defaults if it was trained on images."""
+    if model.cutting is not None:
+        return Superpixels(**model.cutting)
     made = model.learned_from.get("superpixels")
     if made is None:
         return Superpixels()

@@ -38,7 +38,7 @@ from unsegcli.segmenters.vector_groups import (
     sample_vectors,
     stored_groups,
 )
-from unsegcli.segmenters.vectors import ModelVectors, described_by, recorded_cutting
+from unsegcli.segmenters.vectors import ModelVectors, cutting_of, described_by, recorded_cutting
 
 STAGE = Stage("cluster", 2, "segmentation")
 FITTING = STAGE._replace(revision=5)  # k-means, whose output holds all that is needed to apply its centres
@@ -193,7 +193,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
     if not model.embeds:
         what = "object masks" if trained.method.role == "mask" else f"{trained.classes} clusters"
         console.note(f"{what} by {trained.method.name}, on {trained.device}")
-        work: Work = partial(apply_window, trained=trained, params=params)
+        cut = trained.needs_regions and found.dataset.kind == "pictures"
+        work: Work = partial(apply_window, trained=trained, params=params, cutting=cutting_of(model) if cut else None)
         return found.write(work, "clusters", {"role": trained.method.role, "clusters": trained.classes})
     console.note(
         f"{params.number} clusters of objects, 1 to {params.number}, and background as cluster 0, by "

@@ -92,6 +92,7 @@ KINDS: dict[str, Kind] = {
             "weights": Field(ANY_NUMBER, ("...",), "one for each entry of the state dictionary", "entry"),
             "history": Field("float64", ("step",), "one for each recorded quantity", "entry", required=False),
             "scaling": Field("float64", ("band", "2"), "values of each band mapped to 0 and 255", required=False),
+            "cutting": Field("uint8", ("byte",), "how superpixels were made, as JSON in UTF-8", required=False),
             **{name: replace(spec, required=False) for name, spec in SKIPPED.items()},
         },
         {"method": str, "config": str, "reading": str, "bfloat16": str},

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from unsegcli import console, store
 from unsegcli.core.scoring.cluster_number import Curve
 from unsegcli.dataflow.dataset import Dataset, relative_hints
 from unsegcli.errors import ArtifactError
+from unsegcli.segmenters.centres import CUTTING
 from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
 from unsegcli.training.distributed import is_first
 from unsegcli.training.job import TrainingJob
@@ -110,6 +112,7 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
     return {
         "tables": {
             **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),
+            **_cutting(dataset),
             "skipped/name": [name for name, _ in dataset.bad],
             "skipped/reason": [reason for _, reason in dataset.bad],
         },
@@ -128,6 +131,18 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
             },
         },
     }
+
+
+def _cutting(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:
+    """Return how the superpixels were made, as a dataset, if that is known."""
+    if dataset.kind != "superpixels":
+        return {}
+    with store.open_artifact(dataset.hints["superpixels"]["path"]) as artifact:
+        made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
+    if any(name not in made for name in CUTTING):
+        return {}
+    text = json.dumps({name: made[name] for name in CUTTING}, sort_keys=True)
+    return {"cutting": np.frombuffer(text.encode(), np.uint8)}
 
 
 def save_step(job: TrainingJob, dataset: Dataset, target: store.Target, training: Training) -> None:

@@ -103,7 +103,7 @@ def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, A
         return {
             "tables": {
                 name: artifact.table(name)
-                for name in ("scaling", "skipped/name", "skipped/reason")
+                for name in ("scaling", "cutting", "skipped/name", "skipped/reason")
                 if artifact.has(name)
             },
             "attributes": dict(artifact.attributes),

@@ -18,7 +18,7 @@ REDUCED = {"surroundings": 24}  # principal components of a group, at most
 # Row and column each count by the part of colour and texture that they predict in other images: much in photographs
 # with the sky above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 1.8, 0.5
-# Surroundings count fully if neighbours explain at least this share of a region's colour and texture, as in photographs;
+# Surroundings count fully if neighbours explain at least this share of colour and texture, as they do in photographs;
 # where neighbours are random, as in tiles of textures, they do not count.
 ENOUGH_EXPLAINED = 0.4
 STRIPS = 8  # of the image, to measure how much position explains
