@@ -59,7 +59,7 @@ OPTIONS = set(
 )
 OF_TORCHRUN = {"--nproc-per-node"}
 # Options of scripts in tests/benchmarks.
-OF_BENCHMARKS = {"--cache", "--data", "--models", "--mosaics", "--places", "--table", "--tiles"}
+OF_BENCHMARKS = {"--cache", "--check", "--data", "--models", "--mosaics", "--places", "--table", "--tiles"}
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3
@@ -162,6 +162,15 @@ def test_tables_say_where_a_first_grouping_guided(page: Path) -> None:
             if "guide=0" not in table and re.search(r"\.\d\d", table):
                 wrong = title if guided else rf"{title} \+ first grouping"
                 assert not re.search(rf"\| {wrong}(, \d[^|]*)? \|", table), table
+
+
+def test_tables_of_rows_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    rendering = importlib.import_module("render_results")
+    page = rendering.PAGE.read_text(encoding="utf-8")
+    assert page.count("<!-- rows ") == page.count("<!-- end of rows -->") > 0
+    assert rendering.rendered(page) == page
+    assert rendering.rendered(page.replace("| floor all |", "| floor |")) == page
 
 
 @pytest.mark.parametrize("name", COMMANDS)

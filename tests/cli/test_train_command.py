@@ -93,7 +93,6 @@ def test_result_is_used_by_cluster(here: Path) -> None:
 
 
 def test_infoseg_takes_the_superpixels_of_the_working_folder(here: Path) -> None:
-    assert "infoseg needs superpixels" in one_line("train", "--method", "infoseg", *QUICK)
     unseg("superpixels", "data", "--pixels-per-segment", "20", "--workers", "1")
     sets = [word for pair in tiny_sets("infoseg") for word in ("--set", pair)]
     assert unseg("train", "--method", "infoseg", "--classes", "3", *sets, *QUICK).stdout == "model.h5\n"
@@ -113,8 +112,7 @@ def test_mistakes_are_one_line(here: Path) -> None:
     assert "has no setting bacth; did you mean batch?" in one_line(*mine, "--set", "bacth=1", *QUICK)
     assert "learning_rate: 'high' is not of type float" in one_line(*mine, "--set", "learning_rate=high", *QUICK)
     assert "--steps and --epochs both" in one_line(*mine, "--epochs", "1", *QUICK)
-    assert "needs superpixels; make them with `unseg superpixels`" in one_line("train", "data", *QUICK)
-    assert "is not one of iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
+    assert "is not one of context, iic, infoseg, inmars" in one_line("train", "data", "--method", "nonsense", *QUICK)
     assert "NaN or infinite at step 2" in one_line(*mine, "--set", "breaks=1", *QUICK, expect=1)
     assert not list(here.glob("*.h5*"))
 
@@ -136,7 +134,8 @@ def test_a_preset_without_superpixels_takes_plain_images(here: Path) -> None:
     paper = ("--method", "infoseg", "--preset", "paper", *small, "--classes", "3", *QUICK)
     assert unseg("train", "data", *paper).stdout == "model.h5\n"
     assert unseg("cluster", "model.h5", "--workers", "1").stdout == "segmentation.h5\n"
-    assert "needs superpixels" in one_line("train", "data", *paper, "--set", "guide=1", "-o", "guided.h5")
+    done = unseg("train", "data", *paper, "--set", "guide=1", "-o", "guided.h5")
+    assert "$ unseg superpixels data -o guided-superpixels.h5" in done.stderr
 
 
 def test_masks_are_handed_on(here: Path) -> None:

@@ -16,7 +16,7 @@ from unsegcli.core.nn.warp import seen, warp
 from unsegcli.methods import inmars
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method
-from unsegcli.methods.inmars import Config, Regions, divergence
+from unsegcli.methods.inmars import Config, GridRegions, divergence
 from unsegcli.training.batches import on_device
 from unsegcli.training.optim import make_optimizer
 
@@ -78,7 +78,7 @@ def test_pooling_of_logits_and_of_probabilities_by_hand() -> None:
     """Logits of first against second cluster: ln 3 and 0. Their mean ln 3 / 2 gives 0.63397; the mean of 3/4 and 1/2
     is 5/8."""
     logits = torch.tensor([[[[LN3, 0.0]], [[0.0, 0.0]]]])
-    one = Regions(torch.tensor([[[0, 0]]]), 1, torch.tensor([2.0]), torch.tensor([1.0]))
+    one = GridRegions(torch.tensor([[[0, 0]]]), 1, torch.tensor([2.0]), torch.tensor([1.0]))
     for pool_logits, expected in ((True, 0.63397), (False, 0.625)):
         (found,), areas = one.posteriors(logits, dataclasses.replace(PLAIN, pool_logits=pool_logits))
         assert found.exp()[0].tolist() == pytest.approx([expected, 1 - expected], abs=1e-5)
@@ -224,7 +224,7 @@ def test_a_shrunk_batch_has_the_loss_of_its_half() -> None:
 # ---------------------------------------------------------------------------------------- adversarial noise
 
 
-def setting(seed: int, **sets: Any) -> tuple[nn.Module, Batch, Any, list[Tensor], Regions]:
+def setting(seed: int, **sets: Any) -> tuple[nn.Module, Batch, Any, list[Tensor], GridRegions]:
     """A network that is no longer at its start, a batch, and the posteriors of its superpixels."""
     config = tiny(LOADED, **sets)
     network, batch = make_network(LOADED, config, seed=seed), toy_batch(LOADED, config, step=seed, seed=seed)
@@ -404,7 +404,7 @@ def test_mirrored_crops_come_back_to_their_superpixels() -> None:
 
 def test_what_is_hidden_by_half_gets_no_weight() -> None:
     areas, weights = torch.tensor([10.0, 10, 10, 0]), torch.tensor([0.5, 0.25, 0.25, 0])
-    superpixels = Regions(torch.zeros(1, 1, 1, dtype=torch.int64), 4, areas, weights)
+    superpixels = GridRegions(torch.zeros(1, 1, 1, dtype=torch.int64), 4, areas, weights)
     weights = inmars._still_seen(superpixels, torch.tensor([10.0, 5, 4, 0]))
     assert weights.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
     nothing = inmars._still_seen(superpixels, torch.zeros(4))
@@ -499,7 +499,7 @@ def test_superpixels_are_needed() -> None:
 
 def test_crops_of_superpixels() -> None:
     regions = torch.tensor([[[0, 1]], [[3, -1]]])
-    superpixels = Regions(regions, 5, torch.ones(5), torch.ones(5) / 5)
+    superpixels = GridRegions(regions, 5, torch.ones(5), torch.ones(5) / 5)
     assert superpixels.crop_of().tolist() == [0, 0, 0, 1, 0]
 
 

@@ -72,7 +72,7 @@ def test_the_ceiling_is_the_achievable_accuracy_of_evaluate(sp: Path, tmp_path: 
 
 def test_labels_by_chance_give_the_largest_class(data: Path, tmp_path: Path) -> None:
     """Each superpixel has a class by chance, mostly 1: then colours say nothing."""
-    sp = superpixels([data], tmp_path / "fine.h5", Superpixels(pixels_per_segment=12), workers=1).path
+    sp = superpixels([data], tmp_path / "fine.h5", Superpixels(pixels_per_segment=2), workers=1).path
     random, maps = np.random.default_rng(0), []
     with store.open_artifact(sp) as artifact:
         for index, count in enumerate(artifact.table("windows/superpixels")):
@@ -137,7 +137,7 @@ def test_models_and_superpixels_side_by_side(sp: Path, data: Path, tmp_path: Pat
     found = probed([sp, model, other, data], tmp_path, params=asked)
     names = [run["input"] for run in found["runs"]]
     assert names == [str(sp), str(model), str(other)]
-    assert [run["vectors"]["dimensions"] for run in found["runs"]] == [11, 4, 4]
+    assert [run["vectors"]["dimensions"] for run in found["runs"]] == [152, 4, 4]
     assert found["runs"][1]["scores"] == probed([model], tmp_path, "alone.h5", asked)["scores"]
     assert all(run["scores"]["accuracy"] > 0.95 for run in found["runs"])
     assert {run["vectors"]["superpixels"] for run in found["runs"]} == {table_of(sp, "windows/superpixels").sum()}

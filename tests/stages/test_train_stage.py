@@ -105,7 +105,7 @@ def test_deep_images_keep_their_scaling(mine: str, tmp_path: Path) -> None:
     assert 0 < low < 200 < 3800 < high < 4000
 
 
-@pytest.mark.parametrize("name", ["iic", "infoseg", "inmars"])
+@pytest.mark.parametrize("name", ["context", "iic", "infoseg", "inmars"])
 def test_methods_learn_from_superpixels(name: str, folder: Path, tmp_path: Path) -> None:
     made = superpixels([folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=20), workers=1).path
     path = train([made], tmp_path / "m.h5", SHORT, method=name, sets=tiny_sets(name), workers=1)[0].path
@@ -114,10 +114,9 @@ def test_methods_learn_from_superpixels(name: str, folder: Path, tmp_path: Path)
         assert artifact.inputs["superpixels"]["path"] == "sp.h5"
 
 
-def test_superpixels_are_asked_for_where_they_are_needed(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs superpixels; make them with"):
-        train([folder], tmp_path / "m.h5", SHORT, method="inmars", workers=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+def test_superpixels_are_made_where_they_are_needed(folder: Path, tmp_path: Path) -> None:
+    train([folder], tmp_path / "m.h5", SHORT, method="inmars", sets=tiny_sets("inmars"), workers=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "m.h5", "m-superpixels.h5"}
 
 
 # ---------------------------------------------------------------------------------------- object masks
@@ -712,7 +711,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inmars", "infoseg", "iic", "maskcontrast"])
+@pytest.mark.parametrize("name", ["context", "inmars", "infoseg", "iic", "maskcontrast"])
 def test_two_processes_equal_one(name: str, undisturbed: Path, tmp_path: Path) -> None:
     sets = tiny_sets(name, optimizer="sgd", learning_rate=0.05, warmup=0.0)
     words = [word for pair in sets for word in ("--set", pair)]

@@ -118,7 +118,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (home / "data" / "classes.toml").write_text(legend)
     sp = superpixels([home / "data"], home / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
-    seg = cluster([sp], home / "seg.h5", Cluster(classes=4), workers=1).path
+    seg = cluster([sp], home / "seg.h5", Cluster(classes=4, describe=("colour", "texture")), workers=1).path
     evaluate([seg], home / "metrics.h5", Evaluate(replicates=5), workers=1)
     return home
 

@@ -82,6 +82,8 @@ def test_all_or_nothing_is_warned_about(value: float) -> None:
 @pytest.mark.parametrize("name", method_names())
 def test_looking_changes_nothing(name: str) -> None:
     loaded = find_method(name)
+    if hasattr(loaded.module, "finish"):
+        pytest.skip("has no clusters to look at during training")
     config = tiny(loaded)
     network, batch = make_network(loaded, config), toy_batch(loaded, config)
     network(batch.images)  # running statistics that are not those of the start

@@ -150,14 +150,14 @@ def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
     features, areas, images_of = sample.arrays()
     place = place_weights(features, areas, network.channels, np.unique(images_of, return_inverse=True)[1])
     space = fit_space(features, areas, network.channels, place)
-    _set(network, space_mean=space.mean, space_projection=space.projection)
-    _set(network, input_scale=_input_scale(features[:, : network.own], network.channels))
+    _set(network, {"space_mean": space.mean, "space_projection": space.projection})
+    _set(network, {"input_scale": _input_scale(features[:, : network.own], network.channels)})
     own = space(features)[:, : network.own]
     some = _evenly(len(own), OF_WORDS)
     found = kmeans(
         own[some], config.words, seed=seed, starts=1, iterations=WORD_ITERATIONS, weights=areas[some].astype(np.float64)
     )
-    _set(network, word_centres=found.centres)
+    _set(network, {"word_centres": found.centres})
 
 
 def loss(network: Network, batch: Batch, config: Config) -> Mapping[str, Tensor]:
@@ -191,7 +191,7 @@ def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
     share = areas.astype(np.float64) / areas.sum()
     mean = share @ contexts
     projection = fit_group(contexts, share, mean, config.context_weight, CONTEXT_DIMENSIONS, "context")
-    _set(network, explained=measured.share, context_mean=mean, context_projection=projection)
+    _set(network, {"explained": measured.share, "context_mean": mean, "context_projection": projection})
     console.note(
         f"context explains {measured.share:.0%} of the entropy of the {config.words} region words, and counts by "
         f"{network.weight:.2f}"
@@ -203,7 +203,7 @@ def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
     found = kmeans(
         points, config.classes, seed=seed, starts=STARTS, iterations=ITERATIONS, weights=areas[some].astype(np.float64)
     )
-    _set(network, centres=found.centres, spread=max(found.inertia / float(areas[some].sum()), 1e-12))
+    _set(network, {"centres": found.centres, "spread": max(found.inertia / float(areas[some].sum()), 1e-12)})
 
 
 def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
@@ -327,7 +327,7 @@ def _input_scale(own: NDArray[Any], channels: int) -> NDArray[np.float64]:
     return np.stack([own.mean(axis=0, dtype=np.float64), factor])
 
 
-def _set(network: Network, **values: Any) -> None:
+def _set(network: Network, values: Mapping[str, Any]) -> None:
     """Set buffers."""
     for name, value in values.items():
         getattr(network, name).copy_(torch.as_tensor(np.asarray(value), dtype=torch.float32))

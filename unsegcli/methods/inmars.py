@@ -80,7 +80,7 @@ Posteriors = list[Tensor]  # of each head: log probabilities (superpixels, clust
 
 
 @dataclass(frozen=True)
-class Regions:
+class GridRegions:
     """Regions of a batch on the grid of the logits, and their weights."""
 
     numbers: Tensor  # (batch, rows, columns)
@@ -151,7 +151,7 @@ def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
 
 
 def adversarial_noise(
-    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions
+    network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: GridRegions
 ) -> Tensor:
     """Find the noise of given length that changes the superpixels of each crop most (virtual adversarial training).
 
@@ -193,7 +193,7 @@ def _divergences(target: Posteriors, other: Posteriors) -> Tensor:
     return torch.stack([(one.exp() * (one - two)).sum(1) for one, two in zip(target, other, strict=True)]).sum(0)
 
 
-def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: Regions) -> Tensor:
+def _spatial(network: nn.Module, batch: Batch, config: Config, target: Posteriors, superpixels: GridRegions) -> Tensor:
     """Compute the divergence under the worst of several random spatial changes of each crop."""
     tried = [_matrices(batch, config, attempt) for attempt in range(config.tries)]
     matrices = tried[0]
@@ -211,7 +211,7 @@ def _change(
     batch: Batch,
     config: Config,
     target: Posteriors,
-    superpixels: Regions,
+    superpixels: GridRegions,
     matrices: Tensor,
 ) -> Tensor:
     """Compute the divergence of each crop (batch,) under a spatial change, averaged over its visible part."""
@@ -225,7 +225,7 @@ def _change(
 
 
 def _after(
-    network: nn.Module, batch: Batch, config: Config, superpixels: Regions, matrices: Tensor
+    network: nn.Module, batch: Batch, config: Config, superpixels: GridRegions, matrices: Tensor
 ) -> tuple[Posteriors, Tensor]:
     """Compute posteriors of the changed crops on the original superpixels, and their numbers of visible positions."""
     images = batch.images
@@ -248,7 +248,7 @@ def _moved(images: Tensor, mask: Tensor | None, matrices: Tensor) -> Tensor:
     return moved * (warp(mask[:, None].to(images.dtype), matrices, mirrored=True) > SEEN)
 
 
-def _still_seen(superpixels: Regions, areas: Tensor) -> Tensor:
+def _still_seen(superpixels: GridRegions, areas: Tensor) -> Tensor:
     """Return the weights of superpixels of which at least half is visible, normalised to sum to one."""
     weights = superpixels.weights * (2 * areas >= superpixels.areas)
     weights_in_all: Tensor = summed(weights.sum())
@@ -262,14 +262,14 @@ def _matrices(batch: Batch, config: Config, attempt: int) -> Tensor:
     )  # fmt: skip
 
 
-def _superpixels(batch: Batch, grid: tuple[int, int]) -> Regions:
+def _superpixels(batch: Batch, grid: tuple[int, int]) -> GridRegions:
     """Downsample superpixels to a grid (rows, columns) by the central pixels."""
     if batch.superpixels is None:
         raise ValueError("the batch has no superpixels")
     numbers = at_middles(batch.superpixels, grid)
     areas = pool(torch.ones_like(numbers, dtype=batch.images.dtype)[:, None], numbers, batch.superpixel_count).areas
     total: Tensor = summed(areas.sum())
-    return Regions(numbers, batch.superpixel_count, areas, areas / total.clamp_min(1))
+    return GridRegions(numbers, batch.superpixel_count, areas, areas / total.clamp_min(1))
 
 
 def _weights(config: Config, batch: Batch) -> tuple[float, float]:

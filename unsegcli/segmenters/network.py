@@ -250,6 +250,8 @@ def reach_of(trained: Trained, tile: int, *, superpixels: bool = False) -> int:
 
     One half of an image with random colours is replaced; the radius is how far scores change in the other half.
     """
+    if trained.needs_regions:  # superpixels of a tile all see each other
+        return tile // 2
     key = (tile, superpixels)
     if key not in trained.reaches:
         half, shape = tile // 2, (2 * trained.multiple, tile)

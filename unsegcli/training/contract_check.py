@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
+from unsegcli.core.superpixels.features import feature_groups
 from unsegcli.core.tiles import rounded_up
 from unsegcli.errors import ConfigError, UnsegError
-from unsegcli.methods._contract import Batch, Embedded
+from unsegcli.methods._contract import Batch, Embedded, Regions
 from unsegcli.methods._load import mistakes_named
 from unsegcli.segmenters.trained import MULTIPLE
 from unsegcli.segmenters.weights import state_to_arrays
@@ -189,10 +190,21 @@ def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
         seed=job.params.seed,
         superpixels=_squares(count, side).to(device) if "superpixels" in needs else None,
         superpixel_count=SQUARES**2 * count if "superpixels" in needs else 0,
+        regions=_random_regions(count, channels, generator, device) if "regions" in needs else None,
         place=torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).repeat(count, 1),
         proposals=objects.to(device) if "proposals" in needs else None,
         confidence=torch.ones(count, device=device) if "proposals" in needs else None,
     )
+
+
+def _random_regions(count: int, channels: int, generator: torch.Generator, device: torch.device) -> Regions:
+    """Describe the squares of `_squares` by random features."""
+    number = torch.arange(SQUARES**2 * count)
+    inside = number % SQUARES**2
+    features = torch.rand(len(number), feature_groups(channels)["surroundings"].stop, generator=generator)
+    centres = (torch.stack([inside // SQUARES, inside % SQUARES], 1) + 0.5) / SQUARES
+    parts = (features, centres, torch.ones(len(number)), number // SQUARES**2)
+    return Regions(*(part.to(device) for part in parts))
 
 
 def _squares(count: int, side: int) -> Tensor:

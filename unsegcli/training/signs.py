@@ -134,8 +134,8 @@ def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
     maps, members = [], []
     for number, scene in enumerate(scenes):
         valid = np.ones(scene.pixels.shape[:2], np.bool_) if scene.valid is None else scene.valid
-        # Per pixel, without superpixels: scores of whole superpixels would be pure and follow edges by construction.
-        scores = scores_of(trained, scene.pixels, scene.valid)
+        # Per pixel if possible: scores of whole superpixels are pure and follow edges by construction.
+        scores = scores_of(trained, scene.pixels, scene.valid, scene.regions if trained.needs_regions else None)
         labels = np.where(valid, scores.argmax(axis=0), -1).astype(np.int32)
         again = np.where(valid, _changed_scores(trained, scene, number).argmax(axis=0), -1).astype(np.int32)
         share += scores[:, valid].sum(axis=1, dtype=np.float64)
@@ -175,7 +175,8 @@ def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.f
     pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     valid = None if scene.valid is None else np.ascontiguousarray(scene.valid[:, ::-1])
-    return scores_of(trained, mirrored, valid)[:, :, ::-1]
+    regions = np.ascontiguousarray(scene.regions[:, ::-1]) if trained.needs_regions else None
+    return scores_of(trained, mirrored, valid, regions)[:, :, ::-1]
 
 
 def bound_of(path: str | Path) -> float:

@@ -1,0 +1,91 @@
+"""Write the tables of docs/results.md that are kept as data.
+
+    python tests/benchmarks/render_results.py            write docs/results.md
+    python tests/benchmarks/render_results.py --check    only say whether it is up to date
+
+The data are lists of rows in `tests/benchmarks/rows/`, written by the script that measured them (its option --json). A
+table stands between the lines `<!-- rows NAME MEASURE -->` and `<!-- end of rows -->`: one line for each row of
+`NAME.json`, one column for each set, and the mean over sets; each value is the mean over seeds, accuracy / mIoU. With
+`NAME MEASURE ONE - OTHER` the table has the differences in accuracy between two rows for each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+ROWS = Path(__file__).with_name("rows")
+MARKED = re.compile(r"(<!-- rows (\S+) (\S+)(?: ([^\n]+?) - ([^\n]+?))? -->\n).*?(<!-- end of rows -->)", re.DOTALL)
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    page = PAGE.read_text(encoding="utf-8")
+    made = rendered(page)
+    if not parser.parse_args().check:
+        PAGE.write_text(made, encoding="utf-8")
+    elif made != page:
+        raise SystemExit(f"{PAGE.name}: is not what the rows say; run {Path(__file__).name}")
+
+
+def rendered(page: str) -> str:
+    """Replace all tables of a page."""
+
+    def replaced(found: re.Match[str]) -> str:
+        start, name, measure, one, other, end = found.groups()
+        rows = json.loads((ROWS / f"{name}.json").read_text(encoding="utf-8"))
+        table = _differences(rows, measure, one, other) if one else _means(rows, measure)
+        return f"{start}\n{table}\n\n{end}"
+
+    return MARKED.sub(replaced, page)
+
+
+def _means(rows: Sequence[Row], measure: str) -> str:
+    sets = _in_order(row["set"] for row in rows)
+    lines = []
+    for name in _in_order(row["row"] for row in rows):
+        cells, known = [], []
+        for one in sets:
+            found = [row[measure] for row in rows if (row["set"], row["row"]) == (one, name)]
+            cells.append(_pair(np.mean(found, axis=0)) if found else "")
+            known += [np.mean(found, axis=0)] if found else []
+        cells.append(_pair(np.mean(known, axis=0)) if len(known) == len(sets) else "")
+        lines.append([name, *cells])
+    return _table(["", *sets, "mean"], lines)
+
+
+def _differences(rows: Sequence[Row], measure: str, one: str, other: str) -> str:
+    lines = []
+    for name in _in_order(row["set"] for row in rows):
+        values = {(row["row"], row["seed"]): row[measure][0] for row in rows if row["set"] == name}
+        seeds = sorted(seed for row, seed in values if row == one and (other, seed) in values)
+        found = [values[one, seed] - values[other, seed] for seed in seeds]
+        lines.append([name, ", ".join(f"{value:+.3f}" for value in found), f"{np.mean(found):+.3f}"])
+    return _table(["set", "each seed", "mean"], lines)
+
+
+def _in_order(values: Any) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _pair(score: Any) -> str:
+    return " / ".join(f"{value:.3f}".lstrip("0") for value in score)
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()
