@@ -146,6 +146,17 @@ def test_regions_outside_the_crop_are_not_seen() -> None:
     assert not contexts_of(Network(SMALL, 1), regions, SMALL, 0)[regions.areas == 0].any()
 
 
+def test_a_batch_of_void_alone() -> None:
+    network, batch = trained(halved(), steps=1)
+    void = batch_of(grid_regions(halved(), outside=SIDE * SIDE))
+    assert float(context.loss(network, void, SMALL)["loss"].detach()) == 0
+    assert not contexts_of(network, context._regions(void), SMALL, 0).any()
+    assert batch.regions is not None
+    none, nowhere = Regions(*(part[:0] for part in batch.regions)), torch.full((8, SIDE, SIDE), -1)
+    nothing = dataclasses.replace(void, superpixels=nowhere, superpixel_count=0, regions=none)
+    torch.testing.assert_close(context.cluster_scores(network, nothing, SMALL), torch.full((8, 2, SIDE, SIDE), 0.5))
+
+
 def test_as_many_tokens_as_asked_for() -> None:
     regions = grid_regions(halved(3))
     tokens = drawn_tokens(regions, Draws(0, 0, torch.arange(3)), 20)

@@ -240,9 +240,11 @@ def hidden_blocks(centres: Tensor, present: Tensor, draws: Draws) -> Tensor:
 @torch.no_grad()
 def contexts_of(network: Network, regions: Regions, config: Config, seed: int) -> Tensor:
     """Compute what the network says about each region while it is hidden: (superpixels, width); 0 outside the crop."""
+    found = regions.features.new_zeros(len(regions.areas), config.width)
+    if not bool((regions.areas > 0).any()):
+        return found
     tokens = shuffled_groups(regions, config.tokens, seed)
     features, centres = regions.features[tokens.numbers][..., : network.own], regions.centres[tokens.numbers]
-    found = features.new_zeros(len(regions.areas), config.width)
     random = torch.Generator().manual_seed(seed)
     for _ in range(config.views):
         mask = torch.rand(tokens.numbers.shape[1], generator=random).to(features.device) < 0.5
