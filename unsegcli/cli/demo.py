@@ -32,7 +32,7 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
 def demo(inputs: Inputs, params: Demo, run: Run) -> Any:
     """Run all main steps on generated data.
 
-    Trains on mosaics of real photographs with known classes; takes a few minutes.
+    Trains on mosaics of real photographs with known classes; takes about a minute.
     """
     from unsegcli.stages.demo import demo as stage
 

@@ -1,4 +1,4 @@
-"""`unseg demo`: run all steps from images to scores on mosaics with known classes, in a few minutes.
+"""`unseg demo`: run all steps from images to scores on mosaics with known classes, in about a minute.
 
 The textures are photographs from scikit-image; each step runs a command that a user could type.
 """
