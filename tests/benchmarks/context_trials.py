@@ -96,8 +96,8 @@ def _report(dataset: str, name: str, seed: int, found: Measured, about: dict[str
             "seed": seed,
             **{key: list(value) for key, value in found._asdict().items()},
         }
-        with file.open("a") as stream:
-            stream.write(json.dumps({**row, **about}) + "\n")
+        rows = [*(json.loads(file.read_text()) if file.exists() else []), {**row, **about}]
+        file.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
 Row = tuple[str, int, Points, dict[str, float]]  # name, seed, vectors, and what else to print

@@ -12,6 +12,7 @@ import torch
 from unsegcli.core.draws import Draws
 from unsegcli.core.superpixels.features import feature_groups
 from unsegcli.core.superpixels.region_space import dimensions_of
+from unsegcli.errors import ConfigError
 from unsegcli.methods import context
 from unsegcli.methods._contract import Batch, Regions
 from unsegcli.methods.context import (
@@ -59,7 +60,7 @@ def batch_of(regions: Regions, step: int = 0) -> Batch:
     )  # fmt: skip
 
 
-def halved(images: int = 8) -> np.ndarray:
+def halved(images: int = 16) -> np.ndarray:
     """Two halves of different kinds, parted at any column or row: neighbours tell what a region is."""
     chance, kinds = np.random.default_rng(1), np.zeros((images, SIDE, SIDE))
     for image in kinds:
@@ -68,7 +69,7 @@ def halved(images: int = 8) -> np.ndarray:
     return kinds
 
 
-def shuffled(images: int = 8) -> np.ndarray:
+def shuffled(images: int = 16) -> np.ndarray:
     """Each region by lot: neighbours tell nothing."""
     return np.random.default_rng(1).integers(0, 2, (images, SIDE, SIDE)).astype(float)
 
@@ -119,6 +120,7 @@ def test_explained_by_hand() -> None:
     assert measured.share == 0
     measured.seen = np.array([4.0, 0.0, 0.0])
     assert measured.share == 0  # one word: nothing to explain
+    assert Explained(3).share == 0  # nothing hidden
 
 
 def test_hidden_regions_are_rectangles_of_the_image() -> None:
@@ -152,9 +154,16 @@ def test_a_batch_of_void_alone() -> None:
     assert float(context.loss(network, void, SMALL)["loss"].detach()) == 0
     assert not contexts_of(network, context._regions(void), SMALL, 0).any()
     assert batch.regions is not None
-    none, nowhere = Regions(*(part[:0] for part in batch.regions)), torch.full((8, SIDE, SIDE), -1)
+    none, nowhere = Regions(*(part[:0] for part in batch.regions)), torch.full((16, SIDE, SIDE), -1)
+    for last in (0, 15):  # wherever the crop without regions is
+        some = grid_regions(halved())
+        some.areas[some.crops == last] = 0
+        rest = Regions(*(part[some.crops != last] for part in some))
+        assert math.isfinite(
+            float(context.loss(network, dataclasses.replace(batch, regions=rest), SMALL)["loss"].detach())
+        )
     nothing = dataclasses.replace(void, superpixels=nowhere, superpixel_count=0, regions=none)
-    torch.testing.assert_close(context.cluster_scores(network, nothing, SMALL), torch.full((8, 2, SIDE, SIDE), 0.5))
+    torch.testing.assert_close(context.cluster_scores(network, nothing, SMALL), torch.full((16, 2, SIDE, SIDE), 0.5))
 
 
 def test_as_many_tokens_as_asked_for() -> None:
@@ -199,7 +208,7 @@ def test_words_are_of_own_features_alone() -> None:
 def test_two_kinds_are_two_clusters() -> None:
     network, batch = trained(halved())
     scores = context.cluster_scores(network, batch, SMALL)
-    torch.testing.assert_close(scores.sum(1), torch.ones(8, SIDE, SIDE))
+    torch.testing.assert_close(scores.sum(1), torch.ones(16, SIDE, SIDE))
     found = scores.argmax(1).numpy()
     right = (found == halved()).mean()
     assert max(right, 1 - right) > 0.95
@@ -212,3 +221,10 @@ def test_the_loss_is_the_cross_entropy_of_hidden_words() -> None:
     torch.nn.init.zeros_(network.exit.bias)
     terms = context.loss(network, batch, dataclasses.replace(SMALL, light=0.0))
     assert float(terms["loss"].detach()) == pytest.approx(math.log(4))
+
+
+def test_settings_that_do_not_fit() -> None:
+    with pytest.raises(ConfigError, match="multiple of 4 x 4 heads"):
+        Network(Config(width=50), 1)
+    with pytest.raises(ConfigError, match="tokens 0"):
+        Network(Config(tokens=0), 1)

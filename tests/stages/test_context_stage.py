@@ -14,9 +14,12 @@ from stages.test_train_stage import same_weights, stopping_at
 from toy import write_images
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import dataset_from_artifact
 from unsegcli.errors import ConfigError
 from unsegcli.methods import context
 from unsegcli.params import Cluster, Images, Superpixels, Train
+from unsegcli.segmenters.network import superpixel_vectors
+from unsegcli.segmenters.trained import open_trained
 
 CUT = Superpixels(pixels_per_segment=20)
 SETS = ["width=16", "heads=2", "layers=1", "words=5", "batch=4", "learning_rate=0.01"]
@@ -68,6 +71,23 @@ def test_several_processes_are_given_superpixels(folder: Path, tmp_path: Path, m
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="`unseg superpixels` first"):
         train([folder], tmp_path / "m.h5", SHORT, workers=1)
+
+
+def test_restarts_and_unreadable_images(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no image")
+    for _ in range(2):  # made, and up to date
+        made = train([folder], tmp_path / "m.h5", replace(SHORT, restarts=2), workers=1)
+        assert [(one.path.name, one.skipped) for one in made] == [("m.h5", 1)]
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "m.h5", "m-superpixels.h5"}
+
+
+def test_numbers_of_superpixels_may_be_any(model: Path, tmp_path: Path) -> None:
+    window = dataset_from_artifact(tmp_path / "sp.h5").opened(1).units[0].windows()[0]
+    trained, regions = open_trained(model), window.superpixels
+    assert regions is not None
+    plain = superpixel_vectors(trained, window.pixels, None, regions)
+    other = superpixel_vectors(trained, window.pixels, None, (3 * (regions.max() - regions) + 2).astype(np.int32))
+    np.testing.assert_allclose(other[2::3], plain[::-1], atol=1e-3)
 
 
 def test_new_images_are_cut_as_those_of_the_training(model: Path, tmp_path: Path) -> None:

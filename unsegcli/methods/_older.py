@@ -53,8 +53,9 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "inmars": {"by_area": Removed(True)},
 }
 
-# Starts of the names of weights that older models lack or have in another form; once trained, they are not used.
-NOT_USED = ("first.", "queue_images")
+# Method -> start of the names of weights that are not used once it is trained, and that older models lack or have in
+# another form.
+NOT_USED = {"inmars": "first.", "infoseg": "first.", "maskcontrast": "queue_images"}
 
 
 def was_removed(method: str, name: str) -> bool:

@@ -4,7 +4,8 @@ Our own method, not from a paper. Each superpixel has a word: the nearest of 48 
 and patches. Blocks of superpixels are hidden, and a transformer predicts their words from the visible ones (the idea of
 HuBERT, Hsu et al. 2021, on superpixels), in changed light. What the network says about a region while that region is
 hidden is its context. Clusters are k-means on region features and context. Context counts by the share of the words'
-entropy that it explains, which needs no label: where it explains nothing, the result is k-means on regions.
+entropy that it explains in images that are left out of the training, which needs no label: where it explains nothing,
+the result is k-means on regions.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from unsegcli.core.nn.tokens import TokenTransformer
 from unsegcli.core.superpixels.features import OWN, feature_groups
 from unsegcli.core.superpixels.region_sample import RegionSample
 from unsegcli.core.superpixels.region_space import dimensions_of, fit_group, fit_space, place_weights
+from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings, Regions
 
 SEES_REGIONS = True
 MULTIPLE = 1  # any size will do
 CONTEXT_DIMENSIONS = 24  # principal components of the context
 NOTHING, EVERYTHING = 0.05, 0.25  # share of the words' entropy explained, at which context counts 0, and fully
+HELD_OUT = 8  # every so many-th image is left out of the training, and with fewer images context does not count
 BLOCKS, SMALLEST, LARGEST = 6, 0.14, 0.46  # hidden rectangles of an image, and their sides as shares of the image's
 SAMPLE, OF_WORDS, OF_CLUSTERS = 60_000, 8_000, 20_000  # regions that spaces, words and clusters are fitted on
 WORD_ITERATIONS = 30  # of k-means
@@ -74,7 +77,8 @@ class Network(nn.Module):
     space_mean: Tensor  # (features,)
     space_projection: Tensor  # (features, dimensions)
     word_centres: Tensor  # (words, own features)
-    explained: Tensor  # share of the entropy of the words
+    images: Tensor  # number of images
+    explained: Tensor  # share of the entropy of the words, in the images that are held out
     context_mean: Tensor  # (width,)
     context_projection: Tensor  # (width, dimensions)
     centres: Tensor  # (clusters, all dimensions)
@@ -82,6 +86,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
+        _check(config)
         groups, self.channels = feature_groups(channels), channels
         self.own = groups[OWN[-1]].stop  # number of own features, which come first
         self.patches, self.surroundings = groups["patches"], groups["surroundings"]
@@ -95,6 +100,7 @@ class Network(nn.Module):
             "space_mean": torch.zeros(self.surroundings.stop),
             "space_projection": torch.zeros(self.surroundings.stop, dimensions),
             "word_centres": torch.zeros(config.words, self.own),
+            "images": torch.zeros((), dtype=torch.int64),
             "explained": torch.zeros(()),
             "context_mean": torch.zeros(config.width),
             "context_projection": torch.zeros(config.width, kept),
@@ -112,13 +118,21 @@ class Network(nn.Module):
         return related
 
     def in_space(self, features: Tensor) -> Tensor:
-        """Map features (regions, features) to the space in which k-means compares regions."""
-        mapped: Tensor = (features - self.space_mean) @ self.space_projection
+        """Map features (regions, features) to the space in which k-means compares regions, in single precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            mapped: Tensor = (features.float() - self.space_mean) @ self.space_projection
         return mapped
 
     def words_of(self, features: Tensor) -> Tensor:
         """Return the word of each region: (regions,)."""
-        return torch.cdist(self.in_space(features)[:, : self.own], self.word_centres).argmin(1)
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.cdist(self.in_space(features)[:, : self.own], self.word_centres).argmin(1)
+
+    def held_out(self, batch: Batch) -> Tensor:
+        """Return which crops are of images that are left out of the training: (crops,)."""
+        if batch.image_numbers is None or int(self.images) < HELD_OUT:
+            return torch.zeros(len(batch.images), dtype=torch.bool, device=batch.images.device)
+        return batch.image_numbers % HELD_OUT == HELD_OUT - 1
 
     @property
     def weight(self) -> float:
@@ -148,9 +162,10 @@ def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
         rows = (regions.features, regions.areas, images.to(regions.crops.device)[regions.crops])
         sample.add(*(column[inside].cpu().numpy() for column in rows))
     features, areas, images_of = sample.arrays()
-    place = place_weights(features, areas, network.channels, np.unique(images_of, return_inverse=True)[1])
+    numbers, images_of = np.unique(images_of, return_inverse=True)
+    place = place_weights(features, areas, network.channels, images_of)
     space = fit_space(features, areas, network.channels, place)
-    _set(network, {"space_mean": space.mean, "space_projection": space.projection})
+    _set(network, {"images": len(numbers), "space_mean": space.mean, "space_projection": space.projection})
     _set(network, {"input_scale": _input_scale(features[:, : network.own], network.channels)})
     own = space(features)[:, : network.own]
     some = _evenly(len(own), OF_WORDS)
@@ -165,7 +180,7 @@ def loss(network: Network, batch: Batch, config: Config) -> Mapping[str, Tensor]
     regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
     tokens = drawn_tokens(regions, draws, config.tokens)
     features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
-    hidden = hidden_blocks(centres, tokens.present, draws)
+    hidden = hidden_blocks(centres, tokens.present, draws) & ~network.held_out(batch)[:, None]
     words = network.words_of(regions.features)[tokens.numbers]
     if config.mirror:
         sides = 2 * draws.integers("mirror", below=2).view(-1, 1) - 1
@@ -192,10 +207,7 @@ def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
     mean = share @ contexts
     projection = fit_group(contexts, share, mean, config.context_weight, CONTEXT_DIMENSIONS, "context")
     _set(network, {"explained": measured.share, "context_mean": mean, "context_projection": projection})
-    console.note(
-        f"context explains {measured.share:.0%} of the entropy of the {config.words} region words, and counts by "
-        f"{network.weight:.2f}"
-    )
+    console.note(_verdict(network, config))
     some = _evenly(len(features), OF_CLUSTERS)
     device = network.centres.device
     rows = (torch.from_numpy(column[some]).to(device) for column in (features, contexts))
@@ -223,7 +235,7 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
 
 def drawn_tokens(regions: Regions, draws: Draws, most: int) -> Tokens:
     """Draw up to `most` regions of each crop; those outside of it are left out."""
-    rows, present = _in_rows(regions)
+    rows, present = _in_rows(regions, len(draws.index))
     order = draws.uniform("tokens", rows.shape[1]).to(rows.device).masked_fill(~present, 2.0).argsort(1)[:, :most]
     return Tokens(rows.gather(1, order), present.gather(1, order))
 
@@ -258,7 +270,7 @@ def contexts_of(network: Network, regions: Regions, config: Config, seed: int) -
 def shuffled_groups(regions: Regions, most: int, seed: int) -> Tokens:
     """Divide the regions of each crop at random into equal groups of up to `most`, which are the rows."""
     random = torch.Generator().manual_seed(seed)
-    rows, present = _in_rows(regions)
+    rows, present = _in_rows(regions, int(regions.crops.max()) + 1)
     groups = []
     for row, count in zip(rows, present.sum(1).tolist(), strict=True):
         order = torch.randperm(count, generator=random).to(row.device)
@@ -269,9 +281,8 @@ def shuffled_groups(regions: Regions, most: int, seed: int) -> Tokens:
     return Tokens(numbers, torch.arange(longest, device=numbers.device) < lengths[:, None])
 
 
-def _in_rows(regions: Regions) -> tuple[Tensor, Tensor]:
-    """Return the numbers of the regions in each crop (batch, most), those inside first, and which are."""
-    crops = int(regions.crops.max()) + 1 if len(regions.crops) else 1
+def _in_rows(regions: Regions, crops: int) -> tuple[Tensor, Tensor]:
+    """Return the numbers of the regions in each crop (crops, most), those inside first, and which are."""
     inside = (regions.areas > 0).nonzero()[:, 0]
     count = torch.bincount(regions.crops[inside], minlength=crops)
     present = torch.arange(max(1, int(count.max())), device=count.device) < count[:, None]
@@ -288,11 +299,11 @@ class Explained:
 
     @torch.no_grad()
     def add(self, network: Network, batch: Batch, config: Config) -> None:
-        """Predict hidden blocks of a batch, in unchanged light."""
+        """Predict hidden blocks of the images that are held out, in unchanged light."""
         regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
         tokens = drawn_tokens(regions, draws, config.tokens)
         features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
-        hidden = hidden_blocks(centres, tokens.present, draws)
+        hidden = hidden_blocks(centres, tokens.present, draws) & network.held_out(batch)[:, None]
         logits = network.exit(network(features[..., : network.own], centres, tokens.present, hidden))
         words = network.words_of(regions.features)
         self.seen += np.bincount(words[regions.areas > 0].cpu().numpy(), minlength=len(self.seen))
@@ -302,10 +313,33 @@ class Explained:
 
     @property
     def share(self) -> float:
-        """The share, 0 to 1; 0 if there is only one word."""
+        """The share, 0 to 1; 0 if there is only one word, or nothing was hidden."""
+        if not self.hidden:
+            return 0.0
         parts = self.seen[self.seen > 0] / self.seen.sum()
         entropy = float(-(parts * np.log(parts)).sum())
-        return max(0.0, 1 - self.lost / max(1, self.hidden) / entropy) if entropy > 0 else 0.0
+        return max(0.0, 1 - self.lost / self.hidden / entropy) if entropy > 0 else 0.0
+
+
+def _verdict(network: Network, config: Config) -> str:
+    """Say how much context counts, and why."""
+    if int(network.images) < HELD_OUT:
+        return (
+            f"context does not count: what it explains cannot be measured with fewer than {HELD_OUT} images. The result "
+            "is that of k-means on regions. Cut large images with --patch"
+        )
+    return (
+        f"context explains {float(network.explained):.0%} of the entropy of the {config.words} region words in images "
+        f"that were held out, and counts by {network.weight:.2f}"
+    )
+
+
+def _check(config: Config) -> None:
+    if config.width < 1 or config.heads < 1 or config.width % (4 * config.heads):
+        raise ConfigError(f"width {config.width}: must be a multiple of 4 x {config.heads} heads")
+    for name in ("words", "tokens", "layers", "views"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} {getattr(config, name)}: must be at least 1")
 
 
 def _regions(batch: Batch) -> Regions:
@@ -332,7 +366,7 @@ def _input_scale(own: NDArray[Any], channels: int) -> NDArray[np.float64]:
 def _set(network: Network, values: Mapping[str, Any]) -> None:
     """Set buffers."""
     for name, value in values.items():
-        getattr(network, name).copy_(torch.as_tensor(np.asarray(value), dtype=torch.float32))
+        getattr(network, name).copy_(torch.as_tensor(np.asarray(value)))
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

@@ -102,19 +102,30 @@ class _Part:
         )
 
 
+def _tile_of(trained: Trained, tile: int) -> int:
+    """Return the side of tiles; for a method that sees regions, that of its crops, since positions are shares of it."""
+    wanted = int(trained.config.crop) if trained.needs_regions else tile
+    return max(rounded_up(wanted, trained.multiple), 2 * trained.multiple)
+
+
 def _described(part: _Part, trained: Trained) -> _Part:
-    """Add the features of superpixels, if the method needs them."""
+    """Add the features of superpixels, in the numbering of the part, if the method needs them."""
     if not trained.needs_regions:
         return part
     if part.regions is None:
         raise ConfigError(f"{trained.method.name} needs superpixels; make them with `unseg superpixels`")
-    return replace(part, regions=(found := contiguous(part.regions)), features=region_features(part.pixels, found))
+    numbered, (here, first) = contiguous(part.regions), np.unique(part.regions, return_index=True)
+    found = region_features(part.pixels, numbered)
+    features = np.zeros((int(part.regions.max(initial=-1)) + 1, found.shape[1]), np.float32)
+    inside = here >= 0
+    features[here[inside]] = found[numbered.ravel()[first[inside]]]
+    return replace(part, features=features)
 
 
 def _tiled(trained: Trained, scene: _Part, tile: int) -> Scores:
     height, width = scene.pixels.shape[:2]
     padded = scene.padded(trained.multiple)
-    tile = max(rounded_up(tile, trained.multiple), 2 * trained.multiple)
+    tile = _tile_of(trained, tile)
     if max(padded.pixels.shape[:2]) <= tile:
         return _whole(trained, padded)[:, :height, :width]
     margin = reach_of(trained, tile, superpixels=scene.regions is not None)
@@ -172,7 +183,7 @@ def superpixel_vectors(
         raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
     seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
     scene = _described(_Part(seen, valid, regions), trained).padded(trained.multiple)
-    tile = max(rounded_up(tile, trained.multiple), 2 * trained.multiple)
+    tile = _tile_of(trained, tile)
     large = max(scene.pixels.shape[:2]) > tile
     margin = reach_of(trained, tile, superpixels=True) if large else 0
     known = _image_features(trained, scene, tile) if large else None

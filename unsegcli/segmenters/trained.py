@@ -84,7 +84,7 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
         config = _config_of(artifact, method)
         with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
             network = method.module.Network(config, reading.channels)
-        _load(network, arrays_to_state(artifact), artifact.path)
+        _load(network, arrays_to_state(artifact), method, artifact.path)
         return Trained(
             network.to(place).eval().requires_grad_(False), method, config, reading, scaling_of(artifact), place
         )
@@ -126,10 +126,11 @@ def _config_of(artifact: store.Artifact, method: Loaded) -> Any:
         ) from error
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _load(network: nn.Module, state: dict[str, Tensor], method: Loaded, path: Path) -> None:
     wanted = network.state_dict()
-    unused = {name: value for name, value in wanted.items() if name.startswith(NOT_USED)}
-    state = {name: value for name, value in state.items() if not name.startswith(NOT_USED)} | unused
+    if unused := NOT_USED.get(method.identity):
+        state = {name: value for name, value in state.items() if not name.startswith(unused)}
+        state |= {name: value for name, value in wanted.items() if name.startswith(unused)}
     state = {name: widened(value, wanted[name]) if name in wanted else value for name, value in state.items()}
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has too many:", state.keys() - wanted.keys())):
         if names:

@@ -62,7 +62,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         made = _superpixels_of(inputs, run)
         if made is None:
             return []
-        dataset = find_dataset(Inputs([made]))
+        return train(Inputs([made]), params, run)
     if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
         console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:
@@ -97,7 +97,7 @@ def _superpixels_of(inputs: Inputs, run: Run) -> Path | None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"{inputs.paths[0]}: make superpixels with `unseg superpixels` first, and give that file")
     options = [*as_typed(inputs.images), *as_typed(replace(inputs, paths=())), "-o", str(made)]
-    options += ["--workers", str(run.workers)] if run.workers else []
+    options += ["--workers", str(run.workers), "--skip-bad"] if run.workers else ["--skip-bad"]
     run_command(["superpixels", *map(str, inputs.paths), *options, *(["--dry-run"] if run.dry_run else [])])
     if run.dry_run:
         console.note("the training is estimated once there are superpixels")

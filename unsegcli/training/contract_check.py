@@ -65,6 +65,9 @@ def _check(job: TrainingJob, channels: int, side: int) -> None:
     if hasattr(method, "after_step"):
         with mistakes_named(job.method, "after_step"):
             method.after_step(network, batch, config)
+    if hasattr(method, "finish"):
+        with mistakes_named(job.method, "finish"):
+            method.finish(network.eval(), iter([batch]), config)
     _check_use(job, network.eval(), batch)
     with mistakes_named(job.method, "state_dict"):
         state = network.state_dict()

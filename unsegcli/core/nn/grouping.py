@@ -70,7 +70,8 @@ class FirstGrouping(nn.Module):
     @torch.no_grad()
     def assign(self, features: Tensor) -> Tensor:
         """Return the nearest centre of each superpixel: (superpixels,)."""
-        return torch.cdist((features - self.mean) @ self.projection, self.centres).argmin(1)
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.cdist((features - self.mean) @ self.projection, self.centres).argmin(1)
 
     def _group(self, seed: int) -> None:
         rows = self.remembered.flatten(0, 1).double().cpu().numpy()

@@ -143,20 +143,13 @@ def places_of(regions: RegionMap, count: int) -> tuple[NDArray[np.float32], NDAr
     """Compute centres (count, 2), as shares of the longer side, and areas in pixels (count,) of the regions of a crop.
 
     Args:
-        regions: (height, width), -1 = void or padding; padding does not count in the longer side.
+        regions: (height, width), -1 = void.
         count: number of regions; those outside the crop have area 0.
     """
     height, width = regions.shape
     grid = np.stack(np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij"), axis=2)
-    centres = pool(grid, regions, count) / _longer_side(regions)
+    centres = pool(grid, regions, count) / max(regions.shape)
     return centres.astype(np.float32), areas(regions, count).astype(np.float32)
-
-
-def _longer_side(regions: RegionMap) -> int:
-    """Return the longer side of a crop without its padding."""
-    inside = regions >= 0
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    return int(max(rows[-1], columns[-1])) + 1 if len(rows) else 1
 
 
 def _shifted(regions: RegionMap, count: int) -> NDArray[np.integer[Any]]:
