@@ -325,8 +325,8 @@ def _verdict(network: Network, config: Config) -> str:
     """Say how much context counts, and why."""
     if int(network.images) < HELD_OUT:
         return (
-            f"context does not count: what it explains cannot be measured with fewer than {HELD_OUT} images. The result "
-            "is that of k-means on regions. Cut large images with --patch"
+            f"context does not count: what it explains cannot be measured with fewer than {HELD_OUT} images. "
+            "The result is that of k-means on regions. Cut large images with --patch"
         )
     return (
         f"context explains {float(network.explained):.0%} of the entropy of the {config.words} region words in images "

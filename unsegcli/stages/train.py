@@ -62,7 +62,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         made = _superpixels_of(inputs, run)
         if made is None:
             return []
-        return train(Inputs([made]), params, run)
+        return [one._replace(skipped=_skipped_in(made)) for one in train(Inputs([made]), params, run)]
     if params.classes is None and job.method.role == "clusters" and not job.method.embeds:
         console.note(f"{job.config.classes} clusters; use --classes N for another number")
     if masks is not None:
@@ -103,6 +103,11 @@ def _superpixels_of(inputs: Inputs, run: Run) -> Path | None:
         console.note("the training is estimated once there are superpixels")
         return None
     return made
+
+
+def _skipped_in(path: Path) -> int:
+    with store.open_artifact(path, "superpixels") as artifact:
+        return len(artifact.table("skipped/name"))
 
 
 def _job(params: Train, device: torch.device) -> tuple[TrainingJob, Path | None]:
