@@ -19,7 +19,7 @@ from unsegcli import store
 from unsegcli.dataflow.dataset import Dataset
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings
-from unsegcli.methods._load import Loaded, find_method, method_names
+from unsegcli.methods._load import Loaded, find_method, method_names, settings_of
 from unsegcli.params import Train
 from unsegcli.recipe import recipe_digest
 from unsegcli.segmenters.weights import arrays_to_state, state_to_arrays
@@ -74,6 +74,16 @@ def test_every_setting_changes_the_recipe(loaded: Loaded) -> None:
     changed = [dataclasses.replace(config, **{name: other(value)}) for name, value in vars(config).items()]
     assert len({recipe_of(loaded, one) for one in [config, *changed]}) == len(changed) + 1
     assert recipe_of(loaded, config) == recipe_of(loaded, loaded.module.Config())
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "multiple"), [("iic", 64, None), ("iic", 66, 8), ("context", 66, None), ("maskcontrast", 66, None)]
+)
+def test_the_recipe_says_what_crops_are_cut_to(name: str, crop: int, multiple: int | None) -> None:
+    loaded = find_method(name)
+    config = dataclasses.replace(settings_of(loaded), crop=crop)
+    job = TrainingJob(loaded, config, Train(classes=config.classes), CPU)
+    assert recipe_of_job(job, 1, Dataset({"pictures": "ab"}, {})).get("multiple") == multiple
 
 
 def test_every_weight_learns(loaded: Loaded) -> None:

@@ -16,6 +16,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.methods import maskcontrast
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import find_method
+from unsegcli.methods._same_image import warn_of_single_image
 from unsegcli.methods.maskcontrast import Config, Encoder, Network, after_step, loss, two_views
 from unsegcli.presets import read_preset
 
@@ -274,6 +275,12 @@ def test_a_single_image_is_warned_of(name: str, count: int, warnings: int, caplo
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == warnings
     assert all("only one image" in text and "--patch" in text for text in said)
+
+
+def test_batches_of_one_image_are_not_a_single_image(caplog: pytest.LogCaptureFixture) -> None:
+    one = dataclasses.replace(toy_batch(METHOD, small()), images=torch.zeros(1, 3, 8, 8))
+    warn_of_single_image(iter([one, one]))
+    assert not caplog.records
 
 
 def test_queue_takes_the_objects_of_the_second_views() -> None:

@@ -253,6 +253,7 @@ def test_files_without_centres(regions: Path, tmp_path: Path, left_out: tuple[st
     [
         ("fit/settings", np.frombuffer(b'{"features": "words"}', np.uint8)),
         ("fit/settings", np.frombuffer(b"[]", np.uint8)),
+        ("fit/settings", np.frombuffer(b'{"features": "reg', np.uint8)),
         ("fit/centres", np.full((4, 58), np.nan)),
         ("fit/projection", np.zeros((152, 7))),
         ("fit/mean", np.zeros(7)),
@@ -284,6 +285,15 @@ def test_bands_of_an_earlier_version_still_apply(bands: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(maps_of(made), expected)
     third = applied([tmp_path / "data"], tmp_path / "third.h5", made)
     np.testing.assert_array_equal(maps_of(third), expected)
+
+
+def test_damaged_settings_of_an_earlier_version_are_refused(regions: Path, tmp_path: Path) -> None:
+    as_before(regions, 11)
+    with h5py.File(regions, "r+") as file:
+        del file["fit/settings"]
+        file["fit/settings"] = np.frombuffer(b"{", np.uint8)
+    with pytest.raises(ArtifactError, match="its centres are not valid"):
+        applied([tmp_path / "data"], tmp_path / "out.h5", regions)
 
 
 def test_regions_of_an_earlier_version_are_refused(regions: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from called import cluster, relabel, superpixels
@@ -195,6 +196,17 @@ def test_void_stays_void(model: Path, method: Path, data: Path, tmp_path: Path) 
         np.testing.assert_array_equal(found == 255, valid == 0)
 
 
+def test_an_image_without_any_superpixel_is_void(model: Path, method: Path, data: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number, value in enumerate((255, 0, 255)):
+        Image.fromarray(np.full((48, 64), value, np.uint8)).save(masks / f"p{number}.png")
+    asked = Cluster(classes=6, method=method)
+    made = cluster([model, data], tmp_path / "out.h5", asked, mask=masks)
+    assert made.skipped == 0
+    assert [(found == 255).mean() for found in maps_of(made.path)] == [0, 1, 0]
+
+
 def test_tiles_change_little(method: Path, tmp_path: Path) -> None:
     """A superpixel at the border of two tiles gets the mean of what both see of it."""
     trained = open_trained(write_model(tmp_path / "model.h5", method, nearest=False, kernel=5, layers=2), method, "cpu")
@@ -244,6 +256,17 @@ def test_what_does_not_go_together_is_refused(model: Path, method: Path, sp: Pat
     plain = cluster([sp], tmp_path / "plain.h5", Cluster(classes=3), workers=1).path
     with pytest.raises(ConfigError, match=r"plain.h5: holds no groups of a model's vectors"):
         cluster([model, data], out, Cluster(centres=plain, method=method))
+
+
+@pytest.mark.parametrize("settings", [b'{"features": "mod', b"\xff"])
+def test_damaged_centres_are_refused(settings: bytes, model: Path, method: Path, tmp_path: Path) -> None:
+    asked = Cluster(classes=6, method=method)
+    fitted = cluster([model], tmp_path / "fit.h5", asked).path
+    with h5py.File(fitted, "r+") as file:
+        del file["fit/settings"]
+        file["fit/settings"] = np.frombuffer(settings, np.uint8)
+    with pytest.raises(ArtifactError, match=r"fit.h5: its centres are not valid"):
+        cluster([model], tmp_path / "out.h5", Cluster(centres=fitted, method=method))
 
 
 def test_superpixels_of_the_training_that_are_gone_are_named(

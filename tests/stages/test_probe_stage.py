@@ -15,7 +15,7 @@ from PIL import Image
 from reading_back import fingerprint, table_of
 from stages.test_cluster_vectors_stage import VECTORS
 from tiny_model import write_method, write_model
-from typed import unseg
+from typed import one_line, unseg
 
 from unsegcli import store
 from unsegcli.cli.probe import show_probes
@@ -161,6 +161,58 @@ def test_a_second_run_has_nothing_to_do_and_seeds_count(
     with store.open_artifact(tmp_path / "probe.h5", "metrics") as artifact:
         assert set(artifact.inputs) == {"superpixels.0"}
         assert json.loads(bytes(artifact.table("scores"))) == one
+
+
+def test_an_image_without_any_superpixel_is_wrong_everywhere(data: Path, sp: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number in range(IMAGES):
+        valid = np.full((48, 64), 255 * (number != 2), np.uint8)
+        valid[:, :32] *= number != 3  # a window of it is void
+        Image.fromarray(valid).save(masks / f"p{number}.png")
+    inputs = {"superpixels": {"path": sp.name, "fingerprint": fingerprint(sp)}}
+    method = write_method(tmp_path / "mine.py", VECTORS)
+    model = write_model(tmp_path / "model.h5", method, inputs=inputs)
+    found = probed([model, data], tmp_path, params=Probe(method=method), mask=masks, images=Images(patch=32, stride=32))
+    assert (found["images"], found["skipped"]) == (IMAGES, [])
+    assert found["pixels"] == {"scored": IMAGES * 48 * 64, "ignored": 0, "outside": 48 * 64 * 3 // 2}
+    assert found["scores"]["accuracy"] > 0.7
+
+
+def test_images_that_cannot_be_read_are_listed(
+    data: Path, sp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are a failure, also when nothing is left to do; one that an earlier stage skipped is none."""
+    (data / "p4.png").write_bytes(b"broken")
+    inputs = {"superpixels": {"path": sp.name, "fingerprint": fingerprint(sp)}}
+    method = write_method(tmp_path / "mine.py", VECTORS)
+    models = [write_model(tmp_path / f"{name}.h5", method, inputs=inputs) for name in "ab"]
+    monkeypatch.chdir(tmp_path)
+    typed = ["probe", models[0], data, models[1], data, "--method", method]
+    for _ in range(2):
+        result = unseg(*typed, expect=1)
+        assert "1 image could not be read and was skipped" in one_line(result)
+        assert "skipped p4.png: " in result.stderr
+        runs = json.loads(result.stdout)["runs"]
+        assert [[one["name"] for one in run["skipped"]] for run in runs] == [["p4.png"], ["p4.png"]]
+        assert {run["images"] for run in runs} == {IMAGES - 1}
+    unseg(*typed, "--skip-bad")
+    cut = superpixels([data], tmp_path / "fewer.h5", workers=1).path
+    for _ in range(2):
+        result = unseg("probe", cut)
+        assert "skipped p4.png: " in result.stderr
+        assert json.loads(result.stdout)["skipped"] == []
+
+
+def test_no_labelled_image_can_be_read(data: Path, sp: Path, tmp_path: Path) -> None:
+    for number in range(IMAGES - 1):
+        (tmp_path / "data" / "labels" / f"p{number}.png").unlink()
+    (data / f"p{IMAGES - 1}.png").write_bytes(b"broken")
+    inputs = {"superpixels": {"path": sp.name, "fingerprint": fingerprint(sp)}}
+    method = write_method(tmp_path / "mine.py", VECTORS)
+    model = write_model(tmp_path / "model.h5", method, inputs=inputs)
+    with pytest.raises(DataError, match="no image with a label could be read"):
+        probed([model, data], tmp_path, params=Probe(method=method))
 
 
 def test_mistakes_are_told(sp: Path, data: Path, tmp_path: Path) -> None:

@@ -85,10 +85,16 @@ def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False
     """Print the output paths, and fail if images were skipped without `--skip-bad`."""
     for outcome in () if dry_run else outcomes:
         print(outcome.path, flush=True)
-    if outcomes and outcomes[-1].skipped and not skip_bad:
-        verb = "was" if outcomes[-1].skipped == 1 else "were"
+    if outcomes:
+        refuse_skipped(outcomes[-1].skipped, skip_bad=skip_bad)
+
+
+def refuse_skipped(skipped: int, *, skip_bad: bool) -> None:
+    """Fail if images were skipped without `--skip-bad`."""
+    if skipped and not skip_bad:
+        verb = "was" if skipped == 1 else "were"
         raise UnsegError(
-            f"{console.count_images(outcomes[-1].skipped)} could not be read and {verb} skipped (listed above); "
+            f"{console.count_images(skipped)} could not be read and {verb} skipped (listed above); "
             "fix or remove them, or accept this with --skip-bad"
         )
 

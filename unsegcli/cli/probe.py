@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
 from unsegcli.cli._command import Takes, command
+from unsegcli.cli._guard import refuse_skipped
 from unsegcli.cli._tables import print_rows, print_scores, with_spread
 from unsegcli.params import Inputs, Probe, Run, Terminal
 
@@ -23,7 +24,7 @@ TAKES = Takes(
     folded=True,
     inputs=("mask", "source_folder", "limit"),
     run=("output", "device", "workers", "force"),
-    terminal=("json", "quiet", "verbose"),
+    terminal=("json", "skip_bad", "quiet", "verbose"),
     argument=ARGUMENT,
 )
 
@@ -31,6 +32,7 @@ TAKES = Takes(
 def _show(found: ProbeScores, run: Run, terminal: Terminal) -> None:
     print_scores(found.scores, terminal, show_probes)
     console.note(f"scores saved in {found.path}")
+    refuse_skipped(found.skipped, skip_bad=terminal.skip_bad)
 
 
 @command("probe", Probe, TAKES, _show)

@@ -25,7 +25,7 @@ def image_numbers(batch: Batch) -> Tensor:
 def warn_of_single_image(batches: Iterator[Batch]) -> None:
     """Warn if the dataset, each image of which is in `batches` once, has one image only."""
     first = next(batches, None)
-    if first is not None and len(first.images) == 1:
+    if first is not None and len(first.images) == 1 and next(batches, None) is None:
         console.warn(
             "there is only one image, but this method compares each image with others: it learns nothing from such "
             "comparisons here. Add images, or cut the image into windows (--patch)"

@@ -98,14 +98,23 @@ def read_centres(path: str | Path) -> Centres:
     with store.open_artifact(path, "segmentation") as artifact:
         if not artifact.has("fit/settings"):
             raise ArtifactError(f"--centres {path}: {_why_not(artifact)}")
-        if b'"features": "' + OF_A_MODEL.encode() in bytes(artifact.table("fit/settings")):
+        settings = stored_settings(artifact)
+        if isinstance(settings, dict) and settings.get("features") == OF_A_MODEL:
             raise ConfigError(f"--centres {path}: groups the vectors of a model; give that model before the images")
-        if artifact.has("fit/scaling") and _compares_own_features(artifact):
+        if artifact.has("fit/scaling") and _compares_own_features(settings):
             raise ArtifactError(f"--centres {path}: {EARLIER.format('which described superpixels in another way')}")
         try:
-            return _centres_of(artifact)
+            return _centres_of(artifact, settings)
         except (ValueError, TypeError, KeyError, UnsegError) as error:
             raise ArtifactError(f"--centres {path}: its centres are not valid ({error}); make it again") from error
+
+
+def stored_settings(artifact: store.Artifact) -> Any:
+    """Return how the features of stored centres were computed, as it is in the file."""
+    try:
+        return json.loads(bytes(artifact.table("fit/settings")))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"--centres {artifact.path}: its centres are not valid ({error}); make it again") from error
 
 
 def _why_not(artifact: store.Artifact) -> str:
@@ -116,8 +125,8 @@ def _why_not(artifact: store.Artifact) -> str:
     return "has no centres of k-means; give a segmentation that `unseg cluster` made without a model"
 
 
-def _centres_of(artifact: store.Artifact) -> Centres:
-    settings = _read_settings(json.loads(bytes(artifact.table("fit/settings"))))
+def _centres_of(artifact: store.Artifact, values: Any) -> Centres:
+    settings = _read_settings(values)
     centres, space = artifact.table("fit/centres"), _space_of(artifact)
     if not (len(centres) and all(np.isfinite(one).all() for one in (centres, space.mean, space.projection))):
         raise ValueError("no centres, or values that are not finite")
@@ -146,9 +155,8 @@ def _centres_of(artifact: store.Artifact) -> Centres:
     return found
 
 
-def _compares_own_features(artifact: store.Artifact) -> bool:
+def _compares_own_features(values: Any) -> bool:
     """Return whether features of superpixels were compared that this program computes."""
-    values = json.loads(bytes(artifact.table("fit/settings")))
     return isinstance(values, dict) and values.get("features") == "regions" and values.get("kind") != "features"
 
 

@@ -22,7 +22,7 @@ from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, Superpixels
 from unsegcli.segmenters.baselines import report_curve, tables_of_curve
-from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL
+from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL, stored_settings
 from unsegcli.segmenters.cutting import check_superpixels
 from unsegcli.segmenters.model_file import ModelFile
 from unsegcli.segmenters.vectors import Describe, RegionVectors, cutting_of, recorded_cutting
@@ -53,7 +53,8 @@ class VectorGroups:
 
     def labels(self, found: RegionVectors) -> NDArray[Any]:
         """Return the category of each pixel: (height, width); the maximum of the type is void."""
-        nearest = assign(found.vectors, self.centres)
+        # A window of void has no superpixels, and so its vectors have no dimensions.
+        nearest = assign(found.vectors, self.centres) if len(found.vectors) else np.zeros(0, np.int32)
         dtype = np.uint8 if self.attributes["clusters"] <= np.iinfo(np.uint8).max else np.uint16
         painted: NDArray[Any] = np.append(self.categories[nearest], np.iinfo(dtype).max).astype(dtype)[found.regions]
         return painted
@@ -122,7 +123,7 @@ def stored_groups(groups: VectorGroups, model: ModelFile, cutting: Superpixels |
 def read_groups(path: str | Path, model: ModelFile) -> tuple[VectorGroups, str]:
     """Read the groups of a segmentation by the same model, and its fingerprint."""
     with store.open_artifact(path, "segmentation") as artifact:
-        settings = json.loads(bytes(artifact.table("fit/settings"))) if artifact.has("fit/settings") else {}
+        settings = stored_settings(artifact) if artifact.has("fit/settings") else {}
         if not isinstance(settings, dict) or settings.get("features") != OF_A_MODEL:
             raise ConfigError(
                 f"--centres {path}: holds no groups of a model's vectors; make them with `unseg cluster {model.path} "

@@ -40,7 +40,7 @@ from unsegcli.segmenters.vector_groups import (
 )
 from unsegcli.segmenters.vectors import ModelVectors, cutting_of, described_by, recorded_cutting
 
-STAGE = Stage("cluster", 2, "segmentation")
+STAGE = Stage("cluster", 3, "segmentation")  # models with `architecture` resnet or pyramid see shifted input
 FITTING = STAGE._replace(revision=5)  # k-means, whose output holds all that is needed to apply its centres
 GROUPING = STAGE._replace(revision=1)  # k-means on the vectors of a model
 LEVELS = ("", "pixel", "superpixel")

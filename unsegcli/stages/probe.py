@@ -45,7 +45,7 @@ from unsegcli.segmenters.vectors import (
     recorded_cutting,
 )
 
-REVISION = 1
+REVISION = 2  # the output lists skipped images
 LABELS_USED = "probe: trained and scored on labels"
 
 
@@ -74,6 +74,11 @@ class ProbeScores:
     path: Path
     scores: dict[str, Any]
 
+    @property
+    def skipped(self) -> int:
+        """Number of images that could not be read here; those that an earlier stage skipped do not count."""
+        return len({one["name"] for run in _runs(self.scores) for one in run["skipped"]})
+
 
 def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -> ProbeScores:
     """Probe vectors of superpixels with labels.
@@ -92,7 +97,10 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     target = store.Target(run.output, "metrics", recipe, force=run.force, reads=inputs.paths)
     if target.finished() is not None:
         with store.open_artifact(target.path) as artifact:
-            return ProbeScores(target.path, json.loads(bytes(artifact.table("scores"))))
+            earlier = json.loads(bytes(artifact.table("scores")))
+        for one, subject in zip(_runs(earlier), subjects, strict=True):
+            _report(subject, one["skipped"])
+        return ProbeScores(target.path, earlier)
     legend = None if legend_path is None else read_legend(legend_path)
     found = [_described(subject, labelled_of(subject, legend, params, run), legend, params) for subject in subjects]
     result = found[0] if len(found) == 1 else {"version": VERSION, "labels_used": LABELS_USED, "runs": found}
@@ -101,6 +109,17 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     hints = {f"{name}.{at}": hint for at, one in enumerate(subjects) for name, hint in one.dataset.hints.items()}
     store.write_whole(target, {"scores": np.frombuffer(text, np.uint8)}, {}, relative_hints(hints, target.path))
     return ProbeScores(target.path, result)
+
+
+def _runs(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the scores of each subject."""
+    found: list[dict[str, Any]] = scores.get("runs", [scores])
+    return found
+
+
+def _report(subject: Subject, skipped: Sequence[dict[str, str]]) -> None:
+    """Report the images that were skipped here, and those that an earlier stage skipped."""
+    report_skipped([*subject.dataset.bad, *((one["name"], one["reason"]) for one in skipped)])
 
 
 # What is probed
@@ -186,6 +205,7 @@ class LabelledImages:
     labelled: Labelled
     images: int
     ignored: int  # pixels
+    skipped: list[dict[str, str]]  # name and reason of each image that could not be read here
 
 
 def labelled_of(subject: Subject, legend: Legend | None, params: Probe, run: Run) -> LabelledImages:
@@ -194,15 +214,18 @@ def labelled_of(subject: Subject, legend: Legend | None, params: Probe, run: Run
     names = {name.partition("#")[0]: paths for name, paths in subject.match.paths.items()}
     units = tuple(unit for unit in dataset.units if unit.source.name.partition("#")[0] in names)
     sources = {unit.source.name: unit.source for unit in units}
-    bad: list[tuple[str, str]] = list(dataset.bad)
+    bad = list(dataset.bad) if dataset.kind == "pictures" else []  # else an earlier stage skipped them
     describe, workers = _describe(subject, params, run)
     seen = gather(replace(dataset, units=units), partial(_seen, describe=describe), "computing vectors", workers, bad)
     images = []
     for name, windows in groupby(seen, key=lambda window: window.name):
         truth = _truth(sources[name], names[name.partition("#")[0]], legend, params)
         images.append(_image(list(windows), truth, sources[name].digest, legend))
-    report_skipped(bad)
-    return _joined(images)
+    skipped = [{"name": name, "reason": reason} for name, reason in bad]
+    _report(subject, skipped)
+    if not images:
+        raise DataError(f"{subject.name}: no image with a label could be read")
+    return _joined(images, skipped)
 
 
 def _describe(subject: Subject, params: Probe, run: Run) -> tuple[Describe, int]:
@@ -257,11 +280,17 @@ def _image(windows: Sequence[Seen], truth: NDArray[Any], digest: str, legend: Le
     regions = paint(numbered, [window.box for window in windows], windows[0].grid, grid)
     classes = len(legend.classes) if legend else int(truth.max(initial=0)) + 1
     counts = confusion(regions, truth, max(1, int(firsts[-1])), classes, void=-1)
-    vectors = np.concatenate([window.found.vectors for window in windows])
+    vectors = _stacked([window.found.vectors for window in windows])
     return OneImage(digest, vectors, counts, int(truth.size - counts.sum()))
 
 
-def _joined(images: Sequence[OneImage]) -> LabelledImages:
+def _stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Join vectors: (superpixels, dimensions); a part that is all void has no superpixels, nor dimensions."""
+    filled = [part for part in parts if len(part)]
+    return np.concatenate(filled) if filled else parts[0]
+
+
+def _joined(images: Sequence[OneImage], skipped: list[dict[str, str]]) -> LabelledImages:
     """Join the superpixels of all images; pages and copies of one file are one image."""
     classes = max(one.counts.shape[1] for one in images)
     widened = [np.pad(one.counts, ((0, 0), (0, classes - one.counts.shape[1]))) for one in images]
@@ -270,12 +299,12 @@ def _joined(images: Sequence[OneImage]) -> LabelledImages:
     outside = np.zeros((len(files), classes), np.int64)
     np.add.at(outside, numbers, [counts[-1] for counts in widened])
     labelled = Labelled(
-        np.concatenate([one.vectors for one in images]),
+        _stacked([one.vectors for one in images]),
         np.concatenate([counts[: len(one.vectors)] for one, counts in zip(images, widened, strict=True)]),
         np.repeat(numbers, [len(one.vectors) for one in images]),
         outside,
     )
-    return LabelledImages(labelled, len(images), sum(one.ignored for one in images))
+    return LabelledImages(labelled, len(images), sum(one.ignored for one in images), skipped)
 
 
 # The output
@@ -311,6 +340,7 @@ def _described(subject: Subject, images: LabelledImages, legend: Legend | None, 
         },
         "images": images.images,
         "missing": subject.match.missing,
+        "skipped": images.skipped,
     }
 
 

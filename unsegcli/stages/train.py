@@ -31,7 +31,7 @@ from unsegcli.training.contract_check import check_method
 from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled
 from unsegcli.training.distributed import barrier, is_first, mean_gradients, process_group
 from unsegcli.training.interrupts import StopRequest, delayed_interrupts
-from unsegcli.training.job import TrainingJob, check_needs, check_options, check_role, recipe_of, upgraded_recipe
+from unsegcli.training.job import TrainingJob, check_options, check_role, recipe_of, upgraded_recipe
 from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, grouping_warning, measure
 from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import find_weights, read_weights
@@ -132,9 +132,8 @@ def _target(job: TrainingJob, dataset: Dataset, run: Run) -> store.Target:
 
 
 def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, workers: int) -> Dataset:
-    """Open the dataset and check that it has what the method needs; also check a user's own method."""
+    """Open the dataset, and check the object masks and a user's own method."""
     dataset = dataset.opened(workers)
-    check_needs(job.method, job.config, dataset)
     if job.method.digest and dataset.reading is not None:
         check_method(job, dataset.reading.channels)
     if masks is not None:

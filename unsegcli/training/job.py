@@ -57,8 +57,10 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
 def recipe_of(job: TrainingJob, revision: int, dataset: Dataset) -> Recipe:
     """Build the recipe of a model; `revision` is that of the training loop."""
     method, params, settings = job.method, recorded(job.params), asdict(job.config)
-    more = {"gives": "embeddings"} if method.embeds else {}
+    more: dict[str, Any] = {"gives": "embeddings"} if method.embeds else {}
     more |= {"weights": job.weights} if job.weights else {}
+    multiple = int(getattr(method.module, "MULTIPLE", 1))
+    more |= {"multiple": multiple} if job.config.crop % multiple else {}  # crops are cut to multiples of it
     if "proposals" not in dataset.inputs:
         del params["min_confidence"]
     if job.params.restarts == 1:
@@ -119,12 +121,4 @@ def check_role(method: Loaded, config: Any, params: Train) -> None:
     if method.role == "mask" and config.classes != MASK_CLUSTERS:
         raise ConfigError(
             f"--classes {config.classes}: --method {method.name} always has 2 (object and background); leave it out"
-        )
-
-
-def check_needs(method: Loaded, config: Any, dataset: Dataset) -> None:
-    """Raise an error if the method needs superpixels and the dataset has none."""
-    if "superpixels" in method.needs(config) and dataset.kind != "superpixels":
-        raise ConfigError(
-            f"--method {method.name} needs superpixels; make them with `unseg superpixels` and give that file"
         )
