@@ -462,14 +462,15 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
     """Each row of its table by itself, in a folder that has what the row says."""
     run_shell(
         "cp scenes/north.tif scene.tif; cp stacks/cells.tif stack.tif; cp -r labelled dataset; cp -r photos new;"
-        "cp -r labelled/labels labels; unseg superpixels photos/ -q | unseg train --steps 2 --set width=4 -o model.h5"
+        "cp -r labelled/labels labels; unseg superpixels photos/ -q | unseg train --steps 2 --set width=16 -o model.h5"
     )
     lines = commands_to_type(README)
     for line in lines:
+        line = line.replace("-o learned.h5", "-o learned.h5 --steps 2 --set width=16")
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
-    assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5"}
-    assert len(lines) == 8
+    assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
+    assert len(lines) == 9
 
 
 # page -> what its blocks make

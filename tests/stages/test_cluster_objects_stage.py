@@ -261,7 +261,7 @@ def test_objects_learned_from_masks(folder: Path, tmp_path: Path) -> None:
         "zoom=2",
         "smallest=0.5",
     ]
-    params = Train(steps=60, precision="float32")
+    params = Train(steps=90, precision="float32")
     made = train([folder], tmp_path / "m.h5", params, method="maskcontrast", proposals=masks, sets=sets, workers=1)
     found = cluster([made[0].path], tmp_path / "seg.h5", GROUPS, workers=1).path
     overlaps = []

@@ -580,8 +580,27 @@ SETS = tiny_sets("inmars", learning_rate=0.01)
 
 def start(folder: Path, output: Path, checkpoint_minutes: float) -> subprocess.Popen[str]:
     sets = [word for pair in SETS for word in ("--set", pair)]
-    command = [sys.executable, "-m", "unsegcli", "train", str(folder / "sp.h5"), "-o", str(output), "--workers", "1"]
-    command += ["--steps", str(LONG), *sets, "--checkpoint-minutes", str(checkpoint_minutes), "--verbose"]
+    command = [
+        sys.executable,
+        "-m",
+        "unsegcli",
+        "train",
+        str(folder / "sp.h5"),
+        "--method",
+        "inmars",
+        "-o",
+        str(output),
+    ]
+    command += [
+        "--workers",
+        "1",
+        "--steps",
+        str(LONG),
+        *sets,
+        "--checkpoint-minutes",
+        str(checkpoint_minutes),
+        "--verbose",
+    ]
     command += ["--precision", "float32"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
