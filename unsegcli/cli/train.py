@@ -31,7 +31,7 @@ def train(inputs: Inputs, params: Train, run: Run) -> Any:
 
     Run the same command again to resume an interrupted training.
 
-    Examples:  unseg train sp.h5 --classes 5   |   unseg train photos/ --method iic --classes 5 --minutes 10
+    Examples:  unseg train photos/ --classes 5   |   unseg train sp.h5 --method inmars --classes 5 --minutes 10
     """
     from unsegcli import console
     from unsegcli.stages.train import train as stage

@@ -51,7 +51,7 @@ class Config(LoopSettings):
 
     crop: int = 512  # side of the square of an image that is looked at together, in pixels
     batch: int = 12  # images in a step
-    min_steps: int = 300  # for datasets of few images; three times as many gave no improvement
+    min_steps: int = 300  # for datasets of few images
     optimizer: str = "adamw"  # the usual choice for transformers
     learning_rate: float = 2e-3  # at its maximum
     schedule: str = "one_cycle"  # a rise and a fall

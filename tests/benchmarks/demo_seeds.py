@@ -1,0 +1,42 @@
+"""Is what is learned better than both k-means baselines on the mosaics of `unseg demo`, whatever their seed?
+
+    python tests/benchmarks/demo_seeds.py [--seeds N]
+
+Runs the demo with one seed after the other, and prints its verdict (accuracy / mIoU) and its seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from unsegcli import store
+from unsegcli.params import Demo, Run
+from unsegcli.stages.demo import SCORED, compared, demo
+
+
+def main() -> None:
+    """Run and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    for seed in range(parser.parse_args().seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.monotonic()
+            made = demo(Demo(seed=seed), Run(Path(folder) / "demo"))
+            seconds = time.monotonic() - started
+            print(
+                f"seed {seed}, {seconds:.0f} s: {compared({what: _scores(made / name) for name, what in SCORED.items()})}"
+            )
+
+
+def _scores(metrics: Path) -> dict[str, float]:
+    with store.open_artifact(metrics, "metrics") as artifact:
+        found: dict[str, float] = json.loads(bytes(artifact.table("scores")))["scores"]
+    return found
+
+
+if __name__ == "__main__":
+    main()
