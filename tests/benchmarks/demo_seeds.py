@@ -27,9 +27,8 @@ def main() -> None:
             started = time.monotonic()
             made = demo(Demo(seed=seed), Run(Path(folder) / "demo"))
             seconds = time.monotonic() - started
-            print(
-                f"seed {seed}, {seconds:.0f} s: {compared({what: _scores(made / name) for name, what in SCORED.items()})}"
-            )
+            verdict = compared({what: _scores(made / name) for name, what in SCORED.items()})
+            print(f"seed {seed}, {seconds:.0f} s: {verdict}", flush=True)
 
 
 def _scores(metrics: Path) -> dict[str, float]:
