@@ -75,6 +75,16 @@ def images() -> dict[str, Any]:
     }
 
 
+def pretrained() -> dict[str, Any]:
+    """Tables of two pretrained networks, of one of which not everything is known."""
+    return {
+        "pretrained/name": ["lite0", "süd.pth"],
+        "pretrained/digest": ["0" * 64, "f" * 64],
+        "pretrained/licence": ["Apache-2.0", ""],
+        "pretrained/labels": ["ImageNet-1k", ""],
+    }
+
+
 def region_maps() -> list[NDArray[np.uint16]]:
     """Superpixels of the three windows: 3, 2 and 2 of them, the first map with a void corner."""
     first = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [2, 2, 2, 2, 1, 1], [2, 2, 2, 2, 1, VOID16]], np.uint16)
@@ -95,10 +105,23 @@ def superpixels() -> Sample:
 def features() -> Sample:
     random = np.random.default_rng(2)
     windows = [
-        {"superpixels": regions, "features": random.normal(size=(count, 5)).astype(np.float32)}
-        for regions, count in zip(region_maps(), (3, 2, 2), strict=True)
+        {
+            "superpixels": regions,
+            "images": random.integers(0, 256, (*regions.shape, 3)).astype(np.uint8),
+            "features": random.normal(size=(count, 5)).astype(np.float32),
+            "dense": random.normal(size=(2, columns, 5)).astype(np.float16),
+            "valid": regions != VOID16,
+        }
+        for regions, count, columns in zip(region_maps(), (3, 2, 2), (3, 2, 2), strict=True)
     ]
-    tables = {**images(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    tables: dict[str, Any] = {
+        **images(),
+        "windows/superpixels": np.array([3, 2, 2], np.int64),
+        "windows/cell": np.full((3, 2), 2.0),
+        "layers/name": ["10", "15"],
+        "layers/dimensions": np.array([2, 3], np.int32),
+        **pretrained(),
+    }
     return Sample("features", tables, {"reading": '{"axes":"yxc"}'}, windows)
 
 
@@ -126,6 +149,7 @@ def segmentation() -> Sample:
         "fit/category": np.array([0, 1, 3, 1], np.int32),
         "choice/clusters": np.arange(2, 5, dtype=np.int32),
         "choice/stability": random.uniform(size=3),
+        **pretrained(),
     }
     return Sample("segmentation", tables, {"role": "clusters", "clusters": 4, "reading": "{}"}, windows)
 
@@ -153,13 +177,15 @@ def model() -> Sample:
         "cutting": np.frombuffer(b'{"segments":0}', np.uint8),
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
+        **pretrained(),
     }
     return Sample("model", tables, attributes, [], {"weights": state(), "history": history})
 
 
 def metrics() -> Sample:
     scores = np.frombuffer(json.dumps({"miou": 0.5, "name": "ü"}).encode(), np.uint8)
-    return Sample("metrics", {"scores": scores, "matrix": np.array([[5, 0, 2], [1, 7, 10**12]], np.int64)})
+    matrix = np.array([[5, 0, 2], [1, 7, 10**12]], np.int64)
+    return Sample("metrics", {"scores": scores, "matrix": matrix, **pretrained()})
 
 
 def checkpoint() -> Sample:

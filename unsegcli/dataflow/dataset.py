@@ -43,6 +43,8 @@ class Window:
     name: str = ""  # of the source image
     regions: NDArray[Any] | None = None  # (height, width) superpixels; the dtype's maximum = void
     features: NDArray[np.float32] | None = None  # (superpixel, dimension)
+    dense: NDArray[np.floating] | None = None  # (row, column, dimension), from the top left corner of the window
+    cell: tuple[float, float] | None = None  # height and width of a cell of `dense`, in pixels
     share: float = 1.0  # of the pixels of the window that a part of it has, on which costs are estimated
     report: Report = field(default=say_nothing, repr=False, compare=False)  # called with the share of the work done
 
@@ -105,15 +107,14 @@ class StoredUnit:
     def windows(self) -> list[Window]:
         """Read the windows from the artifact."""
         artifact = held_open(self.path, self.fingerprint)
-        stored = artifact.has("images") or artifact.has("features")
+        stored = artifact.has("images") or artifact.kind == "features"
         whole = None if stored else self._reread()
         return [self._window(artifact, row, whole) for row in self.rows]
 
     def _window(self, artifact: store.Artifact, row: int, whole: NDArray[np.uint8] | None) -> Window:
         box = Box(*(int(side) for side in artifact.table("windows/box")[row]))
         grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
-        regions = artifact.read("superpixels", row)
-        valid = regions != np.iinfo(regions.dtype).max
+        regions = artifact.read("superpixels", row) if artifact.has("superpixels") else None
         if artifact.has("images"):
             pixels = artifact.read("images", row)
         elif whole is not None:
@@ -124,11 +125,13 @@ class StoredUnit:
             box,
             (grid_height, grid_width),
             pixels,
-            None if bool(valid.all()) else valid,
+            _valid(artifact, row, regions),
             _key(self.source, box),
             self.source.name,
             regions,
-            artifact.read("features", row) if artifact.has("features") else None,
+            artifact.read("features", row).astype(np.float32) if artifact.has("features") else None,
+            artifact.read("dense", row) if artifact.has("dense") else None,
+            _cell(artifact, row),
         )
 
     def _reread(self) -> NDArray[np.uint8]:
@@ -141,6 +144,25 @@ class StoredUnit:
             return read_working(self.source, self.reading)[0]
         except ChangedError as error:
             raise DataError(f"{path}: has changed since {self.path} was made; make {self.path} again") from error
+
+
+def _valid(artifact: store.Artifact, row: int, regions: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """Return the valid pixels of a window; None = all."""
+    if regions is not None:
+        valid = regions != np.iinfo(regions.dtype).max
+    elif artifact.has("valid"):
+        valid = artifact.read("valid", row)
+    else:
+        return None
+    return None if bool(valid.all()) else valid
+
+
+def _cell(artifact: store.Artifact, row: int) -> tuple[float, float] | None:
+    """Return height and width of a cell of a window's vectors; None if it has none."""
+    if not artifact.has("windows/cell"):
+        return None
+    height, width = artifact.table("windows/cell")[row]
+    return float(height), float(width)
 
 
 class Unit(Protocol):

@@ -64,6 +64,13 @@ SUPERPIXEL_MAPS = {
     "windows/superpixels": Field("int64", ("window",), "number of superpixels"),
 }
 
+PRETRAINED = {
+    "pretrained/name": Field("text", ("network",), "name of each pretrained network that went in", required=False),
+    "pretrained/digest": Field("text", ("network",), "SHA-256 over its weights", required=False),
+    "pretrained/licence": Field("text", ("network",), "licence of its weights; empty = not known", required=False),
+    "pretrained/labels": Field("text", ("network",), "labels it learned from; empty = not known", required=False),
+}
+
 KINDS: dict[str, Kind] = {
     "superpixels": Kind(
         1,
@@ -77,12 +84,27 @@ KINDS: dict[str, Kind] = {
     ),
     "features": Kind(
         1,
-        "a vector for each superpixel",
+        "vectors of superpixels, or of cells of a grid",
         SOURCES
         | WINDOWS
         | SKIPPED
-        | SUPERPIXEL_MAPS
-        | {"features": Field("float32", ("superpixel", "dimension"), "vector of each superpixel", "window")},
+        | {name: replace(spec, required=False) for name, spec in SUPERPIXEL_MAPS.items()}
+        | {
+            "images": Field("uint8", ("height", "width", "band"), "working pixels", "window", required=False),
+            "features": Field(
+                "float16 float32", ("superpixel", "dimension"), "vector of each superpixel", "window", required=False
+            ),
+            "dense": Field(
+                "float16 float32", ("row", "column", "dimension"), "vector of each cell", "window", required=False
+            ),
+            "windows/cell": Field("float64", ("window", "2"), "height and width of a cell, in pixels", required=False),
+            "valid": Field(
+                "bool", ("height", "width"), "pixels that are not void, without superpixels", "window", required=False
+            ),
+            "layers/name": Field("text", ("layer",), "layers whose outputs are joined, in order", required=False),
+            "layers/dimensions": Field("int32", ("layer",), "number of dimensions of each", required=False),
+        }
+        | PRETRAINED,
         {"reading": str},
     ),
     "model": Kind(
@@ -94,7 +116,8 @@ KINDS: dict[str, Kind] = {
             "scaling": Field("float64", ("band", "2"), "values of each band mapped to 0 and 255", required=False),
             "cutting": Field("uint8", ("byte",), "how superpixels were made, as JSON in UTF-8", required=False),
             **{name: replace(spec, required=False) for name, spec in SKIPPED.items()},
-        },
+        }
+        | PRETRAINED,
         {"method": str, "config": str, "reading": str, "bfloat16": str},
     ),
     "segmentation": Kind(
@@ -120,7 +143,8 @@ KINDS: dict[str, Kind] = {
             "fit/category": Field("int32", ("cluster",), "category of each centre, if renumbered", required=False),
             "choice/clusters": Field("int32", ("number",), "numbers of clusters that were tried", required=False),
             "choice/stability": Field("float64", ("number",), "stability of each number", required=False),
-        },
+        }
+        | PRETRAINED,
         {"role": str, "clusters": int, "reading": str},
     ),
     "metrics": Kind(
@@ -129,7 +153,8 @@ KINDS: dict[str, Kind] = {
         {
             "scores": Field("uint8", ("byte",), "the scores as JSON in UTF-8"),
             "matrix": Field("int64", ("cluster", "class"), "pixels by cluster and class", required=False),
-        },
+        }
+        | PRETRAINED,
     ),
     "checkpoint": Kind(
         1,

@@ -23,6 +23,7 @@ FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLE
 LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
 # Exceptions of h5py for damaged files and for types that NumPy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+FREE_AXES = ("step", "row", "column")  # each quantity has its own steps, and each window its own grid of cells
 SMALL = 1 << 20  # bytes that are read regardless of the ratio
 # (kind, version) -> function that converts an older file, in memory, to the next version
 UPGRADES: dict[tuple[str, int], Callable[[h5py.File], None]] = {}
@@ -222,8 +223,8 @@ class Artifact:
             return int(self.table("windows/box")[window][2 if axis == "height" else 3])
         if window is not None and axis == "superpixel":
             return int(self.table("windows/superpixels")[window])
-        if axis == "step":
-            return found  # each quantity is recorded at its own interval
+        if axis in FREE_AXES:
+            return found
         return self._lengths.setdefault(axis, found)
 
 
