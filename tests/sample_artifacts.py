@@ -70,6 +70,8 @@ def images() -> dict[str, Any]:
         "windows/source": np.array([0, 1, 1], np.int32),
         "windows/box": np.array([[0, 0, 4, 6], [0, 0, 4, 4], [0, 2, 4, 4]], np.int32),
         "windows/grid": np.array([[4, 6]] * 3, np.int32),
+        "sources/crs": ["", "EPSG:32633"],
+        "sources/transform": np.array([[np.nan] * 6, [0.5, 0, 4e5, 0, -0.5, 5.25e6]]),
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
     }
@@ -85,6 +87,14 @@ def pretrained() -> dict[str, Any]:
     }
 
 
+def shard() -> dict[str, Any]:
+    """Tables of the third of five parts of a divided run."""
+    return {"shard/number": np.array([3], np.int32), "shard/of": np.array([5], np.int32)}
+
+
+LABELS = {"labels/used": ["relabel: names from süd.h5", "propagate: first.png"]}
+
+
 def region_maps() -> list[NDArray[np.uint16]]:
     """Superpixels of the three windows: 3, 2 and 2 of them, the first map with a void corner."""
     first = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [2, 2, 2, 2, 1, 1], [2, 2, 2, 2, 1, VOID16]], np.uint16)
@@ -98,7 +108,7 @@ def superpixels() -> Sample:
         {"superpixels": regions, "images": random.integers(0, 256, (*regions.shape, 3)).astype(np.uint8)}
         for regions in region_maps()
     ]
-    tables = {**images(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
+    tables = {**images(), **shard(), "windows/superpixels": np.array([3, 2, 2], np.int64)}
     return Sample("superpixels", tables, {"reading": '{"axes":"yxc"}'}, windows)
 
 
@@ -116,6 +126,7 @@ def features() -> Sample:
     ]
     tables: dict[str, Any] = {
         **images(),
+        **shard(),
         "windows/superpixels": np.array([3, 2, 2], np.int64),
         "windows/cell": np.full((3, 2), 2.0),
         "layers/name": ["10", "15"],
@@ -125,18 +136,26 @@ def features() -> Sample:
     return Sample("features", tables, {"reading": '{"axes":"yxc"}'}, windows)
 
 
+def some_distances(random: np.random.Generator, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return random.integers(0, 255, (*labels.shape, 2)).astype(np.uint8)
+
+
 def segmentation() -> Sample:
     random = np.random.default_rng(3)
     shapes = [(4, 6), (4, 4), (4, 4)]
+    maps = [random.choice([0, 1, 2, VOID8], shape).astype(np.uint8) for shape in shapes]
     windows = [
         {
-            "segmentation": random.choice([0, 1, 2, VOID8], shape).astype(np.uint8),
-            "confidence": random.random(shape).astype(np.float16),
+            "segmentation": labels,
+            "confidence": random.random(labels.shape).astype(np.float16),
+            "distances": np.where((labels == VOID8)[:, :, None], VOID8, np.sort(some_distances(random, labels))),
         }
-        for shape in shapes
+        for labels in maps
     ]
     tables = {
         **images(),
+        **shard(),
+        "windows/farthest": np.array([2.5, 7, 1]),
         "windows/confidence": np.array([0.25, 0.5, 1], np.float32),
         "categories/name": ["sea", "wood", "süd", ""],
         "categories/color": ["#0000ff", "#00ff00", "#ff0000", "#000000"],
@@ -150,6 +169,7 @@ def segmentation() -> Sample:
         "choice/clusters": np.arange(2, 5, dtype=np.int32),
         "choice/stability": random.uniform(size=3),
         **pretrained(),
+        **LABELS,
     }
     return Sample("segmentation", tables, {"role": "clusters", "clusters": 4, "reading": "{}"}, windows)
 
@@ -178,14 +198,16 @@ def model() -> Sample:
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
         **pretrained(),
+        **LABELS,
     }
     return Sample("model", tables, attributes, [], {"weights": state(), "history": history})
 
 
 def metrics() -> Sample:
     scores = np.frombuffer(json.dumps({"miou": 0.5, "name": "ü"}).encode(), np.uint8)
-    matrix = np.array([[5, 0, 2], [1, 7, 10**12]], np.int64)
-    return Sample("metrics", {"scores": scores, "matrix": matrix, **pretrained()})
+    images = np.array([[[5, 0, 0], [1, 0, 10**12]], [[0, 0, 2], [0, 7, 0]]], np.int64)
+    tables = {"scores": scores, "matrix": images.sum(0), "per-image": images, "images/name": ["a.png", "süd/b.tif#2"]}
+    return Sample("metrics", {**tables, **pretrained(), **LABELS})
 
 
 def checkpoint() -> Sample:

@@ -122,11 +122,19 @@ def test_a_command_of_any_length_and_character(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fingerprint_knows_no_place_time_or_recipe(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_knows_no_place_or_time(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = sample(kind).write(tmp_path / "a.h5")
     monkeypatch.setattr(time, "monotonic", lambda: 1e6)
-    second = sample(kind).write(tmp_path / "deeper" / "b.h5", {"stage": "other"})
+    second = sample(kind).write(tmp_path / "deeper" / "b.h5")
     assert fingerprint(first) == fingerprint(second)
+    assert problems(second) == []
+
+
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_files_of_the_same_content_and_another_recipe_have_other_fingerprints(kind: str, tmp_path: Path) -> None:
+    paths = [sample(kind).write(tmp_path / f"{seed}.h5", {**RECIPE, "revision": seed}) for seed in (1, 2)]
+    assert fingerprint(paths[0]) != fingerprint(paths[1])
+    assert [problems(path) for path in paths] == [[], []]
 
 
 @pytest.mark.parametrize("kind", ["superpixels", "features", "segmentation"])

@@ -168,8 +168,8 @@ def test_foreign_filters(how: dict[str, object], damaged: Callable[[str, Damage]
 
 def test_newer_version_and_unknown_kind(damaged: Callable[[str, Damage], Path]) -> None:
     for damage, text in [
-        (attribute("kind-version", KINDS["metrics"].version + 1), "kind metrics, version 2"),
-        (attribute("kind", "hologram"), "kind hologram, version 1"),
+        (attribute("kind-version", KINDS["metrics"].version + 1), "kind metrics, version 3"),
+        (attribute("kind", "hologram"), "kind hologram, version 2"),
     ]:
         path = damaged("metrics", damage)
         assert kind_of(path) is None

@@ -12,17 +12,22 @@ from reading_back import fingerprint
 from sample_artifacts import RECIPE, sample
 
 from unsegcli.errors import ArtifactError
-from unsegcli.store import KINDS, Field, Target, open_artifact
+from unsegcli.store import KINDS, Field, Target, open_artifact, problems_of
 from unsegcli.store.reading import UPGRADES
 
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of version 1 of metrics, whose version 3 has its matrix under another name, and a unit."""
-    path = sample("metrics").write(tmp_path / "old.h5")
     present = KINDS["metrics"]
+    first = {name: present.fields[name] for name in ("scores", "matrix")}
+    monkeypatch.setitem(KINDS, "metrics", replace(present, version=1, fields=first))
+    whole = sample("metrics")
+    path = replace(whole, tables={name: whole.tables[name] for name in first}).write(tmp_path / "old.h5")
     fields = {"scores": present.fields["scores"], "confusion": Field("int64", ("class", "cluster"), "transposed")}
     monkeypatch.setitem(KINDS, "metrics", replace(present, version=3, fields=fields, attributes={"unit": str}))
+    for step in (1, 2):
+        monkeypatch.delitem(UPGRADES, ("metrics", step), raising=False)
     return path
 
 
@@ -82,3 +87,26 @@ def test_the_fingerprint_stays_so_that_what_was_made_from_it_stays_too(
     monkeypatch.setitem(UPGRADES, ("metrics", 1), transpose)
     monkeypatch.setitem(UPGRADES, ("metrics", 2), add_unit)
     assert fingerprint(old) == written
+
+
+def test_a_version_that_only_adds_fields_is_read_without_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "metrics", replace(KINDS["metrics"], version=1))
+    path = sample("metrics").write(tmp_path / "old.h5")
+    monkeypatch.undo()
+    monkeypatch.setattr(h5py.File, "in_memory", None)
+    with open_artifact(path) as artifact:
+        assert (artifact.written_version, artifact.table("matrix").shape) == (1, (2, 3))
+        assert problems_of(artifact) == []
+
+
+def test_only_files_of_version_1_have_a_fingerprint_without_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it otherwise, whatever was made from an old file would be out of date."""
+    monkeypatch.setitem(KINDS, "metrics", replace(KINDS["metrics"], version=1))
+    old = [sample("metrics").write(tmp_path / f"{seed}.h5", {**RECIPE, "revision": seed}) for seed in (1, 2)]
+    monkeypatch.undo()
+    new = sample("metrics").write(tmp_path / "new.h5")
+    assert fingerprint(old[0]) == fingerprint(old[1]) != fingerprint(new)

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from sample_artifacts import Sample, problems, sample
 
+from unsegcli.recipe import canonical
 from unsegcli.store import KINDS, ROLES, open_artifact, problems_of
 from unsegcli.store.kinds import window_name
 
@@ -32,10 +33,24 @@ def with_boxes(boxes: list[list[int]], grids: list[list[int]], sources: list[int
             "windows/grid": np.array(grids, np.int32),
             "windows/source": np.array(sources, np.int32),
             "windows/confidence": np.zeros(len(boxes), np.float32),
+            "windows/farthest": np.zeros(len(boxes)),
         }
     )
     windows = [{"segmentation": np.zeros((max(1, box[2]), max(1, box[3])), np.uint8)} for box in boxes]
     return Sample("segmentation", whole.tables, whole.attributes, windows)
+
+
+def with_distances(own: int, second: int, labels: int = 0, **tables: Any) -> Sample:
+    """A segmentation whose first window has one category and these two distances everywhere."""
+    whole = with_window("segmentation", 0, "segmentation", np.full((4, 6), labels, np.uint8), **tables)
+    whole.windows[0]["distances"] = np.tile(np.array([own, second], np.uint8), (4, 6, 1))
+    return whole
+
+
+def without(kind: str, name: str) -> Sample:
+    whole = sample(kind)
+    del whole.tables[name]
+    return whole
 
 
 def halves(values: list[int]) -> NDArray[np.uint16]:
@@ -71,6 +86,36 @@ BROKEN: dict[str, tuple[Sample, str]] = {
         with_window("features", 1, "features", np.array([[0, 0, 0, 0, 0], [0, 0, np.nan, 0, 0]], np.float32)),
         "features/000001 has values that are not finite",
     ),
+    "a second centre that is nearer than the own one": (
+        with_distances(3, 2),
+        "distances/000000 has a second centre that is nearer than the own one",
+    ),
+    "a void pixel with a distance": (
+        with_distances(3, 4, labels=255),
+        "distances/000000 is not void where the segmentation is void, and only there",
+    ),
+    "a pixel of a category without a distance": (
+        with_distances(255, 255),
+        "distances/000000 is not void where the segmentation is void, and only there",
+    ),
+    "distances of no unit": (
+        without("segmentation", "windows/farthest"),
+        "distances/000001 cannot be used without windows/farthest",
+    ),
+    "half a shard": (without("superpixels", "shard/of"), "shard/number is there alone"),
+    "a shard beyond the last": (
+        sample("features").changed(tables={"shard/number": np.array([6], np.int32)}),
+        "shard/number is 6, which is not from 1 to 5",
+    ),
+    "a shard before the first": (
+        sample("segmentation").changed(tables={"shard/number": np.array([0], np.int32)}),
+        "shard/number is 0, which is not from 1 to 5",
+    ),
+    "images that do not add up": (
+        sample("metrics").changed(tables={"matrix": np.zeros((2, 3), np.int64)}),
+        "per-image does not add up to matrix",
+    ),
+    "images without names": (without("metrics", "images/name"), "images/name is missing"),
     "an unknown role": (
         sample("segmentation").changed(attributes={"role": "opinion"}),
         f"the role 'opinion' is not one of: {', '.join(ROLES)}",
@@ -131,6 +176,7 @@ def test_void_is_no_superpixel_and_no_category(tmp_path: Path) -> None:
     )
     assert problems(voids.write(tmp_path / "a.h5")) == []
     voids = with_window("segmentation", 0, "segmentation", np.full((4, 6), 255, np.uint8))
+    voids.windows[0]["distances"] = np.full((4, 6, 2), 255, np.uint8)
     assert problems(voids.write(tmp_path / "b.h5")) == []
 
 
@@ -207,6 +253,13 @@ def test_a_weight_that_is_missing_or_surplus(tmp_path: Path) -> None:
 
     assert tampered("model", tmp_path / "a.h5", lambda file: file.__delitem__("weights/mask"))
     assert tampered("model", tmp_path / "b.h5", surplus)
+
+
+def test_another_recipe(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file.attrs["recipe"] = canonical({**json.loads(file.attrs["recipe"]), "revision": 7})
+
+    assert tampered("metrics", tmp_path / "a.h5", change) == ["the fingerprint does not match the content"]
 
 
 def test_a_recipe_that_is_not_canonical(tmp_path: Path) -> None:

@@ -340,7 +340,9 @@ def test_a_partial_of_another_version_of_the_format_is_not_used(
     with pytest.raises(Stopped):
         run(path, 3)
     marker = path.with_name("a.h5.partial") / "recipe.json"
-    marker.write_text(marker.read_text().replace('"kind-version":1', '"kind-version":0'))
+    text = marker.read_text()
+    marker.write_text(text.replace(f'"kind-version":{KINDS["superpixels"].version}', '"kind-version":0'))
+    assert marker.read_text() != text
     assert run(path) == []
     assert "(another version of the format)" in said.text
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 FORMAT = "unseg"
 ROLES = ("clusters", "classes", "mask", "proposal")
+UNKNOWN_DISTANCE = 255  # in `distances`: void, or no second centre; 254 stands for `windows/farthest`
 ANY_NUMBER = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
 
 
@@ -47,6 +48,16 @@ SOURCES = {
     "sources/orientation": Field("uint8", ("source",), "EXIF orientation that was applied, 1 to 8"),
     "sources/bands": Field("int32", ("source",), "bands in the file"),
     "sources/scaling": Field("float64", ("source", "band", "2"), "values mapped to 0 and 255"),
+    "sources/crs": Field(
+        "text", ("source",), "coordinate system, such as `EPSG:32633`, or its name; empty = none", required=False
+    ),
+    "sources/transform": Field(
+        "float64", ("source", "6"), "from column and row to map coordinates; NaN = none", required=False
+    ),
+}
+SHARD = {
+    "shard/number": Field("int32", ("1",), "which part of a divided run this file is, from 1", required=False),
+    "shard/of": Field("int32", ("1",), "how many parts there are", required=False),
 }
 WINDOWS = {
     "windows/source": Field("int32", ("window",), "row of the source"),
@@ -70,23 +81,26 @@ PRETRAINED = {
     "pretrained/licence": Field("text", ("network",), "licence of its weights; empty = not known", required=False),
     "pretrained/labels": Field("text", ("network",), "labels it learned from; empty = not known", required=False),
 }
+LABELS = {"labels/used": Field("text", ("use",), "what labels were used for, one row for each use", required=False)}
 
 KINDS: dict[str, Kind] = {
     "superpixels": Kind(
-        1,
+        2,
         "images divided into superpixels",
         SOURCES
         | WINDOWS
+        | SHARD
         | SKIPPED
         | SUPERPIXEL_MAPS
         | {"images": Field("uint8", ("height", "width", "band"), "working pixels", "window", required=False)},
         {"reading": str},
     ),
     "features": Kind(
-        1,
+        2,
         "vectors of superpixels, or of cells of a grid",
         SOURCES
         | WINDOWS
+        | SHARD
         | SKIPPED
         | {name: replace(spec, required=False) for name, spec in SUPERPIXEL_MAPS.items()}
         | {
@@ -108,7 +122,7 @@ KINDS: dict[str, Kind] = {
         {"reading": str},
     ),
     "model": Kind(
-        1,
+        2,
         "a trained network",
         {
             "weights": Field(ANY_NUMBER, ("...",), "one for each entry of the state dictionary", "entry"),
@@ -117,14 +131,16 @@ KINDS: dict[str, Kind] = {
             "cutting": Field("uint8", ("byte",), "how superpixels were made, as JSON in UTF-8", required=False),
             **{name: replace(spec, required=False) for name, spec in SKIPPED.items()},
         }
-        | PRETRAINED,
+        | PRETRAINED
+        | LABELS,
         {"method": str, "config": str, "reading": str, "bfloat16": str},
     ),
     "segmentation": Kind(
-        1,
+        2,
         "a category for each pixel",
         SOURCES
         | WINDOWS
+        | SHARD
         | SKIPPED
         | {
             "segmentation": Field(
@@ -132,6 +148,14 @@ KINDS: dict[str, Kind] = {
             ),
             "confidence": Field("float16 float32", ("height", "width"), "0 to 1", "window", required=False),
             "windows/confidence": Field("float32", ("window",), "0 to 1", required=False),
+            "distances": Field(
+                "uint8",
+                ("height", "width", "2"),
+                "distances to the own and to the second centre; 255 = void",
+                "window",
+                required=False,
+            ),
+            "windows/farthest": Field("float64", ("window",), "the distance that 254 stands for", required=False),
             "categories/name": Field("text", ("category",), "name of each category", required=False),
             "categories/color": Field("text", ("category",), "`#rrggbb`", required=False),
             "centres": Field("float64", ("cluster", "feature"), "mean features of each cluster", required=False),
@@ -144,17 +168,26 @@ KINDS: dict[str, Kind] = {
             "choice/clusters": Field("int32", ("number",), "numbers of clusters that were tried", required=False),
             "choice/stability": Field("float64", ("number",), "stability of each number", required=False),
         }
-        | PRETRAINED,
+        | PRETRAINED
+        | LABELS,
         {"role": str, "clusters": int, "reading": str},
     ),
     "metrics": Kind(
-        1,
+        2,
         "scores",
         {
             "scores": Field("uint8", ("byte",), "the scores as JSON in UTF-8"),
             "matrix": Field("int64", ("cluster", "class"), "pixels by cluster and class", required=False),
+            "per-image": Field(
+                "int64",
+                ("image", "cluster", "class"),
+                "the same for each image; their sum is the matrix",
+                required=False,
+            ),
+            "images/name": Field("text", ("image",), "name of each image of `per-image`", required=False),
         }
-        | PRETRAINED,
+        | PRETRAINED
+        | LABELS,
     ),
     "checkpoint": Kind(
         1,
@@ -165,12 +198,14 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
+RECIPE_COUNTS_FROM = 2  # version of a kind from which the recipe is part of the fingerprint
+
 COMMON_ATTRIBUTES = {
     "format": "always `unseg`",
     "kind": "one of the kinds below",
     "kind-version": "version of the kind, an integer",
     "recipe": "canonical JSON of stage, revision, parameters and inputs",
-    "fingerprint": "SHA-256 over kind, attributes and datasets",
+    "fingerprint": "SHA-256 over kind, attributes, recipe and datasets",
     "made-by": "program and version",
     "created": "date and time, UTC",
     "command": "the command as typed",

@@ -26,15 +26,25 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 FREE_AXES = ("step", "row", "column")  # each quantity has its own steps, and each window its own grid of cells
 SMALL = 1 << 20  # bytes that are read regardless of the ratio
 # (kind, version) -> function that converts an older file, in memory, to the next version
-UPGRADES: dict[tuple[str, int], Callable[[h5py.File], None]] = {}
+Upgrade = Callable[[h5py.File], None]
+
+
+def only_adds(file: h5py.File) -> None:
+    """Upgrade to a version that only has more optional fields: nothing changes, so no copy is needed."""
+
+
+UPGRADES: dict[tuple[str, int], Upgrade] = {
+    (kind, 1): only_adds for kind in ("superpixels", "features", "model", "segmentation", "metrics")
+}
 
 
 class Artifact:
     """An open artifact; use `open_artifact`."""
 
-    def __init__(self, path: Path, file: h5py.File, kind_name: str) -> None:
+    def __init__(self, path: Path, file: h5py.File, kind_name: str, written_version: int) -> None:
         self.path = path
         self.kind = kind_name
+        self.written_version = written_version  # of the kind in the file, before upgrades
         self._file = file
         self._spec: Kind = KINDS[kind_name]
         self.about = {name: self._attribute(name) for name in COMMON_ATTRIBUTES}
@@ -241,16 +251,17 @@ def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
         name, version = _kind_and_version(path, file)
         if kinds and name not in kinds:
             raise ArtifactError(f"{path}: is of kind {name}, but {' or '.join(kinds)} is needed here")
-        if version < KINDS[name].version:
-            with _upgraded(path, name, version) as newer:
-                yield _artifact(path, newer, name)
+        steps = _upgrades(path, name, version)
+        if all(step is only_adds for step in steps):
+            yield _artifact(path, file, name, version)
         else:
-            yield _artifact(path, file, name)
+            with _upgraded(path, steps, version) as newer:
+                yield _artifact(path, newer, name, version)
 
 
-def _artifact(path: Path, file: h5py.File, name: str) -> Artifact:
+def _artifact(path: Path, file: h5py.File, name: str, version: int) -> Artifact:
     try:
-        return Artifact(path, file, name)
+        return Artifact(path, file, name, version)
     except DAMAGE as error:
         raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again from its inputs") from error
 
@@ -297,19 +308,25 @@ def _kind_and_version(path: Path, file: h5py.File) -> tuple[str, int]:
     return name, int(version)
 
 
+def _upgrades(path: Path, name: str, version: int) -> list[Upgrade]:
+    """Return the steps from a version of a kind to the present one."""
+    steps = range(version, KINDS[name].version)
+    missing = next((step for step in steps if (name, step) not in UPGRADES), None)
+    if missing is not None:
+        raise ArtifactError(f"{path}: {name} of version {missing} can no longer be read; make it again")
+    return [UPGRADES[name, step] for step in steps]
+
+
 @contextmanager
-def _upgraded(path: Path, name: str, version: int) -> Iterator[h5py.File]:
+def _upgraded(path: Path, steps: list[Upgrade], version: int) -> Iterator[h5py.File]:
     """Open a copy in memory, upgraded to the present version step by step."""
     with h5py.File.in_memory(path.read_bytes()) as copy:
-        for step in range(version, KINDS[name].version):
-            upgrade = UPGRADES.get((name, step))
-            if upgrade is None:
-                raise ArtifactError(f"{path}: {name} of version {step} can no longer be read; make it again")
+        for number, upgrade in enumerate(steps, version + 1):
             try:
                 upgrade(copy)
             except DAMAGE as error:
                 raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again") from error
-            copy.attrs["kind-version"] = step + 1
+            copy.attrs["kind-version"] = number
         yield copy
 
 

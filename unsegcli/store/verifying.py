@@ -15,7 +15,7 @@ from unsegcli.core.geometry import Box, cores
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import canonical
 from unsegcli.store.chunks import array_digest
-from unsegcli.store.kinds import KINDS, ROLES, window_name
+from unsegcli.store.kinds import KINDS, ROLES, UNKNOWN_DISTANCE, window_name
 from unsegcli.store.reading import Artifact
 from unsegcli.store.writing import fingerprint_of, table_array
 
@@ -62,7 +62,8 @@ def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> I
         except ArtifactError as error:
             yield str(error)
             return
-    if fingerprint_of(artifact.kind, artifact.attributes, digests) != artifact.fingerprint:
+    computed = fingerprint_of(artifact.kind, artifact.written_version, artifact.attributes, artifact.recipe, digests)
+    if computed != artifact.fingerprint:
         yield "the fingerprint does not match the content"
 
 
@@ -96,14 +97,44 @@ def _value_problems(artifact: Artifact) -> Iterator[str]:
         "superpixels": _superpixel_problem,
         "segmentation": _segmentation_problem,
         "features": _feature_problem,
+        "distances": _distance_problem,
     }
     if artifact.kind == "segmentation" and artifact.attributes["role"] not in ROLES:
         yield f"the role {artifact.attributes['role']!r} is not one of: {', '.join(ROLES)}"
+    yield from _shard_problems(artifact)
+    if artifact.kind == "metrics" and artifact.has("per-image"):
+        yield from _per_image_problems(artifact)
     for name, check in checks.items():
         for index in range(artifact.window_count if artifact.has(name) else 0):
             problem = check(artifact, index)
             if problem:
                 yield f"{name}/{window_name(index)} {problem}"
+
+
+def _shard_problems(artifact: Artifact) -> Iterator[str]:
+    have = [name for name in ("shard/number", "shard/of") if artifact.has(name)]
+    if len(have) == 1:
+        yield f"{have[0]} is there alone: shard/number and shard/of belong together"
+    elif have:
+        number, of = (int(artifact.table(name)[0]) for name in have)
+        if not 1 <= number <= of:
+            yield f"shard/number is {number}, which is not from 1 to {of}"
+
+
+def _per_image_problems(artifact: Artifact) -> Iterator[str]:
+    if not artifact.has("images/name"):
+        yield "images/name is missing: per-image does not say which images it is about"
+    if artifact.has("matrix") and not np.array_equal(artifact.table("per-image").sum(0), artifact.table("matrix")):
+        yield "per-image does not add up to matrix"
+
+
+def _distance_problem(artifact: Artifact, index: int) -> str | None:
+    if not artifact.has("windows/farthest"):
+        return "cannot be used without windows/farthest"
+    labels, (own, second) = artifact.read("segmentation", index), np.moveaxis(artifact.read("distances", index), 2, 0)
+    if ((own == UNKNOWN_DISTANCE) != (labels == np.iinfo(labels.dtype).max)).any():
+        return "is not void where the segmentation is void, and only there"
+    return "has a second centre that is nearer than the own one" if (own > second).any() else None
 
 
 def _superpixel_problem(artifact: Artifact, index: int) -> str | None:

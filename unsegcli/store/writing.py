@@ -43,7 +43,7 @@ from unsegcli.store.chunks import (
     chunk_shape_of,
     little_endian,
 )
-from unsegcli.store.kinds import FORMAT, KINDS, window_name
+from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
 
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
@@ -296,7 +296,8 @@ class Writer:
                 file.require_group(group)
                 for key, values in arrays.items():
                     lines |= _write_table(file, f"{group}/{key}", values)
-            fingerprint = fingerprint_of(self.target.kind, attributes, lines)
+            version = KINDS[self.target.kind].version
+            fingerprint = fingerprint_of(self.target.kind, version, attributes, self.target.recipe, lines)
             file.attrs.update(attributes)
             self._stamp(file, fingerprint, inputs)
         try:
@@ -377,10 +378,17 @@ def write_whole(
         writer.finish(tables, attributes, inputs, entries)
 
 
-def fingerprint_of(kind: str, attributes: Mapping[str, Any], digests: Mapping[str, bytes]) -> str:
-    """Compute the SHA-256 of kind, own attributes, and the digest of every dataset that is not a hint."""
+def fingerprint_of(
+    kind: str, version: int, attributes: Mapping[str, Any], recipe: Recipe, digests: Mapping[str, bytes]
+) -> str:
+    """Compute the SHA-256 of kind, own attributes, recipe, and the digest of every dataset that is not a hint.
+
+    Files of older versions have no recipe in their fingerprint.
+    """
     hints = {name for name, spec in KINDS[kind].fields.items() if spec.hint}
     whole = hashlib.sha256(f"{kind}\n{canonical(dict(attributes))}\n".encode())
+    if version >= RECIPE_COUNTS_FROM:
+        whole.update(f"{canonical(recipe)}\n".encode())
     for name in sorted(digests.keys() - hints):
         whole.update(f"{name} {digests[name].hex()}\n".encode())
     return whole.hexdigest()
