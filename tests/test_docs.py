@@ -554,7 +554,7 @@ def test_the_example_of_a_method_is_short() -> None:
 
 
 def test_baselines_run(place: Path) -> None:
-    assert "segmentation version 1" in run_example(BASELINES, place, "../data", "3", "my results")
+    assert "segmentation version 2" in run_example(BASELINES, place, "../data", "3", "my results")
     made = {path.name for path in (place / "somewhere else" / "my results").iterdir()}
     assert made == {"superpixels.h5", "regions.h5", "floor.h5"}
 

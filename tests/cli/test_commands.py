@@ -313,7 +313,7 @@ def test_a_path_may_hold_any_character(make_images: MakeImages, here: Path) -> N
 def test_inspect_prints_a_table_or_json(here: Path) -> None:
     unseg("superpixels", *SEGMENTS)
     text = unseg("inspect", "superpixels.h5").stdout
-    for word in ("superpixels version 1", "recipe.parameters.compactness", "made from\n  images: /", "data"):
+    for word in ("superpixels version 2", "recipe.parameters.compactness", "made from\n  images: /", "data"):
         assert word in text
     described = json.loads(unseg("inspect", "superpixels.h5", "--json", "--verify").stdout)
     assert described["problems"] == []

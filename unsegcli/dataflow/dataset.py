@@ -21,6 +21,7 @@ from unsegcli import store
 from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_images
+from unsegcli.images.georeference import Georeference
 from unsegcli.images.scaling import Limits
 from unsegcli.images.survey import survey
 from unsegcli.images.working import Reading, Source, read_working
@@ -350,6 +351,7 @@ def stored_sources(artifact: store.Artifact) -> list[Source]:
     """Return the sources of an artifact, with paths relative to it resolved."""
     folder = artifact.path.resolve().parent
     columns = {name: artifact.table(f"sources/{name}") for name in SOURCE_COLUMNS}
+    places = _stored_places(artifact)
     return [
         Source(
             name=columns["name"][row],
@@ -363,9 +365,18 @@ def stored_sources(artifact: store.Artifact) -> list[Source]:
             orientation=int(columns["orientation"][row]),
             bands=int(columns["bands"][row]),
             scaling=tuple((float(low), float(high)) for low, high in columns["scaling"][row]),
+            place=places[row] if places else Georeference(),
         )
         for row in range(len(columns["name"]))
     ]
+
+
+def _stored_places(artifact: store.Artifact) -> list[Georeference]:
+    """Return where the sources of an artifact lie on the map; none if it does not say so for any of them."""
+    if not (artifact.has("sources/crs") and artifact.has("sources/transform")):
+        return []
+    pairs = zip(artifact.table("sources/crs"), artifact.table("sources/transform"), strict=True)
+    return [Georeference(crs, () if np.isnan(row).any() else tuple(map(float, row))) for crs, row in pairs]
 
 
 SOURCE_COLUMNS = (
@@ -399,7 +410,16 @@ def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
         "sources/scaling": np.array([_widened(source.scaling, channels) for source in sources], np.float64).reshape(
             -1, channels, 2
         ),
+        **_place_tables([source.place for source in sources]),
     }
+
+
+def _place_tables(places: Sequence[Georeference]) -> dict[str, Any]:
+    """Return the datasets that say where the sources lie on the map; empty if none of them does."""
+    if not any(place.crs or place.transform for place in places):
+        return {}
+    rows = [place.transform or (np.nan,) * 6 for place in places]
+    return {"sources/crs": [place.crs for place in places], "sources/transform": np.array(rows, np.float64)}
 
 
 def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:

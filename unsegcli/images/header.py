@@ -6,7 +6,7 @@ No file is opened here: the reader of each format makes a `Header`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.georeference import Georeference
 from unsegcli.params import Images
 
 Pixels = NDArray[Any]
@@ -36,6 +37,7 @@ class Header:
     orientation: int = 1  # EXIF, 1 to 8
     nodata: float | None = None
     left_out: int = 0  # pages that are skipped, as their size differs from that of the first
+    place: Georeference = field(default_factory=Georeference)  # of the image as shown
 
     @property
     def oriented(self) -> tuple[int, int]:

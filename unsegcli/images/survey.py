@@ -292,6 +292,7 @@ def _source(page: _Page) -> Source:
         orientation=page.header.orientation,
         scaling=(),
         bands=page.header.bands,
+        place=page.header.place,
     )
 
 

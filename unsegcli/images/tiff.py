@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from unsegcli.errors import DataError
+from unsegcli.images.georeference import KEYS, MATRIX, SCALE, TEXTS, TIEPOINTS, Georeference, georeference
 from unsegcli.images.header import (
     SAMPLES_PER_PIXEL,
     Header,
@@ -31,6 +32,7 @@ from unsegcli.images.header import (
 
 ORIENTATION_TAG = 274
 NODATA_TAG = 42113  # GDAL_NODATA
+PLACE_TAGS = (SCALE, TIEPOINTS, MATRIX, KEYS, TEXTS)
 
 
 @cache
@@ -80,6 +82,7 @@ class TiffSeries:
             orientation=self._orientation(),
             nodata=self._nodata(),
             left_out=self._pages_left_out(),
+            place=self._place(),
         )
 
     def pixels(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
@@ -133,6 +136,13 @@ class TiffSeries:
         except ValueError:
             return None
         return value if math.isfinite(value) else None  # values that are not finite are never valid anyway
+
+    def _place(self) -> Georeference:
+        """Return where the image lies; pages of their own could lie anywhere, so several have no place."""
+        tags = {tag: self.page.tags[tag].value for tag in PLACE_TAGS if tag in self.page.tags}
+        if not tags or len(self.series.pages) != 1:
+            return Georeference()
+        return georeference(tags, int(self.page.imagelength), int(self.page.imagewidth), self._orientation())
 
     def _pages_left_out(self) -> int:
         others = (series for series in self.tiff.series[1:] if not self._is_reduced(series.keyframe))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.bands import Taking
 from unsegcli.images.decode import read_pixels
 from unsegcli.images.find import as_digested
+from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
 from unsegcli.images.mask_files import read_mask
 from unsegcli.images.scaling import (
@@ -48,6 +49,7 @@ class Source:
     mask_page: int = 0
     mask_digest: str = ""
     bands: int = 0  # in the file
+    place: Georeference = field(default_factory=Georeference)  # of the image as shown
 
 
 @dataclass(frozen=True)
