@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.cluster.vq import kmeans2
 
-from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans
+from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans, two_nearest
 from unsegcli.errors import ConfigError, DataError
 
 few = settings(max_examples=60, deadline=None)
@@ -267,3 +267,22 @@ def test_fewer_points_than_clusters_in_mini_batches() -> None:
 def test_mini_batches_of_no_point_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least one"):
         in_batches(np.zeros((3, 1)), 1, batch=0)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 9])
+def test_two_nearest_centres_are_the_two_least_distances(clusters: int) -> None:
+    """More points than one block, so that blocks are joined in order."""
+    random = np.random.default_rng(clusters)
+    points, centres = random.normal(size=(9000, 3)).astype(np.float32), random.normal(size=(clusters, 3))
+    nearest, distances = two_nearest(points, centres)
+    np.testing.assert_array_equal(nearest, assign(points, centres))
+    wanted = np.sort(np.linalg.norm(points[:, None] - centres, axis=2), axis=1)[:, :2]
+    np.testing.assert_allclose(distances, wanted, rtol=1e-6)
+
+
+def test_one_centre_has_no_second() -> None:
+    nearest, distances = two_nearest(np.array([[3.0], [1.0]]), np.array([[1.0]]))
+    assert nearest.tolist() == [0, 0]
+    assert distances.tolist() == [[2, np.inf], [0, np.inf]]
+    with pytest.raises(DataError, match="fitted on other features"):
+        two_nearest(np.zeros((2, 3)), np.zeros((2, 2)))

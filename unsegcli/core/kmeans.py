@@ -108,11 +108,7 @@ def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> N
         centres: (clusters, dimensions).
         block: points per block; limits memory and does not change the result.
     """
-    if points.ndim != 2 or centres.ndim != 2 or points.shape[1] != centres.shape[1]:
-        raise DataError(
-            f"points {points.shape} and centres {centres.shape} differ in dimensions: "
-            "the centres were fitted on other features"
-        )
+    _check_same_dimensions(points, centres)
     columns_of_centres = np.asarray(centres, np.float64)
     nearest = np.empty(len(points), np.int32)
     for start in range(0, len(points), block):
@@ -120,6 +116,38 @@ def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> N
         _check_finite(columns)
         nearest[start : start + block], _ = _nearest(columns, columns_of_centres)
     return nearest
+
+
+def two_nearest(points: NDArray[Any], centres: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Assign each point to its nearest centre, as `assign` does, and measure how far two centres are.
+
+    Args:
+        points: (points, dimensions), finite.
+        centres: (clusters, dimensions).
+
+    Returns:
+        the nearest centre (points,); and the distances (points, 2) to it and to the second nearest, which is infinite
+        if there is only one.
+    """
+    _check_same_dimensions(points, centres)
+    positions = np.asarray(centres, np.float64)
+    nearest, distances = np.empty(len(points), np.int32), np.empty((len(points), 2), np.float32)
+    for start in range(0, len(points), BLOCK):
+        part = slice(start, start + BLOCK)
+        columns = np.ascontiguousarray(points[part].T, np.float64)
+        _check_finite(columns)
+        second = np.full(columns.shape[1], np.inf)
+        nearest[part], least = _nearest(columns, positions, second)
+        distances[part] = np.sqrt(np.stack([least, second], axis=1))
+    return nearest, distances
+
+
+def _check_same_dimensions(points: NDArray[Any], centres: NDArray[Any]) -> None:
+    if points.ndim != 2 or centres.ndim != 2 or points.shape[1] != centres.shape[1]:
+        raise DataError(
+            f"points {points.shape} and centres {centres.shape} differ in dimensions: "
+            "the centres were fitted on other features"
+        )
 
 
 def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats, Floats]:
@@ -243,14 +271,20 @@ def _nearest_of_all(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32]
     return nearest, squared
 
 
-def _nearest(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """Find the nearest centre and squared distance for each point of a block (dimensions, points)."""
+def _nearest(columns: Floats, centres: Floats, second: Floats | None = None) -> tuple[NDArray[np.int32], Floats]:
+    """Find the nearest centre and squared distance for each point of a block (dimensions, points).
+
+    If `second` is given, filled with infinity, it becomes the squared distance to the second nearest centre.
+    """
     least = _squared(columns, centres[0])
     nearest = np.zeros(columns.shape[1], np.int32)
     distance, term = np.empty_like(least), np.empty_like(least)
     for number in range(1, len(centres)):
         _squared(columns, centres[number], distance, term)
         np.copyto(nearest, np.int32(number), where=distance < least)
+        if second is not None:
+            np.maximum(least, distance, out=term)
+            np.minimum(second, term, out=second)
         np.minimum(least, distance, out=least)
     return nearest, least
 

@@ -279,7 +279,7 @@ def _report_window(number: int, windows: int, share: float) -> None:
 
 def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:
     rows = [(number, row) for number, (_, note) in enumerate(good) for row in note["rows"]]
-    types = {"superpixels": np.int64, "confidence": np.float32}
+    types = {"superpixels": np.int64, "confidence": np.float32, "farthest": np.float64}
     extra = [name for name in types if rows and name in rows[0][1]]
     return {
         "windows/source": np.array([number for number, _ in rows], np.int32),

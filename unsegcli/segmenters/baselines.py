@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.core.kmeans import KMeans, assign, kmeans
+from unsegcli.core.kmeans import KMeans, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
 from unsegcli.core.superpixels.features import GROUPS, blurred_pixels, region_features
 from unsegcli.core.superpixels.region_space import FEWEST_IMAGES, Space, fit_space, place_weights, unchanged_space
@@ -27,6 +27,7 @@ from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, as_stored
+from unsegcli.segmenters.nearness import Nearness, nearness
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # settings
@@ -69,16 +70,16 @@ class Fit:
     space: Space
     means: NDArray[np.float64]  # (cluster, feature), mean of the sampled features of each cluster
     curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
-    known: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # window -> cluster of each of its regions
+    known: Mapping[str, Nearness] = field(default_factory=dict)  # window -> that of each of its regions
 
     @property
     def clusters(self) -> int:
         """Number of clusters."""
         return len(self.centres)
 
-    def nearest(self, features: NDArray[np.float32]) -> NDArray[np.int32]:
+    def nearest(self, features: NDArray[np.float32]) -> Nearness:
         """Assign each row of features to its nearest centre."""
-        return assign(self.space(features), self.centres)
+        return nearness(self.space(features), self.centres)
 
     def curve_tables(self) -> dict[str, NDArray[Any]]:
         """Return the stability curve as datasets."""
@@ -155,11 +156,12 @@ def _fit(sample: Sample, centres: NDArray[np.float64], curve: Curve | None) -> F
     """Describe each cluster by the mean of its sampled features, and keep what is known of complete windows."""
     fit = Fit(centres, sample.space, np.zeros((0, 0)))
     nearest = [fit.nearest(one.features) for one in sample.drawn]
-    means = _means(sample.features, sample.weights, np.concatenate(nearest), centres, sample.space)
+    clusters = np.concatenate([one.clusters for one in nearest])
+    means = _means(sample.features, sample.weights, clusters, centres, sample.space)
     once = Counter(one.window for one in sample.drawn)
     kept = zip(sample.drawn, nearest, strict=True)
     known = {
-        one.window: found.astype(np.min_scalar_type(fit.clusters))
+        one.window: replace(found, clusters=found.clusters.astype(np.min_scalar_type(fit.clusters)))
         for one, found in kept
         if one.complete and once[one.window] == 1
     }
@@ -237,27 +239,40 @@ def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
-    """Compute the encoded label map of one window."""
-    return Result({"segmentation": store.encode(assigned_to(window, params, fit))}, {})
+    """Compute the encoded label map of one window, and the distances to the centres."""
+    places, near = places_and_nearness(window, params, fit)
+    distances, row = near.painted(places)
+    return Result({"segmentation": store.encode(_painted(places, near, fit)), **distances}, row)
 
 
 def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
     """Compute the label map (height, width) of one window; the maximum of its type is void."""
+    places, near = places_and_nearness(window, params, fit)
+    return _painted(places, near, fit)
+
+
+def _painted(places: NDArray[np.int32], near: Nearness, fit: Fit) -> NDArray[Any]:
     dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
-    void = np.iinfo(dtype).max
-    if params.features == "bands":
-        pixels = blurred_pixels(window.pixels, params.blur, window.valid)
-        labels = fit.nearest(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape[:2]).astype(dtype)
-        if window.valid is not None:
-            labels[~window.valid] = void
-    else:
-        regions, nearest = _regions_and_nearest(window, fit)
-        # Index -1 (void) selects the last entry.
-        labels = np.append(nearest, void).astype(dtype)[regions]
+    # Index -1 (void) selects the last entry.
+    labels: NDArray[Any] = np.append(near.clusters, np.iinfo(dtype).max).astype(dtype)[places]
     return labels
 
 
-def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], NDArray[Any]]:
+def places_and_nearness(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
+    """Return the point of each pixel (height, width), -1 = void, and how near the points are to the centres."""
+    if params.features != "bands":
+        return _regions_and_nearest(window, fit)
+    pixels = blurred_pixels(window.pixels, params.blur, window.valid)
+    shape, points = pixels.shape[:2], pixels.reshape(-1, pixels.shape[2])
+    if window.valid is None:
+        return np.arange(len(points), dtype=np.int32).reshape(shape), fit.nearest(points)
+    inside = np.flatnonzero(window.valid)
+    places = np.full(shape, -1, np.int32)
+    places[window.valid] = np.arange(len(inside))
+    return places, fit.nearest(points[inside])
+
+
+def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
     if window.key in fit.known and window.superpixels is not None:
         return window.superpixels, fit.known[window.key]
     regions, features = _regions_and_features(window)

@@ -19,7 +19,7 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
-from unsegcli.segmenters.baselines import BASELINES, Fit, assigned_to
+from unsegcli.segmenters.baselines import BASELINES, Fit, places_and_nearness
 from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
 from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
 
@@ -259,13 +259,8 @@ def apply_centres(window: Window, centres: Centres) -> Result:
         pieces = cut_window(window, centres.cutting)
         window, warning = replace(window, regions=with_void(pieces.regions, pieces.count)), pieces.warning
     params = Cluster(features=centres.settings.features, blur=centres.settings.blur)
-    labels = assigned_to(window, params, centres.fit)
-    return Result({"segmentation": store.encode(_categorised(labels, centres))}, {}, warning)
-
-
-def _categorised(labels: NDArray[Any], centres: Centres) -> NDArray[Any]:
-    """Replace the number of each centre by its category: (height, width); the maximum of the type is void."""
+    places, near = places_and_nearness(window, params, centres.fit)
+    distances, row = near.painted(places)
     dtype = np.uint8 if centres.attributes["clusters"] <= np.iinfo(np.uint8).max else np.uint16
-    table = np.append(centres.categories, np.iinfo(dtype).max).astype(dtype)
-    void = labels == np.iinfo(labels.dtype).max
-    return table[np.where(void, len(table) - 1, labels)]
+    labels = np.append(centres.categories[near.clusters], np.iinfo(dtype).max).astype(dtype)[places]
+    return Result({"segmentation": store.encode(labels), **distances}, row, warning)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.core.kmeans import assign, kmeans
+from unsegcli.core.kmeans import kmeans
 from unsegcli.core.scoring.cluster_number import Curve, stability_curve
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
@@ -25,6 +25,7 @@ from unsegcli.segmenters.baselines import report_curve, tables_of_curve
 from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL, stored_settings
 from unsegcli.segmenters.cutting import check_superpixels
 from unsegcli.segmenters.model_file import ModelFile
+from unsegcli.segmenters.nearness import nearness
 from unsegcli.segmenters.vectors import Describe, RegionVectors, cutting_of, recorded_cutting
 
 LARGEST_SAMPLE = 20_000  # superpixels that k-means is fitted on; more are subsampled evenly
@@ -51,13 +52,15 @@ class VectorGroups:
     kept: Mapping[str, Any] = field(default_factory=dict, repr=False)  # datasets of the file they were read from
     cutting: Superpixels | None = None  # how its images were cut into superpixels; None = not known
 
-    def labels(self, found: RegionVectors) -> NDArray[Any]:
-        """Return the category of each pixel: (height, width); the maximum of the type is void."""
+    def paint(self, found: RegionVectors) -> Result:
+        """Encode the category of each pixel, the maximum of the type is void, and its distances to the centres."""
         # A window of void has no superpixels, and so its vectors have no dimensions.
-        nearest = assign(found.vectors, self.centres) if len(found.vectors) else np.zeros(0, np.int32)
+        vectors = found.vectors if len(found.vectors) else np.zeros((0, self.centres.shape[1]), np.float32)
+        near = nearness(vectors, self.centres)
         dtype = np.uint8 if self.attributes["clusters"] <= np.iinfo(np.uint8).max else np.uint16
-        painted: NDArray[Any] = np.append(self.categories[nearest], np.iinfo(dtype).max).astype(dtype)[found.regions]
-        return painted
+        painted = np.append(self.categories[near.clusters], np.iinfo(dtype).max).astype(dtype)[found.regions]
+        distances, row = near.painted(found.regions)
+        return Result({"segmentation": store.encode(painted), **distances}, row)
 
 
 # Fitting
@@ -103,7 +106,7 @@ def group_window(window: Window, describe: Describe, groups: VectorGroups | None
     found = describe(window)
     if groups is None:
         return Result({"segmentation": store.encode(np.where(found.regions < 0, 255, 0).astype(np.uint8))}, {})
-    return Result({"segmentation": store.encode(groups.labels(found))}, {})
+    return groups.paint(found)
 
 
 # Storing and reading

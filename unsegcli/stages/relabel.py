@@ -234,7 +234,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
                 writer.append([_window(artifact, row, table)], None)
                 bar.update()
             sources = [item.source for item in run.maps if hasattr(item, "source")]
-            copied = ("windows/source", "windows/box", "windows/grid", "windows/confidence")
+            copied = ("windows/source", "windows/box", "windows/grid", "windows/confidence", "windows/farthest")
             tables = {name: artifact.table(name) for name in copied if artifact.has(name)}
             skipped = {name: artifact.table(name) for name in ("skipped/name", "skipped/reason")}
             writer.finish(
@@ -274,6 +274,7 @@ def _window(artifact: store.Artifact, row: int, table: NDArray[Any]) -> dict[str
     labels = artifact.read("segmentation", row)
     void = labels == np.iinfo(labels.dtype).max
     found = {"segmentation": store.encode(table[np.where(void, len(table) - 1, labels)])}
-    if artifact.has("confidence"):
-        found["confidence"] = store.encode(artifact.read("confidence", row))
+    for name in ("confidence", "distances"):
+        if artifact.has(name):
+            found[name] = store.encode(artifact.read(name, row))
     return found
