@@ -17,6 +17,7 @@ from PIL import Image
 from unsegcli import store
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Evaluate, Images, Superpixels
+from unsegcli.stages import evaluate as evaluate_stage
 
 PLAIN = Evaluate(replicates=0)
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
@@ -304,6 +305,7 @@ def test_kept_in_an_artifact_and_told_again(labelled: Path, tmp_path: Path) -> N
 SCHEMA = {
     "version": int,
     "labels_used": str,
+    "pretrained": list,
     "input": str,
     "role": str,
     "protocol": dict,
@@ -333,6 +335,8 @@ def check_schema(found: dict[str, Any]) -> None:
         assert all(found["oracle_ceiling"][sort].keys() == {"accuracy", "miou"} for sort in ("component", "picture"))
     for row in found["per_class"]:
         assert row.keys() == {"class", "iou", "precision", "recall", "pixels", "predicted"}
+    for row in found["pretrained"]:
+        assert row.keys() == {"name", "licence", "labels"}
     json.dumps(found, allow_nan=False)
 
 
@@ -344,6 +348,32 @@ def test_schema_of_every_sort_of_result(labelled: Path, tmp_path: Path) -> None:
     maps, truth = folders(tmp_path, [QUADRANTS > 0], [QUADRANTS > 0])
     check_schema(score(tmp_path, maps, truth, role="mask"))
     check_schema(score(tmp_path, maps, truth, role="classes"))
+
+
+@pytest.mark.parametrize(("named_on", "names"), [("", ["p0.png", "p1.png", "p2.png"]), ("even", ["p1.png"])])
+def test_the_matrix_of_each_scored_image_is_stored(
+    named_on: str, names: list[str], labelled: Path, tmp_path: Path
+) -> None:
+    sp = superpixels([labelled], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=5), workers=1).path
+    params = Evaluate(replicates=0, matching="many-to-one", named_on=named_on)
+    with store.open_artifact(evaluate([seg], tmp_path / "a.h5", params, workers=1).path) as artifact:
+        assert store.problems_of(artifact) == []
+        assert artifact.table("images/name") == names
+        assert len(artifact.table("per-image")) == len(names)
+        assert artifact.table("matrix").sum() > 0
+
+
+def test_too_many_images_have_no_matrices_of_their_own(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sp = superpixels([labelled], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=5), workers=1).path
+    monkeypatch.setattr(evaluate_stage, "MOST_VALUES", 10)
+    with store.open_artifact(evaluate([seg], tmp_path / "a.h5", PLAIN, workers=1).path) as artifact:
+        assert artifact.has("matrix")
+        assert not artifact.has("per-image")
+        assert not artifact.has("images/name")
 
 
 def test_nothing_to_score_is_null_not_nan(tmp_path: Path) -> None:

@@ -50,3 +50,12 @@ def number(value: float | None) -> str:
 def with_spread(rows: Iterable[tuple[str, float]], spread: Mapping[str, float]) -> dict[str, str]:
     """Format scores with their standard deviation, where there is one."""
     return {name: number(value) + (f" ± {spread[name]:.3f}" if name in spread else "") for name, value in rows}
+
+
+def print_networks(run: dict[str, Any], before: str = "") -> None:
+    """Print which pretrained networks went into scored maps or vectors, if any did."""
+    from unsegcli.dataflow.provenance import in_words
+
+    said = in_words(run.get("pretrained", []))  # missing in files of earlier versions
+    if said:
+        print(f"{before}{said}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
 from unsegcli.cli._command import Takes, command
-from unsegcli.cli._tables import number, print_rows, print_scores
+from unsegcli.cli._tables import number, print_networks, print_rows, print_scores
 from unsegcli.params import Evaluate, Inputs, Run, Terminal
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _show_runs(result: dict[str, Any]) -> None:
     protocol = result["runs"][0]["protocol"]
     said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
     print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; labels used for scoring only", rows)
+    print_networks(result)
 
 
 def _clusters(run: dict[str, Any]) -> dict[str, int]:
@@ -86,6 +87,7 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     out.print(f"protocol {protocol['name']}: {', '.join(said)}")
+    print_networks(run)
     if protocol["named_on"] is not None:
         out.print(f"clusters named by the labels of the {protocol['named_on']}")
     if protocol["not_reproduced"]:

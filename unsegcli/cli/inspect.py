@@ -51,6 +51,11 @@ def _print(described: dict[str, Any]) -> None:
     for step in described["provenance"]:
         name = INPUTS.get(step["input"], step["input"])
         print(f"{'  ' * (step['depth'] + 1)}{name}: {step['path']} ({step['state']})")
+    for row in described["pretrained"]:
+        known = [f"{name} {row[name] or 'not known'}" for name in ("licence", "labels")]
+        print(f"pretrained weights {row['name']}: {', '.join(known)}")
+    for use in described["labels_used"]:
+        print(f"labels used by {use}")
     for row in described["skipped"]:
         print(f"skipped {row['name']}: {row['reason']}")
     if "problems" in described:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unsegcli import console
 from unsegcli.cli._command import Takes, command
 from unsegcli.cli._guard import refuse_skipped
-from unsegcli.cli._tables import print_rows, print_scores, with_spread
+from unsegcli.cli._tables import print_networks, print_rows, print_scores, with_spread
 from unsegcli.params import Inputs, Probe, Run, Terminal
 
 if TYPE_CHECKING:
@@ -67,3 +67,5 @@ def show_probes(result: dict[str, Any]) -> None:
     rows.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
     halves = first["protocol"]["halves"]
     print_rows(f"linear probe, trained and scored on labels; mean and deviation over {halves} random halves", rows)
+    for run in runs:
+        print_networks(run, f"{run['input']}: " if len(runs) > 1 else "")

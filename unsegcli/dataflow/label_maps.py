@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
+from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import digest_files, find_images
@@ -189,6 +190,7 @@ class Predictions:
     categories: tuple[str, ...] = ()  # names, if stored
     colors: tuple[str, ...] = ()
     labels_used: str = ""  # what earlier stages used labels for; "" = not used
+    pretrained: tuple[dict[str, str], ...] = ()  # networks that went in: name, licence and labels
     parts: bool = False  # whether the categories are parts of each image alone, so that numbers mean nothing across
 
     @property
@@ -236,6 +238,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             images=image_folder(sources),
             categories=tuple(names),
             colors=tuple(colors),
+            pretrained=tuple(networks(tables_of(artifact))),
             labels_used=str(artifact.recipe.get("labels_used", "")),
             parts=own == "clusters" and artifact.recipe["stage"] == "iem",
         )

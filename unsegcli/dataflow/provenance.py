@@ -1,21 +1,26 @@
-"""Trace the files that an artifact was made from, by the paths and fingerprints recorded in each artifact.
+"""Trace what went into an artifact: the files that it was made from, pretrained networks, and labels.
 
-Reads only the attributes of artifacts, not their pixels.
+Files are traced by the paths and fingerprints recorded in each artifact. Pretrained networks and labels are listed in
+tables, which every stage copies from its inputs to its output, so that they are never lost on the way.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unsegcli import store
+from unsegcli import console, store
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.errors import ArtifactError
 
 DEEPEST = 20  # a longer chain was not made by unseg and may be circular
 UNCHANGED = "unchanged"
+OF_A_NETWORK = ("name", "digest", "licence", "labels")  # columns of the table pretrained/
+LABELS = "labels/used"
+
+Tables = dict[str, list[str]]
 
 
 def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
@@ -43,3 +48,67 @@ def _of_artifact(path: Path, entry: dict[str, Any], depth: int) -> Iterator[dict
                 yield from provenance(before, depth + 1)
     except ArtifactError as error:
         yield {**entry, "state": f"cannot be read ({error})"}
+
+
+def carried(hints: Mapping[str, Mapping[str, str]], kind: str) -> Tables:
+    """Return the tables of pretrained networks and used labels that an output has from its inputs.
+
+    Args:
+        hints: path and fingerprint of each input, as recorded in the output.
+        kind: of the output; only tables that this kind has are returned.
+    """
+    paths = [hint["path"] for hint in hints.values() if is_artifact(hint["path"]) and Path(hint["path"]).is_file()]
+    found = joined(*map(_tables_of_file, paths))
+    return {name: values for name, values in found.items() if name in store.KINDS[kind].fields}
+
+
+def joined(*tables: Mapping[str, list[str]]) -> Tables:
+    """Join tables of pretrained networks and of used labels; each network and each use is listed once."""
+    names = [f"pretrained/{column}" for column in OF_A_NETWORK]
+    networks = dict.fromkeys(row for one in tables for row in zip(*(one.get(name, ()) for name in names), strict=True))
+    uses = dict.fromkeys(use for one in tables for use in one.get(LABELS, ()))
+    found = {name: [row[at] for row in networks] for at, name in enumerate(names)} if networks else {}
+    return found | ({LABELS: list(uses)} if uses else {})
+
+
+def network_tables(name: str, digest: str, licence: str, labels: str) -> Tables:
+    """Return the tables of one pretrained network; a licence or labels that are not known are empty."""
+    values = (name, digest, licence, labels)
+    return {f"pretrained/{column}": [value] for column, value in zip(OF_A_NETWORK, values, strict=True)}
+
+
+def tables_of(artifact: store.Artifact) -> Tables:
+    """Return the tables of pretrained networks and used labels of an artifact."""
+    names = [*(f"pretrained/{column}" for column in OF_A_NETWORK), LABELS]
+    present = [name for name in names if name in store.KINDS[artifact.kind].fields and artifact.has(name)]
+    return {name: artifact.table(name) for name in present}
+
+
+def networks(tables: Mapping[str, list[str]]) -> list[dict[str, str]]:
+    """Return the pretrained networks as rows for JSON: name, licence and labels; not known = ""."""
+    columns = ("name", "licence", "labels")
+    rows = zip(*(tables.get(f"pretrained/{column}", ()) for column in columns), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def in_words(rows: list[dict[str, str]]) -> str:
+    """Describe pretrained networks in one line; "" if there are none."""
+    if not rows:
+        return ""
+    named = [f"{row['name']} ({row['labels']} labels)" if row["labels"] else row["name"] for row in rows]
+    return f"pretrained weights: {', '.join(named)}"
+
+
+def note_networks(hints: Mapping[str, Mapping[str, str]], kind: str) -> None:
+    """Say which pretrained networks went into the inputs, if any did."""
+    said = in_words(networks(carried(hints, kind)))
+    if said:
+        console.note(said)
+
+
+def _tables_of_file(path: str) -> Tables:
+    try:
+        with store.open_artifact(path) as artifact:
+            return tables_of(artifact)
+    except ArtifactError:
+        return {}  # the stage itself reports what is wrong with its input

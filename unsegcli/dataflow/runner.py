@@ -18,6 +18,7 @@ import numpy as np
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, release_artifacts, source_tables
 from unsegcli.dataflow.estimates import measured
+from unsegcli.dataflow.provenance import carried, note_networks
 from unsegcli.errors import DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map, report
@@ -123,6 +124,7 @@ def prepare(
     """
     parts = [recorded(part) if is_dataclass(part) else part for part in settings]
     recipe = make_recipe(stage.name, stage.revision, [*parts, *dataset.recorded], dataset.inputs, more)
+    note_networks(dataset.hints, stage.kind)
     reads = [*dataset.named, *(hint["path"] for hint in dataset.hints.values())]
     target = store.Target(run.output, stage.kind, recipe, force=run.force, reads=reads, upgrade=upgrade)
     return Pass(target, dataset, run, unchanged(target))
@@ -171,6 +173,7 @@ def write_artifact(
                 **_window_tables(good),
                 "skipped/name": [name for name, _ in bad],
                 "skipped/reason": [reason for _, reason in bad],
+                **carried(dataset.hints, target.kind),
                 **(tables or {}),
             },
             {**attributes, "reading": dataset.reading.to_json()},

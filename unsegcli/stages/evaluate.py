@@ -6,7 +6,7 @@ Labels are used only for scoring, which the output states; the scores never infl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.scoring.confusion import CountMatrix
 from unsegcli.core.scoring.protocols import Protocol
 from unsegcli.core.scoring.run_scores import (
+    HALVES,
     VERSION,
     Bordered,
     Counted,
@@ -45,6 +46,7 @@ from unsegcli.dataflow.label_maps import (
     open_predictions,
     turned_like,
 )
+from unsegcli.dataflow.provenance import LABELS, carried, joined
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
@@ -57,6 +59,7 @@ REVISION = 2  # no mean over runs with different numbers of clusters
 SHOWN = 5
 OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
 BATCH = 32
+MOST_VALUES = 4_000_000  # images x clusters x classes; above, the matrix of each image is not stored
 IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
 
 
@@ -73,6 +76,20 @@ class Task:
     clusters: int
     classes: int
     params: Evaluate
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Pixels by cluster and class."""
+
+    whole: CountMatrix  # of all scored images
+    each: Mapping[str, CountMatrix]  # of each scored image by name; none if there are too many
+
+    def tables(self) -> dict[str, Any]:
+        """Return the datasets of a metrics file."""
+        if not self.each:
+            return {"matrix": self.whole}
+        return {"matrix": self.whole, "per-image": np.stack(list(self.each.values())), "images/name": list(self.each)}
 
 
 @dataclass(frozen=True)
@@ -108,10 +125,10 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         _score_run(one, match, legend, params, run.workers)
         for one, match in zip(scored.runs, scored.matches, strict=True)
     ]
-    result, matrix = _combined(results)
+    result, matrices = _combined(results)
     legend_path = None if scored.legend is None else str(scored.legend)
     result = plain({**result, "labels": str(scored.folder), "legend": legend_path})
-    _write(target, result, matrix, scored.runs)
+    _write(target, result, matrices, scored.runs)
     return Evaluated(target.path, result)
 
 
@@ -148,7 +165,7 @@ def _recipe(params: Evaluate, scored: Scored) -> Recipe:
 
 def _score_run(
     run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
-) -> tuple[dict[str, Any], CountMatrix | None]:
+) -> tuple[dict[str, Any], Matrices | None]:
     _report_unmatched(run, match)
     protocol = protocol_for(params, run.role, run.name)
     ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
@@ -159,22 +176,24 @@ def _score_run(
         if item.name in match.paths
     ]
     if run.role == "superpixels":
-        result, matrix = scores_of_superpixels(_each(tasks, _superpixels_of, workers, "scoring"), params), None
+        result, matrices = scores_of_superpixels(_each(tasks, _superpixels_of, workers, "scoring"), params), None
     elif run.role == "mask":
         judge = partial(_object_of, protocol=protocol)
-        result, matrix = scores_of_objects(_each(tasks, judge, workers, "scoring"), protocol, params), None
+        result, matrices = scores_of_objects(_each(tasks, judge, workers, "scoring"), protocol, params), None
     else:
-        result, matrix = _score_clusters(tasks, run, legend, params, protocol, workers)
+        result, matrices = _score_clusters(tasks, run, legend, params, protocol, workers)
+    matrix = None if matrices is None else matrices.whole
     return {
         "version": VERSION,
         "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
+        "pretrained": list(run.pretrained),
         "input": run.name,
         "role": run.role,
         "protocol": described(protocol, params, run.role, [*(legend.ignore if legend else ()), *ignore], matrix),
         **result,
         "images": len(tasks),
         "missing": match.missing,
-    }, matrix
+    }, matrices
 
 
 def _report_unmatched(run: Predictions, match: LabelMatch) -> None:
@@ -192,7 +211,7 @@ def _score_clusters(
     params: Evaluate,
     protocol: Protocol,
     workers: int,
-) -> tuple[dict[str, Any], CountMatrix]:
+) -> tuple[dict[str, Any], Matrices]:
     clusters, classes = run.clusters, len(legend.classes) if legend else None
     if clusters is None or classes is None:
         numbers = list(_each(tasks, _largest_numbers, workers, "counting classes"))
@@ -208,7 +227,25 @@ def _score_clusters(
         raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
-    return scores_of_clusters(_each(sized, _matrix_of, workers, "scoring"), clusters, names, protocol, params)
+    kept: list[CountMatrix] = []
+    few = len(tasks) * (clusters + 1) * classes <= MOST_VALUES
+    counts = _kept_as_well(_each(sized, _matrix_of, workers, "scoring"), kept if few else None)
+    result, whole = scores_of_clusters(counts, clusters, names, protocol, params)
+    each = {task.map.name: matrix for task, matrix in zip(tasks, kept, strict=few)}
+    return result, Matrices(whole, {name: each[name] for name in _scored_names(list(each), params)})
+
+
+def _kept_as_well(found: Iterator[Counted], kept: list[CountMatrix] | None) -> Iterator[Counted]:
+    """Yield the counts of each image, and keep its matrix if there is a list for it."""
+    for one in found:
+        if kept is not None:
+            kept.append(one[0])
+        yield one
+
+
+def _scored_names(names: Sequence[str], params: Evaluate) -> Sequence[str]:
+    """Return the images that are scored, without those whose labels name the clusters."""
+    return [name for number, name in enumerate(names) if number % 2 != HALVES.get(params.named_on)]
 
 
 def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
@@ -272,13 +309,15 @@ def _page(item: ImageMap) -> int:
 
 
 def _combined(
-    found: Sequence[tuple[dict[str, Any], CountMatrix | None]],
-) -> tuple[dict[str, Any], CountMatrix | None]:
+    found: Sequence[tuple[dict[str, Any], Matrices | None]],
+) -> tuple[dict[str, Any], Matrices | None]:
     """Combine several runs into a list, with mean and deviation if all have as many clusters; keep a single run."""
     if len(found) == 1:
         return found[0]
     runs = [result for result, _ in found]
+    went_in = [row for run in runs for row in run["pretrained"]]
     result = {"version": VERSION, "labels_used": "scoring", "protocol": runs[0]["protocol"], "runs": runs}
+    result["pretrained"] = [row for number, row in enumerate(went_in) if row not in went_in[:number]]
     if len({run["protocol"]["clusters"] for run in runs}) == 1:  # a mean over numbers of clusters means nothing
         means, deviations = mean_and_deviation([run["scores"] for run in runs])
         result |= {"mean": means, "standard_deviation": deviations}
@@ -286,11 +325,12 @@ def _combined(
 
 
 def _write(
-    target: store.Target, result: dict[str, Any], matrix: CountMatrix | None, runs: Sequence[Predictions]
+    target: store.Target, result: dict[str, Any], matrices: Matrices | None, runs: Sequence[Predictions]
 ) -> None:
     text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     tables: dict[str, Any] = {"scores": np.frombuffer(text, np.uint8)}
-    if matrix is not None:
-        tables["matrix"] = matrix
+    if matrices is not None:
+        tables |= matrices.tables()
     hints = {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
+    tables |= joined(carried(hints, target.kind), {LABELS: ["evaluate: scoring"]})
     store.write_whole(target, tables, {}, relative_hints(hints, target.path))

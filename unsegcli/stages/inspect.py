@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console, store
-from unsegcli.dataflow.provenance import provenance
+from unsegcli.dataflow.provenance import LABELS, networks, provenance, tables_of
 from unsegcli.errors import ConfigError
 from unsegcli.params import Inputs, Inspect, Run
 from unsegcli.recipe import recipe_digest
@@ -22,7 +22,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         run: not used, since nothing is written.
 
     Returns:
-        kind, version, attributes, recipe, sizes, provenance (the chain of inputs) and skipped images; with `verify`
+        kind, version, attributes, recipe, sizes, provenance (the chain of inputs), pretrained networks, what labels
+        were used for, and skipped images; with `verify`
         also `problems`, the list of violated invariants.
     """
     if len(inputs.paths) != 1:
@@ -33,7 +34,7 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         described: dict[str, Any] = {
             "path": str(path),
             "kind": artifact.kind,
-            "kind_version": artifact.about["kind-version"],
+            "kind_version": artifact.written_version,
             "fingerprint": artifact.fingerprint,
             "made_by": artifact.about["made-by"],
             "created": artifact.about["created"],
@@ -45,6 +46,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
             "environment": artifact.environment,
             "contents": list(_contents(artifact)),
             "provenance": list(provenance(artifact)),
+            "pretrained": networks(tables_of(artifact)),
+            "labels_used": tables_of(artifact).get(LABELS, []),
             "skipped": _skipped(artifact),
             "file_bytes": path.stat().st_size,
         }

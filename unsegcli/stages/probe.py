@@ -26,6 +26,7 @@ from unsegcli.core.scoring.run_scores import VERSION, plain
 from unsegcli.core.scoring.tally import mean_and_deviation
 from unsegcli.dataflow.dataset import Dataset, Window, find_dataset, is_artifact, relative_hints
 from unsegcli.dataflow.label_maps import StoredMap, image_folder, turned_like
+from unsegcli.dataflow.provenance import LABELS, carried, joined, networks
 from unsegcli.dataflow.runner import gather, report_skipped
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
@@ -107,7 +108,9 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     result = plain({**result, "labels": str(folder), "legend": None if legend_path is None else str(legend_path)})
     text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     hints = {f"{name}.{at}": hint for at, one in enumerate(subjects) for name, hint in one.dataset.hints.items()}
-    store.write_whole(target, {"scores": np.frombuffer(text, np.uint8)}, {}, relative_hints(hints, target.path))
+    tables = {"scores": np.frombuffer(text, np.uint8)}
+    went_in = joined(carried(hints, target.kind), {LABELS: ["probe: a linear classifier, and scoring"]})
+    store.write_whole(target, {**tables, **went_in}, {}, relative_hints(hints, target.path))
     return ProbeScores(target.path, result)
 
 
@@ -321,6 +324,7 @@ def _described(subject: Subject, images: LabelledImages, legend: Legend | None, 
     return {
         "version": VERSION,
         "labels_used": LABELS_USED,
+        "pretrained": networks(carried(subject.dataset.hints, "metrics")),
         "input": subject.name,
         "vectors": {"of": subject.what, "dimensions": labelled.vectors.shape[1], "superpixels": len(labelled.vectors)},
         "protocol": _protocol(params, legend, classes),

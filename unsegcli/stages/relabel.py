@@ -21,6 +21,7 @@ from unsegcli.core.scoring.confusion import confusion
 from unsegcli.core.scoring.matching import one_to_one
 from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
 from unsegcli.dataflow.label_maps import Predictions, open_predictions
+from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
 from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.images.find import file_digest
@@ -60,6 +61,7 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
     named = _named(predictions, params)
     recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
+    note_networks(named.hints, "segmentation")
     reads = [hint["path"] for hint in named.hints.values()]
     target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
     return unchanged(target) or _write(target, predictions, named.naming, named.hints)
@@ -237,6 +239,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
             copied = ("windows/source", "windows/box", "windows/grid", "windows/confidence", "windows/farthest")
             tables = {name: artifact.table(name) for name in copied if artifact.has(name)}
             skipped = {name: artifact.table(name) for name in ("skipped/name", "skipped/reason")}
+            what_went_in = _what_went_in(hints)
             writer.finish(
                 {
                     **source_tables(sources, target.path),
@@ -245,6 +248,7 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
                     "categories/name": list(naming.names),
                     "categories/color": list(naming.colors),
                     **_centres(artifact, naming),
+                    **what_went_in,
                 },
                 {"role": naming.role, "clusters": len(naming.names), "reading": artifact.attributes["reading"]},
                 relative_hints(hints, target.path),
@@ -252,6 +256,15 @@ def _write(target: store.Target, run: Predictions, naming: Naming, hints: dict[s
             return Outcome(target.path, len(skipped["skipped/name"]))
     finally:
         release_artifacts()
+
+
+def _what_went_in(hints: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Return the tables of pretrained networks and used labels; metrics have nothing but the names."""
+    others = {name: hint for name, hint in hints.items() if name != "metrics"}
+    found = carried(others, "segmentation")
+    if "metrics" not in hints:
+        return found
+    return joined(found, {LABELS: [f"relabel: names from {Path(hints['metrics']['path']).name}"]})
 
 
 def _centres(artifact: store.Artifact, naming: Naming) -> dict[str, Any]:

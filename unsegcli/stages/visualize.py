@@ -28,7 +28,7 @@ from unsegcli.dataflow.label_maps import (
     turned_like,
 )
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
-from unsegcli.dataflow.provenance import provenance
+from unsegcli.dataflow.provenance import LABELS, in_words, networks, provenance, tables_of
 from unsegcli.dataflow.runner import Outcome, report_skipped
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import file_digest
@@ -595,6 +595,8 @@ def _facts(scene: Scene) -> dict[str, Any]:
             facts |= {"kind": artifact.kind, "role": run.role}
             facts |= {name.replace("-", " "): artifact.about[name] for name in ("made-by", "created", "command")}
             facts |= _flat({name: value for name, value in artifact.recipe.items() if name != "inputs"})
+            facts["pretrained weights"] = in_words(networks(tables_of(artifact))).partition(": ")[2]
+            facts["labels used by"] = "; ".join(tables_of(artifact).get(LABELS, []))
     else:
         facts["role"] = run.role
     if scene.matching is not None:

@@ -77,7 +77,7 @@ SUPERPIXEL_MAPS = {
 
 PRETRAINED = {
     "pretrained/name": Field("text", ("network",), "name of each pretrained network that went in", required=False),
-    "pretrained/digest": Field("text", ("network",), "SHA-256 over its weights", required=False),
+    "pretrained/digest": Field("text", ("network",), "SHA-256 of its file, or over its weights", required=False),
     "pretrained/licence": Field("text", ("network",), "licence of its weights; empty = not known", required=False),
     "pretrained/labels": Field("text", ("network",), "labels it learned from; empty = not known", required=False),
 }

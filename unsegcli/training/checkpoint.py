@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from unsegcli import console, store
 from unsegcli.core.scoring.cluster_number import Curve
 from unsegcli.dataflow.dataset import Dataset, relative_hints
+from unsegcli.dataflow.provenance import carried, joined, network_tables
 from unsegcli.errors import ArtifactError
 from unsegcli.segmenters.centres import CUTTING
 from unsegcli.segmenters.weights import Arrays, state_to_arrays, tensors_of
@@ -113,6 +115,7 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
         "tables": {
             **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),
             **_cutting(dataset),
+            **_what_went_in(job, dataset),
             "skipped/name": [name for name, _ in dataset.bad],
             "skipped/reason": [reason for _, reason in dataset.bad],
         },
@@ -131,6 +134,13 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
             },
         },
     }
+
+
+def _what_went_in(job: TrainingJob, dataset: Dataset) -> dict[str, list[str]]:
+    """Return the tables of pretrained networks and used labels, of the initial weights and of the inputs."""
+    start = job.pretrained
+    own = {} if start is None else network_tables(Path(start.name).name, start.digest, "", start.labels)
+    return joined(own, carried(dataset.hints, "model"))
 
 
 def _cutting(dataset: Dataset) -> dict[str, NDArray[np.uint8]]:

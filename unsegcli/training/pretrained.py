@@ -19,6 +19,7 @@ from unsegcli.methods._load import Loaded
 
 NONE, IMAGENET = "none", "imagenet"
 VERSION = "IMAGENET1K_V1"  # of torchvision's weights
+IMAGENET_LABELS = "ImageNet-1k"  # torchvision gives no licence for the weights: terms of the data may apply
 CONTAINERS = ("state_dict", "teacher", "student", "model")  # keys that may hold the weights; the first one is used
 PREFIXES = ("module", "encoder_q", "teacher", "student", "backbone")  # possible parts of a prefix, in any order
 FIRST = "conv1.weight"  # the first convolution, whose input is the image
@@ -30,9 +31,10 @@ SHOWN = 3  # names in a message
 class Pretrained:
     """Pretrained weights by name."""
 
-    name: str  # as given by the user
-    digest: str  # recorded in the recipe
+    name: str  # for people
+    digest: str  # SHA-256 of the file, or over the weights
     state: Mapping[str, Tensor]
+    labels: str = ""  # that it learned from; empty = not known
 
     def put_into(self, backbones: Sequence[nn.Module]) -> None:
         """Load the matching weights into each backbone."""
@@ -91,8 +93,19 @@ def read_weights(digest: str, path: Path | None, architecture: str) -> Pretraine
     if not digest:
         return None
     if path is None:
-        return Pretrained(IMAGENET, digest, _download(architecture))
+        state = _download(architecture)
+        return Pretrained(f"torchvision {architecture} {VERSION}", weights_digest(state), state, IMAGENET_LABELS)
     return Pretrained(str(path), digest, read_state(path))
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over names, types, shapes and values of weights."""
+    whole = hashlib.sha256()
+    for name in sorted(state):
+        values = state[name].detach().cpu().contiguous()
+        whole.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        whole.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b"")
+    return whole.hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

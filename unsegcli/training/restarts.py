@@ -13,6 +13,7 @@ import numpy as np
 from unsegcli import console, store
 from unsegcli.core.nn.precision import own_arithmetic
 from unsegcli.dataflow.dataset import Dataset, relative_hints
+from unsegcli.dataflow.provenance import tables_of
 from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.params import Run
 from unsegcli.training.distributed import is_first
@@ -100,12 +101,9 @@ def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, A
     """Read the content of a model file and add entries to its history."""
     with store.open_artifact(path, "model") as artifact:
         history = {name: artifact.entry("history", name) for name in artifact.entries("history")}
+        names = ("scaling", "cutting", "skipped/name", "skipped/reason")
         return {
-            "tables": {
-                name: artifact.table(name)
-                for name in ("scaling", "cutting", "skipped/name", "skipped/reason")
-                if artifact.has(name)
-            },
+            "tables": {name: artifact.table(name) for name in names if artifact.has(name)} | tables_of(artifact),
             "attributes": dict(artifact.attributes),
             "entries": {
                 "weights": {name: artifact.entry("weights", name) for name in artifact.entries("weights")},
