@@ -15,6 +15,7 @@ from toy import users_method, write_images
 from typed import unseg
 
 from unsegcli import store
+from unsegcli.cli.evaluate import show_scores
 from unsegcli.dataflow.provenance import carried, in_words, joined, network_tables, networks, tables_of
 from unsegcli.training.restarts import content_with
 
@@ -79,13 +80,16 @@ def write_features(path: str) -> None:
     store.write_whole(store.Target(path, "features", {"stage": "test", "inputs": {}}), tables, attributes, {}, windows)
 
 
-def test_from_features_to_maps_scores_and_pages(here: Path) -> None:
+def test_from_features_to_maps_scores_and_pages(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unseg("superpixels", "images", "--segments", "6", "--workers", "1")
     write_features("features.h5")
     said = "pretrained weights: lite0 (ImageNet-1k labels)"
     assert said in unseg("cluster", "features.h5", "--classes", "2", "--workers", "1").stderr
     found = json.loads(unseg("evaluate", "segmentation.h5", "--labels", "labels", "--json", "--workers", "1").stdout)
     assert found["pretrained"] == [ROW]
+    for scores in (found, {"runs": [found, found], "pretrained": found["pretrained"]}):
+        show_scores(scores)
+        assert capsys.readouterr().out.count(f"{said}\n") == 1
     assert said in unseg("relabel", "segmentation.h5", "--metrics", "metrics.h5", "-o", "named.h5").stderr
     assert tables_in("segmentation.h5") == LITE
     assert tables_in("metrics.h5") == {**LITE, "labels/used": ["evaluate: scoring"]}

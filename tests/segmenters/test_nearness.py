@@ -14,6 +14,11 @@ def test_by_hand() -> None:
     assert near.shares.tolist() == [[0, 127], [25, 102], [127, 254]]
 
 
+def test_coarse_distances_are_multiples_of_the_step_up_to_the_farthest() -> None:
+    near = nearness(np.array([[0.0], [4.0], [10.0]]), np.array([[0.0], [5.0], [20.0]]), step=16)
+    assert near.shares.tolist() == [[0, 128], [32, 96], [128, 254]]
+
+
 def test_with_one_centre_there_is_no_second() -> None:
     near = nearness(np.array([[0.0], [3.0]]), np.array([[1.0]]))
     assert near.farthest == 2

@@ -71,6 +71,7 @@ def test_images_it_learned_from_are_found_and_clustered(model: Path, method: Pat
         assert "device" not in json.dumps(artifact.recipe)
         assert artifact.table("windows/confidence").min() > 0.9
         assert not artifact.has("confidence")
+        assert not artifact.has("distances"), "its clusters have no centres"
 
 
 def test_named_images_and_a_second_run_give_the_same(

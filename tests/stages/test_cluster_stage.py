@@ -15,6 +15,8 @@ from PIL import Image
 from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
+from unsegcli.core.superpixels.features import region_features
+from unsegcli.core.superpixels.region_space import Space
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
@@ -42,6 +44,40 @@ def test_regions_find_the_quadrants_in_every_image(sp: Path, tmp_path: Path) -> 
     assert len(found) == 3
     # One numbering holds for the whole folder, so the stack is compared at once.
     assert agreement(np.stack(found), np.stack([QUADRANTS] * 3)) > 0.97
+
+
+def test_distances_are_those_to_the_own_and_to_the_second_centre(sp: Path, tmp_path: Path) -> None:
+    seg = cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path
+    again = cluster([sp], tmp_path / "again.h5", Cluster(centres=seg), workers=1).path
+    with store.open_artifact(seg) as artifact, store.open_artifact(sp) as pieces:
+        space = Space(artifact.table("fit/mean"), artifact.table("fit/projection"))
+        for index, (found, applied) in enumerate(
+            zip(maps_of(seg, "distances"), maps_of(again, "distances"), strict=True)
+        ):
+            regions = pieces.read("superpixels", index).astype(np.int32)
+            points = space(region_features(pieces.read("images", index), regions))
+            distances = np.linalg.norm(points[:, None] - artifact.table("fit/centres"), axis=2)
+            wanted = np.sort(distances, axis=1)[:, :2][regions]
+            farthest = artifact.table("windows/farthest")[index]
+            assert farthest == pytest.approx(wanted.max(), rel=1e-5)
+            np.testing.assert_allclose(found * farthest / 254, wanted, atol=farthest / 254)
+            np.testing.assert_array_equal(found, applied)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_pixels_have_distances_too_and_void_has_none(masked: bool, make_images: MakeImages, tmp_path: Path) -> None:
+    folder, mask = make_images(), None
+    if masked:
+        mask = tmp_path / "masks"
+        mask.mkdir()
+        for path in folder.glob("*.png"):
+            Image.fromarray(np.where(QUADRANTS == 3, 0, 255).astype(np.uint8)).save(mask / path.name)
+    seg = cluster([folder], tmp_path / "seg.h5", RGB, mask=mask, workers=1).path
+    found, labels = maps_of(seg, "distances")[0], maps_of(seg)[0]
+    assert (found[:, :, 0] == 255).tolist() == (labels == 255).tolist()
+    assert bool((labels == 255).any()) is masked
+    own, second = found[12, 16]
+    assert own < 30 < second, "the middle of a quadrant is near its centre and far from others"
 
 
 def weights_said(caplog: pytest.LogCaptureFixture) -> tuple[float, float]:

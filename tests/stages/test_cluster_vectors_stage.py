@@ -73,6 +73,9 @@ def test_another_number_of_clusters_groups_the_vectors(model: Path, method: Path
         for index, found in enumerate(maps_of(five)):
             regions = pieces.read("superpixels", index)
             assert all(len(np.unique(found[regions == region])) == 1 for region in np.unique(regions))
+            own, second = np.moveaxis(artifact.read("distances", index), 2, 0)
+            assert (own <= second).all()
+            assert own.max() < second.max() == 254
 
 
 def test_its_own_number_keeps_its_own_clusters(model: Path, method: Path, tmp_path: Path) -> None:

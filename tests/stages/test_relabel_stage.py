@@ -12,6 +12,7 @@ from called import cluster, evaluate, relabel
 from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
+from reading_back import maps_of, table_of
 
 from unsegcli import store
 from unsegcli.core.palette import palette
@@ -86,6 +87,9 @@ def test_legend_gives_the_order_and_the_colours(seg: Path, tmp_path: Path) -> No
         '[[class]]\nname = "roof"\ncolor = "#102030"\nfrom = [0]\n[[class]]\nname = "water"\nfrom = [1]\n'
     )
     path = relabel(seg, ["3=water", "0+1+2=roof"], tmp_path / "out.h5", legend=legend).path
+    for before, after in zip(maps_of(seg, "distances"), maps_of(path, "distances"), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert table_of(path, "windows/farthest").tolist() == table_of(seg, "windows/farthest").tolist()
     found, names, role = content(path)
     assert (names, role) == (["roof", "water"], "classes")
     np.testing.assert_array_equal(found, original(seg) == 3)

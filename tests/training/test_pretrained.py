@@ -13,6 +13,7 @@ from toy import users_method
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._load import find_method
+from unsegcli.training import pretrained
 from unsegcli.training.pretrained import Pretrained, find_weights, read_state, read_weights
 
 METHOD = find_method("maskcontrast")
@@ -172,3 +173,14 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(models.ResNet50_Weights.IMAGENET1K_V1.__class__, "get_state_dict", fails)
     with pytest.raises(DataError, match=r"cannot be downloaded \(no way there\); give a file"):
         read_weights("imagenet IMAGENET1K_V1", None, "resnet50")
+
+
+def test_what_is_known_of_weights_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"conv1.weight": torch.ones(2, 3, 1, 1), "steps": torch.tensor(4)}
+    monkeypatch.setattr(pretrained, "_download", lambda architecture: dict(state))
+    found = read_weights("imagenet IMAGENET1K_V1", None, "resnet50")
+    assert found is not None
+    assert (found.name, found.labels) == ("torchvision resnet50 IMAGENET1K_V1", "ImageNet-1k")
+    turned = dict(reversed(state.items()))
+    assert found.digest == pretrained.weights_digest(turned)
+    assert found.digest != pretrained.weights_digest({**state, "steps": torch.tensor(5)})

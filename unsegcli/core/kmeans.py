@@ -138,7 +138,8 @@ def two_nearest(points: NDArray[Any], centres: NDArray[Any]) -> tuple[NDArray[np
         _check_finite(columns)
         second = np.full(columns.shape[1], np.inf)
         nearest[part], least = _nearest(columns, positions, second)
-        distances[part] = np.sqrt(np.stack([least, second], axis=1))
+        np.sqrt(least, out=distances[part, 0], casting="same_kind")
+        np.sqrt(second, out=distances[part, 1], casting="same_kind")
     return nearest, distances
 
 

@@ -27,7 +27,7 @@ from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, as_stored
-from unsegcli.segmenters.nearness import Nearness, nearness
+from unsegcli.segmenters.nearness import COARSE, Nearness, nearness
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # settings
@@ -77,9 +77,9 @@ class Fit:
         """Number of clusters."""
         return len(self.centres)
 
-    def nearest(self, features: NDArray[np.float32]) -> Nearness:
-        """Assign each row of features to its nearest centre."""
-        return nearness(self.space(features), self.centres)
+    def nearest(self, features: NDArray[np.float32], step: int = 1) -> Nearness:
+        """Assign each row of features to its nearest centre; distances are rounded to multiples of `step`."""
+        return nearness(self.space(features), self.centres, step)
 
     def curve_tables(self) -> dict[str, NDArray[Any]]:
         """Return the stability curve as datasets."""
@@ -265,11 +265,11 @@ def places_and_nearness(window: Window, params: Cluster, fit: Fit) -> tuple[NDAr
     pixels = blurred_pixels(window.pixels, params.blur, window.valid)
     shape, points = pixels.shape[:2], pixels.reshape(-1, pixels.shape[2])
     if window.valid is None:
-        return np.arange(len(points), dtype=np.int32).reshape(shape), fit.nearest(points)
+        return np.arange(len(points), dtype=np.int32).reshape(shape), fit.nearest(points, COARSE)
     inside = np.flatnonzero(window.valid)
     places = np.full(shape, -1, np.int32)
     places[window.valid] = np.arange(len(inside))
-    return places, fit.nearest(points[inside])
+    return places, fit.nearest(points[inside], COARSE)
 
 
 def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:

@@ -13,6 +13,7 @@ from unsegcli.core.kmeans import two_nearest
 from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 STEPS = UNKNOWN_DISTANCE - 1  # the number of the farthest distance; the one above means void or no second centre
+COARSE = 16
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ class Nearness:
         return {"distances": store.encode(distances)}, {"farthest": self.farthest}
 
 
-def nearness(points: NDArray[Any], centres: NDArray[Any]) -> Nearness:
-    """Assign points (points, dimensions) to their nearest centres (clusters, dimensions)."""
+def nearness(points: NDArray[Any], centres: NDArray[Any], step: int = 1) -> Nearness:
+    """Assign points to their nearest centres, and measure how far these are.
+
+    Args:
+        points: (points, dimensions).
+        centres: (clusters, dimensions).
+        step: distances are rounded to multiples of this, as COARSE for pixels, whose noise cannot be compressed.
+    """
     clusters, distances = two_nearest(points, centres)
-    known = np.isfinite(distances)
-    farthest = float(distances.max(initial=0.0, where=known))
     shares = np.full(distances.shape, UNKNOWN_DISTANCE, np.uint8)
-    np.rint(distances * (STEPS / (farthest or 1.0)), out=shares, where=known, casting="unsafe")
+    known = distances[:, : len(centres)]  # without the second of a single centre
+    farthest = float(known.max(initial=0.0))
+    rounded = np.rint(known * (STEPS / step / (farthest or 1.0))) * step
+    shares[:, : len(centres)] = np.minimum(rounded, STEPS)
     return Nearness(clusters, shares, farthest)

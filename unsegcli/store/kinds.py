@@ -49,7 +49,7 @@ SOURCES = {
     "sources/bands": Field("int32", ("source",), "bands in the file"),
     "sources/scaling": Field("float64", ("source", "band", "2"), "values mapped to 0 and 255"),
     "sources/crs": Field(
-        "text", ("source",), "coordinate system, such as `EPSG:32633`, or its name; empty = none", required=False
+        "text", ("source",), "coordinate system: `EPSG:32633`, WKT or a name; empty = none", required=False
     ),
     "sources/transform": Field(
         "float64", ("source", "6"), "from column and row to map coordinates; NaN = none", required=False
