@@ -131,6 +131,7 @@ def features() -> Sample:
         "windows/cell": np.full((3, 2), 2.0),
         "layers/name": ["10", "15"],
         "layers/dimensions": np.array([2, 3], np.int32),
+        "layers/weight": np.array([0.5, 1.0]),
         **pretrained(),
     }
     return Sample("features", tables, {"reading": '{"axes":"yxc"}'}, windows)

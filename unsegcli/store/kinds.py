@@ -117,6 +117,7 @@ KINDS: dict[str, Kind] = {
             ),
             "layers/name": Field("text", ("layer",), "layers whose outputs are joined, in order", required=False),
             "layers/dimensions": Field("int32", ("layer",), "number of dimensions of each", required=False),
+            "layers/weight": Field("float64", ("layer",), "weight of each in a clustering; else 1", required=False),
         }
         | PRETRAINED,
         {"reading": str},
