@@ -85,7 +85,9 @@ def test_from_features_to_maps_scores_and_pages(here: Path, capsys: pytest.Captu
     write_features("features.h5")
     said = "pretrained weights: lite0 (ImageNet-1k labels)"
     assert said in unseg("cluster", "features.h5", "--classes", "2", "--workers", "1").stderr
-    found = json.loads(unseg("evaluate", "segmentation.h5", "--labels", "labels", "--json", "--workers", "1").stdout)
+    scored = unseg("evaluate", "segmentation.h5", "--labels", "labels", "--json", "--workers", "1")
+    assert said in scored.stderr
+    found = json.loads(scored.stdout)
     assert found["pretrained"] == [ROW]
     for scores in (found, {"runs": [found, found], "pretrained": found["pretrained"]}):
         show_scores(scores)

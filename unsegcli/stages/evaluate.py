@@ -46,7 +46,7 @@ from unsegcli.dataflow.label_maps import (
     open_predictions,
     turned_like,
 )
-from unsegcli.dataflow.provenance import LABELS, carried, joined
+from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
@@ -112,6 +112,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     params, run = params or Evaluate(), (run or Run()).of("evaluate")
     check_evaluate(params)
     scored = _open_inputs(inputs, params)
+    note_networks(_hints(scored.runs), "metrics")
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
         for one, match in zip(scored.runs, scored.matches, strict=True):
@@ -324,6 +325,11 @@ def _combined(
     return result, None
 
 
+def _hints(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
+    """Return path and fingerprint of what each run was read from."""
+    return {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
+
+
 def _write(
     target: store.Target, result: dict[str, Any], matrices: Matrices | None, runs: Sequence[Predictions]
 ) -> None:
@@ -331,6 +337,6 @@ def _write(
     tables: dict[str, Any] = {"scores": np.frombuffer(text, np.uint8)}
     if matrices is not None:
         tables |= matrices.tables()
-    hints = {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
+    hints = _hints(runs)
     tables |= joined(carried(hints, target.kind), {LABELS: ["evaluate: scoring"]})
     store.write_whole(target, tables, {}, relative_hints(hints, target.path))

@@ -26,7 +26,7 @@ from unsegcli.core.scoring.run_scores import VERSION, plain
 from unsegcli.core.scoring.tally import mean_and_deviation
 from unsegcli.dataflow.dataset import Dataset, Window, find_dataset, is_artifact, relative_hints
 from unsegcli.dataflow.label_maps import StoredMap, image_folder, turned_like
-from unsegcli.dataflow.provenance import LABELS, carried, joined, networks
+from unsegcli.dataflow.provenance import LABELS, carried, joined, networks, note_networks
 from unsegcli.dataflow.runner import gather, report_skipped
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
@@ -94,6 +94,8 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     if params.halves < 1:
         raise ConfigError(f"--halves {params.halves}: must be at least 1")
     folder, legend_path, subjects = opened(inputs, params)
+    hints = {f"{name}.{at}": hint for at, one in enumerate(subjects) for name, hint in one.dataset.hints.items()}
+    note_networks(hints, "metrics")
     recipe = _recipe(params, subjects, folder, legend_path)
     target = store.Target(run.output, "metrics", recipe, force=run.force, reads=inputs.paths)
     if target.finished() is not None:
@@ -107,7 +109,6 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     result = found[0] if len(found) == 1 else {"version": VERSION, "labels_used": LABELS_USED, "runs": found}
     result = plain({**result, "labels": str(folder), "legend": None if legend_path is None else str(legend_path)})
     text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    hints = {f"{name}.{at}": hint for at, one in enumerate(subjects) for name, hint in one.dataset.hints.items()}
     tables = {"scores": np.frombuffer(text, np.uint8)}
     went_in = joined(carried(hints, target.kind), {LABELS: ["probe: a linear classifier, and scoring"]})
     store.write_whole(target, {**tables, **went_in}, {}, relative_hints(hints, target.path))
