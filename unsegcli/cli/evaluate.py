@@ -107,6 +107,8 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
             scores = [number(row[name]) for name in ("iou", "precision", "recall")]
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
         out.print(classes)
+    if "per_object" in run:
+        _show_objects(run, out, table_type)
     if run.get("miou_over"):
         out.print(f"miou is the mean over {len(run['miou_over'])} {protocol['miou_over']}")
     pixels = run["pixels"]
@@ -120,3 +122,13 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
             out.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
         out.print(f"{console.count_images(len(run['missing']))} without a label, not scored")
+
+
+def _show_objects(run: dict[str, Any], out: Any, table_type: Any) -> None:
+    """Print the scores of each object of each video."""
+    out.print("the first and the last frame of each video are not scored; objects are those of its first labels")
+    table = table_type("video", "object", "frames", "J", "J recall", "J decay", "F", "F recall", "F decay")
+    for row in run["per_object"]:
+        scores = [number(row[f"{what}_{name}"]) for what in "jf" for name in ("mean", "recall", "decay")]
+        table.add_row(row["sequence"], str(row["object"]), str(row["frames"]), *scores)
+    out.print(table)
