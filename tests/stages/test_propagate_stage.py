@@ -18,6 +18,7 @@ from tiny_model import write_method, write_model
 from typed import unseg
 
 from unsegcli import store
+from unsegcli.cli.evaluate import show_scores
 from unsegcli.core.cell_vectors import cell_vectors
 from unsegcli.dataflow.dataset import Window, dataset_from_files
 from unsegcli.dataflow.runner import Result, write_artifact
@@ -255,7 +256,8 @@ def test_mistakes_are_named(scene: Path, tmp_path: Path) -> None:
         evaluate([seg], scene / "m.h5", DAVIS, labels=scene / "truth", workers=1)
 
 
-def test_as_typed(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_typed(scene: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(scene)
     tried = unseg("propagate", "frames", "--first", "truth/0.png", "--dry-run")
     assert "would write segmentation.h5: 4 images" in tried.stderr
@@ -265,6 +267,11 @@ def test_as_typed(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr.startswith("labels are used: those of the first frame, from truth/0.png\n")
     found = json.loads(unseg("evaluate", "--protocol", "davis", "--labels", "truth").stdout)
     assert found["scores"]["j_and_f"] > 0.9
+    show_scores(found)
+    shown = capsys.readouterr().out
+    assert "labels used for propagate: the labels of first frames and scoring" in shown
+    assert "scoring only" not in shown
+    assert "J decay" in shown
     again = unseg("propagate", "frames", "--first", "truth/0.png")
     assert "up to date" in again.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
@@ -68,7 +69,13 @@ def _show_runs(result: dict[str, Any]) -> None:
     rows += [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
     protocol = result["runs"][0]["protocol"]
     said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
-    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; labels used for scoring only", rows)
+    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", rows)
+
+
+def _labels_used(runs: Sequence[dict[str, Any]]) -> str:
+    """Say what labels were used for, before and in scoring."""
+    uses = list(dict.fromkeys(run["labels_used"] for run in runs if run["labels_used"] != "scoring"))
+    return f"labels used for {'; '.join(uses)}" if uses else "labels used for scoring only"
 
 
 def _clusters(run: dict[str, Any]) -> dict[str, int]:
@@ -82,7 +89,7 @@ def _main(scores: dict[str, Any]) -> dict[str, Any]:
 
 def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     protocol = run["protocol"]
-    out.print(f"{run['input']}: {console.count_images(run['images'])}; labels used for scoring only", style="bold")
+    out.print(f"{run['input']}: {console.count_images(run['images'])}; {_labels_used([run])}", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     out.print(f"protocol {protocol['name']}: {', '.join(said)}")
