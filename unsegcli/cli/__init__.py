@@ -37,7 +37,18 @@ app = typer.Typer(
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
 _COMMANDS = (
-    *(superpixels, train, cluster, iem, proposals, propagate, evaluate, probe, visualize, relabel, inspect, demo),
+    superpixels,
+    train,
+    cluster,
+    iem,
+    proposals,
+    propagate,
+    evaluate,
+    probe,
+    visualize,
+    relabel,
+    inspect,
+    demo,
 )
 for _command in _COMMANDS:
     app.command(cls=GroupedCommand)(_command)
