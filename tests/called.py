@@ -99,3 +99,12 @@ def inspect(path: str | Path, **how: Any) -> dict[str, Any]:
     from unsegcli.stages.inspect import inspect as stage
 
     return stage(*split(path, "", settings.Inspect(), None, how))
+
+
+def propagate(
+    paths: Paths, output: str | Path = "", params: settings.Propagate | None = None, reading: Images | None = None,
+    **how: Any,
+) -> Outcome:  # fmt: skip
+    from unsegcli.stages.propagate import propagate as stage
+
+    return stage(*split(paths, output, params or settings.Propagate(), reading, how))

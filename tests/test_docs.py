@@ -52,6 +52,7 @@ OPTIONS = set(
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
+    --first --frames --neighbours --radius --temperature --cell
      --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
     from unsegcli.stages.probe import probe
+    from unsegcli.stages.propagate import propagate
     from unsegcli.stages.proposals import proposals
     from unsegcli.stages.relabel import relabel
     from unsegcli.stages.superpixels import superpixels
@@ -27,6 +28,7 @@ __all__ = [
     "iem",
     "inspect",
     "probe",
+    "propagate",
     "proposals",
     "relabel",
     "superpixels",

@@ -23,6 +23,7 @@ OUTPUTS = {
     "proposals": "proposals.h5",
     "evaluate": "metrics.h5",
     "probe": "probe.h5",
+    "propagate": "segmentation.h5",
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "demo": "unseg-demo",
@@ -120,7 +121,8 @@ CLASSES = Option(
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
     "The learning method: context (the default), inmars, infoseg, iic, maskcontrast or segnet (both need --proposals); "
-    "or a Python file of your own, see docs/methods.md. For cluster and probe: the same file, if it trained the model.",
+    "or a Python file of your own, see docs/methods.md. For cluster, probe and propagate: the same file, if it trained "
+    "the model.",
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
@@ -134,7 +136,7 @@ PRESET = Option(
 )
 CONFIDENCE = Option(
     "Also store a value from 0 to 1 for each pixel: how likely it is foreground (iem, proposals), or how confident the "
-    "model is in its cluster (cluster)."
+    "model is in its cluster (cluster), or the weight of its label (propagate)."
 )
 SIZE = Option(
     "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
@@ -152,8 +154,8 @@ LABELS = Option(
     recorded=False,
 )
 LEGEND = Option(
-    "TOML file with class names, colours and merges. evaluate, probe and visualize find a classes.toml next to the "
-    "images automatically.",
+    "TOML file with class names, colours and merges. evaluate, probe, propagate and visualize find a classes.toml next "
+    "to the images automatically.",
     metavar="FILE",
     shown="-",
     recorded=False,
@@ -798,9 +800,9 @@ class Evaluate:
     protocol: str = option(
         "",
         "Match and average like this published code; the output lists what is not reproduced. Use it only to compare "
-        "with that paper.",
+        "with that paper. davis: objects in videos, as `unseg propagate` makes them.",
         panel=PROTOCOL,
-        choices=("iic", "picie", "stego", "iem", "maskcontrast"),
+        choices=("iic", "picie", "stego", "iem", "maskcontrast", "davis"),
         shown="-",
     )
     polarity: str = option(
@@ -851,6 +853,49 @@ class Probe:
     seed: int = option(0, SEED)
     ignore: tuple[int, ...] = option((), IGNORE)
     labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    method: str | Path | None = option(None, LEARNING_METHOD)
+
+
+@dataclass(frozen=True)
+class Propagate:
+    """Settings of `unseg propagate`."""
+
+    first: str | Path | None = option(
+        None,
+        "Labels of the first frame: a PNG, TIFF or NPY file of its size; 0 = background, each other number = an "
+        "object, 255 = unknown (or the object, if there is no other). For several sequences, each in a subfolder: a "
+        "folder with such a file for the first frame of each, named like it.",
+        metavar="FILE",
+        shown="-",
+        recorded=False,
+    )
+    frames: int = option(
+        7, "Number of frames before the present one whose labels count, beside the first frame.", metavar="N", least=1
+    )
+    neighbours: int = option(
+        5, "Number of most similar cells, over all these frames, that give a cell its label.", metavar="N", least=1
+    )
+    radius: int = option(
+        12,
+        "How far from its own place a cell looks for similar ones, in cells. Use more if objects move faster.",
+        metavar="CELLS",
+        least=1,
+    )
+    temperature: float = option(
+        0.1,
+        "Temperature of the softmax over their similarities; a lower one follows the most similar cell.",
+        metavar="X",
+    )
+    cell: int = option(
+        0,
+        "Side of a cell in pixels, an even number; files of features have cells of their own. Default: 2 for frames of "
+        "up to 100,000 pixels, else 4.",
+        metavar="PIXELS",
+        least=2,
+        shown="-",
+    )
+    confidence: bool = option(False, CONFIDENCE)
     legend: str | Path | None = option(None, LEGEND)
     method: str | Path | None = option(None, LEARNING_METHOD)
 

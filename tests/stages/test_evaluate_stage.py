@@ -376,6 +376,26 @@ def test_too_many_images_have_no_matrices_of_their_own(
         assert not artifact.has("images/name")
 
 
+def test_videos_by_the_protocol_of_davis(tmp_path: Path) -> None:
+    """Objects of the first labels only; the first and last frame are not scored; a folder of another tool."""
+    one = np.zeros((20, 30), int)
+    one[4:10, 4:10] = 1
+    moved, both = np.roll(one, 3, axis=1), np.where(np.roll(one, 8, axis=0) > 0, 2, one)
+    davis = Evaluate(protocol="davis")
+    maps, truth = folders(tmp_path, [both, moved, one, moved, both], [one, one, one, both, one])
+    found = score(tmp_path, maps, truth, davis, role="classes")
+    check_schema(found)
+    assert found["scores"]["j_mean"] == pytest.approx((1 / 3 + 1 + 1 / 3) / 3)
+    assert found["scores"]["j_recall"] == pytest.approx(1 / 3)
+    assert [row["object"] for row in found["per_object"]] == [1]
+    assert found["pixels"]["scored"] == 3 * 600
+    assert found["chance"]["first_labels_copied_j_and_f"] == 1
+    as_one = score(tmp_path, maps, truth, davis, role="mask")
+    assert as_one["scores"]["j_mean"] == pytest.approx((1 / 3 + 1 + 18 / 90) / 3), "all numbers are one object"
+    with pytest.raises(ConfigError, match=r"--protocol davis scores object masks, but .* holds clusters"):
+        score(tmp_path, maps, truth, davis)
+
+
 def test_nothing_to_score_is_null_not_nan(tmp_path: Path) -> None:
     maps, truth = folders(tmp_path, [np.zeros((3, 3), int)], [np.full((3, 3), 255)])
     found = score(tmp_path, maps, truth, Evaluate(ignore=(255,), replicates=0))

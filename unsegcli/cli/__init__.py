@@ -17,6 +17,7 @@ from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.probe import probe
+from unsegcli.cli.propagate import propagate
 from unsegcli.cli.proposals import proposals
 from unsegcli.cli.relabel import relabel
 from unsegcli.cli.superpixels import superpixels
@@ -35,7 +36,21 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
-for _command in (superpixels, train, cluster, iem, proposals, evaluate, probe, visualize, relabel, inspect, demo):
+_COMMANDS = (
+    superpixels,
+    train,
+    cluster,
+    iem,
+    proposals,
+    propagate,
+    evaluate,
+    probe,
+    visualize,
+    relabel,
+    inspect,
+    demo,
+)
+for _command in _COMMANDS:
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
@@ -68,8 +69,14 @@ def _show_runs(result: dict[str, Any]) -> None:
     rows += [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
     protocol = result["runs"][0]["protocol"]
     said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
-    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; labels used for scoring only", rows)
+    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", rows)
     print_networks(result)
+
+
+def _labels_used(runs: Sequence[dict[str, Any]]) -> str:
+    """Say what labels were used for, before and in scoring."""
+    uses = list(dict.fromkeys(run["labels_used"] for run in runs if run["labels_used"] != "scoring"))
+    return f"labels used for {'; '.join(uses)}" if uses else "labels used for scoring only"
 
 
 def _clusters(run: dict[str, Any]) -> dict[str, int]:
@@ -83,7 +90,7 @@ def _main(scores: dict[str, Any]) -> dict[str, Any]:
 
 def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     protocol = run["protocol"]
-    out.print(f"{run['input']}: {console.count_images(run['images'])}; labels used for scoring only", style="bold")
+    out.print(f"{run['input']}: {console.count_images(run['images'])}; {_labels_used([run])}", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
     out.print(f"protocol {protocol['name']}: {', '.join(said)}")
@@ -109,6 +116,8 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
             scores = [number(row[name]) for name in ("iou", "precision", "recall")]
             classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
         out.print(classes)
+    if "per_object" in run:
+        _show_objects(run, out, table_type)
     if run.get("miou_over"):
         out.print(f"miou is the mean over {len(run['miou_over'])} {protocol['miou_over']}")
     pixels = run["pixels"]
@@ -122,3 +131,13 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
             out.print(f"oracle, {what} with its best class: {best}")
     if run["missing"]:
         out.print(f"{console.count_images(len(run['missing']))} without a label, not scored")
+
+
+def _show_objects(run: dict[str, Any], out: Any, table_type: Any) -> None:
+    """Print the scores of each object of each video."""
+    out.print("the first and the last frame of each video are not scored; objects are those of its first labels")
+    table = table_type("video", "object", "frames", "J", "J recall", "J decay", "F", "F recall", "F decay")
+    for row in run["per_object"]:
+        scores = [number(row[f"{what}_{name}"]) for what in "jf" for name in ("mean", "recall", "decay")]
+        table.add_row(row["sequence"], str(row["object"]), str(row["frames"]), *scores)
+    out.print(table)

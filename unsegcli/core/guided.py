@@ -21,15 +21,18 @@ STRIP_BYTES = 200_000_000  # of covariances in memory at once
 Floats = NDArray[np.float64]
 
 
-def refined(scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+def refined(
+    scores: NDArray[np.float32], pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, radius: int = RADIUS
+) -> NDArray[Any]:
     """Align scores (clusters, height, width) to the edges of the image; those of each pixel still sum to one.
 
     Args:
         scores: at least 0; the sum over clusters is one.
         pixels: (height, width, bands).
         valid: (height, width); None = all.
+        radius: of the filter's box in pixels.
     """
-    followed = np.clip(guided(scores, guide_of(pixels, valid), valid), 0, 1)
+    followed = np.clip(guided(scores, guide_of(pixels, valid), valid, radius), 0, 1)
     total = followed.sum(axis=0)
     good = total > 0
     whole: NDArray[Any] = np.where(good, followed / np.where(good, total, 1), scores).astype(scores.dtype)

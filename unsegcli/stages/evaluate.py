@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.scoring.confusion import CountMatrix
+from unsegcli.core.scoring.davis import FrameScore, VideoTally, frame_scores
 from unsegcli.core.scoring.protocols import Protocol
 from unsegcli.core.scoring.run_scores import (
     HALVES,
@@ -169,14 +170,18 @@ def _score_run(
 ) -> tuple[dict[str, Any], Matrices | None]:
     _report_unmatched(run, match)
     protocol = protocol_for(params, run.role, run.name)
-    ignore = tuple(sorted({*params.ignore, *protocol.ignore} - (set(legend.ignore) if legend else set())))
+    # A legend says itself what is void in labels of videos.
+    void = () if protocol.name == "davis" and legend is not None else protocol.ignore
+    ignore = tuple(sorted({*params.ignore, *void} - (set(legend.ignore) if legend else set())))
     base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
     tasks = [
         replace(base, map=item, labels=tuple(map(str, match.paths[item.name])), page=_page(item))
         for item in run.maps
         if item.name in match.paths
     ]
-    if run.role == "superpixels":
+    if protocol.name == "davis":
+        result, matrices = _score_videos(tasks, run, workers), None
+    elif run.role == "superpixels":
         result, matrices = scores_of_superpixels(_each(tasks, _superpixels_of, workers, "scoring"), params), None
     elif run.role == "mask":
         judge = partial(_object_of, protocol=protocol)
@@ -249,7 +254,80 @@ def _scored_names(names: Sequence[str], params: Evaluate) -> Sequence[str]:
     return [name for number, name in enumerate(names) if number % 2 != HALVES.get(params.named_on)]
 
 
-def _each(tasks: Sequence[Task], work: Callable[[Task], Any], workers: int, what: str) -> Iterator[Any]:
+# Videos
+
+
+@dataclass(frozen=True)
+class FirstLabels:
+    """The first labelled frame of a sequence."""
+
+    task: Task
+    single: bool  # every number above 0 is the same object
+
+    def numbers(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of the objects in a map; negative = void."""
+        return np.sign(values) if self.single else values
+
+    def truth(self) -> NDArray[Any]:
+        """Read its labels: (height, width), numbers of objects; negative = not scored."""
+        return self.numbers(_truth_and_map(self.task)[0])
+
+    def objects(self) -> list[int]:
+        """Return the numbers of its objects, in ascending order."""
+        present = np.unique(self.truth())
+        return [int(value) for value in present[present > 0]]
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """The scores of the objects of one frame, and those of the labels of the first frame in their place."""
+
+    found: dict[int, FrameScore]
+    copied: dict[int, FrameScore]
+    pixels: tuple[int, int]  # scored, ignored
+
+
+def _score_videos(tasks: Sequence[Task], run: Predictions, workers: int) -> dict[str, Any]:
+    """Score the objects of each sequence: the images of one folder, without the first and the last."""
+    inner = _inner_frames(run)
+    labelled: dict[PurePosixPath, list[Task]] = {}
+    for task in tasks:
+        labelled.setdefault(_sequence_of(task.map), []).append(task)
+    tally = VideoTally()
+    for folder, given in labelled.items():
+        first = _first_labels(given[0])
+        scored = [replace(task, ignore=first.task.ignore) for task in given if task.map.name in inner]
+        name = run.name if folder == PurePosixPath(".") else str(folder)
+        if not scored:
+            raise DataError(f"{name}: no frame between the first and the last has labels")
+        frames = list(_each(scored, partial(_scored_frame, first=first), workers, f"scoring {name}"))
+        tally.add(name, first.objects(), [frame.found for frame in frames], [frame.copied for frame in frames])
+        tally.add_pixels([frame.pixels for frame in frames])
+    return tally.result()
+
+
+def _inner_frames(run: Predictions) -> set[str]:
+    """Return the names of all frames but the first and the last of each sequence."""
+    folders: dict[PurePosixPath, list[str]] = {}
+    for item in run.maps:
+        folders.setdefault(_sequence_of(item), []).append(item.name)
+    return {name for names in folders.values() for name in names[1:-1]}
+
+
+def _sequence_of(item: ImageMap) -> PurePosixPath:
+    return PurePosixPath(item.name.partition("#")[0]).parent
+
+
+def _first_labels(first: Task) -> FirstLabels:
+    """Return the first labelled frame of a sequence; where its labels are only 0 and 255, 255 is the object."""
+    if OFTEN_IGNORED in first.ignore and OFTEN_IGNORED not in first.params.ignore:
+        every = replace(first, ignore=tuple(value for value in first.ignore if value != OFTEN_IGNORED))
+        if set(np.unique(_truth_and_map(every)[0]).tolist()) == {0, OFTEN_IGNORED}:
+            return FirstLabels(every, True)
+    return FirstLabels(first, first.role == "mask")
+
+
+def _each(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int, what: str) -> Iterator[Any]:
     try:
         with console.progress(len(tasks), what) as bar:
             quick = len(tasks) // IMAGES_WORTH_A_TASK
@@ -276,6 +354,13 @@ def _largest_numbers(task: Task) -> tuple[int, int]:
 def _object_of(task: Task, protocol: Protocol) -> Judged:
     truth, predicted = _truth_and_map(task)
     return judged(predicted, truth, task.map.confidence(truth.shape), protocol)
+
+
+def _scored_frame(task: Task, first: FirstLabels) -> ScoredFrame:
+    truth, predicted = map(first.numbers, _truth_and_map(task))
+    copied = sample_nearest(first.truth(), (truth.shape[0], truth.shape[1]))
+    known = int((truth >= 0).sum())
+    return ScoredFrame(frame_scores(predicted, truth), frame_scores(copied, truth), (known, truth.size - known))
 
 
 def _superpixels_of(task: Task) -> Bordered:

@@ -28,6 +28,7 @@ class Protocol:
     needs_equal: bool = False  # as many clusters as classes
     polarity: str = "given"  # of object masks: given, or best-of-two (an oracle)
     ignore: tuple[int, ...] = ()
+    roles: tuple[str, ...] = ("clusters", "classes")  # what it scores
     not_reproduced: tuple[str, ...] = ()
 
 
@@ -68,7 +69,19 @@ PROTOCOLS = {
     "iem": Protocol(
         "iem",
         polarity="best-of-two",
+        roles=("mask",),
         not_reproduced=("scaling and centre crop to 128 x 128",),
+    ),
+    "davis": Protocol(
+        "davis",
+        matching="none",
+        ignore=(255,),
+        roles=("mask", "classes"),
+        not_reproduced=(
+            "the list of sequences and the resolution of 480 rows",
+            "temporal stability (of the first version)",
+            "matching of objects without labels of the first frame (of the unsupervised track)",
+        ),
     ),
 }
 

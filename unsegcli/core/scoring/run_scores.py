@@ -70,8 +70,8 @@ def protocol_for(params: Evaluate, role: str, name: str) -> Protocol:
         raise ConfigError(f"--named-on is only for clusters, but {name} holds {role}; leave it out")
     if params.protocol:
         protocol = PROTOCOLS[params.protocol]
-        if (protocol.polarity == "best-of-two") is not (role == "mask"):
-            wanted = "object masks" if protocol.polarity == "best-of-two" else "clusters"
+        if role not in protocol.roles:
+            wanted = "object masks" if "mask" in protocol.roles else "clusters"
             raise ConfigError(f"--protocol {protocol.name} scores {wanted}, but {name} holds {role}")
         return protocol
     if role == "classes":
