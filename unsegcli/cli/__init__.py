@@ -14,6 +14,7 @@ from unsegcli.cli._help import WIDTH, Commands, GroupedCommand
 from unsegcli.cli.cluster import cluster
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
+from unsegcli.cli.features import features
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.probe import probe
@@ -35,7 +36,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
-for _command in (superpixels, train, cluster, iem, proposals, evaluate, probe, visualize, relabel, inspect, demo):
+for _command in (superpixels, features, train, cluster, iem, proposals, evaluate, probe, visualize, relabel, inspect, demo):
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -43,7 +43,7 @@ class Result:
     """The result for one window: its datasets, and its entries in tables such as windows/superpixels."""
 
     datasets: dict[str, store.Encoded]
-    row: dict[str, float]
+    row: dict[str, Any]  # numbers, or lists of them
     warning: str = ""  # reported once at the end, with the number of windows concerned
 
 
@@ -279,7 +279,7 @@ def _report_window(number: int, windows: int, share: float) -> None:
 
 def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:
     rows = [(number, row) for number, (_, note) in enumerate(good) for row in note["rows"]]
-    types = {"superpixels": np.int64, "confidence": np.float32}
+    types = {"superpixels": np.int64, "confidence": np.float32, "cell": np.float64}
     extra = [name for name in types if rows and name in rows[0][1]]
     return {
         "windows/source": np.array([number for number, _ in rows], np.int32),
