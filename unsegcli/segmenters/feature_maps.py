@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def open_mapper(choice: Choice, device: str, resize: float, tile: int) -> Mapper
     found = find_network(choice)
     found.network.to(place)
     if place.type == "cpu":
-        found.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found.network.to(memory_format=torch.channels_last)
     return Mapper(found, place, resize, tile or found.tile)
 
 
@@ -83,7 +84,7 @@ def cuts(units: int, tile: int, margin: int) -> list[Cut]:
         return [Cut(0, units, 0, units)]
     margin = min(margin, (tile - 1) // 2)
     starts = [*range(0, units - tile, tile - 2 * margin), units - tile]
-    edges = [0, *((before + tile + after) // 2 for before, after in zip(starts, starts[1:], strict=False)), units]
+    edges = [0, *((before + tile + after) // 2 for before, after in pairwise(starts)), units]
     return [Cut(start, start + tile, edges[number], edges[number + 1]) for number, start in enumerate(starts)]
 
 
@@ -109,7 +110,7 @@ def tiles_of(mapper: Mapper, sides: Sides) -> list[Tile]:
 def prepared(mapper: Mapper, window: Window, sides: Sides) -> Tensor:
     """Normalise, resize and pad the pixels of a window: (bands, height, width); void pixels get the mean colour."""
     found = mapper.found
-    image = torch.from_numpy(np.ascontiguousarray(window.pixels.transpose(2, 0, 1))).float() / 255
+    image = torch.tensor(np.ascontiguousarray(window.pixels.transpose(2, 0, 1))).float() / 255
     image = (image - torch.tensor(found.mean)[:, None, None]) / torch.tensor(found.deviation)[:, None, None]
     valid = window.valid if window.regions is None else np.asarray(window.superpixels) >= 0
     if valid is not None and not valid.all():
@@ -193,17 +194,17 @@ def pooled(mapper: Mapper, window: Window, maps: Maps) -> Vectors:
         raise ValueError("the window has no superpixels")
     count = int(regions.max(initial=-1)) + 1
     ratio = sides_of(mapper, *regions.shape).ratio
-    weights: dict[object, object] = {}
+    weights: dict[tuple[object, ...], Any] = {}
     means = []
     for layer, values in zip(mapper.found.network.layers, maps, strict=True):
-        rows, columns = (
-            among_cells(pixel_centres(regions.shape[axis], ratio[axis]), *layer.grid, values.shape[axis])
-            for axis in (0, 1)
-        )
         key = (layer.grid, values.shape[:2])
-        found = weights.setdefault(key, None) or mean_weights(regions, count, rows, columns)
-        weights[key] = found
-        means.append(np.asarray(found @ values.reshape(-1, values.shape[2]), np.float32))
+        if key not in weights:
+            rows, columns = (
+                among_cells(pixel_centres(regions.shape[axis], ratio[axis]), *layer.grid, values.shape[axis])
+                for axis in (0, 1)
+            )
+            weights[key] = mean_weights(regions, count, rows, columns)
+        means.append(np.asarray(weights[key] @ values.reshape(-1, values.shape[2]), np.float32))
     return Vectors(tuple(_checked(values) for values in means))
 
 

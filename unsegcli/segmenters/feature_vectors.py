@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.estimates import part_of
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ConfigError
 from unsegcli.segmenters.feature_maps import Mapper, Vectors, dense, maps_of, open_mapper, pooled
@@ -20,6 +22,7 @@ from unsegcli.segmenters.pretrained_networks import Choice
 SUPERPIXEL, CELL = "superpixel", "cell"
 LARGEST_HALF = float(np.finfo(np.float16).max)
 SAMPLE_IMAGES, SAMPLE_OF_WINDOW = 200, 500  # images and vectors in each window that principal components are found on
+SMALL = 16384  # pixels on which the number of dimensions of a model is found
 PIXELS_ON_GPU = 8_000_000  # of the network's input, in one batch
 
 
@@ -33,8 +36,7 @@ class Projection:
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Project vectors along the last axis."""
-        found: NDArray[np.float32] = (values - self.mean) @ self.components
-        return found
+        return ((values - self.mean) @ self.components).astype(np.float32, copy=False)
 
 
 class Reader(NamedTuple):
@@ -68,10 +70,19 @@ class Extraction:
     reader: Any  # from a window to its vectors
     pixels: bool
     projections: tuple[Projection, ...] = ()
+    at_once: int = 0  # pixels of the windows that are worked on together; 0 = one window at a time
 
     def __call__(self, window: Window) -> Result:
         """Compute and encode the features of one window."""
         return self.encoded(window, self.reader(window))
+
+    def many(self, windows: Sequence[Window]) -> list[Result]:
+        """Compute and encode the features of several windows; those of equal size go through the network together."""
+        found: dict[int, Result] = {}
+        for numbers in _of_equal_size(windows):
+            vectors = self.reader.many([windows[number] for number in numbers])
+            found |= {number: self.encoded(windows[number], one) for number, one in zip(numbers, vectors, strict=True)}
+        return [found[number] for number in range(len(windows))]
 
     def encoded(self, window: Window, vectors: Vectors) -> Result:
         """Encode the features of one window."""
@@ -87,6 +98,13 @@ class Extraction:
         assert window.regions is not None
         datasets |= {"features": store.encode(values), "superpixels": store.encode(window.regions)}
         return Result(datasets, {"superpixels": len(values)}, warning)
+
+
+def _of_equal_size(windows: Sequence[Window]) -> list[list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, window in enumerate(windows):
+        groups.setdefault(window.pixels.shape, []).append(number)
+    return list(groups.values())
 
 
 def as_half(values: NDArray[np.float32]) -> tuple[NDArray[Any], str]:
@@ -143,11 +161,17 @@ class ModelReader(NamedTuple):
     def __call__(self, window: Window) -> Vectors:
         """Compute the vectors of a window."""
         from unsegcli.segmenters.network import superpixel_vectors
+        from unsegcli.segmenters.vectors import check_has_vectors
 
         regions = window.superpixels
         assert regions is not None
         trained = _opened(self.path, self.device)
+        check_has_vectors(trained, Path(self.path))
         return Vectors((superpixel_vectors(trained, window.pixels, window.valid, regions, tile=self.tile),))
+
+    def dimensions(self, window: Window) -> int:
+        """Return the number of dimensions of the vectors."""
+        return int(self(part_of(window, SMALL)).layers[0].shape[1])
 
 
 @lru_cache(maxsize=1)

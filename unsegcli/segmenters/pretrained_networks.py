@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import logging
 import re
 import sys
@@ -53,6 +54,7 @@ LABELS_OF_TAGS = {
 }
 CONVOLUTION_TILE, CONVOLUTION_MARGIN = 1024, 192  # pixels of the network's input
 PATCH_TILE, PATCH_MARGIN = 37, 4  # patches; the tile is that of DINOv2
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 SHOWN = 3  # names in a message
 
 
@@ -67,7 +69,9 @@ class About:
 
     def described(self) -> str:
         """Say it in a line."""
-        learned = f"learned from the labels of {self.labels}" if self.labels else "learned from labels that are not known"
+        learned = (
+            f"learned from the labels of {self.labels}" if self.labels else "learned from labels that are not known"
+        )
         if self.labels == NO_LABELS:
             learned = "learned without labels"
         return f"{self.name}: weights {learned}; licence {self.licence or 'not known'}"
@@ -110,12 +114,13 @@ class _Source(NamedTuple):
 
 def find_network(choice: Choice) -> Found:
     """Build a network, load its weights, and read the layers that are asked for."""
+    _announce(choice)
     with _quietly():
         source = _source(choice)
         network = source.network.eval().requires_grad_(False)
         about = source.about
         if choice.weights not in (PRETRAINED, NONE):
-            about = _load_file(network, choice)
+            about = load_file(network, choice)
         names = choice.layers or source.default
         wanted = [_place(choice.backbone, name, source.names) for name in names]
         adapted = fit_bands(network, choice.bands)
@@ -129,6 +134,21 @@ def find_network(choice: Choice) -> Found:
         tile, margin = PATCH_TILE * source.stride, PATCH_MARGIN * source.stride
     mean, deviation = (_of_bands(values, choice.bands) for values in (source.mean, source.deviation))
     return Found(found.eval().requires_grad_(False), mean, deviation, about, adapted, tile, margin)
+
+
+def _announce(choice: Choice) -> None:
+    """Say that weights are downloaded, which may take a while, if they are not here yet."""
+    if choice.weights != PRETRAINED or not choice.backbone.startswith(TIMM):
+        return
+    timm, name = _timm(choice.backbone, "timm"), choice.backbone.removeprefix(TIMM)
+    _check_name(timm, choice.backbone, name)
+    config, hub = timm.get_pretrained_cfg(name), import_module("huggingface_hub")
+    if config is None or not config.has_weights:
+        raise ConfigError(f"--backbone {choice.backbone}: timm has no weights for it; use --weights none or a FILE")
+    where = _repository(timm, name)
+    if not any(isinstance(hub.try_to_load_from_cache(where, file), str) for file in HUB_FILES):
+        licence = config.license or "not known"
+        console.note(f"{name}: getting the weights from https://huggingface.co/{where}; licence {licence}")
 
 
 def _measured(
@@ -259,9 +279,12 @@ def _of_timm(choice: Choice) -> _Source:
 
 def _made(timm: Any, choice: Choice, name: str, pretrained: bool) -> Any:
     """Have timm make a network, with its published weights or without."""
+    failures: tuple[type[Exception], ...] = (OSError, RuntimeError)
+    with contextlib.suppress(ImportError):
+        failures += (import_module("huggingface_hub.errors").HfHubHTTPError,)
     try:
         return _at_any_size(timm, name, pretrained)
-    except (OSError, RuntimeError) as error:
+    except failures as error:
         if not pretrained:
             raise
         raise _unreachable(choice, f"https://huggingface.co/{_repository(timm, name)}", error) from error
@@ -343,38 +366,32 @@ def _random(make: Callable[[], Any]) -> Any:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Silence what the libraries that load networks say and show."""
+    bars: Any = None
+    with contextlib.suppress(ImportError):
+        bars = import_module("huggingface_hub.utils")  # which sets the level of its logger
+    shown = bars is not None and not bars.are_progress_bars_disabled()
     loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "torch")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    if shown:
+        bars.disable_progress_bars()
     try:
-        with warnings.catch_warnings(), _no_bars():
+        silent = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stderr(silent), contextlib.redirect_stdout(silent):
             warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    bars: Any = None
-    with contextlib.suppress(ImportError):
-        bars = import_module("huggingface_hub.utils")
-    if bars is None or bars.are_progress_bars_disabled():
-        yield
-        return
-    bars.disable_progress_bars()
-    try:
-        yield
-    finally:
-        bars.enable_progress_bars()
+        if shown:
+            bars.enable_progress_bars()
 
 
 # ---------------------------------------------------------------------------------------------------------- files
 
 
-def _load_file(network: nn.Module, choice: Choice) -> About:
+def load_file(network: nn.Module, choice: Choice) -> About:
     """Load the weights of a file; every weight of the network must be there."""
     path = Path(choice.weights)
     digest = _digest_of(path)

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unsegcli import console
+from unsegcli import console, store
 from unsegcli.core.geometry import working_grid
 from unsegcli.dataflow.dataset import Dataset, StoredUnit, find_dataset, held_open
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, gather, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import Features, Inputs, Run, recorded
+from unsegcli.params import Cluster, Features, Inputs, Run, changed_options, recorded
 from unsegcli.segmenters.feature_maps import Mapper
 from unsegcli.segmenters.feature_vectors import (
     CELL,
+    PIXELS_ON_GPU,
     SAMPLE_IMAGES,
     SUPERPIXEL,
     Extraction,
+    ModelReader,
     Projection,
     Reader,
     principal,
     sampled,
 )
+from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
+from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.segmenters.pretrained_networks import About, Choice
 
 STAGE = Stage("features", 1, "features")
 COLOURS = 3
 HALF = 2  # bytes of a stored value
+MODEL_LAYER = "vectors"
+PRETRAINED_TABLES = ("pretrained/name", "pretrained/digest", "pretrained/licence", "pretrained/labels")
+LIBRARIES = 600e6  # bytes of a process that has loaded a network
+BYTES_A_PIXEL_IN_NETWORK = 500  # of lite0
 
 
 def features(inputs: Inputs, params: Features | None = None, run: Run | None = None) -> Outcome:
@@ -43,6 +50,8 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     """
     params, run = params or Features(), (run or Run()).of("features")
     _check(params)
+    if is_model(params.backbone):
+        return _of_model(inputs, params, run)
     choice = Choice(params.backbone, str(params.weights), params.layers, COLOURS)
     reader = Reader(choice, run.device, params.resize, params.tile, params.per)
     mapper = reader.open()
@@ -64,6 +73,58 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     return _write(found, reader, params)
 
 
+def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
+    """Compute what a model of our own knows about each superpixel."""
+    named = changed_options(params, (), ("weights", "layers", "resize", "tile"))
+    if named or params.per == CELL:
+        raise ConfigError(
+            f"{', '.join(named) or '--per cell'}: does not apply to a model, which gives a vector for each superpixel; "
+            "leave it out"
+        )
+    model = read_model_file(params.backbone)
+    dataset = dataset_for(model, inputs, run.output)
+    if dataset.kind != "superpixels":
+        raise ConfigError(f"{params.backbone}: gives vectors of superpixels; make them with `unseg superpixels`")
+    console.note(f"{params.backbone}: {model.method.partition(' ')[0]}, trained by `unseg train`")
+    settings = {"pca": params.pca, "pixels": params.pixels, "layers": [MODEL_LAYER]}
+    found = prepare(STAGE, dataset, replace(run, workers=1), [settings])  # torch uses its own threads
+    if found.earlier is not None:
+        return found.earlier
+    found, reader = found.opened(), ModelReader(str(params.backbone), run.device, Cluster().tile)
+    dimensions = reader.dimensions(found.dataset.units[0].windows()[0])
+    if params.pca > dimensions:
+        raise ConfigError(f"--pca {params.pca}: the model has only {dimensions} dimensions")
+    projections: tuple[Projection, ...] = ()
+    if params.pca and not run.dry_run:
+        projections = _projections(found, reader, params.pca)
+    tables = {
+        "layers/name": [MODEL_LAYER],
+        "layers/dimensions": np.array([params.pca or dimensions], np.int32),
+        **_stored(projections),
+        **_pretrained_of(model),
+    }
+    return found.write(Extraction(reader, params.pixels, projections), "features", {}, tables)
+
+
+def _pretrained_of(model: ModelFile) -> dict[str, list[str]]:
+    """Return which pretrained networks went into a model."""
+    with store.open_artifact(model.path, "model") as artifact:
+        names = [name for name in PRETRAINED_TABLES if artifact.has(name)]
+        return {name: list(artifact.table(name)) for name in names}
+
+
+def _at_once(mapper: Mapper) -> int:
+    """Return how many pixels go through the network together; a CPU is fastest with one image for each process."""
+    return 0 if mapper.device.type == "cpu" else max(1, round(PIXELS_ON_GPU / mapper.resize**2))
+
+
+def _peak(mapper: Mapper, pixels: int, bands: int) -> float:
+    """Estimate the peak memory of a process in bytes."""
+    seen = pixels * mapper.resize**2
+    cells = sum(layer.features / layer.grid.stride**2 for layer in mapper.found.network.layers)
+    return LIBRARIES + BYTES_A_PIXEL_IN_NETWORK * min(seen, mapper.tile**2) + seen * (12 * bands + 8 * cells)
+
+
 def _write(found: Pass, reader: Reader, params: Features) -> Outcome:
     mapper = reader.open()
     names = [layer.name for layer in mapper.found.network.layers]
@@ -77,22 +138,33 @@ def _write(found: Pass, reader: Reader, params: Features) -> Outcome:
         "layers/name": names,
         "layers/dimensions": np.array(dimensions, np.int32),
         **_pretrained(mapper.found.about),
-        **{f"pca/mean/{name}": one.mean for name, one in zip(names, projections, strict=False)},
-        **{f"pca/components/{name}": one.components for name, one in zip(names, projections, strict=False)},
+        **_stored(projections),
     }
-    return found.write(Extraction(reader, params.pixels, projections), "features", {}, tables)
+    work = Extraction(reader, params.pixels, projections, _at_once(mapper))
+    return found.write(work, "features", {}, tables, peak=partial(_peak, mapper))
 
 
-def _projections(found: Pass, reader: Reader, dimensions: int) -> tuple[Projection, ...]:
+def _projections(found: Pass, reader: Any, dimensions: int) -> tuple[Projection, ...]:
     """Find the principal components on a sample of all images."""
     units = found.dataset.units
-    chosen = [units[place] for place in np.unique(np.linspace(0, len(units) - 1, min(len(units), SAMPLE_IMAGES), dtype=int))]
-    some = replace(found.dataset, units=tuple(chosen))
+    places = np.linspace(0, len(units) - 1, min(len(units), SAMPLE_IMAGES)).astype(int)
+    some = replace(found.dataset, units=tuple(units[place] for place in places))
     samples = gather(some, partial(sampled, reader=reader), "sampling", found.run.workers)
     projections = principal(samples, dimensions)
     kept = ", ".join(f"{100 * one.kept:.0f} %" for one in projections)
     console.note(f"{dimensions} principal components of each layer keep {kept} of the variance")
     return projections
+
+
+def _stored(projections: tuple[Projection, ...]) -> dict[str, Any]:
+    """Return the tables that say how the stored vectors were made of the network's features."""
+    if not projections:
+        return {}
+    return {
+        "layers/features": np.array([len(one.mean) for one in projections], np.int32),
+        "pca/mean": np.concatenate([one.mean for one in projections]),
+        "pca/components": np.concatenate([one.components for one in projections]),
+    }
 
 
 def _settings(params: Features, mapper: Mapper, per: str) -> dict[str, Any]:
@@ -108,12 +180,8 @@ def _identity(about: About | None) -> dict[str, str]:
 def _pretrained(about: About | None) -> dict[str, list[str]]:
     if about is None:
         return {}
-    return {
-        "pretrained/name": [about.name],
-        "pretrained/digest": [about.digest],
-        "pretrained/licence": [about.licence],
-        "pretrained/labels": [about.labels],
-    }
+    values = (about.name, about.digest, about.licence, about.labels)
+    return {name: [value] for name, value in zip(PRETRAINED_TABLES, values, strict=True)}
 
 
 def _per(params: Features, dataset: Dataset) -> str:
@@ -133,9 +201,7 @@ def _expected(dataset: Dataset, mapper: Mapper, per: str, dimensions: int, pixel
     assert dataset.reading is not None
     stored = vectors * dimensions * HALF + (area * dataset.reading.channels if pixels else 0)
     what = "superpixels" if per == SUPERPIXEL else "cells"
-    return (
-        f"{vectors:,.0f} {what} of {dimensions} features: at most {stored / 1e6:,.1f} MB, on {mapper.device}"
-    )
+    return f"{vectors:,.0f} {what} of {dimensions} features: at most {stored / 1e6:,.1f} MB, on {mapper.device}"
 
 
 def _grid_of(dataset: Dataset, height: int, width: int) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from unsegcli.core.nn.feature_networks import COLOURS, adapted

@@ -15,6 +15,7 @@ from unsegcli.core.nn.precision import full_float32
 
 COLOURS = 3
 UNITS_MEASURED = 4  # of the coarsest stride: side of the image on which strides are measured
+UNITS_OF_SPOTS, SPOTS, SPOT = 8, 8, 16  # side of the images with spots, in units; number of spots; side of a spot
 Read = Callable[[Tensor], list[Tensor]]  # (batch, bands, height, width) -> a map for each layer
 
 
@@ -48,7 +49,7 @@ class FeatureNetwork(nn.Module):
         self.layers = self._measured(names, bands)
         if any(layer.grid.first != (layer.grid.stride - 1) / 2 for layer in self.layers):
             self.extra = 1
-            self.layers = self._measured(names, bands)
+            self.layers = self._recentred(self._measured(names, bands), bands)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Turn normalised images (batch, bands, height, width) into a map (batch, features, rows, columns) a layer."""
@@ -72,6 +73,38 @@ class FeatureNetwork(nn.Module):
             ReadLayer(name, found.shape[1], grids.get(found.shape[2]) or _middle_of(side / found.shape[2]))
             for name, found in zip(names, maps, strict=True)
         )
+
+    def _recentred(self, layers: Sequence[ReadLayer], bands: int) -> tuple[ReadLayer, ...]:
+        """Move the cells to the middle of what changes them.
+
+        A network that was trained with uneven padding has learned to look left of the middle of its kernels.
+        """
+        images, centres = _spots(UNITS_OF_SPOTS * self.multiple + self.extra, self.multiple, bands)
+        maps = self(images)
+        return tuple(
+            layer._replace(grid=layer.grid._replace(first=layer.grid.first - _shift(found, layer.grid, centres)))
+            for layer, found in zip(layers, maps, strict=True)
+        )
+
+
+def _spots(side: int, period: int, bands: int) -> tuple[Tensor, Tensor]:
+    """Return a plain image and images with a spot of random colour each; and the centres of the spots."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.zeros(1 + SPOTS, bands, side, side)
+    starts = [(side - SPOT - period) // 2 + number * period // SPOTS for number in range(SPOTS)]
+    for number, start in enumerate(starts, 1):
+        colour = torch.randn(bands, 1, 1, generator=random)
+        images[number, :, start : start + SPOT, start : start + SPOT] = colour
+    return images, torch.tensor(starts) + (SPOT - 1) / 2
+
+
+def _shift(maps: Tensor, grid: Grid, centres: Tensor) -> int:
+    """Return how far the change of a map lies from the spots that make it, in whole pixels, along the diagonal."""
+    change = (maps[1:] - maps[:1]).abs().sum(1)
+    profile = change.sum(1) + change.sum(2)  # rows and columns together
+    places = grid.first + grid.stride * torch.arange(profile.shape[1])
+    found = (profile * places).sum(1) / profile.sum(1).clamp_min(torch.finfo().tiny)
+    return round(float((found - centres).mean())) if bool((profile.sum(1) > 0).all()) else 0
 
 
 def _middle_of(stride: float) -> Grid:
