@@ -147,6 +147,20 @@ SIZE = Option(
     shown="-",
     instead_of="scale",
 )
+WEIGHTS = Option(
+    "Weights of the network: none (random), or a file saved by torch, such as a MoCo or DINO checkpoint. features also "
+    "knows pretrained, the weights that come with the network, which is its default, and files of safetensors. train, "
+    "for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is none.",
+    panel=METHOD,
+    metavar="NAME|FILE",
+    shown="-",
+    recorded=False,
+)
+PIXELS = Option(
+    "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need the "
+    "images.",
+    flag="--pixels/--no-pixels",
+)
 LABELS = Option(
     "Ground truth: PNG, TIFF, NPY or .mat files named like the images. Default: the folder labels/ next to the images.",
     metavar="FOLDER",
@@ -361,13 +375,7 @@ class Superpixels:
         panel=SUPERPIXELS,
         metavar="X",
     )
-    pixels: bool = option(
-        True,
-        "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need "
-        "the images.",
-        panel=SUPERPIXELS,
-        flag="--pixels/--no-pixels",
-    )
+    pixels: bool = option(True, PIXELS)
 
 
 @dataclass(frozen=True)
@@ -382,14 +390,7 @@ class Features:
         panel=NETWORK,
         metavar="NAME|MODEL",
     )
-    weights: str | Path = option(
-        "pretrained",
-        "pretrained: those that come with the network. none: random weights, to compare with. FILE: weights saved by "
-        "torch or safetensors, as published by DINO, DINOv2, DINOv3, MoCo or timm.",
-        panel=NETWORK,
-        metavar="pretrained|none|FILE",
-        recorded=False,
-    )
+    weights: str | Path = option("pretrained", WEIGHTS)
     layers: tuple[str, ...] = option(
         (),
         "Layers to read, whose features are joined: blocks, from 0, or the stages 1 to 4 of a ResNet. Default: 10,15 "
@@ -417,28 +418,15 @@ class Features:
     per: str = option(
         "",
         "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. "
-        "Default: superpixel if the input has superpixels, else cell.",
+        "Default: --pooled if the input has superpixels, else --dense.",
+        flag="--pooled/--dense",
         panel=NETWORK,
-        choices=("superpixel", "cell"),
+        form="superpixel cell",
         shown="-",
         recorded=False,
     )
-    tile: int = option(
-        0,
-        "Split larger images into overlapping tiles of N x N pixels, after --resize. Smaller tiles need less memory. 0 "
-        "= 1024, or 37 x 37 patches of a transformer.",
-        panel=NETWORK,
-        metavar="N",
-        least=0,
-        recorded=False,
-    )
-    pixels: bool = option(
-        True,
-        "Also store the pixels, so that the file is self-contained; without them it is smaller, and results are shown "
-        "without the images.",
-        panel=NETWORK,
-        flag="--pixels/--no-pixels",
-    )
+    tile: int = 0  # side of overlapping tiles of larger images, after `resize`; 0 = 1024, or 37 patches of a transformer
+    pixels: bool = option(True, PIXELS)
 
 
 @dataclass(frozen=True)
@@ -470,14 +458,7 @@ class Train:
         shown="-",
         recorded=False,
     )
-    weights: str | Path = option(
-        "none",
-        "Initial weights of the network, for methods that support it: none (random); imagenet, downloaded from "
-        "torchvision; or a file saved by torch, such as a MoCo or DINO checkpoint.",
-        panel=METHOD,
-        metavar="none|imagenet|FILE",
-        recorded=False,
-    )
+    weights: str | Path = option("none", WEIGHTS)
     proposals: str | Path | None = option(
         None,
         "Object masks of these images, written by `unseg iem` or `unseg proposals`, for methods that learn from masks.",

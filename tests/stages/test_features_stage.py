@@ -266,7 +266,7 @@ REFUSED: list[tuple[Features, str]] = [
     (replace(LITE, backbone="timm:vit_small_patch16_224.dinno"), "no such weights; there are: .*dino"),
     (replace(LITE, resize=0.0), "--resize 0: must be from"),
     (replace(LITE, weights="missing.pth"), r"--weights missing.pth: cannot be read"),
-    (replace(LITE, per="superpixel"), "--per superpixel needs superpixels"),
+    (replace(LITE, per="superpixel"), "--pooled needs superpixels"),
 ]
 
 

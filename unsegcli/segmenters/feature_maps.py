@@ -69,7 +69,7 @@ def sides_of(mapper: Mapper, height: int, width: int) -> Sides:
     return Sides((height, width), resized, (down, across))
 
 
-class Cut(NamedTuple):
+class Stretch(NamedTuple):
     """A tile along one axis, in units of the network's multiple: where it lies, and the part of it that is used."""
 
     start: int
@@ -78,30 +78,30 @@ class Cut(NamedTuple):
     used_to: int
 
 
-def cuts(units: int, tile: int, margin: int) -> list[Cut]:
+def cuts(units: int, tile: int, margin: int) -> list[Stretch]:
     """Cover an axis with overlapping tiles; at least `margin` units at a border inside the image are not used."""
     if units <= tile:
-        return [Cut(0, units, 0, units)]
+        return [Stretch(0, units, 0, units)]
     margin = min(margin, (tile - 1) // 2)
     starts = [*range(0, units - tile, tile - 2 * margin), units - tile]
     edges = [0, *((before + tile + after) // 2 for before, after in pairwise(starts)), units]
-    return [Cut(start, start + tile, edges[number], edges[number + 1]) for number, start in enumerate(starts)]
+    return [Stretch(start, start + tile, edges[number], edges[number + 1]) for number, start in enumerate(starts)]
 
 
-class Tile(NamedTuple):
+class WindowTile(NamedTuple):
     """A tile of a window."""
 
-    rows: Cut
-    columns: Cut
+    rows: Stretch
+    columns: Stretch
 
 
-def tiles_of(mapper: Mapper, sides: Sides) -> list[Tile]:
-    """Cut a padded window into tiles."""
+def tiles_of(mapper: Mapper, sides: Sides) -> list[WindowTile]:
+    """Stretch a padded window into tiles."""
     network, found = mapper.found.network, mapper.found
     length = max(1, mapper.tile // network.multiple)
     margin = -(-found.margin // network.multiple)
     down, across = (cuts((side - network.extra) // network.multiple, length, margin) for side in sides.padded)
-    return [Tile(row, column) for row in down for column in across]
+    return [WindowTile(row, column) for row in down for column in across]
 
 
 # --------------------------------------------------------------------------------------------------------- network
@@ -148,7 +148,7 @@ class _Cells(NamedTuple):
     part: slice  # in the map of the tile
 
 
-def _cells(cut: Cut, each: int, extra: int) -> _Cells:
+def _cells(cut: Stretch, each: int, extra: int) -> _Cells:
     """Return the cells of a map that a tile gives; the last cell of an odd grid belongs to the last tile."""
     last = extra if cut.used_to == cut.stop else 0
     first, end = cut.used_from * each, cut.used_to * each + last

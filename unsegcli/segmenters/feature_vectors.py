@@ -39,7 +39,7 @@ class Projection:
         return ((values - self.mean) @ self.components).astype(np.float32, copy=False)
 
 
-class Reader(NamedTuple):
+class VectorReader(NamedTuple):
     """How the features of a window are computed; it can be sent to another process."""
 
     choice: Choice

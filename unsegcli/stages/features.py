@@ -23,7 +23,7 @@ from unsegcli.segmenters.feature_vectors import (
     Extraction,
     ModelReader,
     Projection,
-    Reader,
+    VectorReader,
     principal,
     sampled,
 )
@@ -53,7 +53,7 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     if is_model(params.backbone):
         return _of_model(inputs, params, run)
     choice = Choice(params.backbone, str(params.weights), params.layers, COLOURS)
-    reader = Reader(choice, run.device, params.resize, params.tile, params.per)
+    reader = VectorReader(choice, run.device, params.resize, params.tile, params.per)
     mapper = reader.open()
     about = mapper.found.about
     console.note(about.described() if about else f"{params.backbone}: random weights, which learned nothing")
@@ -75,10 +75,10 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
 
 def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
     """Compute what a model of our own knows about each superpixel."""
-    named = changed_options(params, (), ("weights", "layers", "resize", "tile"))
+    named = changed_options(params, (), ("weights", "layers", "resize"))
     if named or params.per == CELL:
         raise ConfigError(
-            f"{', '.join(named) or '--per cell'}: does not apply to a model, which gives a vector for each superpixel; "
+            f"{', '.join(named) or '--dense'}: does not apply to a model, which gives a vector for each superpixel; "
             "leave it out"
         )
     model = read_model_file(params.backbone)
@@ -125,7 +125,7 @@ def _peak(mapper: Mapper, pixels: int, bands: int) -> float:
     return LIBRARIES + BYTES_A_PIXEL_IN_NETWORK * min(seen, mapper.tile**2) + seen * (12 * bands + 8 * cells)
 
 
-def _write(found: Pass, reader: Reader, params: Features) -> Outcome:
+def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
     mapper = reader.open()
     names = [layer.name for layer in mapper.found.network.layers]
     dimensions = [params.pca or layer.features for layer in mapper.found.network.layers]
@@ -186,7 +186,7 @@ def _pretrained(about: About | None) -> dict[str, list[str]]:
 
 def _per(params: Features, dataset: Dataset) -> str:
     if params.per == SUPERPIXEL and dataset.kind != "superpixels":
-        raise ConfigError("--per superpixel needs superpixels; make them with `unseg superpixels`")
+        raise ConfigError("--pooled needs superpixels; make them with `unseg superpixels`")
     return params.per or (SUPERPIXEL if dataset.kind == "superpixels" else CELL)
 
 
