@@ -425,7 +425,7 @@ class Features:
         shown="-",
         recorded=False,
     )
-    tile: int = 0  # side of overlapping tiles of larger images, after `resize`; 0 = 1024, or 37 patches of a transformer
+    tile: int = 0  # side of the tiles of larger images, after `resize`; 0 = 1024, or 37 patches of a transformer
     pixels: bool = option(True, PIXELS)
 
 
