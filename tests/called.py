@@ -39,6 +39,15 @@ def superpixels(
     return stage(*split(paths, output, params or settings.Superpixels(), reading, how))
 
 
+def features(
+    paths: Paths, output: str | Path = "", params: settings.Features | None = None, reading: Images | None = None,
+    **how: Any,
+) -> Outcome:  # fmt: skip
+    from unsegcli.stages.features import features as stage
+
+    return stage(*split(paths, output, params or settings.Features(), reading, how))
+
+
 def train(
     paths: Paths, output: str | Path = "", params: settings.Train | None = None, reading: Images | None = None,
     **how: Any,

@@ -49,6 +49,7 @@ OPTIONS = set(
     --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
+    --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
@@ -496,6 +497,7 @@ MADE = {
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},
+    "features": {"sp.h5", "features.h5", "clusters.h5"},
 }
 QUICK = {"choosing-a-method", "running", "your-images"}
 

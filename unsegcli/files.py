@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsegcli.stages.cluster import cluster
     from unsegcli.stages.evaluate import evaluate
+    from unsegcli.stages.features import features
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
     from unsegcli.stages.probe import probe
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cluster",
     "evaluate",
+    "features",
     "iem",
     "inspect",
     "probe",

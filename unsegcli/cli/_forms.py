@@ -150,6 +150,10 @@ def _matching(spelling: str, on: bool) -> str:
     return "one-to-one" if on else "many-to-one"
 
 
+def _per(spelling: str, pooled: bool) -> str:
+    return "superpixel" if pooled else "cell"
+
+
 FORMS: dict[str, Callable[[str, Any], Any]] = {
     "count or auto": _counts_or_auto,
     "weight or auto": _weight_or_auto,
@@ -162,4 +166,5 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "several": _several,
     "several numbers": _several_numbers,
     "one-to-one many-to-one": _matching,
+    "superpixel cell": _per,
 }

@@ -44,7 +44,7 @@ class Result:
     """The result for one window: its datasets, and its entries in tables such as windows/superpixels."""
 
     datasets: dict[str, store.Encoded]
-    row: dict[str, float]
+    row: dict[str, Any]  # numbers, or lists of them
     warning: str = ""  # reported once at the end, with the number of windows concerned
 
 
@@ -155,10 +155,9 @@ def write_artifact(
     with target.writing() as writer:
         remaining = dataset.units[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what) as bar:
-            processes = _processes(remaining, workers)
             show = partial(_show, bar, writer)
             show(0.0)
-            for windows, note in ordered_map(partial(_do, work), remaining, processes, ahead=show):
+            for windows, note in _results(work, remaining, workers, show):
                 writer.append(windows, note)
                 show(0.0)
         notes = [*writer.notes, *writer.pending_notes()]
@@ -254,6 +253,48 @@ def _processes(units: Sequence[Unit], workers: int) -> int:
     return processes
 
 
+def _results(
+    work: Work, units: Sequence[Unit], workers: int, show: Callable[[float], None]
+) -> Iterator[tuple[list[dict[str, store.Encoded]], dict[str, Any]]]:
+    """Process all images: in parallel, or several at once in this process if the work asks for that."""
+    at_once: int = getattr(work, "at_once", 0)
+    if not at_once:
+        yield from ordered_map(partial(_do, work), units, _processes(units, workers), ahead=show)
+        return
+    waiting: list[tuple[Unit, list[Window] | str]] = []
+    pixels = 0
+    for number, unit in enumerate(units):
+        waiting.append((unit, _windows_or_reason(unit)))
+        pixels += sum(window.box.height * window.box.width for window in waiting[-1][1] if isinstance(window, Window))
+        if pixels >= at_once or number == len(units) - 1:
+            yield from _done_at_once(work, waiting)
+            waiting, pixels = [], 0
+
+
+def _windows_or_reason(unit: Unit) -> list[Window] | str:
+    try:
+        return unit.windows()
+    except DataError as error:
+        return str(error)
+
+
+def _done_at_once(
+    work: Any, images: Sequence[tuple[Unit, list[Window] | str]]
+) -> Iterator[tuple[list[dict[str, store.Encoded]], dict[str, Any]]]:
+    """Process the windows of several images at once; if one of them fails, each image by itself."""
+    read = [windows for _, windows in images if not isinstance(windows, str)]
+    try:
+        results = iter(work.many([window for windows in read for window in windows]))
+    except DataError:
+        yield from (_do(work, unit) for unit, _ in images)
+        return
+    for unit, windows in images:
+        if isinstance(windows, str):
+            yield [], {"failed": windows.removeprefix(f"{unit.source.path}: ")}
+        else:
+            yield _noted(windows, [next(results) for _ in windows])
+
+
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
@@ -261,6 +302,13 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
         results = [_worked_on(work, windows, number) for number in range(len(windows))]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
+    return _noted(windows, results)
+
+
+def _noted(
+    windows: Sequence[Window], results: Sequence[Result]
+) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
+    """Return the datasets of an image's windows, and what is noted of them."""
     rows = [
         {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
         for window, result in zip(windows, results, strict=True)
@@ -282,7 +330,7 @@ def _report_window(number: int, windows: int, share: float) -> None:
 
 def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:
     rows = [(number, row) for number, (_, note) in enumerate(good) for row in note["rows"]]
-    types = {"superpixels": np.int64, "confidence": np.float32, "farthest": np.float64}
+    types = {"superpixels": np.int64, "confidence": np.float32, "farthest": np.float64, "cell": np.float64}
     extra = [name for name in types if rows and name in rows[0][1]]
     return {
         "windows/source": np.array([number for number, _ in rows], np.int32),

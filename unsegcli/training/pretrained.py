@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from unsegcli.core.nn.feature_networks import COLOURS, adapted
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.methods._load import Loaded
+from unsegcli.segmenters.weight_files import read_state, state_digest, stripped
 
 NONE, IMAGENET = "none", "imagenet"
 VERSION = "IMAGENET1K_V1"  # of torchvision's weights
 IMAGENET_LABELS = "ImageNet-1k"  # torchvision gives no licence for the weights: terms of the data may apply
-CONTAINERS = ("state_dict", "teacher", "student", "model")  # keys that may hold the weights; the first one is used
-PREFIXES = ("module", "encoder_q", "teacher", "student", "backbone")  # possible parts of a prefix, in any order
 FIRST = "conv1.weight"  # the first convolution, whose input is the image
-COLOURS = 3
 SHOWN = 3  # names in a message
 
 
@@ -50,7 +48,7 @@ class Pretrained:
         return text + (f"; unused: {_some(fit.unused)}" if fit.unused else "")
 
     def _fit(self, own: Mapping[str, Tensor]) -> _Fit:
-        given = _stripped(self.state, own)
+        given = stripped(self.state, own)
         fitted = {name: _fitted(name, value, own[name]) for name, value in given.items() if name in own}
         good = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
         wanted = [name for name in own if not name.endswith("num_batches_tracked")]
@@ -94,57 +92,16 @@ def read_weights(digest: str, path: Path | None, architecture: str) -> Pretraine
         return None
     if path is None:
         state = _download(architecture)
-        return Pretrained(f"torchvision {architecture} {VERSION}", weights_digest(state), state, IMAGENET_LABELS)
+        return Pretrained(f"torchvision {architecture} {VERSION}", state_digest(state), state, IMAGENET_LABELS)
     return Pretrained(str(path), digest, read_state(path))
 
 
-def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over names, types, shapes and values of weights."""
-    whole = hashlib.sha256()
-    for name in sorted(state):
-        values = state[name].detach().cpu().contiguous()
-        whole.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        whole.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b"")
-    return whole.hexdigest()
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors from a file saved by torch."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types of errors for a broken file
-        raise DataError(
-            f"--weights {path}: is broken or holds more than weights; make it with torch.save(net.state_dict(), FILE)"
-        ) from error
-    for name in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping):
-        raise DataError(f"--weights {path}: does not hold a state dict")
-    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not state:
-        raise DataError(f"--weights {path}: holds no weights")
-    return state
-
-
-def _stripped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip the prefix that gives the most names of the network; weights with other prefixes are dropped."""
-    first = next(iter(own))
-    prefixes = sorted({name.removesuffix(first) for name in state if name.endswith(first)})
-    known = [prefix for prefix in prefixes if set(prefix.split(".")[:-1]) <= set(PREFIXES)]
-    best = max(["", *known], key=lambda prefix: (sum(prefix + name in state for name in own), "student" not in prefix))
-    return {name.removeprefix(best): value for name, value in state.items() if name.startswith(best)}
-
-
 def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
-    """Adapt a first convolution over RGB to another number of bands, with outputs of similar magnitude."""
+    """Adapt a first convolution over RGB to another number of bands."""
     wanted = like.shape[1] if like.ndim == 4 else COLOURS
     if name != FIRST or value.ndim != 4 or value.shape[1] != COLOURS or wanted == COLOURS:
         return value
-    mean = value.mean(1, keepdim=True)
-    bands = [value[:, band : band + 1] if band < COLOURS < wanted else mean for band in range(wanted)]
-    return torch.cat(bands, 1) * (COLOURS / wanted)
+    return adapted(value, wanted)
 
 
 def _download(architecture: str) -> Mapping[str, Tensor]:
