@@ -395,8 +395,9 @@ class Features:
     weights: str | Path = option("pretrained", WEIGHTS)
     layers: tuple[str, ...] = option(
         (),
-        "Layers to read, whose features are joined: blocks, from 0, or the stages 1 to 4 of a ResNet. Default: 10,15 "
-        "for lite0, 3,4 for a ResNet, else the last.",
+        "Layers to read, whose features are joined: blocks, from 0, or the stages 1 to 4 of a ResNet. 4:0.5 = layer 4, "
+        "which counts half where vectors are compared. Default: 4:0.5,10,15 for lite0, 3,4 for a ResNet, else the "
+        "last.",
         panel=NETWORK,
         metavar="LIST",
         form="names",

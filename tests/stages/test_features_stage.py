@@ -40,8 +40,9 @@ def test_real_weights_give_known_vectors_of_superpixels(
     assert said.messages[0] == "lite0: weights learned from the labels of ImageNet-1k; licence Apache-2.0"
     with store.open_artifact(path, "features") as artifact:
         assert store.problems_of(artifact) == []
-        assert artifact.table("layers/name") == ["10", "15"]
-        assert list(artifact.table("layers/dimensions")) == [112, 320]
+        assert artifact.table("layers/name") == ["4", "10", "15"]
+        assert list(artifact.table("layers/dimensions")) == [40, 112, 320]
+        assert list(artifact.table("layers/weight")) == [0.5, 1, 1]
         assert artifact.table("pretrained/name") == ["lite0"]
         assert artifact.table("pretrained/licence") == ["Apache-2.0"]
         assert artifact.table("pretrained/labels") == ["ImageNet-1k"]
@@ -53,7 +54,7 @@ def test_real_weights_give_known_vectors_of_superpixels(
     assert found[0].dtype == np.float16
     values = found[0].astype(float)
     # Golden: of the weights of the package, at twice the size of the image.
-    golden = (np.abs(values[:, :112]).mean(), np.abs(values[:, 112:]).mean())
+    golden = (np.abs(values[:, 40:152]).mean(), np.abs(values[:, 152:]).mean())
     assert golden == pytest.approx(GOLDEN, rel=2e-3)
 
 
@@ -156,23 +157,24 @@ def test_grey_images_give_what_their_colours_give(
     assert sum("adapted to 1 bands" in text for text in said.messages) == 1
     chosen = features([colour], tmp_path / "c.h5", LITE, Images(bands=(2, 1)), workers=1).path
     assert "adapted to 2 bands" in said.text
-    assert maps_of(chosen, "dense")[0].shape[2] == 432
+    assert maps_of(chosen, "dense")[0].shape[2] == 472
 
 
 def test_principal_components_are_stored_with_how_they_were_made(cut: Path, tmp_path: Path) -> None:
     plain = features([cut], tmp_path / "f.h5", LITE, workers=1).path
     path = features([cut], tmp_path / "p.h5", LITE, pca=3, workers=1).path
-    assert list(table_of(path, "layers/dimensions")) == [3, 3]
-    assert list(table_of(path, "layers/features")) == [112, 320]
+    assert list(table_of(path, "layers/dimensions")) == [3, 3, 3]
+    assert list(table_of(path, "layers/features")) == [40, 112, 320]
     mean, components = table_of(path, "pca/mean"), table_of(path, "pca/components")
     vectors = maps_of(plain, "features")[0].astype(float) - mean
-    expected = np.concatenate([vectors[:, :112] @ components[:112], vectors[:, 112:] @ components[112:]], 1)
+    layers = (slice(40), slice(40, 152), slice(152, None))
+    expected = np.concatenate([vectors[:, part] @ components[part] for part in layers], 1)
     np.testing.assert_allclose(maps_of(path, "features")[0], expected, atol=0.1)
-    everything = np.concatenate(maps_of(plain, "features")).astype(float)[:, :112]
+    everything = np.concatenate(maps_of(plain, "features")).astype(float)[:, :40]
     spread = np.linalg.svd(everything - everything.mean(0), compute_uv=False)[:3] / np.sqrt(len(everything))
     found = np.concatenate(maps_of(path, "features")).astype(float)[:, :3].std(0)
     np.testing.assert_allclose(found, spread, rtol=0.01)
-    with pytest.raises(ConfigError, match="--pca 200: layer 10 has only 112 features"):
+    with pytest.raises(ConfigError, match="--pca 200: layer 4 has only 40 features"):
         features([cut], tmp_path / "q.h5", LITE, pca=200, workers=1)
 
 
@@ -221,7 +223,8 @@ def test_a_dry_run_writes_nothing_and_says_how_much_it_would(
 def test_settings_and_weights_make_the_recipe(cut: Path, tmp_path: Path) -> None:
     path = features([cut], tmp_path / "f.h5", RANDOM, layers=("2",), pixels=False, workers=1).path
     assert parameters_of(path) == {
-        "backbone": "timm:vit_tiny_patch16_224", "layers": ["2"], "pca": 0, "per": "superpixel", "pixels": False,
+        "backbone": "timm:vit_tiny_patch16_224", "layers": ["2"], "layer_weights": [1.0], "pca": 0,
+        "per": "superpixel", "pixels": False,
         "resize": 1.0, "tile": 37 * 16,
     }  # fmt: skip
     with store.open_artifact(path) as artifact:
@@ -260,6 +263,8 @@ def test_a_model_of_our_own_gives_its_vectors(cut: Path, tmp_path: Path) -> None
 
 
 REFUSED: list[tuple[Features, str]] = [
+    (replace(LITE, layers=("10:-1",)), "--layers 10:-1: the weight of a layer is a number above 0, such as 10:0.5"),
+    (replace(LITE, layers=("10:x",)), "--layers 10:x: the weight of a layer is a number above 0, such as 10:0.5"),
     (replace(LITE, layers=("10", "16")), "--layers 16: lite0 has the layers 0 to 15"),
     (replace(LITE, backbone="lite"), r"is not one of lite0, resnet18, .*; did you mean lite0\?"),
     (replace(LITE, backbone="timm:vit_smal_patch16_224"), r"no such network; did you mean vit_small_patch16_224\?"),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import math
 import re
 import sys
 import warnings
@@ -37,7 +38,8 @@ from unsegcli.segmenters.weight_files import read_state, state_digest, stripped
 LITE, TIMM = "lite0", "timm:"
 LITE_IN_TIMM = "tf_efficientnet_lite0"
 PRETRAINED, NONE = "pretrained", "none"
-DEFAULT_LAYERS = {LITE: ("10", "15"), **dict.fromkeys(RESNETS, ("3", "4"))}  # else the last one
+# Layers and their weights in a clustering; else the last one.
+DEFAULT_LAYERS = {LITE: ("4:0.5", "10", "15"), **dict.fromkeys(RESNETS, ("3", "4"))}
 TORCHVISION_WEIGHTS = "IMAGENET1K_V1"
 RESNET_STRIDE = 32
 FOLDED = ("EfficientNet", "ResNet")  # networks whose normalizations stand after their convolutions
@@ -91,6 +93,7 @@ class Found:
     """A network with its weights, in eval mode, and all that is needed to use it."""
 
     network: FeatureNetwork
+    weights: tuple[float, ...]  # of its layers, in a clustering
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     about: About | None  # None = random weights
@@ -121,7 +124,7 @@ def find_network(choice: Choice) -> Found:
         about = source.about
         if choice.weights not in (PRETRAINED, NONE):
             about = load_file(network, choice)
-        names = choice.layers or source.default
+        names, weights = layers_and_weights(choice.layers or source.default)
         wanted = [_place(choice.backbone, name, source.names) for name in names]
         adapted = fit_bands(network, choice.bands)
         patches = hasattr(network, "patch_embed")
@@ -133,7 +136,23 @@ def find_network(choice: Choice) -> Found:
     if patches:
         tile, margin = PATCH_TILE * source.stride, PATCH_MARGIN * source.stride
     mean, deviation = (_of_bands(values, choice.bands) for values in (source.mean, source.deviation))
-    return Found(found.eval().requires_grad_(False), mean, deviation, about, adapted, tile, margin)
+    return Found(found.eval().requires_grad_(False), weights, mean, deviation, about, adapted, tile, margin)
+
+
+def layers_and_weights(asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return the layers and their weights from texts such as 10 and 4:0.5; a layer without a weight has 1."""
+    names, weights = [], []
+    for text in asked:
+        name, colon, weight = text.partition(":")
+        try:
+            number = float(weight) if colon else 1.0
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ConfigError(f"--layers {text}: the weight of a layer is a number above 0, such as {name}:0.5")
+        names.append(name)
+        weights.append(number)
+    return tuple(names), tuple(weights)
 
 
 def _announce(choice: Choice) -> None:

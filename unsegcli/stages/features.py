@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from unsegcli import console, store
+from unsegcli import console
 from unsegcli.core.geometry import working_grid
 from unsegcli.dataflow.dataset import Dataset, StoredUnit, find_dataset, held_open
+from unsegcli.dataflow.provenance import network_tables
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, gather, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Cluster, Features, Inputs, Run, changed_options, recorded
@@ -27,7 +28,7 @@ from unsegcli.segmenters.feature_vectors import (
     principal,
     sampled,
 )
-from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
+from unsegcli.segmenters.model_file import is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.segmenters.pretrained_networks import About, Choice
 
@@ -35,7 +36,6 @@ STAGE = Stage("features", 1, "features")
 COLOURS = 3
 HALF = 2  # bytes of a stored value
 MODEL_LAYER = "vectors"
-PRETRAINED_TABLES = ("pretrained/name", "pretrained/digest", "pretrained/licence", "pretrained/labels")
 LIBRARIES = 600e6  # bytes of a process that has loaded a network
 BYTES_A_PIXEL_IN_NETWORK = 500  # of lite0
 
@@ -101,16 +101,8 @@ def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
         "layers/name": [MODEL_LAYER],
         "layers/dimensions": np.array([params.pca or dimensions], np.int32),
         **_stored(projections),
-        **_pretrained_of(model),
     }
     return found.write(Extraction(reader, params.pixels, projections), "features", {}, tables)
-
-
-def _pretrained_of(model: ModelFile) -> dict[str, list[str]]:
-    """Return which pretrained networks went into a model."""
-    with store.open_artifact(model.path, "model") as artifact:
-        names = [name for name in PRETRAINED_TABLES if artifact.has(name)]
-        return {name: list(artifact.table(name)) for name in names}
 
 
 def _at_once(mapper: Mapper) -> int:
@@ -127,7 +119,7 @@ def _peak(mapper: Mapper, pixels: int, bands: int) -> float:
 
 def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
     mapper = reader.open()
-    names = [layer.name for layer in mapper.found.network.layers]
+    about, names = mapper.found.about, [layer.name for layer in mapper.found.network.layers]
     dimensions = [params.pca or layer.features for layer in mapper.found.network.layers]
     _check_components(params.pca, mapper)
     console.note(_expected(found.dataset, mapper, reader.per, sum(dimensions), params.pixels))
@@ -137,7 +129,8 @@ def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
     tables = {
         "layers/name": names,
         "layers/dimensions": np.array(dimensions, np.int32),
-        **_pretrained(mapper.found.about),
+        "layers/weight": np.array(mapper.found.weights),
+        **(network_tables(about.name, about.digest, about.licence, about.labels) if about else {}),
         **_stored(projections),
     }
     work = Extraction(reader, params.pixels, projections, _at_once(mapper))
@@ -170,18 +163,12 @@ def _stored(projections: tuple[Projection, ...]) -> dict[str, Any]:
 def _settings(params: Features, mapper: Mapper, per: str) -> dict[str, Any]:
     """Return the settings that the result depends on, with what is chosen by default."""
     names = [layer.name for layer in mapper.found.network.layers]
-    return {**recorded(params), "layers": names, "per": per, "tile": mapper.tile}
+    weights = list(mapper.found.weights)
+    return {**recorded(params), "layers": names, "layer_weights": weights, "per": per, "tile": mapper.tile}
 
 
 def _identity(about: About | None) -> dict[str, str]:
     return {"weights": "none"} if about is None else {"weights": about.name, "digest": about.digest}
-
-
-def _pretrained(about: About | None) -> dict[str, list[str]]:
-    if about is None:
-        return {}
-    values = (about.name, about.digest, about.licence, about.labels)
-    return {name: [value] for name, value in zip(PRETRAINED_TABLES, values, strict=True)}
 
 
 def _per(params: Features, dataset: Dataset) -> str:
