@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unsegcli import console, methods
 from unsegcli.errors import ConfigError, DataError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
@@ -59,6 +61,23 @@ class Loaded:
     def embeds(self) -> bool:
         """Whether clusters are found after training, from embeddings."""
         return hasattr(self.module, "embeddings")
+
+    @property
+    def sees_vectors(self) -> bool:
+        """Whether it takes the vectors of a file of features."""
+        return bool(getattr(self.module, "SEES_VECTORS", False))
+
+    def network(self, config: Any, channels: int, layers: tuple[int, ...] = ()) -> nn.Module:
+        """Build the network.
+
+        Args:
+            config: the settings.
+            channels: number of bands; 0 = no pixels.
+            layers: number of dimensions of each layer of the vectors of a file of features; () = there are none.
+        """
+        module: Any = self.module
+        made: nn.Module = module.Network(config, channels, *([layers] if self.sees_vectors else []))
+        return made
 
     @property
     def role(self) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
+from unsegcli.dataflow.stored_vectors import StoredVectors, pretrained_of, vectors_of_model
 from unsegcli.errors import ArtifactError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
@@ -29,6 +30,8 @@ class ModelFile:
     embeds: bool  # whether it gives embeddings, which are clustered afterwards
     cutting: Mapping[str, Any] | None  # how its superpixels were made; None = trained on images, or not recorded
     learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> absolute path and fingerprint
+    vectors: StoredVectors | None = None  # of the file of features it was trained on; None = it takes none
+    pretrained: Mapping[str, Any] = field(default_factory=dict)  # the tables pretrained/*
 
     @property
     def hint(self) -> dict[str, str]:
@@ -58,6 +61,8 @@ def read_model_file(path: str | Path) -> ModelFile:
             embeds=artifact.recipe.get("gives") == "embeddings",
             cutting=json.loads(bytes(artifact.table("cutting"))) if artifact.has("cutting") else None,
             learned_from=hints,
+            vectors=vectors_of_model(artifact),
+            pretrained={name: list(rows) for name, rows in pretrained_of(artifact).items()},
         )
 
 

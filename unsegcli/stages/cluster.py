@@ -65,8 +65,8 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
     """Assign every pixel to a cluster: with a model if the first input is one, else with k-means.
 
     Args:
-        inputs: a model, optionally followed by images or superpixels (default: its training data); or, for k-means,
-            one artifact of kind superpixels or features; for `bands` or with centres also images.
+        inputs: a model, optionally followed by images, superpixels or features (default: its training data); or, for
+            k-means, one artifact of kind superpixels or features; for `bands` or with centres also images.
         params: settings; those that do not apply to the input must keep their defaults.
         run: how to run, the device, and the segmentation to write.
     """
@@ -195,7 +195,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
         console.note(f"{what} by {trained.method.name}, on {trained.device}")
         cut = trained.needs_regions and found.dataset.kind == "pictures"
         work: Work = partial(apply_window, trained=trained, params=params, cutting=cutting_of(model) if cut else None)
-        return found.write(work, "clusters", {"role": trained.method.role, "clusters": trained.classes})
+        attributes = {"role": trained.method.role, "clusters": trained.classes}
+        return found.write(work, "clusters", attributes, model.pretrained)
     console.note(
         f"{params.number} clusters of objects, 1 to {params.number}, and background as cluster 0, by "
         f"{trained.method.name}, on {trained.device}"
@@ -205,7 +206,7 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
         return found.write(partial(paint, grouping=None), "clusters", {})
     grouping = fit_objects(found.dataset, trained, params, found.run.workers)
     attributes = {"role": "clusters", "clusters": params.number + 1}
-    return found.write(partial(paint, grouping=grouping), "clusters", attributes)
+    return found.write(partial(paint, grouping=grouping), "clusters", attributes, model.pretrained)
 
 
 def _groups_vectors(params: Cluster, model: ModelFile, shared: Shared) -> bool:
@@ -236,10 +237,11 @@ def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, sha
         console.note(
             f"{earlier.attributes['clusters']} clusters of {params.centres}, whose centres are used as they are"
         )
-        return found.write(partial(work, groups=earlier), "clusters", earlier.attributes, earlier.kept)
+        tables = {**earlier.kept, **model.pretrained}
+        return found.write(partial(work, groups=earlier), "clusters", earlier.attributes, tables)
     shared.vector_sample = shared.vector_sample or sample_vectors(found.dataset, shared.vectors)
     groups = fit_groups(shared.vector_sample, params)
-    tables = stored_groups(groups, model, cutting)
+    tables = {**stored_groups(groups, model, cutting), **model.pretrained}
     return found.write(partial(work, groups=groups), "clusters", groups.attributes, tables)
 
 

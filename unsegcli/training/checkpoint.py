@@ -113,6 +113,7 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
         "tables": {
             **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),
             **_cutting(dataset),
+            **({} if job.vectors is None else job.vectors.tables()),
             "skipped/name": [name for name, _ in dataset.bad],
             "skipped/reason": [reason for _, reason in dataset.bad],
         },

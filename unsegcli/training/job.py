@@ -11,6 +11,7 @@ from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve
 from unsegcli.dataflow.dataset import Dataset
+from unsegcli.dataflow.stored_vectors import StoredVectors
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
 from unsegcli.methods._older import of_today
@@ -31,6 +32,7 @@ class TrainingJob:
     weights: str = ""  # digest of the initial weights; empty = random
     pretrained: Pretrained | None = None  # the initial weights
     curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
+    vectors: StoredVectors | None = None  # of the file of features it learns from; None = of images or superpixels
 
     @property
     def precision(self) -> str:

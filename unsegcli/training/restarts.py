@@ -15,6 +15,7 @@ from unsegcli.core.nn.precision import own_arithmetic
 from unsegcli.dataflow.dataset import Dataset, relative_hints
 from unsegcli.dataflow.runner import Outcome, unchanged
 from unsegcli.params import Run
+from unsegcli.store.kinds import PRETRAINED
 from unsegcli.training.distributed import is_first
 from unsegcli.training.job import TrainingJob
 from unsegcli.training.signs import SIGNS, Signals, judge
@@ -103,7 +104,7 @@ def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, A
         return {
             "tables": {
                 name: artifact.table(name)
-                for name in ("scaling", "cutting", "skipped/name", "skipped/reason")
+                for name in ("scaling", "cutting", "vectors", "skipped/name", "skipped/reason", *PRETRAINED)
                 if artifact.has(name)
             },
             "attributes": dict(artifact.attributes),
