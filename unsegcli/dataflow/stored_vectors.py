@@ -66,8 +66,8 @@ def read_stored_vectors(path: str | Path) -> StoredVectors:
     with store.open_artifact(path, "features") as artifact:
         if not artifact.has("features"):
             raise DataError(
-                f"{path}: has vectors of cells, not of superpixels; make those with `unseg superpixels IMAGES -o sp.h5` "
-                "and `unseg features sp.h5`"
+                f"{path}: has vectors of cells, not of superpixels; make those with `unseg superpixels IMAGES -o "
+                "sp.h5` and `unseg features sp.h5`"
             )
         if artifact.has("layers/name"):
             names = tuple(artifact.table("layers/name"))

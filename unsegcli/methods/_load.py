@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from unsegcli import console, methods
 from unsegcli.errors import ConfigError, DataError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
@@ -67,7 +65,7 @@ class Loaded:
         """Whether it takes the vectors of a file of features."""
         return bool(getattr(self.module, "SEES_VECTORS", False))
 
-    def network(self, config: Any, channels: int, layers: tuple[int, ...] = ()) -> nn.Module:
+    def network(self, config: Any, channels: int, layers: tuple[int, ...] = ()) -> Any:
         """Build the network.
 
         Args:
@@ -76,8 +74,7 @@ class Loaded:
             layers: number of dimensions of each layer of the vectors of a file of features; () = there are none.
         """
         module: Any = self.module
-        made: nn.Module = module.Network(config, channels, *([layers] if self.sees_vectors else []))
-        return made
+        return module.Network(config, channels, *([layers] if self.sees_vectors else []))
 
     @property
     def role(self) -> str:

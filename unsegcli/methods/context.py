@@ -149,7 +149,7 @@ class Network(nn.Module):
             return torch.cdist(self.in_space(features)[:, : self.word_centres.shape[1]], self.word_centres).argmin(1)
 
     def inputs_of(self, features: Tensor) -> Tensor:
-        """Return what the transformer sees of each region: own features, and vectors in the space: (regions, inputs)."""
+        """Return what the transformer sees of each region, own features and vectors in the space: (regions, inputs)."""
         own = features[:, : self.own]
         return torch.cat([own, self.in_space(features)[:, : self.vectors]], 1) if self.layers else own
 
@@ -194,7 +194,12 @@ def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
     compared = space(features)[:, : network.word_centres.shape[1]]
     some = _evenly(len(compared), OF_WORDS)
     found = kmeans(
-        compared[some], config.words, seed=seed, starts=1, iterations=WORD_ITERATIONS, weights=areas[some].astype(np.float64)
+        compared[some],
+        config.words,
+        seed=seed,
+        starts=1,
+        iterations=WORD_ITERATIONS,
+        weights=areas[some].astype(np.float64),
     )
     _set(network, {"word_centres": found.centres})
 
@@ -416,7 +421,7 @@ def _input_scale(network: Network, features: NDArray[Any]) -> NDArray[np.float64
 
 def _in_other_light(network: Network, inputs: Tensor, draws: Draws, config: Config) -> Tensor:
     """Change the light of own features, and add a noise to the vectors of each image: (batch, tokens, inputs)."""
-    own, vectors = inputs.split([network.own, network.vectors], -1)
+    own, vectors = inputs[..., : network.own], inputs[..., network.own :]
     if network.own:
         noise = config.patch_noise / network.input_scale[1, network.patches.start].clamp_min(1e-6)
         own = jittered(own, network.channels, draws, config.light, noise)

@@ -61,8 +61,8 @@ def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> D
         return find_dataset(inputs, known_from=known_from)
     if not is_artifact(inputs.paths[0]) or store.kind_of(inputs.paths[0]) in ("superpixels", "segmentation"):
         raise ConfigError(
-            f"{inputs.paths[0]}: {model.path} was trained on a file of features; make one of these images with "
-            f"`unseg superpixels IMAGES -o sp.h5` and `unseg features sp.h5{_options(model.vectors)}`, and give that file"
+            f"{inputs.paths[0]}: {model.path} was trained on a file of features; make one of these images with `unseg "
+            f"superpixels IMAGES -o sp.h5` and `unseg features sp.h5{_options(model.vectors)}`, and give that file"
         )
     dataset = find_dataset(inputs, kinds=("features",), known_from=known_from)
     _check_vectors(inputs.paths[0], model, model.vectors)

@@ -153,7 +153,9 @@ def described(image: TrainingImage, vectors: NDArray[np.float32] | None = None) 
     if image.regions is None:
         raise ValueError("the image has no superpixels")
     centres, areas = places_of(image.regions, image.superpixels)
-    features = region_features(image.pixels, image.regions) if image.pixels.shape[2] else np.zeros((len(areas), 0))
+    features = np.zeros((len(areas), 0), np.float32)
+    if image.pixels.shape[2]:
+        features = region_features(image.pixels, image.regions)
     if vectors is not None:
         features = np.concatenate([features, vectors], axis=1, dtype=np.float32)
     return replace(image, features=features, centres=centres, areas=areas)
@@ -232,8 +234,8 @@ def vectors_for(method: Loaded, dataset: Dataset) -> StoredVectors | None:
     path = dataset.hints["features"]["path"]
     if not method.sees_vectors:
         raise ConfigError(
-            f"{path}: is a file of features, which --method {method.name} does not take; give images or superpixels, or "
-            "use --method context"
+            f"{path}: is a file of features, which --method {method.name} does not take; give images or superpixels, "
+            "or use --method context"
         )
     found = read_stored_vectors(path)
     if found.origin:
