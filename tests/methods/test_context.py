@@ -29,7 +29,7 @@ from unsegcli.methods.context import (
 
 SIDE = 8  # regions along a side of an image
 FEATURES = feature_groups(1)["surroundings"].stop
-SMALL = Config(width=16, layers=2, heads=2, words=4, classes=2, batch=8, min_steps=1)
+SMALL = Config(width=16, layers=2, heads=2, words=4, classes=2, batch=8, min_steps=1, beside=0.0)
 
 
 def grid_regions(kinds: np.ndarray, seed: int = 0, outside: int = 0) -> Regions:

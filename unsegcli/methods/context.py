@@ -83,7 +83,7 @@ class Config(LoopSettings):
     mirror: bool = True  # mirror half of the images
     views: int = 3  # pairs of complementary masks under which the context of a region is averaged
     context_weight: float = 1.0  # of the context in the clustering; colour and texture have 1, as each stored layer
-    beside: float = 0.0  # length of hand-crafted features in the clustering, all stored vectors having 1; 0 = without
+    beside: float = 0.5  # length of hand-crafted features in the clustering, all stored vectors having 1; 0 = without
 
 
 class Network(nn.Module):
