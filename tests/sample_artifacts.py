@@ -199,6 +199,7 @@ def model() -> Sample:
     tables: dict[str, Any] = {
         "scaling": np.array([(0.0, 255.0), (-1.5, 4000.25)]),
         "cutting": np.frombuffer(b'{"segments":0}', np.uint8),
+        "vectors": np.frombuffer(b'{"dimensions":[5]}', np.uint8),
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
         **pretrained(),

@@ -14,8 +14,8 @@ from PIL import Image
 
 from unsegcli import store
 from unsegcli.core.superpixels.features import feature_groups, region_features
-from unsegcli.core.superpixels.regions import places_of
-from unsegcli.dataflow.dataset import Window, dataset_from_files
+from unsegcli.core.superpixels.regions import places_of, pool
+from unsegcli.dataflow.dataset import Window, dataset_from_artifact, dataset_from_files
 from unsegcli.dataflow.runner import Result, write_artifact
 from unsegcli.methods._contract import Batch, Regions
 from unsegcli.methods._load import Loaded, config_from, find_method
@@ -171,6 +171,47 @@ def write_images(folder: Path, count: int = 6, height: int = 20, width: int = 20
     for number in range(count):
         Image.fromarray(two_colours(number, height, width)).save(folder / f"p{number}.png")
     return folder
+
+
+def write_features(
+    path: Path,
+    superpixels: Path,
+    sizes: tuple[int, ...] = (2, 40),
+    pixels: bool = True,
+    dense: bool = False,
+    digest: str = "0" * 64,
+) -> Path:
+    """Vectors of superpixels, as a network of two layers would give them: functions of their mean colours."""
+    dataset = dataset_from_artifact(superpixels)
+    chance = np.random.default_rng(0)
+    weights = [chance.normal(0, 0.01, (3, size)) for size in sizes]
+
+    def work(window: Window) -> Result:
+        regions = window.superpixels
+        assert regions is not None
+        count = int(regions.max(initial=-1)) + 1
+        colours = pool(window.pixels.astype(np.float32), regions, count)
+        vectors = np.concatenate([np.tanh(colours @ one) for one in weights], axis=1).astype(np.float32)
+        datasets = {"dense": np.zeros((2, 2, 3), np.float16)} if dense else {"features": vectors}
+        datasets |= {"images": window.pixels} if pixels else {}
+        return Result(
+            {
+                "superpixels": store.encode(window.regions),
+                **{name: store.encode(one) for name, one in datasets.items()},
+            },
+            {"superpixels": count},
+        )
+
+    tables = {
+        "layers/name": [f"block{number}" for number in range(len(sizes))],
+        "layers/dimensions": np.array(sizes, np.int32),
+        "pretrained/name": ["lite0"],
+        "pretrained/digest": [digest],
+        "pretrained/licence": ["Apache-2.0"],
+        "pretrained/labels": ["ImageNet-1k"],
+    }
+    target = store.Target(path, "features", {"stage": "test", "inputs": {**dataset.inputs, "test": path.name}})
+    return write_artifact(target, dataset, work, "features", {}, 1, tables).path
 
 
 def write_masks(

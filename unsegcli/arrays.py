@@ -493,6 +493,8 @@ def load_model(
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"load_model takes the path of a model, not {type(path).__name__}")
     trained = open_trained(os.fspath(path), None if method is None else os.fspath(method), device)
+    if trained.vectors is not None:
+        raise ConfigError(f"{path}: was trained on a file of features; apply it to one with unsegcli.files.cluster")
     reading = trained.reading
     if trained.scaling is None and reading.values != "bytes" and reading.scaling == "folder":
         console.warn(f"{path} does not say how its images were scaled: others are scaled by themselves")

@@ -6,6 +6,7 @@ regions are in the half from which something is learned; the other half is score
 
 linear probe   logistic regression of the classes, learned on one half: what a little labelling would give
 named map      k-means with 24 clusters, fitted on one half and named there by their most frequent class
+whole map      the same, but fitted, named and scored on all images: how well 24 clusters separate the classes
 one to one     k-means with as many clusters as classes, matched to them; everything is fitted and scored
 """
 
@@ -71,10 +72,14 @@ class Regions:
     images: NDArray[np.int64]  # (regions,) number of the image
     maps: list[NDArray[np.int32]] = field(repr=False, default_factory=list)  # regions of each image, -1 = void
     pixels: list[NDArray[np.uint8]] = field(repr=False, default_factory=list)
+    vectors: list[Floats] = field(repr=False, default_factory=list)  # (regions, dimensions) of each image, if stored
 
 
 def read_regions(superpixels: Path, labels: Path, legend: Path) -> Regions:
-    """Read superpixels of whole images, compute their features, and count the labels in them."""
+    """Read superpixels of whole images, compute their features, and count the labels in them.
+
+    The superpixels may be those of a file of features, whose vectors are read as well.
+    """
     dataset, classes = dataset_from_artifact(superpixels).opened(1), read_legend(legend)
     windows = [window for unit in dataset.units for window in unit.windows()]
     names = [unit.source.name for unit in dataset.units]
@@ -95,7 +100,8 @@ def read_regions(superpixels: Path, labels: Path, legend: Path) -> Regions:
     areas = np.concatenate(sizes).astype(np.float64)
     bands = pixels[0].shape[2]
     joined = np.concatenate(features), areas, np.concatenate(counts), images
-    return Regions(superpixels.name.partition(".")[0], bands, *joined, maps, pixels)
+    vectors = [window.features for window in windows if window.features is not None]
+    return Regions(superpixels.name.partition(".")[0], bands, *joined, maps, pixels, vectors)
 
 
 def label_counts(regions: NDArray[Any], truth: NDArray[Any], count: int, classes: int) -> NDArray[np.float64]:
@@ -166,6 +172,20 @@ def named_map(
     found = nearest(features, fit_clusters(features[fitted], areas[fitted], clusters, seed))
     names = _matrix(found[learned], counts[learned], clusters).argmax(axis=1)
     return _scored(_matrix(names[found[~learned]], counts[~learned], counts.shape[1]))
+
+
+def whole_map(
+    features: NDArray[Any],
+    areas: NDArray[Any],
+    counts: NDArray[Any],
+    seed: int = 0,
+    clusters: int = NAMED_CLUSTERS,
+) -> Score:
+    """Fit, name and score clusters on all images."""
+    fitted = np.random.default_rng(seed).permutation(len(features))[:FITTED]
+    found = nearest(features, fit_clusters(features[fitted], areas[fitted], clusters, seed))
+    matrix = _matrix(found, counts, clusters)
+    return _scored(matrix, matrix.argmax(axis=1))
 
 
 def one_to_one(features: NDArray[Any], areas: NDArray[Any], counts: NDArray[Any], seed: int = 0) -> Score:

@@ -29,7 +29,7 @@ from unsegcli.methods.context import (
 
 SIDE = 8  # regions along a side of an image
 FEATURES = feature_groups(1)["surroundings"].stop
-SMALL = Config(width=16, layers=2, heads=2, words=4, classes=2, batch=8, min_steps=1)
+SMALL = Config(width=16, layers=2, heads=2, words=4, classes=2, batch=8, min_steps=1, beside=0.0)
 
 
 def grid_regions(kinds: np.ndarray, seed: int = 0, outside: int = 0) -> Regions:
@@ -223,8 +223,124 @@ def test_the_loss_is_the_cross_entropy_of_hidden_words() -> None:
     assert float(terms["loss"].detach()) == pytest.approx(math.log(4))
 
 
+# With vectors of a file of features
+
+
+LAYERS = (2, 40)
+
+
+def with_vectors(kinds: np.ndarray, bands: int = 1, seed: int = 0) -> Batch:
+    """A batch whose stored vectors tell the kinds apart, and whose hand-crafted features do not."""
+    regions, chance = grid_regions(np.zeros_like(kinds), seed), np.random.default_rng(seed + 1)
+    vectors = chance.normal(0, 0.3, (kinds.size, sum(LAYERS))) + kinds.reshape(-1, 1)
+    vectors *= np.repeat([1000, 1], LAYERS)  # layers differ in their scale
+    features = torch.cat([regions.features[:, : FEATURES if bands else 0], torch.from_numpy(vectors).float()], 1)
+    return batch_of(regions._replace(features=features))
+
+
+def trained_on_vectors(kinds: np.ndarray, bands: int = 1, steps: int = 40, **more: float) -> tuple[Network, Batch]:
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, **more)
+    network, batch = Network(config, bands, LAYERS), with_vectors(kinds, bands)
+    context.prepare(network, iter([batch]), config)
+    optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
+    for step in range(steps):
+        now = dataclasses.replace(batch, step=step, index=batch.index + 100 * step)
+        optimizer.zero_grad()
+        context.loss(network, now, config)["loss"].backward()
+        optimizer.step()
+    context.finish(network.eval(), iter([batch]), config)
+    return network, batch
+
+
+@pytest.mark.parametrize("bands", [0, 1])
+def test_two_kinds_of_vectors_are_two_clusters(bands: int) -> None:
+    network, batch = trained_on_vectors(halved(), bands)
+    assert network.weight == 1
+    found = context.cluster_scores(network, batch, SMALL).argmax(1).numpy()
+    right = (found == halved()).mean()
+    assert max(right, 1 - right) > 0.95
+
+
+def test_vectors_of_which_neighbours_tell_nothing() -> None:
+    assert trained_on_vectors(shuffled(), bands=0)[0].weight == 0
+
+
+def test_words_are_of_vectors_alone_and_layers_count_the_same() -> None:
+    network, batch = trained_on_vectors(halved(), steps=1)
+    features = context._regions(batch).features
+    changed = features.clone()
+    changed[:, :FEATURES] += 5
+    assert torch.equal(network.words_of(changed), network.words_of(features))
+    space = network.in_space(features)
+    assert space.shape == (len(features), 2 + 32)
+    assert float(space[:, :2].square().sum(1).mean()) == pytest.approx(1, abs=1e-3)
+    assert float(space[:, 2:].square().sum(1).mean()) == pytest.approx(1, abs=1e-3)
+    inputs = (network.inputs_of(features) - network.input_scale[0]) * network.input_scale[1]
+    assert float(inputs[:, network.own :].square().mean()) == pytest.approx(1, abs=1e-3)
+
+
+def test_each_image_has_its_own_noise_on_vectors() -> None:
+    network, batch = trained_on_vectors(halved(400), steps=0)
+    inputs = network.inputs_of(context._regions(batch).features).view(400, SIDE * SIDE, -1)[:, :2]
+    seen = context._in_other_light(network, inputs, Draws(0, 0, torch.arange(400)), SMALL)
+    added = ((seen - inputs) * network.input_scale[1])[..., network.own :]
+    torch.testing.assert_close(added[:, 0], added[:, 1], atol=1e-4, rtol=0)
+    assert float(added[:, 0].std()) == pytest.approx(0.3, abs=0.01)
+    assert float(added[:, 0].std(0).min()) > 0.2, "it differs between images, in every dimension"
+    quiet = dataclasses.replace(SMALL, light=0, patch_noise=0)
+    still = context._in_other_light(network, inputs, Draws(0, 0, torch.arange(400)), quiet)
+    torch.testing.assert_close(still[..., network.own :], inputs[..., network.own :])
+
+
+def test_hand_crafted_features_stand_beside_by_their_length() -> None:
+    network, batch = trained_on_vectors(halved(), steps=1, beside=0.5)
+    plain = trained_on_vectors(halved(), steps=1)[0]
+    features = context._regions(batch).features
+    space = network.in_space(features)
+    torch.testing.assert_close(space[:, :34], plain.in_space(features))
+    assert float(space[:, 34:].square().sum(1).mean()) == pytest.approx(0.5**2 * 2, rel=1e-3)
+    assert network.centres.shape == (2, 34 + dimensions_of(1) + 16)
+    assert plain.centres.shape == (2, 34 + 16)
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(
+            weight, dict(network.named_parameters())[name], msg="it only counts in the clustering"
+        )
+
+
+def test_few_images_of_vectors(said: pytest.LogCaptureFixture) -> None:
+    network = trained_on_vectors(halved(7), steps=1)[0]
+    assert network.weight == 0
+    assert "The result is that of k-means on stored vectors" in said.text
+
+
+def test_a_long_vector_is_sampled_less() -> None:
+    assert context._sampled(Network(SMALL, 1)) == 60_000
+    assert context._sampled(Network(SMALL, 0, (1000, 1000))) == 12_000
+
+
+GOLDEN = [1.41718, 1.41209, 1.41058, 1.39728]  # as the assertion shows them where they differ
+
+
+def test_losses_with_vectors_are_what_they_were() -> None:
+    torch.manual_seed(0)
+    network, batch = Network(SMALL, 1, LAYERS), with_vectors(halved())
+    context.prepare(network, iter([batch]), SMALL)
+    optimizer, losses = torch.optim.SGD(network.parameters(), 3e-3), []
+    for step in range(4):
+        optimizer.zero_grad()
+        now = dataclasses.replace(batch, step=step, index=batch.index + 100 * step)
+        lost = context.loss(network, now, SMALL)["loss"]
+        lost.backward()
+        optimizer.step()
+        losses.append(float(lost.detach()))
+    assert losses == pytest.approx(GOLDEN, abs=1e-4)
+
+
 def test_settings_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match="multiple of 4 x 4 heads"):
         Network(Config(width=50), 1)
+    with pytest.raises(ConfigError, match="beside -1"):
+        Network(Config(beside=-1), 1)
     with pytest.raises(ConfigError, match="tokens 0"):
         Network(Config(tokens=0), 1)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unsegcli.dataflow.runner import Outcome
 
 TAKES = Takes(
-    kinds=("superpixels",),
+    kinds=("superpixels", "features"),
     images=True,
     folded=True,
     inputs=("mask", "source_folder", "limit"),

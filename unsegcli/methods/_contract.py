@@ -15,7 +15,9 @@ from torch import Tensor, nn
 class Regions(NamedTuple):
     """What is known about the superpixels of a batch before any learning, numbered like them."""
 
-    features: Tensor  # (superpixels, features): hand-crafted, of the whole image (`core/superpixels/features.py`)
+    # (superpixels, features): hand-crafted, of the whole image (`core/superpixels/features.py`); then the vectors of a
+    # file of features, if there is one. Without pixels there are only those.
+    features: Tensor
     centres: Tensor  # (superpixels, 2): row and column in the crop, as shares of its longer side
     areas: Tensor  # (superpixels,) pixels in the crop; 0 = outside
     crops: Tensor  # (superpixels,) number of the crop in the batch, in increasing order
@@ -134,6 +136,9 @@ OPTIONAL = {
     "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions "
     "proposals",
     "REVISION": "raised when the same Config gives other results",
+    "SEES_VECTORS": "True if regions may have vectors of a file of features as well. The network is then made by "
+    "Network(config, channels, layers): layers are the numbers of dimensions of the layers that vectors are joined "
+    "from, () without such a file; channels are 0 without pixels",
     "SEES_REGIONS": "True if a trained model is applied to superpixels and their features, too, not to pixels alone",
     "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32. If it "
     "is set, crops in training are cut to such sides",

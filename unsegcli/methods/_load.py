@@ -61,6 +61,22 @@ class Loaded:
         return hasattr(self.module, "embeddings")
 
     @property
+    def sees_vectors(self) -> bool:
+        """Whether it takes the vectors of a file of features."""
+        return bool(getattr(self.module, "SEES_VECTORS", False))
+
+    def network(self, config: Any, channels: int, layers: tuple[int, ...] = ()) -> Any:
+        """Build the network.
+
+        Args:
+            config: the settings.
+            channels: number of bands; 0 = no pixels.
+            layers: number of dimensions of each layer of the vectors of a file of features; () = there are none.
+        """
+        module: Any = self.module
+        return module.Network(config, channels, *([layers] if self.sees_vectors else []))
+
+    @property
     def role(self) -> str:
         """Meaning of the clusters: one of ROLES."""
         return str(getattr(self.module, "ROLE", ROLES[0]))

@@ -53,6 +53,9 @@ REMOVED: Mapping[str, Mapping[str, Removed]] = {
     "inmars": {"by_area": Removed(True)},
 }
 
+# Settings that were added since, and do not change what a model is that was trained without them.
+ADDED: Mapping[str, tuple[str, ...]] = {"context": ("beside",)}
+
 # Method -> start of the names of weights that are not used once it is trained, and that older models lack or have in
 # another form.
 NOT_USED = {"inmars": "first.", "infoseg": "first.", "maskcontrast": "queue_images"}

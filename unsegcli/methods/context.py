@@ -6,10 +6,13 @@ HuBERT, Hsu et al. 2021, on superpixels), in changed light. What the network say
 hidden is its context. Clusters are k-means on region features and context. Context counts by the share of the words'
 entropy that it explains in images that are left out of the training, which needs no label: where it explains nothing,
 the result is k-means on regions.
+
+With a file of features, words are those of its vectors, and clusters are k-means on vectors and context.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,17 +32,29 @@ from unsegcli.core.nn.region_jitter import jittered
 from unsegcli.core.nn.tokens import TokenTransformer
 from unsegcli.core.superpixels.features import OWN, feature_groups
 from unsegcli.core.superpixels.region_sample import RegionSample
-from unsegcli.core.superpixels.region_space import dimensions_of, fit_group, fit_space, place_weights
+from unsegcli.core.superpixels.region_space import (
+    Space,
+    dimensions_of,
+    fit_group,
+    fit_layers,
+    fit_space,
+    joined,
+    layer_dimensions,
+    of_length,
+    place_weights,
+)
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings, Regions
 
 SEES_REGIONS = True
+SEES_VECTORS = True
 MULTIPLE = 1  # any size will do
 CONTEXT_DIMENSIONS = 24  # principal components of the context
 NOTHING, EVERYTHING = 0.05, 0.25  # share of the words' entropy explained, at which context counts 0, and fully
 HELD_OUT = 8  # every so many-th image is left out of the training, and with fewer images context does not count
 BLOCKS, SMALLEST, LARGEST = 6, 0.14, 0.46  # hidden rectangles of an image, and their sides as shares of the image's
 SAMPLE, OF_WORDS, OF_CLUSTERS = 60_000, 8_000, 20_000  # regions that spaces, words and clusters are fitted on
+MOST_VALUES = 24_000_000  # of stored vectors in the sample, in all
 WORD_ITERATIONS = 30  # of k-means
 STARTS, ITERATIONS = 3, 100
 SOFTNESS = 0.25  # difference of squared distances that changes scores by e, relative to the mean squared distance
@@ -64,19 +79,20 @@ class Config(LoopSettings):
     layers: int = 3  # blocks of attention
     heads: int = 4  # of attention; the width is a multiple of four times as many
     light: float = 2.0  # strength of the changes of light; 0 = none, 1 to 3
-    patch_noise: float = 0.3  # added to the patch codes of an image, as a share of their deviation
+    patch_noise: float = 0.3  # added to the patch codes and stored vectors of an image, as a share of their deviation
     mirror: bool = True  # mirror half of the images
     views: int = 3  # pairs of complementary masks under which the context of a region is averaged
-    context_weight: float = 1.0  # of the context in the clustering; colour and texture have 1
+    context_weight: float = 1.0  # of the context in the clustering; colour and texture have 1, as each stored layer
+    beside: float = 0.5  # length of hand-crafted features in the clustering, all stored vectors having 1; 0 = without
 
 
 class Network(nn.Module):
     """A transformer on region tokens, and all that is fitted before and after its training."""
 
-    input_scale: Tensor  # (2, own features): mean to subtract, and factor
+    input_scale: Tensor  # (2, inputs): mean to subtract, and factor
     space_mean: Tensor  # (features,)
     space_projection: Tensor  # (features, dimensions)
-    word_centres: Tensor  # (words, own features)
+    word_centres: Tensor  # (words, dimensions)
     images: Tensor  # number of images
     explained: Tensor  # share of the entropy of the words, in the images that are held out
     context_mean: Tensor  # (width,)
@@ -84,22 +100,26 @@ class Network(nn.Module):
     centres: Tensor  # (clusters, all dimensions)
     spread: Tensor  # mean squared distance to the nearest centre
 
-    def __init__(self, config: Config, channels: int) -> None:
+    def __init__(self, config: Config, channels: int, layers: tuple[int, ...] = ()) -> None:
         super().__init__()
         _check(config)
-        groups, self.channels = feature_groups(channels), channels
-        self.own = groups[OWN[-1]].stop  # number of own features, which come first
-        self.patches, self.surroundings = groups["patches"], groups["surroundings"]
-        self.entry = nn.Sequential(nn.Linear(self.own, config.width), nn.GELU(), nn.Linear(config.width, config.width))
+        groups, self.channels, self.layers = feature_groups(channels), channels, layers
+        self.own = groups[OWN[-1]].stop if channels else 0  # number of own features, which come first
+        self.crafted = groups["surroundings"].stop if channels else 0  # number of hand-crafted features
+        self.patches, self.features = groups["patches"], self.crafted + sum(layers)
+        self.vectors = layer_dimensions(layers)  # number of dimensions of stored vectors in the space, the first ones
+        inputs = self.own + self.vectors
+        self.entry = nn.Sequential(nn.Linear(inputs, config.width), nn.GELU(), nn.Linear(config.width, config.width))
         self.hidden = nn.Parameter(0.02 * torch.randn(config.width))
         self.transformer = TokenTransformer(config.width, config.layers, config.heads)
         self.exit = nn.Linear(config.width, config.words)
-        dimensions, kept = dimensions_of(channels), min(CONTEXT_DIMENSIONS, config.width)
+        beside = dimensions_of(channels) if self.crafted and (config.beside or not layers) else 0
+        dimensions, kept = self.vectors + beside, min(CONTEXT_DIMENSIONS, config.width)
         buffers = {
-            "input_scale": torch.zeros(2, self.own),
-            "space_mean": torch.zeros(self.surroundings.stop),
-            "space_projection": torch.zeros(self.surroundings.stop, dimensions),
-            "word_centres": torch.zeros(config.words, self.own),
+            "input_scale": torch.zeros(2, inputs),
+            "space_mean": torch.zeros(self.features),
+            "space_projection": torch.zeros(self.features, dimensions),
+            "word_centres": torch.zeros(config.words, self.vectors or self.own),
             "images": torch.zeros((), dtype=torch.int64),
             "explained": torch.zeros(()),
             "context_mean": torch.zeros(config.width),
@@ -110,9 +130,9 @@ class Network(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(name, value)
 
-    def forward(self, features: Tensor, centres: Tensor, present: Tensor, hidden: Tensor) -> Tensor:
-        """Relate regions to each other: own features (batch, tokens, features) to (batch, tokens, width)."""
-        tokens = self.entry((features - self.input_scale[0]) * self.input_scale[1])
+    def forward(self, inputs: Tensor, centres: Tensor, present: Tensor, hidden: Tensor) -> Tensor:
+        """Relate regions to each other: inputs (batch, tokens, inputs) to (batch, tokens, width)."""
+        tokens = self.entry((inputs - self.input_scale[0]) * self.input_scale[1])
         tokens = torch.where(hidden[..., None], self.hidden.to(tokens.dtype), tokens)
         related: Tensor = self.transformer(tokens, centres, present)
         return related
@@ -126,7 +146,12 @@ class Network(nn.Module):
     def words_of(self, features: Tensor) -> Tensor:
         """Return the word of each region: (regions,)."""
         with torch.autocast(features.device.type, enabled=False):
-            return torch.cdist(self.in_space(features)[:, : self.own], self.word_centres).argmin(1)
+            return torch.cdist(self.in_space(features)[:, : self.word_centres.shape[1]], self.word_centres).argmin(1)
+
+    def inputs_of(self, features: Tensor) -> Tensor:
+        """Return what the transformer sees of each region, own features and vectors in the space: (regions, inputs)."""
+        own = features[:, : self.own]
+        return torch.cat([own, self.in_space(features)[:, : self.vectors]], 1) if self.layers else own
 
     def held_out(self, batch: Batch) -> Tensor:
         """Return which crops are of images that are left out of the training: (crops,)."""
@@ -154,7 +179,7 @@ def needs(config: Config) -> tuple[str, ...]:
 
 def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
     """Fit the space of regions and their words on all images."""
-    sample, seed = RegionSample(SAMPLE), 0
+    sample, seed = RegionSample(_sampled(network)), 0
     for batch in batches:
         regions, seed = _regions(batch), batch.seed
         images = torch.arange(len(batch.images)) + sample.added if batch.image_numbers is None else batch.image_numbers
@@ -163,14 +188,18 @@ def prepare(network: Network, batches: Iterator[Batch], config: Config) -> None:
         sample.add(*(column[inside].cpu().numpy() for column in rows))
     features, areas, images_of = sample.arrays()
     numbers, images_of = np.unique(images_of, return_inverse=True)
-    place = place_weights(features, areas, network.channels, images_of)
-    space = fit_space(features, areas, network.channels, place)
+    space = _space(network, features, areas, images_of, config)
     _set(network, {"images": len(numbers), "space_mean": space.mean, "space_projection": space.projection})
-    _set(network, {"input_scale": _input_scale(features[:, : network.own], network.channels)})
-    own = space(features)[:, : network.own]
-    some = _evenly(len(own), OF_WORDS)
+    _set(network, {"input_scale": _input_scale(network, features)})
+    compared = space(features)[:, : network.word_centres.shape[1]]
+    some = _evenly(len(compared), OF_WORDS)
     found = kmeans(
-        own[some], config.words, seed=seed, starts=1, iterations=WORD_ITERATIONS, weights=areas[some].astype(np.float64)
+        compared[some],
+        config.words,
+        seed=seed,
+        starts=1,
+        iterations=WORD_ITERATIONS,
+        weights=areas[some].astype(np.float64),
     )
     _set(network, {"word_centres": found.centres})
 
@@ -179,14 +208,13 @@ def loss(network: Network, batch: Batch, config: Config) -> Mapping[str, Tensor]
     """Compute the cross entropy of the words of hidden regions."""
     regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
     tokens = drawn_tokens(regions, draws, config.tokens)
-    features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
+    centres = regions.centres[tokens.numbers]
     hidden = hidden_blocks(centres, tokens.present, draws) & ~network.held_out(batch)[:, None]
     words = network.words_of(regions.features)[tokens.numbers]
     if config.mirror:
         sides = 2 * draws.integers("mirror", below=2).view(-1, 1) - 1
         centres = torch.stack([centres[..., 0], centres[..., 1] * sides], -1)
-    noise = config.patch_noise / network.input_scale[1, network.patches.start].clamp_min(1e-6)
-    seen = jittered(features[..., : network.own], network.channels, draws, config.light, noise)
+    seen = _in_other_light(network, network.inputs_of(regions.features)[tokens.numbers], draws, config)
     logits = network.exit(network(seen, centres, tokens.present, hidden))
     guessed, wanted = logits[hidden].float(), words[hidden]
     share = ranks() / summed(hidden.sum()).clamp_min(1)
@@ -196,7 +224,7 @@ def loss(network: Network, batch: Batch, config: Config) -> Mapping[str, Tensor]
 
 def finish(network: Network, batches: Iterator[Batch], config: Config) -> None:
     """Measure what context explains, and cluster the regions of all images."""
-    sample, measured, seed = RegionSample(SAMPLE), Explained(config.words), 0
+    sample, measured, seed = RegionSample(_sampled(network)), Explained(config.words), 0
     for batch in batches:
         regions, seed = _regions(batch), batch.seed
         measured.add(network, batch, config)
@@ -256,13 +284,13 @@ def contexts_of(network: Network, regions: Regions, config: Config, seed: int) -
     if not bool((regions.areas > 0).any()):
         return found
     tokens = shuffled_groups(regions, config.tokens, seed)
-    features, centres = regions.features[tokens.numbers][..., : network.own], regions.centres[tokens.numbers]
+    inputs, centres = network.inputs_of(regions.features)[tokens.numbers], regions.centres[tokens.numbers]
     random = torch.Generator().manual_seed(seed)
     for _ in range(config.views):
-        mask = torch.rand(tokens.numbers.shape[1], generator=random).to(features.device) < 0.5
+        mask = torch.rand(tokens.numbers.shape[1], generator=random).to(inputs.device) < 0.5
         for hidden in (mask, ~mask):
             chosen = hidden & tokens.present
-            related = network(features, centres, tokens.present, chosen)
+            related = network(inputs, centres, tokens.present, chosen)
             found[tokens.numbers[chosen]] += related[chosen].to(found.dtype) / config.views
     return found
 
@@ -302,9 +330,9 @@ class Explained:
         """Predict hidden blocks of the images that are held out, in unchanged light."""
         regions, draws = _regions(batch), Draws(batch.seed, batch.step, batch.index)
         tokens = drawn_tokens(regions, draws, config.tokens)
-        features, centres = regions.features[tokens.numbers], regions.centres[tokens.numbers]
+        inputs, centres = network.inputs_of(regions.features)[tokens.numbers], regions.centres[tokens.numbers]
         hidden = hidden_blocks(centres, tokens.present, draws) & network.held_out(batch)[:, None]
-        logits = network.exit(network(features[..., : network.own], centres, tokens.present, hidden))
+        logits = network.exit(network(inputs, centres, tokens.present, hidden))
         words = network.words_of(regions.features)
         self.seen += np.bincount(words[regions.areas > 0].cpu().numpy(), minlength=len(self.seen))
         wanted = words[tokens.numbers][hidden]
@@ -324,9 +352,10 @@ class Explained:
 def _verdict(network: Network, config: Config) -> str:
     """Say how much context counts, and why."""
     if int(network.images) < HELD_OUT:
+        floor = "stored vectors" if network.layers else "regions"
         return (
             f"context does not count: what it explains cannot be measured with fewer than {HELD_OUT} images. "
-            "The result is that of k-means on regions. Cut large images with --patch"
+            f"The result is that of k-means on {floor}. Cut large images with --patch"
         )
     return (
         f"context explains {float(network.explained):.0%} of the entropy of the {config.words} region words in images "
@@ -340,6 +369,8 @@ def _check(config: Config) -> None:
     for name in ("words", "tokens", "layers", "views"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} {getattr(config, name)}: must be at least 1")
+    if config.beside < 0:
+        raise ConfigError(f"beside {config.beside:g}: must be at least 0")
 
 
 def _regions(batch: Batch) -> Regions:
@@ -354,13 +385,50 @@ def _vectors(network: Network, features: Tensor, contexts: Tensor) -> Tensor:
     return torch.cat([network.in_space(features), network.weight * context], 1)
 
 
-def _input_scale(own: NDArray[Any], channels: int) -> NDArray[np.float64]:
-    """Return mean and factor that standardise own features; patch codes share a factor, since they are components."""
+def _sampled(network: Network) -> int:
+    """Return how many regions are kept of all; fewer if stored vectors are long."""
+    return min(SAMPLE, MOST_VALUES // network.features) if network.layers else SAMPLE
+
+
+def _space(
+    network: Network, features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any], config: Config
+) -> Space:
+    """Fit the space of regions: stored vectors, if there are any, come first there, and last in the features."""
+    crafted, channels = features[:, : network.crafted], network.channels
+    if not network.layers:
+        return fit_space(crafted, areas, channels, place_weights(crafted, areas, channels, images))
+    vectors = fit_layers(features[:, network.crafted :], areas, network.layers)
+    if not (network.crafted and config.beside):
+        return joined(Space(np.zeros(network.crafted), np.zeros((network.crafted, 0))), vectors)
+    space = fit_space(crafted, areas, channels, place_weights(crafted, areas, channels, images))
+    both = joined(of_length(space, crafted, areas, config.beside * math.sqrt(len(network.layers))), vectors)
+    return Space(both.mean, np.roll(both.projection, network.vectors, axis=1))
+
+
+def _input_scale(network: Network, features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return mean and factor that standardise what the transformer sees.
+
+    Patch codes share a factor, since they are components, as do stored vectors, whose layers have the length 1 each.
+    """
+    own, size = features[:, : network.own], network.vectors
     deviation = own.std(axis=0, dtype=np.float64)
-    patches = feature_groups(channels)["patches"]
-    deviation[patches] = np.sqrt((deviation[patches] ** 2).mean())
+    if network.own:
+        deviation[network.patches] = np.sqrt((deviation[network.patches] ** 2).mean())
     factor = np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=deviation > 1e-6)
-    return np.stack([own.mean(axis=0, dtype=np.float64), factor])
+    mean = np.concatenate([own.mean(axis=0, dtype=np.float64), np.zeros(size)])
+    return np.stack([mean, np.concatenate([factor, np.full(size, math.sqrt(size / max(1, len(network.layers))))])])
+
+
+def _in_other_light(network: Network, inputs: Tensor, draws: Draws, config: Config) -> Tensor:
+    """Change the light of own features, and add a noise to the vectors of each image: (batch, tokens, inputs)."""
+    own, vectors = inputs[..., : network.own], inputs[..., network.own :]
+    if network.own:
+        noise = config.patch_noise / network.input_scale[1, network.patches.start].clamp_min(1e-6)
+        own = jittered(own, network.channels, draws, config.light, noise)
+    if not network.layers:
+        return own
+    noise = config.patch_noise / network.input_scale[1, network.own :]
+    return torch.cat([own, vectors + noise * draws.normal("vectors of regions", network.vectors)[:, None]], -1)
 
 
 def _set(network: Network, values: Mapping[str, Any]) -> None:

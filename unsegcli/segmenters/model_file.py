@@ -11,6 +11,7 @@ from typing import Any
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
+from unsegcli.dataflow.stored_vectors import StoredVectors, vectors_of_model
 from unsegcli.errors import ArtifactError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
@@ -29,6 +30,7 @@ class ModelFile:
     embeds: bool  # whether it gives embeddings, which are clustered afterwards
     cutting: Mapping[str, Any] | None  # how its superpixels were made; None = trained on images, or not recorded
     learned_from: Mapping[str, Mapping[str, str]]  # name of the input -> absolute path and fingerprint
+    vectors: StoredVectors | None = None  # of the file of features it was trained on; None = it takes none
 
     @property
     def hint(self) -> dict[str, str]:
@@ -58,6 +60,7 @@ def read_model_file(path: str | Path) -> ModelFile:
             embeds=artifact.recipe.get("gives") == "embeddings",
             cutting=json.loads(bytes(artifact.table("cutting"))) if artifact.has("cutting") else None,
             learned_from=hints,
+            vectors=vectors_of_model(artifact),
         )
 
 

@@ -1,4 +1,4 @@
-"""Find the images or superpixels to apply a model to: those given, else its training data.
+"""Find the images, superpixels or features to apply a model to: those given, else its training data.
 
 Only the metadata of the model is read here, not its weights.
 """
@@ -9,8 +9,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from unsegcli import console
-from unsegcli.dataflow.dataset import Dataset, find_dataset
+from unsegcli import console, store
+from unsegcli.dataflow.dataset import Dataset, find_dataset, is_artifact
+from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
@@ -38,7 +39,8 @@ def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None 
         hints={"model": model.hint, **dataset.hints},
     )
     if dataset.kind != "pictures":
-        check_stored(dataset, model.path, model.reading, model.scaling)
+        if model.vectors is None or model.vectors.pixels:
+            check_stored(dataset, model.path, model.reading, model.scaling)
         return dataset
     if model.scaling is None and model.reading.values != "bytes" and model.reading.scaling == "folder":
         console.warn(
@@ -55,12 +57,42 @@ def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> D
             f"{model.path}: a model sets how images are read; of these options use only --mask, --patch, --stride and "
             "--max-pixels"
         )
-    return find_dataset(inputs, known_from=known_from)
+    if model.vectors is None:
+        return find_dataset(inputs, known_from=known_from)
+    if not is_artifact(inputs.paths[0]) or store.kind_of(inputs.paths[0]) in ("superpixels", "segmentation"):
+        raise ConfigError(
+            f"{inputs.paths[0]}: {model.path} was trained on a file of features; make one of these images with `unseg "
+            f"superpixels IMAGES -o sp.h5` and `unseg features sp.h5{_options(model.vectors)}`, and give that file"
+        )
+    dataset = find_dataset(inputs, kinds=("features",), known_from=known_from)
+    _check_vectors(inputs.paths[0], model, model.vectors)
+    if model.vectors.origin:
+        console.note(f"vectors of {model.vectors.origin}")
+    return dataset
+
+
+def _options(vectors: StoredVectors) -> str:
+    """Return the options of `unseg features` that make such vectors, as far as they are known."""
+    backbone = f" --backbone {vectors.network}" if len(vectors.pretrained.get("pretrained/name", ())) == 1 else ""
+    return f"{backbone} --layers {','.join(vectors.names)}" if backbone and all(vectors.names) else backbone
+
+
+def _check_vectors(path: str | Path, model: ModelFile, known: StoredVectors) -> None:
+    """Raise an error if a file of features does not hold such vectors as the model was trained on."""
+    found = read_stored_vectors(path)
+    if not found.same_as(known):
+        raise DataError(
+            f"{path}: has vectors of {found}, but {model.path} was trained on {known}; make them in the same way"
+        )
+    if known.pixels and not found.pixels:
+        raise DataError(
+            f"{path}: has no pixels, but {model.path} was trained on a file with pixels; make it without --no-pixels"
+        )
 
 
 def _learned_from(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Dataset:
     """Find the training data of a model, and check that it is unchanged."""
-    kind = next((name for name in ("superpixels", "pictures") if name in model.learned_from), None)
+    kind = next((name for name in ("features", "superpixels", "pictures") if name in model.learned_from), None)
     again = f"`unseg cluster {model.path} IMAGES`"
     if kind is None:
         raise DataError(f"{model.path}: does not record its training data; name images or superpixels: {again}")
@@ -88,13 +120,13 @@ def check_stored(
     """Raise an error if stored pixels do not match those of the earlier images.
 
     Args:
-        dataset: superpixels with their pixels.
+        dataset: superpixels or features with their pixels.
         earlier: the model, or the segmentation with centres.
         known: how the earlier images were read.
         scaling: of each of their bands; None if it differs between images.
         made: what was done with them, for messages.
     """
-    path, reading = dataset.hints["superpixels"]["path"], dataset.reading
+    path, reading = dataset.hints[dataset.kind]["path"], dataset.reading
     if reading is None:
         return
     if reading.channels != known.channels:

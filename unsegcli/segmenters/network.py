@@ -15,7 +15,7 @@ from unsegcli import console, store
 from unsegcli.core.guided import refined
 from unsegcli.core.nn.precision import full_float32
 from unsegcli.core.superpixels.features import region_features
-from unsegcli.core.superpixels.regions import contiguous, paint, places_of, pool
+from unsegcli.core.superpixels.regions import contiguous, numbers_before, paint, places_of, pool
 from unsegcli.core.tiles import Span, rounded_up, spans
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Result
@@ -38,6 +38,7 @@ def scores_of(
     pixels: Pixels,
     valid: NDArray[np.bool_] | None = None,
     regions: NDArray[np.int32] | None = None,
+    vectors: NDArray[np.float32] | None = None,
     *,
     tile: int = 512,
     flips: bool = False,
@@ -52,13 +53,11 @@ def scores_of(
         pixels: (height, width, bands).
         valid: (height, width); None = all. Invalid pixels are set to 0.
         regions: (height, width) superpixels for a method that uses them, -1 = void; None = no superpixels.
+        vectors: (superpixels, dimensions) of a file of features, for a model that was trained on one.
         tile: larger images are split into overlapping tiles of this side.
         flips: average over the image and its mirror image.
     """
-    if pixels.shape[2] != trained.channels:
-        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
-    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
-    part = _Part(seen, valid, regions)
+    part = _part_seen(trained, pixels, valid, regions, vectors)
     scores = _tiled(trained, _described(part, trained), tile)
     if flips:
         mirrored = _tiled(trained, _described(part.mirrored(), trained), tile)[:, :, ::-1]
@@ -73,7 +72,8 @@ class _Part:
     pixels: Pixels
     valid: NDArray[np.bool_] | None
     regions: NDArray[np.int32] | None
-    features: NDArray[np.float32] | None = None  # of the superpixels of the whole image, for a method that needs them
+    vectors: NDArray[np.float32] | None = None  # of the superpixels of the whole image, of a file of features
+    features: NDArray[np.float32] | None = None  # what a method is told about those superpixels, if it needs it
 
     def mirrored(self) -> _Part:
         """Flip left to right, without features."""
@@ -85,6 +85,7 @@ class _Part:
             self.pixels[rows, columns],
             None if self.valid is None else self.valid[rows, columns],
             None if self.regions is None else self.regions[rows, columns],
+            self.vectors,
             self.features,
         )
 
@@ -98,8 +99,30 @@ class _Part:
             np.pad(self.pixels, (*wider, (0, 0)), "reflect"),
             None if self.valid is None else np.pad(self.valid, wider, "reflect"),
             None if self.regions is None else np.pad(self.regions, wider, constant_values=-1),
+            self.vectors,
             self.features,
         )
+
+
+def _part_seen(
+    trained: Trained,
+    pixels: Pixels,
+    valid: NDArray[np.bool_] | None,
+    regions: NDArray[np.int32] | None,
+    vectors: NDArray[np.float32] | None,
+) -> _Part:
+    """Check that an image has what the model was trained on, and black out its void pixels."""
+    pixels = pixels if trained.channels else pixels[:, :, :0]
+    if pixels.shape[2] != trained.channels:
+        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
+    wanted = 0 if trained.vectors is None else sum(trained.vectors.dimensions)
+    given = 0 if vectors is None or trained.vectors is None else vectors.shape[1]
+    if given != wanted:
+        raise ConfigError(
+            f"the model was trained on vectors of superpixels of {wanted} dimensions; give a file of such features"
+        )
+    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
+    return _Part(seen, valid, regions, vectors)
 
 
 def _tile_of(trained: Trained, tile: int) -> int:
@@ -114,11 +137,14 @@ def _described(part: _Part, trained: Trained) -> _Part:
         return part
     if part.regions is None:
         raise ConfigError(f"{trained.method.name} needs superpixels; make them with `unseg superpixels`")
-    numbered, (here, first) = contiguous(part.regions), np.unique(part.regions, return_index=True)
-    found = region_features(part.pixels, numbered)
-    features = np.zeros((int(part.regions.max(initial=-1)) + 1, found.shape[1]), np.float32)
-    inside = here >= 0
-    features[here[inside]] = found[numbered.ravel()[first[inside]]]
+    numbered, count = contiguous(part.regions), int(part.regions.max(initial=-1)) + 1
+    features = np.zeros((count, 0), np.float32)
+    if part.pixels.shape[2]:
+        found = region_features(part.pixels, numbered)
+        features = np.zeros((count, found.shape[1]), np.float32)
+        features[numbers_before(part.regions, numbered)] = found
+    if part.vectors is not None:
+        features = np.concatenate([features, part.vectors[:count]], axis=1)
     return replace(part, features=features)
 
 
@@ -164,6 +190,7 @@ def superpixel_vectors(
     pixels: Pixels,
     valid: NDArray[np.bool_] | None,
     regions: NDArray[np.int32],
+    vectors: NDArray[np.float32] | None = None,
     *,
     tile: int = 512,
 ) -> NDArray[np.float32]:
@@ -177,12 +204,10 @@ def superpixel_vectors(
         pixels: (height, width, bands).
         valid: (height, width); None = all. Invalid pixels are set to 0.
         regions: (height, width) superpixels, -1 = void.
+        vectors: (superpixels, dimensions) of a file of features, for a model that was trained on one.
         tile: larger images are split into overlapping tiles of this side.
     """
-    if pixels.shape[2] != trained.channels:
-        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
-    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
-    scene = _described(_Part(seen, valid, regions), trained).padded(trained.multiple)
+    scene = _described(_part_seen(trained, pixels, valid, regions, vectors), trained).padded(trained.multiple)
     tile = _tile_of(trained, tile)
     large = max(scene.pixels.shape[:2]) > tile
     margin = reach_of(trained, tile, superpixels=True) if large else 0
@@ -194,11 +219,9 @@ def superpixel_vectors(
         part = scene.cut(tile_at.down, tile_at.across)
         assert part.regions is not None
         here = contiguous(part.regions)  # as in the batch
-        inside = here >= 0
-        numbers = np.zeros(int(here.max()) + 1, np.int64)
+        inside, numbers = here >= 0, numbers_before(part.regions, here)
         if not len(numbers):
             continue
-        numbers[here[inside]] = part.regions[inside]
         found = _vectors(trained, part, known)
         share = np.bincount(here[inside], tile_at.weights[inside], len(numbers))
         sums = sums if sums.shape[1] else np.zeros((count, found.shape[1]))
@@ -355,11 +378,10 @@ def _regions_of(part: NDArray[np.int32], features: NDArray[np.float32], device: 
         features: of all superpixels of the image.
         device: of the result.
     """
-    regions, inside = contiguous(part), part >= 0
-    count = int(regions.max(initial=-1)) + 1
-    number = np.zeros(count, np.int64)  # of each superpixel in the whole image
-    number[regions[inside]] = part[inside]
-    parts = (features[number], *places_of(regions, count), np.zeros(count, np.int64))
+    regions = contiguous(part)
+    numbers = numbers_before(part, regions)
+    count = len(numbers)
+    parts = (features[numbers], *places_of(regions, count), np.zeros(count, np.int64))
     return Regions(*(torch.from_numpy(part).to(device) for part in parts))
 
 
@@ -385,7 +407,9 @@ def apply_window(window: Window, trained: Trained, params: Cluster, cutting: Sup
 def applied_to(window: Window, trained: Trained, params: Cluster) -> Applied:
     """Compute the cluster map of one window, with scores."""
     regions = window.superpixels if params.per == "superpixel" or trained.needs_regions else None
-    scores = scores_of(trained, window.pixels, window.valid, regions, tile=params.tile, flips=params.flips)
+    scores = scores_of(
+        trained, window.pixels, window.valid, regions, window.features, tile=params.tile, flips=params.flips
+    )
     if params.refine:
         scores = refined(scores, window.pixels, window.valid)
     if params.per == "superpixel":

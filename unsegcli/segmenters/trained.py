@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unsegcli import store
 from unsegcli.core.nn.networks import widened
+from unsegcli.dataflow.stored_vectors import StoredVectors, seen_by_network, vectors_of_model
 from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
@@ -34,12 +35,13 @@ class Trained:
     reading: Reading  # how the training images were read
     scaling: Limits | None  # of each band of the training images; None if it differs between images
     device: torch.device
+    vectors: StoredVectors | None = None  # of the file of features it was trained on; None = it takes none
     reaches: dict[tuple[int, bool], int] = field(default_factory=dict, repr=False)  # cache of `reach_of`
 
     @property
     def channels(self) -> int:
-        """Number of bands."""
-        return self.reading.channels
+        """Number of bands; 0 = it takes no pixels."""
+        return seen_by_network(self.vectors, self.reading.channels)[0]
 
     @property
     def classes(self) -> int:
@@ -81,13 +83,12 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
     with store.open_artifact(path, "model") as artifact:
         method = _method_of(artifact, None if method_file is None else str(method_file))
         reading = Reading.from_json(artifact.attributes["reading"])
-        config = _config_of(artifact, method)
+        config, vectors = _config_of(artifact, method), vectors_of_model(artifact)
         with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
-            network = method.module.Network(config, reading.channels)
+            network = method.network(config, *seen_by_network(vectors, reading.channels))
         _load(network, arrays_to_state(artifact), method, artifact.path)
-        return Trained(
-            network.to(place).eval().requires_grad_(False), method, config, reading, scaling_of(artifact), place
-        )
+        ready = network.to(place).eval().requires_grad_(False)
+        return Trained(ready, method, config, reading, scaling_of(artifact), place, vectors)
 
 
 def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:

@@ -160,6 +160,8 @@ def cutting_used(model: ModelFile, dataset: Dataset) -> Superpixels | None:
     """Return how the images are cut into superpixels, or were; None if that is not known."""
     if dataset.kind == "pictures":
         return cutting_of(model)
+    if dataset.kind == "features":
+        return None
     with store.open_artifact(dataset.hints["superpixels"]["path"]) as artifact:
         made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
     return Superpixels(**{name: made[name] for name in CUTTING}) if all(name in made for name in CUTTING) else None

@@ -69,7 +69,9 @@ class ModelVectors:
         assert regions is not None
         key = f"{window.key} {regions.shape}"  # a part of a window, on which costs are estimated, has its key
         if key not in self.kept:
-            self.kept[key] = superpixel_vectors(self.trained, window.pixels, window.valid, regions, tile=self.tile)
+            self.kept[key] = superpixel_vectors(
+                self.trained, window.pixels, window.valid, regions, window.features, tile=self.tile
+            )
         return RegionVectors(regions, self.kept[key])
 
 

@@ -65,8 +65,8 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
     """Assign every pixel to a cluster: with a model if the first input is one, else with k-means.
 
     Args:
-        inputs: a model, optionally followed by images or superpixels (default: its training data); or, for k-means,
-            one artifact of kind superpixels or features; for `bands` or with centres also images.
+        inputs: a model, optionally followed by images, superpixels or features (default: its training data); or, for
+            k-means, one artifact of kind superpixels or features; for `bands` or with centres also images.
         params: settings; those that do not apply to the input must keep their defaults.
         run: how to run, the device, and the segmentation to write.
     """
@@ -195,7 +195,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
         console.note(f"{what} by {trained.method.name}, on {trained.device}")
         cut = trained.needs_regions and found.dataset.kind == "pictures"
         work: Work = partial(apply_window, trained=trained, params=params, cutting=cutting_of(model) if cut else None)
-        return found.write(work, "clusters", {"role": trained.method.role, "clusters": trained.classes})
+        attributes = {"role": trained.method.role, "clusters": trained.classes}
+        return found.write(work, "clusters", attributes)
     console.note(
         f"{params.number} clusters of objects, 1 to {params.number}, and background as cluster 0, by "
         f"{trained.method.name}, on {trained.device}"

@@ -28,7 +28,7 @@ from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, save_step
 from unsegcli.training.contract_check import check_method
-from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled
+from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled, vectors_for
 from unsegcli.training.distributed import barrier, is_first, mean_gradients, process_group
 from unsegcli.training.interrupts import StopRequest, delayed_interrupts
 from unsegcli.training.job import TrainingJob, check_options, check_role, recipe_of, upgraded_recipe
@@ -50,14 +50,15 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     """Train one network, or several with consecutive seeds, and write the models.
 
     Args:
-        inputs: an artifact of superpixels, or folders, files, globs or lists of images.
+        inputs: an artifact of superpixels or features, or folders, files, globs or lists of images.
         params: the method and its settings, length and seeds.
         run: how to run, and the model to write; with several seeds, `-seed0` and so on are added to its stem.
     """
     params, run = params or Train(), (run or Run()).of("train")
     job, weights = _job(params, device_of(run.device))
     masks = proposals_for(job.method, job.config, params.proposals, params.min_confidence)
-    dataset = find_dataset(inputs)
+    dataset = find_dataset(inputs, kinds=("superpixels", "features"))
+    job = replace(job, vectors=vectors_for(job.method, dataset))
     if dataset.kind == "pictures" and "superpixels" in job.method.needs(job.config):
         made = _superpixels_of(inputs, run)
         if made is None:
@@ -150,7 +151,7 @@ def _completed(
     jobs = [(replace(one, pretrained=pretrained), target) for one, target in pending]
     if job.params.classes != AUTO:
         return jobs
-    features = "regions" if dataset.kind == "superpixels" else "bands"
+    features = "bands" if dataset.kind == "pictures" else "regions"
     asked = Cluster(classes=AUTO, max_classes=job.params.max_classes, features=features, seed=job.params.seed)
     curve = baselines.choose_number(baselines.draw_sample(dataset, asked, workers), asked)
     return [

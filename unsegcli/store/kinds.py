@@ -135,6 +135,7 @@ KINDS: dict[str, Kind] = {
             "history": Field("float64", ("step",), "one for each recorded quantity", "entry", required=False),
             "scaling": Field("float64", ("band", "2"), "values of each band mapped to 0 and 255", required=False),
             "cutting": Field("uint8", ("byte",), "how superpixels were made, as JSON in UTF-8", required=False),
+            "vectors": Field("uint8", ("character",), "what vectors it takes, as JSON in UTF-8", required=False),
             **{name: replace(spec, required=False) for name, spec in SKIPPED.items()},
         }
         | PRETRAINED

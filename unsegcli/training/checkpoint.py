@@ -116,6 +116,7 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
             **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),
             **_cutting(dataset),
             **_what_went_in(job, dataset),
+            **({} if job.vectors is None else job.vectors.tables()),
             "skipped/name": [name for name, _ in dataset.bad],
             "skipped/reason": [reason for _, reason in dataset.bad],
         },

@@ -19,6 +19,7 @@ from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.core.superpixels.features import feature_groups
 from unsegcli.core.tiles import rounded_up
+from unsegcli.dataflow.stored_vectors import seen_by_network
 from unsegcli.errors import ConfigError, UnsegError
 from unsegcli.methods._contract import Batch, Embedded, Regions
 from unsegcli.methods._load import mistakes_named
@@ -51,10 +52,11 @@ def check_method(job: TrainingJob, channels: int) -> None:
 def _check(job: TrainingJob, channels: int, side: int) -> None:
     method: Any = job.method.module
     config = job.config
-    batch = _random_batch(job, channels, side)
+    channels, layers = seen_by_network(job.vectors, channels)
+    batch = _random_batch(job, channels, layers, side)
     torch.manual_seed(job.params.seed)
     with mistakes_named(job.method, "Network"):
-        network = method.Network(config, channels)
+        network = job.method.network(config, channels, layers)
     _check_network(job, network)
     network.to(job.device, memory_format=torch.channels_last).train()
     if hasattr(method, "prepare"):
@@ -178,7 +180,7 @@ def _check_embeddings(job: TrainingJob, found: Any, batch: Batch) -> None:
             raise _method_error(job, f"embeddings returned {name} that are NaN or infinite")
 
 
-def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
+def _random_batch(job: TrainingJob, channels: int, layers: tuple[int, ...], side: int) -> Batch:
     """Make a batch of random crops with the inputs that the method needs."""
     count, device = job.config.batch, job.device
     needs = job.method.needs(job.config)
@@ -193,18 +195,21 @@ def _random_batch(job: TrainingJob, channels: int, side: int) -> Batch:
         seed=job.params.seed,
         superpixels=_squares(count, side).to(device) if "superpixels" in needs else None,
         superpixel_count=SQUARES**2 * count if "superpixels" in needs else 0,
-        regions=_random_regions(count, channels, generator, device) if "regions" in needs else None,
+        regions=_random_regions(count, channels, layers, generator, device) if "regions" in needs else None,
         place=torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).repeat(count, 1),
         proposals=objects.to(device) if "proposals" in needs else None,
         confidence=torch.ones(count, device=device) if "proposals" in needs else None,
     )
 
 
-def _random_regions(count: int, channels: int, generator: torch.Generator, device: torch.device) -> Regions:
+def _random_regions(
+    count: int, channels: int, layers: tuple[int, ...], generator: torch.Generator, device: torch.device
+) -> Regions:
     """Describe the squares of `_squares` by random features."""
     number = torch.arange(SQUARES**2 * count)
     inside = number % SQUARES**2
-    features = torch.rand(len(number), feature_groups(channels)["surroundings"].stop, generator=generator)
+    crafted = feature_groups(channels)["surroundings"].stop if channels else 0
+    features = torch.rand(len(number), crafted + sum(layers), generator=generator)
     centres = (torch.stack([inside // SQUARES, inside % SQUARES], 1) + 0.5) / SQUARES
     parts = (features, centres, torch.ones(len(number)), number // SQUARES**2)
     return Regions(*(part.to(device) for part in parts))

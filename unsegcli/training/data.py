@@ -19,6 +19,7 @@ from unsegcli.core.superpixels.regions import places_of
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.label_maps import StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.runner import gather
+from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.working import Source
 from unsegcli.methods._load import Loaded
@@ -31,7 +32,7 @@ class TrainingImage:
     pixels: NDArray[np.uint8]  # (height, width, bands)
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     regions: NDArray[np.int32] | None  # (height, width) superpixels, -1 = void
-    features: NDArray[np.float32] | None = None  # (superpixels, features) of `region_features`, if a method needs them
+    features: NDArray[np.float32] | None = None  # (superpixels, features) of `Regions`, if a method needs them
     centres: NDArray[np.float32] | None = None  # (superpixels, 2) and areas (superpixels,) of `places_of`
     areas: NDArray[np.float32] | None = None
     proposal: NDArray[np.bool_] | None = None  # (height, width): object mask
@@ -138,16 +139,25 @@ def remove_spilled(folder: Path) -> None:
 def as_image(window: Window, masks: ObjectMasks | None = None, describe: bool = False) -> TrainingImage:
     """Convert a window to a training image."""
     image = TrainingImage(window.pixels, window.valid, window.superpixels)
-    image = described(image) if describe else image
+    image = described(image, window.features) if describe else image
     return image if masks is None else with_proposal(image, masks.on(window))
 
 
-def described(image: TrainingImage) -> TrainingImage:
-    """Add the features and places of its superpixels to an image."""
+def described(image: TrainingImage, vectors: NDArray[np.float32] | None = None) -> TrainingImage:
+    """Add the features and places of its superpixels to an image.
+
+    Args:
+        image: with superpixels; without bands its superpixels have no hand-crafted features.
+        vectors: (superpixels, dimensions) of a file of features, which follow those features.
+    """
     if image.regions is None:
         raise ValueError("the image has no superpixels")
     centres, areas = places_of(image.regions, image.superpixels)
-    features = region_features(image.pixels, image.regions)
+    features = np.zeros((len(areas), 0), np.float32)
+    if image.pixels.shape[2]:
+        features = region_features(image.pixels, image.regions)
+    if vectors is not None:
+        features = np.concatenate([features, vectors], axis=1, dtype=np.float32)
     return replace(image, features=features, centres=centres, areas=areas)
 
 
@@ -215,6 +225,22 @@ def proposals_for(method: Loaded, config: Any, given: str | Path | None, least_c
         name = "--proposals" if given is not None else "--min-confidence"
         raise ConfigError(f"{name}: --method {method.name} does not use object masks; leave it out")
     return None
+
+
+def vectors_for(method: Loaded, dataset: Dataset) -> StoredVectors | None:
+    """Return what vectors of superpixels a dataset has; an error if it has some and the method does not take them."""
+    if dataset.kind != "features":
+        return None
+    path = dataset.hints["features"]["path"]
+    if not method.sees_vectors:
+        raise ConfigError(
+            f"{path}: is a file of features, which --method {method.name} does not take; give images or superpixels, "
+            "or use --method context"
+        )
+    found = read_stored_vectors(path)
+    if found.origin:
+        console.note(f"vectors of {found.origin}")
+    return found
 
 
 def with_proposal(image: TrainingImage, proposal: tuple[NDArray[np.bool_], float] | None) -> TrainingImage:

@@ -11,9 +11,10 @@ from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve
 from unsegcli.dataflow.dataset import Dataset
+from unsegcli.dataflow.stored_vectors import StoredVectors
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import Loaded
-from unsegcli.methods._older import of_today
+from unsegcli.methods._older import ADDED, of_today
 from unsegcli.params import AUTO, Train, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.training.optim import check_settings
@@ -31,6 +32,7 @@ class TrainingJob:
     weights: str = ""  # digest of the initial weights; empty = random
     pretrained: Pretrained | None = None  # the initial weights
     curve: Curve | None = None  # stability curve that chose the number of clusters; None = the number was given
+    vectors: StoredVectors | None = None  # of the file of features it learns from; None = of images or superpixels
 
     @property
     def precision(self) -> str:
@@ -41,7 +43,8 @@ class TrainingJob:
 def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
     """Convert the recipe of an older model to the current form.
 
-    Older recipes may have the precision `auto`, lack `compile`, and have settings that were removed since.
+    Older recipes may have the precision `auto`, lack `compile` and settings that were added since, and have settings
+    that were removed since.
     """
     parameters = dict(old.get("parameters", {}))
     if parameters.get("precision") == "auto":
@@ -50,7 +53,8 @@ def upgraded_recipe(old: Recipe, wanted: Recipe) -> Recipe:
             "the recipe of this older model does not record its precision, which was float32 or bf16 depending on the "
             "hardware; train it again with --force if that matters"
         )
-    settings = of_today(old.get("method", ""), old.get("settings", {}))
+    added = {name: wanted["settings"][name] for name in ADDED.get(old.get("method", ""), ())}
+    settings = added | of_today(old.get("method", ""), old.get("settings", {}))
     return {**old, "parameters": {"compile": False, **parameters}, "settings": settings}
 
 

@@ -88,7 +88,9 @@ def measure(method: Method, network: nn.Module, batch: Batch, config: Any) -> Cl
     try:
         with torch.no_grad():
             draws = Draws(batch.seed, 0, batch.index)
-            images = jitter(batch.images, draws, "watch", Strengths(0.2, 0.2, 0.2, 0.02), batch.mask)
+            images = batch.images
+            if images.shape[1]:
+                images = jitter(images, draws, "watch", Strengths(0.2, 0.2, 0.2, 0.02), batch.mask)
             changed = Batch(**{**vars(batch), **_mirrored(batch), "images": images.flip(3)})
             inside = torch.ones_like(batch.images[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
             if hasattr(method, "embeddings"):

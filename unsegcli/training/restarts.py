@@ -101,7 +101,7 @@ def content_with(path: Path, more: Mapping[str, Sequence[float]]) -> dict[str, A
     """Read the content of a model file and add entries to its history."""
     with store.open_artifact(path, "model") as artifact:
         history = {name: artifact.entry("history", name) for name in artifact.entries("history")}
-        names = ("scaling", "cutting", "skipped/name", "skipped/reason")
+        names = ("scaling", "cutting", "vectors", "skipped/name", "skipped/reason")
         return {
             "tables": {name: artifact.table(name) for name in names if artifact.has(name)} | tables_of(artifact),
             "attributes": dict(artifact.attributes),

@@ -15,6 +15,7 @@ from torch import Tensor
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import rank, ranks
 from unsegcli.dataflow.dataset import Dataset
+from unsegcli.dataflow.stored_vectors import seen_by_network
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import mistakes_named
@@ -77,7 +78,7 @@ def _checkpoint_of(training: Training, target: store.Target) -> tuple[Arrays, st
 def new_training(job: TrainingJob, pool: Pool, steps: int) -> Training:
     """Make a training at step 0."""
     torch.manual_seed(job.params.seed)
-    network = job.method.module.Network(job.config, pool.channels)
+    network = job.method.network(job.config, *seen_by_network(job.vectors, pool.channels))
     if job.pretrained is not None:
         module: Any = job.method.module
         job.pretrained.put_into(module.backbones(network))

@@ -18,11 +18,12 @@ from unsegcli.core.draws import Draws
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.scoring import label_free as signs
 from unsegcli.core.superpixels.features import region_features
-from unsegcli.core.superpixels.region_space import fit_space, place_weights
-from unsegcli.core.superpixels.regions import contiguous, pool
+from unsegcli.core.superpixels.region_space import fit_layers, fit_space, place_weights
+from unsegcli.core.superpixels.regions import contiguous, numbers_before, pool
 from unsegcli.core.superpixels.slic import slic
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import gather
+from unsegcli.dataflow.stored_vectors import read_stored_vectors
 from unsegcli.params import Superpixels
 from unsegcli.segmenters.network import scores_of
 from unsegcli.segmenters.trained import Trained, open_trained
@@ -58,6 +59,7 @@ class Scene:
     regions: NDArray[np.int32]  # (height, width), -1 = void
     points: NDArray[np.float32]  # (superpixels, dimensions), features, scaled over all scenes
     areas: NDArray[np.float64]  # (superpixels,)
+    vectors: NDArray[np.float32] | None = None  # (superpixels, dimensions) of a file of features
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
     areas = np.concatenate([scene.areas for scene in described])
     points = np.concatenate([scene.points for scene in described])
     images = np.repeat(np.arange(len(described)), [len(scene.areas) for scene in described])
-    bands = described[0].pixels.shape[2]
-    space = fit_space(points, areas, bands, place_weights(points, areas, bands, images))
+    if dataset.kind == "features":
+        layers = read_stored_vectors(dataset.hints["features"]["path"]).dimensions
+        space = fit_layers(points, areas, layers)
+    else:
+        bands = described[0].pixels.shape[2]
+        space = fit_space(points, areas, bands, place_weights(points, areas, bands, images))
     return [replace(scene, points=space(scene.points)) for scene in described]
 
 
@@ -119,9 +125,12 @@ def _read_scene(window: Window) -> Scene:
         regions = slic(pixels, valid, aimed, Superpixels.compactness)
     else:
         regions = contiguous(superpixels[box])
-    points = region_features(pixels, regions)
+    vectors = None
+    if window.features is not None and superpixels is not None:
+        vectors = window.features[numbers_before(superpixels[box], regions)]
+    points = region_features(pixels, regions) if vectors is None else vectors
     areas = np.bincount(regions[regions >= 0], minlength=len(points)).astype(np.float64)
-    return Scene(pixels, valid, regions, points, areas)
+    return Scene(pixels, valid, regions, points, areas, vectors)
 
 
 def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
@@ -135,7 +144,8 @@ def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
     for number, scene in enumerate(scenes):
         valid = np.ones(scene.pixels.shape[:2], np.bool_) if scene.valid is None else scene.valid
         # Per pixel if possible: scores of whole superpixels are pure and follow edges by construction.
-        scores = scores_of(trained, scene.pixels, scene.valid, scene.regions if trained.needs_regions else None)
+        regions = scene.regions if trained.needs_regions else None
+        scores = scores_of(trained, scene.pixels, scene.valid, regions, scene.vectors)
         labels = np.where(valid, scores.argmax(axis=0), -1).astype(np.int32)
         again = np.where(valid, _changed_scores(trained, scene, number).argmax(axis=0), -1).astype(np.int32)
         share += scores[:, valid].sum(axis=1, dtype=np.float64)
@@ -169,14 +179,15 @@ def signs_of(trained: Trained, scenes: Sequence[Scene]) -> ModelSigns:
 
 def _changed_scores(trained: Trained, scene: Scene, number: int) -> NDArray[np.float32]:
     """Compute the scores of the mirrored, colour-jittered scene, mirrored back: (clusters, height, width)."""
-    image = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
+    lit = torch.from_numpy(np.moveaxis(scene.pixels, 2, 0).copy())[None].float() / 255
     inside = None if scene.valid is None else torch.from_numpy(scene.valid)[None]
-    lit = jitter(image, Draws(0, 0, torch.tensor([number])), "judge", LIGHT, valid=inside)
+    if lit.shape[1]:
+        lit = jitter(lit, Draws(0, 0, torch.tensor([number])), "judge", LIGHT, valid=inside)
     pixels = (lit[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     valid = None if scene.valid is None else np.ascontiguousarray(scene.valid[:, ::-1])
     regions = np.ascontiguousarray(scene.regions[:, ::-1]) if trained.needs_regions else None
-    return scores_of(trained, mirrored, valid, regions)[:, :, ::-1]
+    return scores_of(trained, mirrored, valid, regions, scene.vectors)[:, :, ::-1]
 
 
 def bound_of(path: str | Path) -> float:

@@ -16,6 +16,13 @@ RegionMap = NDArray[np.int32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
+def numbers_before(before: NDArray[np.integer[Any]], numbered: RegionMap) -> NDArray[np.int64]:
+    """Return the number that each region of `contiguous` had before: (regions,)."""
+    numbers, inside = np.zeros(int(numbered.max(initial=-1)) + 1, np.int64), numbered >= 0
+    numbers[numbered[inside]] = before[inside]
+    return numbers
+
+
 def contiguous(regions: NDArray[np.integer[Any]], valid: NDArray[np.bool_] | None = None) -> RegionMap:
     """Renumber regions 0, 1, 2, ... in order of appearance, row by row; all other pixels become -1.
 

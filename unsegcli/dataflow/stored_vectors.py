@@ -1,0 +1,99 @@
+"""What vectors a file of features holds for its superpixels, and whether two files hold the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unsegcli import store
+from unsegcli.errors import ArtifactError, DataError
+from unsegcli.store.kinds import PRETRAINED
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """The layers that the vectors of superpixels are made of, and what made them."""
+
+    names: tuple[str, ...]  # of the layers, in order; the only one has none if it is not known
+    dimensions: tuple[int, ...]  # of each layer
+    pixels: bool  # whether the file has the pixels, too
+    pretrained: Mapping[str, tuple[str, ...]]  # the tables pretrained/*; empty = none, or not known
+
+    @property
+    def network(self) -> str:
+        """The names of the pretrained networks; empty = none, or not known."""
+        return ", ".join(self.pretrained.get("pretrained/name", ()))
+
+    def __str__(self) -> str:
+        layers = [f"{name} ({size})" if name else str(size) for name, size in self.layers]
+        return f"{self.network or 'a network that is not recorded'}, dimensions of its layers: {', '.join(layers)}"
+
+    @property
+    def layers(self) -> list[tuple[str, int]]:
+        """Name and number of dimensions of each layer."""
+        return list(zip(self.names, self.dimensions, strict=True))
+
+    @property
+    def origin(self) -> str:
+        """Networks, licences and labels, for a note; empty = none, or not known."""
+        rows = zip(*(self.pretrained[name] for name in PRETRAINED), strict=True) if self.pretrained else ()
+        return "; ".join(
+            f"{name} ({licence or 'licence not known'}; learned from {labels or 'data that are not recorded'})"
+            for name, _, licence, labels in rows
+        )
+
+    def same_as(self, other: StoredVectors) -> bool:
+        """Return whether vectors of both can be compared: the same layers of the same weights."""
+        digests = [one.pretrained.get("pretrained/digest", ()) for one in (self, other)]
+        return digests[0] == digests[1] and self.network == other.network and self.layers == other.layers
+
+    def tables(self) -> dict[str, Any]:
+        """Return the datasets by which a model records what it was trained on."""
+        text = json.dumps({"names": self.names, "dimensions": self.dimensions, "pixels": self.pixels}, sort_keys=True)
+        return {"vectors": np.frombuffer(text.encode(), np.uint8)}
+
+
+def read_stored_vectors(path: str | Path) -> StoredVectors:
+    """Read what vectors of superpixels a file of features holds."""
+    with store.open_artifact(path, "features") as artifact:
+        if not artifact.has("features"):
+            raise DataError(
+                f"{path}: has vectors of cells, not of superpixels; make those with `unseg superpixels IMAGES -o "
+                "sp.h5` and `unseg features sp.h5`"
+            )
+        if artifact.has("layers/name"):
+            names = tuple(artifact.table("layers/name"))
+            sizes = tuple(int(size) for size in artifact.table("layers/dimensions"))
+        else:
+            names, sizes = ("",), (int(artifact.read("features", 0).shape[1]),)
+        return StoredVectors(names, sizes, artifact.has("images"), pretrained_of(artifact))
+
+
+def seen_by_network(vectors: StoredVectors | None, bands: int) -> tuple[int, tuple[int, ...]]:
+    """Return for how many bands and for what layers a network is made; vectors None = it sees pixels alone."""
+    if vectors is None:
+        return bands, ()
+    return bands if vectors.pixels else 0, vectors.dimensions
+
+
+def vectors_of_model(artifact: store.Artifact) -> StoredVectors | None:
+    """Return what vectors a model was trained on; None = on none."""
+    if not artifact.has("vectors"):
+        return None
+    try:
+        known = json.loads(bytes(artifact.table("vectors")))
+        sizes = tuple(int(size) for size in known["dimensions"])
+        return StoredVectors(tuple(map(str, known["names"])), sizes, bool(known["pixels"]), pretrained_of(artifact))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{artifact.path}: does not say what vectors it was trained on ({error})") from error
+
+
+def pretrained_of(artifact: store.Artifact) -> dict[str, tuple[str, ...]]:
+    """Return the tables pretrained/* of an artifact; empty = none went in, or that is not known."""
+    known = all(artifact.has(name) for name in PRETRAINED)
+    return {name: tuple(artifact.table(name)) for name in PRETRAINED} if known else {}
