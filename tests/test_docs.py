@@ -53,6 +53,7 @@ OPTIONS = set(
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
      --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --metric --pca --whiten --colours --no-refine
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905

@@ -1,6 +1,7 @@
 """K-means, bit-for-bit reproducible for the same data and seed, whatever the threads, block sizes or BLAS.
 
-Distances are those of `exact_nearest`, and means are summed point by point in float64. Independent of labels and images.
+Distances are those of `exact_nearest`, and means are summed point by point in float64. Labels and images are not known
+here.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Frame(NamedTuple):
 def frame_of(points: NDArray[Any]) -> Frame:
     """Choose the frame of points (points, dimensions)."""
     with np.errstate(all="ignore"):
-        middle = np.mean(points, axis=0, dtype=np.float64)
+        middle: Floats = np.asarray(np.mean(points, axis=0, dtype=np.float64))
         reach = max(float(np.max(points.max(axis=0) - middle)), float(np.max(middle - points.min(axis=0))))
     if not LEAST_REACH < reach < 1 / LEAST_REACH:
         return Frame(middle, math.nan)
@@ -223,7 +223,8 @@ class BoundedSearch:
         self._centres, self._moves = centres, self._moves + 1
         before = self.nearest.copy()
         self._refresh((moved * (1 + 4 * UNIT_32)).astype(np.float32))
-        return before != self.nearest
+        changed: NDArray[np.bool_] = before != self.nearest
+        return changed
 
     def _refresh(self, moved: NDArray[np.float32]) -> None:
         from unsegcli.core.cluster_sums import refresh_nearest

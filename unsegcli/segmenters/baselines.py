@@ -26,7 +26,16 @@ from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import AUTO, Cluster, as_stored
+from unsegcli.params import AUTO, VECTORS, Cluster, as_stored, changed_options
+from unsegcli.segmenters.feature_vectors import (
+    FeaturesFile,
+    Vectors,
+    drawn_from,
+    features_file,
+    painted_cells,
+    space_of_vectors,
+    vectors_of,
+)
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
 ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # settings
@@ -111,7 +120,8 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
     """Choose and report the number of clusters for `--classes auto`; return the whole stability curve."""
-    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed)
+    unit = sample.space.unit
+    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed, spherical=unit)
     report_curve(curve)
     return curve
 
@@ -143,6 +153,7 @@ def fit_sample(sample: Sample, params: Cluster) -> Fit:
         starts=params.starts,
         iterations=params.iterations,
         weights=sample.weights[::step],
+        spherical=sample.space.unit,
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:
@@ -187,11 +198,22 @@ def _space(
 ) -> Space:
     """Return the space in which points are compared.
 
-    Region features have different units and are standardised; pixels and ready-made features are not.
+    Region features have different units and are standardised, and so are the layers of a network; pixels are not.
     """
-    if params.features == "bands" or dataset.kind == "features":
+    if params.features == "bands":
         return unchanged_space(features.shape[1])
+    if dataset.kind == "features":
+        file = features_file(dataset)
+        beside = None
+        if params.colours:
+            beside = _described(features[:, file.dimensions :], areas, images, file.bands, params)
+        return space_of_vectors(features, areas, file, params, beside)
     bands = dataset.reading.channels if dataset.reading else 0
+    return _described(features, areas, images, bands, params)
+
+
+def _described(features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any], bands: int, params: Cluster) -> Space:
+    """Fit the space of hand-crafted features."""
     if "position" not in params.describe:
         place = (0.0, 0.0)
     elif params.place == AUTO:
@@ -229,11 +251,11 @@ def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
         random = np.random.default_rng([params.seed, seed])
         taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
         return Drawn(features[taken], np.ones(len(taken)), window.key, image, complete=False)
-    regions, features = _regions_and_features(window)
-    areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
-    share = max(1, min(points, values // features.shape[1]))
-    step = -(-len(features) // share) or 1
-    return Drawn(features[::step], areas[::step], window.key, image, complete=step == 1)
+    found = _vectors(window, params)
+    share = max(1, min(points, values // found.features.shape[1]))
+    taken = drawn_from(found, window, params.seed, share)
+    complete = found.grid is None and len(taken) == len(found.features)
+    return Drawn(found.features[taken], found.areas[taken], window.key, image, complete)
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
@@ -250,27 +272,33 @@ def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
         labels = fit.nearest(pixels.reshape(-1, pixels.shape[2])).reshape(pixels.shape[:2]).astype(dtype)
         if window.valid is not None:
             labels[~window.valid] = void
+    elif window.dense is not None and window.features is None:
+        found = _vectors(window, params)
+        points = fit.space(found.features)
+        labels = painted_cells(window, found, points, fit.centres, refine=bool(params.refine)).astype(dtype)
+        labels[found.numbers < 0] = void
     else:
-        regions, nearest = _regions_and_nearest(window, fit)
+        regions, nearest = _regions_and_nearest(window, params, fit)
         # Index -1 (void) selects the last entry.
         labels = np.append(nearest, void).astype(dtype)[regions]
     return labels
 
 
-def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], NDArray[Any]]:
+def _regions_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], NDArray[Any]]:
     if window.key in fit.known and window.superpixels is not None:
         return window.superpixels, fit.known[window.key]
-    regions, features = _regions_and_features(window)
-    return regions, fit.nearest(features)
+    found = _vectors(window, params)
+    return found.numbers, fit.nearest(found.features)
 
 
-def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _vectors(window: Window, params: Cluster) -> Vectors:
+    """Return the vectors of a file of features, else hand-crafted features of superpixels."""
+    if window.features is not None or window.dense is not None:
+        return vectors_of(window, colours=params.colours)
     regions = window.superpixels
     if regions is None:
         raise ValueError("the window has no superpixels")
-    if window.features is not None:
-        return regions, window.features
-    return regions, region_features(window.pixels, regions)
+    return Vectors(regions, region_features(window.pixels, regions))
 
 
 def untrained(dataset: Dataset, params: Cluster) -> Fit:
@@ -281,12 +309,29 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
     return Fit(np.zeros((classes, features)), unchanged_space(features), np.zeros((classes, features)))
 
 
-def settings_of(params: Cluster) -> dict[str, Any]:
+def settings_of(params: Cluster, file: FeaturesFile | None = None) -> dict[str, Any]:
     """Return the settings that the result depends on; `regions` uses neither blur nor samples."""
+    if file is not None and params.features == "regions":
+        return _settings_of_vectors(params, file)
     names = ["classes", "features", "starts", "iterations", "seed"]
     names += ONLY_BANDS if params.features == "bands" else ONLY_REGIONS
     names += ["max_classes"] if params.classes == AUTO else []
     return as_stored({name: _recorded(getattr(params, name)) for name in names})
+
+
+def _settings_of_vectors(params: Cluster, file: FeaturesFile) -> dict[str, Any]:
+    names = ["classes", "features", "starts", "iterations", "seed", "metric", "pca", "whiten", "colours"]
+    names += ONLY_REGIONS if params.colours else ()
+    names += ["refine"] if file.dense else []
+    names += ["max_classes"] if params.classes == AUTO else []
+    return as_stored({name: _recorded(getattr(params, name)) for name in names})
+
+
+def check_without_features(params: Cluster, what: str) -> None:
+    """Raise an error for settings that are for files of features only."""
+    named = changed_options(params, (VECTORS,), ("per", "refine"))
+    if named:
+        raise ConfigError(f"{what}: is not a file of features, but {', '.join(named)} is only for one; leave it out")
 
 
 def _recorded(value: Any) -> Any:
