@@ -55,6 +55,7 @@ OPTIONS = set(
     --area --clean --masks --no-clean --smallest
     --first --frames --neighbours --radius --temperature --cell
      --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --metric --pca --whiten --colours --no-refine
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905

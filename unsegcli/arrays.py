@@ -207,7 +207,7 @@ def cluster(
     """
     from unsegcli.dataflow.dataset import Dataset
     from unsegcli.images.in_memory import read_arrays
-    from unsegcli.segmenters.baselines import assigned_to, check_settings, fit_centres
+    from unsegcli.segmenters.baselines import assigned_to, check_settings, check_without_features, fit_centres
 
     _check_no_files("cluster", images)
     settings = _given(settings, Cluster)
@@ -217,6 +217,7 @@ def cluster(
     if settings.classes is None:
         settings = replace(settings, classes=settings.number)
     check_settings(settings)
+    check_without_features(settings, "images")
     several = _several(images, axes=4)
     names = [f"image {number}" for number in range(len(several))]
     read, reading = read_arrays([(name, image, None) for name, image in zip(names, several, strict=True)], Images())

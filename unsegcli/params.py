@@ -35,6 +35,8 @@ METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
 NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
+VECTORS = "With a file of features: k-means on its vectors"
+PER_PIXEL, PER_SUPERPIXEL = "pixel", "superpixel"
 OBJECTS = "With a maskcontrast model: objects are found, then clustered"
 
 
@@ -604,6 +606,21 @@ class Cluster:
     )
     iterations: int = 100  # maximum, of Lloyd's algorithm in each run
     seed: int = option(0, SEED)
+    metric: str = option(
+        "cosine",
+        "How vectors are compared: by their direction (spherical k-means), or by their distance.",
+        panel=VECTORS,
+        choices=("cosine", "euclidean"),
+    )
+    pca: int = option(
+        32, "Principal components of each layer that are compared. 0 = all.", panel=VECTORS, metavar="N", least=0
+    )
+    whiten: bool = option(False, "Give all principal components of a layer the same weight.", panel=VECTORS)
+    colours: bool = option(
+        False,
+        "Compare colour, texture and the other features of --describe as well, with the weight of all layers together.",
+        panel=VECTORS,
+    )
     per: str = option(
         "",
         "Assign a cluster to each pixel, or to each superpixel by its mean scores. Default: superpixel if the input "
@@ -617,10 +634,13 @@ class Cluster:
         "Average the scores of the image and its mirror image: slightly better, but takes twice as long.",
         panel=MODEL,
     )
-    refine: bool = option(
-        False,
-        "Align the scores with the edges of the image (guided filter, any number of bands).",
+    refine: bool | None = option(
+        None,
+        "Align the scores with the edges of the image (guided filter, any number of bands). Default: only with "
+        "features of the cells of a grid.",
         panel=MODEL,
+        flag="--refine/--no-refine",
+        shown="-",
     )
     tile: int = option(
         512,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.cluster.vq import kmeans2
 
-from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans, two_nearest
+from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans, two_nearest, unit_rows
 from unsegcli.errors import ConfigError, DataError
 
 few = settings(max_examples=60, deadline=None)
@@ -49,6 +49,32 @@ def test_weights_by_hand() -> None:
     np.testing.assert_array_equal(found.centres, [[1.0], [100.0]])
     np.testing.assert_array_equal(found.weights, [4.0, 2.0])
     assert found.inertia == 12.0
+
+
+def test_directions_by_hand() -> None:
+    # Directions (1, 0) twice, (.6, .8) and (0, -1) twice. The mean of the first three points, of length one each, is
+    # (2.6, .8) / 3, so their centre is (13, 4) / sqrt(185); cosines 13/c, 13/c and (7.8 + 3.2)/c with c = sqrt(185).
+    points = np.array([[2.0, 0.0], [0.5, 0.0], [3.0, 4.0], [0.0, -1.0], [0.0, -8.0]])
+    found = fit(points, 2, spherical=True)
+    root = np.sqrt(185)
+    np.testing.assert_allclose(found.centres, [[13 / root, 4 / root], [0, -1]], atol=1e-15)
+    np.testing.assert_array_equal(found.weights, [3.0, 2.0])
+    assert found.inertia == pytest.approx(2 * (3 - 37 / root))
+
+
+@few
+@given(point_sets, st.integers(1, 6), st.integers(0, 100))
+def test_directions_do_not_depend_on_lengths(points: np.ndarray, clusters: int, seed: int) -> None:
+    lengths = 2.0 ** np.random.default_rng(seed).integers(-30, 30, (len(points), 1))  # exact factors
+    one, other = (fit(some, clusters, spherical=True) for some in (points, points * lengths))
+    np.testing.assert_array_equal(one.centres, other.centres)
+    np.testing.assert_array_equal(one.weights, other.weights)
+    lengths_of_centres = np.sqrt((one.centres**2).sum(axis=1))
+    assert ((abs(lengths_of_centres - 1) < 1e-12) | (lengths_of_centres == 0)).all()
+    by_cosine = (unit_rows(points) @ one.centres.T).max(axis=1)
+    found = (unit_rows(points) * one.centres[assign(unit_rows(points), one.centres)]).sum(axis=1)
+    if lengths_of_centres.all():
+        np.testing.assert_allclose(found, by_cosine, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))

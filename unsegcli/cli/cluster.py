@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unsegcli.cli._command import Takes, command
 from unsegcli.cli._guard import finish
-from unsegcli.params import K_MEANS, Cluster, Inputs, Run, Terminal, changed_options
+from unsegcli.params import K_MEANS, VECTORS, Cluster, Inputs, Run, Terminal, changed_options
 
 if TYPE_CHECKING:
     from unsegcli.dataflow.runner import Outcome
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _kinds(params: Cluster) -> tuple[str, ...]:
     """Prefer a model, unless options of k-means are given."""
     others = ("features", "superpixels")
-    return others if changed_options(params, (K_MEANS,), ("seed", "max_classes")) else ("model", *others)
+    return others if changed_options(params, (K_MEANS, VECTORS), ("seed", "max_classes")) else ("model", *others)
 
 
 TAKES = Takes(
@@ -45,7 +45,8 @@ def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
 
     Examples:  unseg cluster objects.h5 --preset maskcontrast-voc   |
     unseg cluster model.h5   |   unseg cluster model.h5 new/ -o new.h5   |
-    unseg cluster sp.h5 --classes 5   |   unseg cluster photos/ --features bands --classes 5   |
+    unseg cluster sp.h5 --classes 5   |   unseg cluster features.h5 --colours   |
+    unseg cluster photos/ --features bands --classes 5   |
     unseg cluster sp.h5 --classes 8,16,24 | unseg evaluate --many-to-one --named-on even   |
     unseg cluster new/ --centres segmentation.h5 -o new.h5
     """

@@ -1,22 +1,38 @@
 """K-means, bit-for-bit reproducible for the same data and seed, whatever the threads, block sizes or BLAS.
 
-Distances are summed dimension by dimension, elementwise, in float64. Independent of labels and images.
+Distances are those of `exact_nearest`, and means are summed point by point in float64. Labels and images are not known
+here.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.nearest import (
+    BLOCK,
+    BoundedSearch,
+    Screen,
+    Search,
+    by_products,
+    distances_to_own,
+    exact_nearest,
+    frame_of,
+    rounded,
+    score_error,
+    screen_of,
+    squared_distances,
+)
 from unsegcli.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 
-BLOCK = 8192  # points per block: their distances fit into the cache of one core
+COMPILED_FROM = 1 << 20  # values of points from which loops are compiled, to the same bits: loading them takes time
+MOST_BOUNDS = 1 << 25  # points x clusters for which bounds are kept
 PATIENCE = 10  # mini-batches in a row without a lower smoothed inertia, after which a run ends
 
 
@@ -29,6 +45,14 @@ class KMeans:
     inertia: float  # weighted sum of squared distances to the nearest centre
     iterations: int  # of the best run
     inertias: tuple[float, ...]  # of all runs
+
+
+class _Points(NamedTuple):
+    """Points in two layouts, and their weights."""
+
+    columns: Floats  # (dimensions, points)
+    rows: NDArray[Any]  # (points, dimensions), float32 or float64
+    mass: Floats  # (points,)
 
 
 @dataclass(frozen=True)
@@ -47,8 +71,12 @@ def kmeans(
     starts: int,
     iterations: int,
     weights: NDArray[Any] | None = None,
+    spherical: bool = False,
 ) -> KMeans:
     """Find centres that minimise the weighted sum of squared distances.
+
+    Spherical k-means compares directions: points are scaled to length one, and so are centres after each step. Half a
+    squared distance is then one minus the cosine. A point of zeros has no direction, and stays as it is.
 
     If there are fewer distinct points than clusters, the remaining centres are duplicates of weight 0.
 
@@ -59,14 +87,19 @@ def kmeans(
         starts: number of runs (k-means++, then Lloyd); the run of lowest inertia is returned.
         iterations: maximum of Lloyd iterations per run, which ends when no point changes its cluster.
         weights: (points,), not negative; None = 1 each.
+        spherical: whether directions are compared.
     """
     if min(clusters, starts, iterations) < 1:
         raise ConfigError(
             f"k-means needs at least one cluster, start and iteration: {clusters} clusters, {starts} starts, "
             f"{iterations} iterations were asked for"
         )
-    columns, mass = _prepare(points, weights)
-    runs = [_run(columns, mass, clusters, np.random.default_rng((seed, start)), iterations) for start in range(starts)]
+    given = _prepare(unit_rows(points) if spherical else points, weights)
+    screen = screen_of(given.columns)
+    runs = []
+    for start in range(starts):
+        first = _spread(screen, given.mass, clusters, np.random.default_rng((seed, start)))
+        runs.append(_run(given, screen, first, iterations, spherical))
     best = min(runs, key=lambda run: run.inertia)
     return _numbered(best, tuple(run.inertia for run in runs))
 
@@ -89,8 +122,9 @@ def mini_batch_kmeans(
     """
     if min(clusters, starts, iterations, batch) < 1:
         raise ConfigError("mini-batch k-means needs at least one cluster, start, iteration and point in a batch")
-    columns, mass = _prepare(points, None)
-    firsts = [_spread(columns, mass, clusters, np.random.default_rng((seed, start))) for start in range(starts)]
+    columns, _, mass = _prepare(points, None)
+    screen = screen_of(columns)
+    firsts = [_spread(screen, mass, clusters, np.random.default_rng((seed, start))) for start in range(starts)]
     first = min(firsts, key=lambda centres: _total(_nearest_of_all(columns, centres)[1]))
     batch = min(batch, columns.shape[1])
     steps = iterations * math.ceil(columns.shape[1] / batch)
@@ -109,12 +143,16 @@ def assign(points: NDArray[Any], centres: NDArray[Any], block: int = BLOCK) -> N
         block: points per block; limits memory and does not change the result.
     """
     _check_same_dimensions(points, centres)
-    columns_of_centres = np.asarray(centres, np.float64)
+    exact = np.asarray(centres, np.float64)
+    frame = frame_of(exact)
     nearest = np.empty(len(points), np.int32)
     for start in range(0, len(points), block):
-        columns = np.ascontiguousarray(points[start : start + block].T, np.float64)
-        _check_finite(columns)
-        nearest[start : start + block], _ = _nearest(columns, columns_of_centres)
+        part = np.asarray(points[start : start + block], np.float64)
+        _check_finite(part)
+        found = by_products(*rounded(frame(part)), frame(exact))
+        doubtful = np.flatnonzero(~found.proved)
+        found.nearest[doubtful] = exact_nearest(np.ascontiguousarray(part[doubtful].T), exact)[0]
+        nearest[start : start + block] = found.nearest
     return nearest
 
 
@@ -137,7 +175,7 @@ def two_nearest(points: NDArray[Any], centres: NDArray[Any]) -> tuple[NDArray[np
         columns = np.ascontiguousarray(points[part].T, np.float64)
         _check_finite(columns)
         second = np.full(columns.shape[1], np.inf)
-        nearest[part], least = _nearest(columns, positions, second)
+        nearest[part], least = exact_nearest(columns, positions, second)
         np.sqrt(least, out=distances[part, 0], casting="same_kind")
         np.sqrt(second, out=distances[part, 1], casting="same_kind")
     return nearest, distances
@@ -151,42 +189,83 @@ def _check_same_dimensions(points: NDArray[Any], centres: NDArray[Any]) -> None:
         )
 
 
-def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Floats, Floats]:
-    """Return points as (dimensions, points), and their weights, without points of weight 0."""
+def unit_rows(points: NDArray[Any]) -> Floats:
+    """Scale points (points, dimensions) to length one in float64; those of length zero stay as they are."""
+    rows = np.asarray(points, np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    rows = rows / np.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
+    lengths = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    unit: Floats = rows / np.where(lengths > 0, lengths, 1)
+    return unit
+
+
+def _prepare(points: NDArray[Any], weights: NDArray[Any] | None) -> _Points:
+    """Check points and weights, and leave out points of weight 0."""
     if points.ndim != 2 or points.shape[1] == 0:
         raise DataError(f"k-means takes points (points, dimensions), not an array {points.shape}")
-    columns = np.ascontiguousarray(points.T, np.float64)
-    _check_finite(columns)
+    rows = points if points.dtype == np.float32 else np.asarray(points, np.float64)
+    _check_finite(rows)
     if weights is None:
-        mass = np.ones(columns.shape[1])
+        mass = np.ones(len(rows))
     else:
         mass = np.asarray(weights, np.float64)
-        if mass.shape != columns.shape[1:] or not np.isfinite(mass).all() or bool((mass < 0).any()):
+        if mass.shape != rows.shape[:1] or not np.isfinite(mass).all() or bool((mass < 0).any()):
             raise DataError("k-means needs one finite, nonnegative weight per point")
-        columns, mass = np.ascontiguousarray(columns[:, mass > 0]), mass[mass > 0]
+        rows, mass = (rows, mass) if bool((mass > 0).all()) else (rows[mass > 0], mass[mass > 0])
     if mass.size == 0:
         raise DataError("k-means has no points to cluster: no image has a valid pixel")
-    return columns, mass
+    return _Points(np.ascontiguousarray(rows.T, np.float64), np.ascontiguousarray(rows), mass)
 
 
-def _check_finite(columns: Floats) -> None:
-    if not np.isfinite(columns).all():
+def _check_finite(points: NDArray[Any]) -> None:
+    if not np.isfinite(points).all():
         raise DataError("k-means has a point that is not finite: features must not hold NaN or infinity")
 
 
-def _run(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator, iterations: int) -> _Run:
-    """Run k-means++ and Lloyd once."""
-    centres = _spread(columns, mass, clusters, generator)
-    nearest, squared = _nearest_of_all(columns, centres)
+def _run(given: _Points, screen: Screen, centres: Floats, iterations: int, spherical: bool) -> _Run:
+    """Run Lloyd once from these centres."""
+    clusters = len(centres)
+    sums, compiled = _Sums(given, clusters), given.columns.size >= COMPILED_FROM
+    bounded = compiled and screen.frame.usable and clusters * len(given.rows) <= MOST_BOUNDS
+    search = BoundedSearch(screen, given.rows, centres) if bounded else Search(screen, centres)
     done = 0
+    stale = np.ones(clusters, np.bool_)  # clusters whose points have changed since their sums were computed
     while done < iterations:
         done += 1
-        centres = _means(columns, mass, nearest, squared, centres)
-        before = nearest
-        nearest, squared = _nearest_of_all(columns, centres)
-        if np.array_equal(nearest, before):
+        sums.update(search.nearest, stale)
+        centres = _means(given.columns, sums, search.nearest, centres)
+        if spherical:
+            centres = unit_rows(centres)
+        before = search.nearest.copy()
+        changed = search.move(centres)
+        if not changed.any():
             break
-    return _Run(centres, _sums(nearest, mass, clusters), _total(mass * squared), done)
+        stale = np.zeros(clusters, np.bool_)
+        stale[before[changed]] = stale[search.nearest[changed]] = True
+    squared = distances_to_own(given.columns, centres, search.nearest)
+    return _Run(centres, _sums(search.nearest, given.mass, clusters), _total(given.mass * squared), done)
+
+
+class _Sums:
+    """Sums of weights and weighted points of each cluster, point by point in float64."""
+
+    def __init__(self, given: _Points, clusters: int) -> None:
+        self.weights, self.points = np.zeros(clusters), np.zeros((clusters, len(given.columns)))
+        self._given = given
+
+    def update(self, nearest: NDArray[np.int32], stale: NDArray[np.bool_]) -> None:
+        """Sum the points of the stale clusters anew."""
+        given = self._given
+        if given.columns.size >= COMPILED_FROM:
+            from unsegcli.core.cluster_sums import sum_clusters
+
+            self.weights[stale], self.points[stale] = 0.0, 0.0
+            sum_clusters(given.rows, given.mass, nearest, stale, self.weights, self.points)
+            return
+        clusters = len(stale)
+        self.weights[:] = _sums(nearest, given.mass, clusters)
+        for dimension, values in enumerate(given.columns):
+            self.points[:, dimension] = _sums(nearest, given.mass * values, clusters)
 
 
 def _by_batches(
@@ -218,23 +297,56 @@ def _numbered(run: _Run, inertias: tuple[float, ...]) -> KMeans:
     return KMeans(run.centres[order], run.weights[order], run.inertia, run.iterations, inertias)
 
 
-def _spread(columns: Floats, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:
+def _spread(screen: Screen, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:
     """Choose centres by greedy k-means++: of a few drawn points, the one that lowers the inertia most."""
     trials = 2 + int(math.log(clusters))
     first = _draw(mass, generator.random(1))[0]
-    chosen = [columns[:, first]]
-    squared = _squared(columns, chosen[0])
+    chosen = [screen.columns[:, first]]
+    squared = squared_distances(screen.columns, chosen[0])
     while len(chosen) < clusters:
         potential = mass * squared
         if not potential.any():  # every distinct point is already a centre
             chosen.append(chosen[0])
             continue
         candidates = _draw(potential, generator.random(trials))
-        lowered = [np.minimum(squared, _squared(columns, columns[:, at])) for at in candidates]
-        best = min(range(trials), key=lambda trial: _total(mass * lowered[trial]))
-        chosen.append(columns[:, candidates[best]])
-        squared = lowered[best]
+        at, squared = _best_of(screen, mass, squared, candidates)
+        chosen.append(screen.columns[:, at])
     return np.stack(chosen)
+
+
+def _best_of(screen: Screen, mass: Floats, squared: Floats, candidates: NDArray[np.int64]) -> tuple[np.int64, Floats]:
+    """Choose the candidate that lowers the inertia most, and compute the squared distances with it as a centre.
+
+    Products of matrices decide unless two candidates are about equal, and show for which points a candidate cannot be
+    the nearest centre.
+    """
+    near, far = _bounds(screen, candidates)
+    reach = squared * screen.frame.scale**2
+    with np.errstate(all="ignore"):
+        low, high = (np.minimum(bound, reach) @ mass for bound in (near, far))
+        best = int(np.argmin(high))
+        slack = 1e-9 * high.max()  # more than the rounding of the sums
+    different = candidates != candidates[best]
+    if not bool((low[different] > high[best] + slack).all()):
+        lowered = [np.minimum(squared, squared_distances(screen.columns, screen.columns[:, at])) for at in candidates]
+        best = min(range(len(candidates)), key=lambda trial: _total(mass * lowered[trial]))
+        return candidates[best], lowered[best]
+    at = candidates[best]
+    nearer = np.flatnonzero(~(near[best] > reach))
+    found = squared.copy()
+    own = squared_distances(screen.columns[:, nearer], screen.columns[:, at])
+    found[nearer] = np.minimum(squared[nearer], own)
+    return at, found
+
+
+def _bounds(screen: Screen, candidates: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Bound the squared distances of all points to some of them from below and above, in the frame."""
+    chosen = screen.lengths[candidates]
+    with np.errstate(all="ignore"):
+        products = (screen.rows[candidates] @ screen.rows.T).astype(np.float64)
+        middle = screen.lengths**2 + (chosen**2)[:, None] - 2 * products
+        error = 2 * score_error(screen.lengths, float(chosen.max()), len(screen.columns))
+        return np.maximum(middle - error, 0), middle + error
 
 
 def _draw(shares: Floats, uniform: Floats) -> NDArray[np.int64]:
@@ -246,17 +358,14 @@ def _draw(shares: Floats, uniform: Floats) -> NDArray[np.int64]:
     return inside
 
 
-def _means(columns: Floats, mass: Floats, nearest: NDArray[np.int32], squared: Floats, centres: Floats) -> Floats:
+def _means(columns: Floats, sums: _Sums, nearest: NDArray[np.int32], centres: Floats) -> Floats:
     """Compute the mean of each cluster; an empty cluster is moved to the farthest point not yet used."""
-    clusters = len(centres)
-    gathered = _sums(nearest, mass, clusters)
-    full = gathered > 0
+    full = sums.weights > 0
     moved = centres.copy()
-    for dimension, values in enumerate(columns):
-        sums = _sums(nearest, mass * values, clusters)
-        moved[full, dimension] = sums[full] / gathered[full]
+    moved[full] = sums.points[full] / sums.weights[full, None]
     empty = np.flatnonzero(~full)
     if empty.size:
+        squared = distances_to_own(columns, centres, nearest)
         farthest = np.argsort(-squared, kind="stable")[: empty.size]
         farthest = farthest[squared[farthest] > 0]
         moved[empty[: farthest.size]] = columns[:, farthest].T
@@ -268,39 +377,8 @@ def _nearest_of_all(columns: Floats, centres: Floats) -> tuple[NDArray[np.int32]
     nearest, squared = np.empty(count, np.int32), np.empty(count)
     for start in range(0, count, BLOCK):
         part = slice(start, start + BLOCK)
-        nearest[part], squared[part] = _nearest(columns[:, part], centres)
+        nearest[part], squared[part] = exact_nearest(columns[:, part], centres)
     return nearest, squared
-
-
-def _nearest(columns: Floats, centres: Floats, second: Floats | None = None) -> tuple[NDArray[np.int32], Floats]:
-    """Find the nearest centre and squared distance for each point of a block (dimensions, points).
-
-    If `second` is given, filled with infinity, it becomes the squared distance to the second nearest centre.
-    """
-    least = _squared(columns, centres[0])
-    nearest = np.zeros(columns.shape[1], np.int32)
-    distance, term = np.empty_like(least), np.empty_like(least)
-    for number in range(1, len(centres)):
-        _squared(columns, centres[number], distance, term)
-        np.copyto(nearest, np.int32(number), where=distance < least)
-        if second is not None:
-            np.maximum(least, distance, out=term)
-            np.minimum(second, term, out=second)
-        np.minimum(least, distance, out=least)
-    return nearest, least
-
-
-def _squared(columns: Floats, centre: Floats, distance: Floats | None = None, term: Floats | None = None) -> Floats:
-    """Compute squared distances to one centre, always summed in the same order, for identical bits."""
-    distance = np.empty(columns.shape[1]) if distance is None else distance
-    term = np.empty(columns.shape[1]) if term is None else term
-    np.subtract(columns[0], centre[0], out=distance)
-    np.multiply(distance, distance, out=distance)
-    for values, position in zip(columns[1:], centre[1:], strict=True):
-        np.subtract(values, position, out=term)
-        np.multiply(term, term, out=term)
-        np.add(distance, term, out=distance)
-    return distance
 
 
 def _sums(nearest: NDArray[np.int32], values: Floats, clusters: int) -> Floats:

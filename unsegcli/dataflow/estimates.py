@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unsegcli.core.geometry import Box
 from unsegcli.dataflow.dataset import Unit, Window
@@ -64,12 +65,23 @@ def part_of(window: Window, pixels: int) -> Window:
     inside = Box(top, left, rows, columns).slices
     part = replace(
         window,
+        dense=_cells_of(window, top, left, rows, columns),
         box=Box(window.box.top + top, window.box.left + left, rows, columns),
         pixels=np.ascontiguousarray(window.pixels[inside]),
         valid=None if window.valid is None else np.ascontiguousarray(window.valid[inside]),
         share=window.share * rows * columns / (height * width),
     )
     return part if window.regions is None else _with_regions(part, window, inside)
+
+
+def _cells_of(window: Window, top: int, left: int, rows: int, columns: int) -> NDArray[np.floating] | None:
+    """Return about the cells of a part of a window, enough to cover it."""
+    if window.dense is None or window.cell is None:
+        return window.dense
+    height, width = window.cell
+    first_row, first_column = int(top / height), int(left / width)
+    last_row, last_column = first_row + math.ceil(rows / height), first_column + math.ceil(columns / width)
+    return window.dense[first_row:last_row, first_column:last_column]
 
 
 def _with_regions(part: Window, whole: Window, inside: tuple[slice, slice]) -> Window:

@@ -26,7 +26,16 @@ from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import AUTO, Cluster, as_stored
+from unsegcli.params import AUTO, VECTORS, Cluster, as_stored, changed_options
+from unsegcli.segmenters.feature_files import (
+    FeaturesFile,
+    Vectors,
+    drawn_from,
+    features_file,
+    painted_cells,
+    space_of_vectors,
+    vectors_of,
+)
 from unsegcli.segmenters.nearness import COARSE, Nearness, nearness
 
 BASELINES = {"regions": "k-means on region features", "bands": "k-means on blurred pixels"}
@@ -112,7 +121,8 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
     """Choose and report the number of clusters for `--classes auto`; return the whole stability curve."""
-    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed)
+    unit = sample.space.unit
+    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed, spherical=unit)
     report_curve(curve)
     return curve
 
@@ -144,6 +154,7 @@ def fit_sample(sample: Sample, params: Cluster) -> Fit:
         starts=params.starts,
         iterations=params.iterations,
         weights=sample.weights[::step],
+        spherical=sample.space.unit,
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:
@@ -189,11 +200,22 @@ def _space(
 ) -> Space:
     """Return the space in which points are compared.
 
-    Region features have different units and are standardised; pixels and ready-made features are not.
+    Region features have different units and are standardised, and so are the layers of a network; pixels are not.
     """
-    if params.features == "bands" or dataset.kind == "features":
+    if params.features == "bands":
         return unchanged_space(features.shape[1])
+    if dataset.kind == "features":
+        file = features_file(dataset)
+        beside = None
+        if params.colours:
+            beside = _described(features[:, file.dimensions :], areas, images, file.bands, params)
+        return space_of_vectors(features, areas, file, params, beside)
     bands = dataset.reading.channels if dataset.reading else 0
+    return _described(features, areas, images, bands, params)
+
+
+def _described(features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any], bands: int, params: Cluster) -> Space:
+    """Fit the space of hand-crafted features."""
     if "position" not in params.describe:
         place = (0.0, 0.0)
     elif params.place == AUTO:
@@ -231,37 +253,65 @@ def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
         random = np.random.default_rng([params.seed, seed])
         taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
         return Drawn(features[taken], np.ones(len(taken)), window.key, image, complete=False)
-    regions, features = _regions_and_features(window)
-    areas = np.bincount(regions[regions >= 0], minlength=len(features)).astype(np.float64)
-    share = max(1, min(points, values // features.shape[1]))
-    step = -(-len(features) // share) or 1
-    return Drawn(features[::step], areas[::step], window.key, image, complete=step == 1)
+    found = _vectors(window, params)
+    share = max(1, min(points, values // found.features.shape[1]))
+    taken = drawn_from(found, window, params.seed, share)
+    complete = found.grid is None and len(taken) == len(found.features)
+    return Drawn(found.features[taken], found.areas[taken], window.key, image, complete)
+
+
+class Assigned(NamedTuple):
+    """The cluster of each pixel of a window, and its distances to the centres, if they are known."""
+
+    clusters: NDArray[np.int32]  # (height, width), -1 = void
+    places: NDArray[np.int32] | None = None  # (height, width) the point of each pixel, -1 = void
+    near: Nearness | None = None  # of the points
+
+    def result(self, categories: NDArray[Any], count: int) -> Result:
+        """Encode a map of `count` categories, given that of each cluster, and the distances."""
+        labels = label_map(self.clusters, categories, count)
+        if self.places is None or self.near is None:
+            return Result({"segmentation": store.encode(labels)}, {})
+        distances, row = self.near.painted(self.places)
+        return Result({"segmentation": store.encode(labels), **distances}, row)
+
+
+def label_map(clusters: NDArray[np.int32], categories: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return the category of each pixel, given that of each cluster; the maximum of the type is void."""
+    dtype = np.uint8 if count <= np.iinfo(np.uint8).max else np.uint16
+    # Index -1 (void) selects the last entry.
+    labels: NDArray[Any] = np.append(categories, np.iinfo(dtype).max).astype(dtype)[clusters]
+    return labels
 
 
 def assign_window(window: Window, params: Cluster, fit: Fit) -> Result:
     """Compute the encoded label map of one window, and the distances to the centres."""
-    places, near = places_and_nearness(window, params, fit)
-    distances, row = near.painted(places)
-    return Result({"segmentation": store.encode(_painted(places, near, fit)), **distances}, row)
+    return assigned(window, params, fit).result(np.arange(fit.clusters), fit.clusters)
 
 
 def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
     """Compute the label map (height, width) of one window; the maximum of its type is void."""
-    places, near = places_and_nearness(window, params, fit)
-    return _painted(places, near, fit)
+    return label_map(assigned(window, params, fit).clusters, np.arange(fit.clusters), fit.clusters)
 
 
-def _painted(places: NDArray[np.int32], near: Nearness, fit: Fit) -> NDArray[Any]:
-    dtype = np.uint8 if fit.clusters <= np.iinfo(np.uint8).max else np.uint16
-    # Index -1 (void) selects the last entry.
-    labels: NDArray[Any] = np.append(near.clusters, np.iinfo(dtype).max).astype(dtype)[places]
-    return labels
+def assigned(window: Window, params: Cluster, fit: Fit) -> Assigned:
+    """Assign each pixel of a window to a cluster."""
+    if params.features == "bands":
+        places, near = _pixels_and_nearest(window, params, fit)
+    elif window.dense is not None and window.features is None:
+        return Assigned(_clusters_of_cells(window, params, fit))
+    else:
+        places, near = _regions_and_nearest(window, params, fit)
+    return Assigned(np.append(near.clusters, -1).astype(np.int32)[places], places, near)
 
 
-def places_and_nearness(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
-    """Return the point of each pixel (height, width), -1 = void, and how near the points are to the centres."""
-    if params.features != "bands":
-        return _regions_and_nearest(window, fit)
+def _clusters_of_cells(window: Window, params: Cluster, fit: Fit) -> NDArray[np.int32]:
+    found = _vectors(window, params)
+    clusters = painted_cells(window, found, fit.space(found.features), fit.centres, refine=bool(params.refine))
+    return np.where(found.numbers < 0, -1, clusters)
+
+
+def _pixels_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
     pixels = blurred_pixels(window.pixels, params.blur, window.valid)
     shape, points = pixels.shape[:2], pixels.reshape(-1, pixels.shape[2])
     if window.valid is None:
@@ -272,20 +322,21 @@ def places_and_nearness(window: Window, params: Cluster, fit: Fit) -> tuple[NDAr
     return places, fit.nearest(points[inside], COARSE)
 
 
-def _regions_and_nearest(window: Window, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
+def _regions_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
     if window.key in fit.known and window.superpixels is not None:
         return window.superpixels, fit.known[window.key]
-    regions, features = _regions_and_features(window)
-    return regions, fit.nearest(features)
+    found = _vectors(window, params)
+    return found.numbers, fit.nearest(found.features)
 
 
-def _regions_and_features(window: Window) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _vectors(window: Window, params: Cluster) -> Vectors:
+    """Return the vectors of a file of features, else hand-crafted features of superpixels."""
+    if window.features is not None or window.dense is not None:
+        return vectors_of(window, colours=params.colours)
     regions = window.superpixels
     if regions is None:
         raise ValueError("the window has no superpixels")
-    if window.features is not None:
-        return regions, window.features
-    return regions, region_features(window.pixels, regions)
+    return Vectors(regions, region_features(window.pixels, regions))
 
 
 def untrained(dataset: Dataset, params: Cluster) -> Fit:
@@ -296,12 +347,29 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
     return Fit(np.zeros((classes, features)), unchanged_space(features), np.zeros((classes, features)))
 
 
-def settings_of(params: Cluster) -> dict[str, Any]:
+def settings_of(params: Cluster, file: FeaturesFile | None = None) -> dict[str, Any]:
     """Return the settings that the result depends on; `regions` uses neither blur nor samples."""
+    if file is not None and params.features == "regions":
+        return _settings_of_vectors(params, file)
     names = ["classes", "features", "starts", "iterations", "seed"]
     names += ONLY_BANDS if params.features == "bands" else ONLY_REGIONS
     names += ["max_classes"] if params.classes == AUTO else []
     return as_stored({name: _recorded(getattr(params, name)) for name in names})
+
+
+def _settings_of_vectors(params: Cluster, file: FeaturesFile) -> dict[str, Any]:
+    names = ["classes", "features", "starts", "iterations", "seed", "metric", "pca", "whiten", "colours"]
+    names += ONLY_REGIONS if params.colours else ()
+    names += ["refine"] if file.dense else []
+    names += ["max_classes"] if params.classes == AUTO else []
+    return as_stored({name: _recorded(getattr(params, name)) for name in names})
+
+
+def check_without_features(params: Cluster, what: str) -> None:
+    """Raise an error for settings that are for files of features only."""
+    named = changed_options(params, (VECTORS,), ("per", "refine"))
+    if named:
+        raise ConfigError(f"{what}: is not a file of features, but {', '.join(named)} is only for one; leave it out")
 
 
 def _recorded(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 from unsegcli import store
 from unsegcli.core.superpixels.region_space import Space, inverse_deviation
 from unsegcli.dataflow.dataset import Dataset, ImageUnit, Window, find_dataset, is_artifact, stored_sources
+from unsegcli.dataflow.provenance import carried
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
-from unsegcli.segmenters.baselines import BASELINES, Fit, places_and_nearness
+from unsegcli.segmenters.baselines import BASELINES, Fit, assigned
 from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
+from unsegcli.segmenters.feature_files import FeaturesFile, features_file
 from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
 
 CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
 OF_A_MODEL = "model"  # the features, if they are the vectors of a model; see vector_groups.py
+KEPT = ("categories/", "fit/", "pretrained/")
+OF_VECTORS = ("metric", "layers", "colours")
 STORED = ("centres", "fit/centres", "fit/mean", "fit/projection", "fit/scaling", "fit/settings")
 EARLIER = "was made by an earlier version, {}; make it again"
 
@@ -39,6 +43,9 @@ class FitSettings:
     patch: int
     stride: int
     superpixels: Mapping[str, Any] | None = None  # the settings CUTTING; None = not known, or not used
+    metric: str = ""  # of vectors of a file of features
+    layers: Sequence[Sequence[Any]] = ()  # of that file: name and dimensions of each
+    colours: bool = False  # whether hand-crafted features stand beside its vectors
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,10 @@ class Centres:
 
 def fit_tables(fit: Fit, dataset: Dataset, params: Cluster) -> dict[str, Any]:
     """Return the datasets of a segmentation that allow to apply its centres to other images."""
-    text = json.dumps(asdict(_settings(dataset, params)), sort_keys=True)
+    settings = asdict(_settings(dataset, params))
+    if not settings["metric"]:  # so that the files of other inputs stay as they were
+        settings = {name: value for name, value in settings.items() if name not in OF_VECTORS}
+    text = json.dumps(settings, sort_keys=True)
     return {
         "fit/centres": np.asarray(fit.centres, np.float64),
         "fit/mean": fit.space.mean,
@@ -82,6 +92,9 @@ def _settings(dataset: Dataset, params: Cluster) -> FitSettings:
         unit = dataset.units[0]
         patch, stride = (unit.patch, unit.stride) if isinstance(unit, ImageUnit) else (0, 0)
         return FitSettings(params.features, blur, dataset.kind, patch, stride)
+    if dataset.kind == "features" and params.features == "regions":
+        layers = features_file(dataset).layers
+        return FitSettings("regions", blur, "features", 0, 0, None, params.metric, layers, params.colours)
     with store.open_artifact(dataset.hints[dataset.kind]["path"]) as artifact:
         made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
     # Superpixels of superpixels do not record the windows, which are known only if there is one for each image.
@@ -127,12 +140,12 @@ def _why_not(artifact: store.Artifact) -> str:
 
 def _centres_of(artifact: store.Artifact, values: Any) -> Centres:
     settings = _read_settings(values)
-    centres, space = artifact.table("fit/centres"), _space_of(artifact)
+    centres, space = artifact.table("fit/centres"), _space_of(artifact, unit=settings.metric == "cosine")
     if not (len(centres) and all(np.isfinite(one).all() for one in (centres, space.mean, space.projection))):
         raise ValueError("no centres, or values that are not finite")
     if centres.shape[1] != space.projection.shape[1] or len(space.mean) != len(space.projection):
         raise ValueError("centres, mean and projection differ in their dimensions")
-    names = [name for name in artifact.field_names() if name in STORED or name.startswith(("categories/", "fit/"))]
+    names = [name for name in artifact.field_names() if name in STORED or name.startswith(KEPT)]
     categories = np.arange(len(centres))
     if artifact.has("fit/category"):
         categories = artifact.table("fit/category").astype(np.int64)
@@ -160,10 +173,10 @@ def _compares_own_features(values: Any) -> bool:
     return isinstance(values, dict) and values.get("features") == "regions" and values.get("kind") != "features"
 
 
-def _space_of(artifact: store.Artifact) -> Space:
+def _space_of(artifact: store.Artifact, *, unit: bool) -> Space:
     """Return the space of the features; of an older file from mean, deviation and weight of each."""
     if not artifact.has("fit/scaling"):
-        return Space(artifact.table("fit/mean"), artifact.table("fit/projection"))
+        return Space(artifact.table("fit/mean"), artifact.table("fit/projection"), unit)
     mean, deviation, weights = artifact.table("fit/scaling").T
     return Space(mean, np.diag(weights * inverse_deviation(deviation, mean)))
 
@@ -238,29 +251,41 @@ def _check_artifact(centres: Centres, dataset: Dataset) -> None:
             f"{path}: is of kind {dataset.kind}, but {centres.path} was fitted on {needed}; give a file of that kind"
         )
     if dataset.kind == own:
-        with store.open_artifact(path) as artifact:
-            found = artifact.read(own, 0).shape[1] if artifact.window_count else 0
-        if found != len(centres.fit.space.mean):
-            raise DataError(
-                f"{path}: has features of {found} dimensions, but {centres.path} was fitted on features of "
-                f"{len(centres.fit.space.mean)}; compute them in the same way"
-            )
+        _check_features(centres, features_file(dataset))
         return
     check_stored(dataset, centres.path, centres.reading, centres.scaling, "fitted")
+
+
+def _check_features(centres: Centres, file: FeaturesFile) -> None:
+    """Raise an error if vectors are not those that the centres were fitted on."""
+    settings = centres.settings
+    if settings.colours and not file.bands:
+        raise DataError(f"{file.path}: holds no pixels, but {centres.path} compares colours; make it again with them")
+    found, needed = file.width(colours=settings.colours), len(centres.fit.space.mean)
+    if found != needed:
+        raise DataError(
+            f"{file.path}: has features of {found} dimensions, but {centres.path} was fitted on features of "
+            f"{needed}; compute them in the same way"
+        )
+    if settings.metric and [list(one) for one in settings.layers] != [list(one) for one in file.layers]:
+        raise DataError(
+            f"{file.path}: has other layers than {centres.path} was fitted on; compute them in the same way"
+        )
+    networks = carried({"features": {"path": file.path}}, "features").get("pretrained/digest", [])
+    if networks != list(centres.tables.get("pretrained/digest", [])):
+        raise DataError(f"{file.path}: other pretrained weights went in than into {centres.path}; use the same")
 
 
 # Applying
 
 
-def apply_centres(window: Window, centres: Centres) -> Result:
+def apply_centres(window: Window, centres: Centres, *, refine: bool = False) -> Result:
     """Assign every pixel of a window to a category, and encode the map; superpixels are made first if needed."""
     warning = ""
     if window.regions is None and centres.cutting is not None:
         pieces = cut_window(window, centres.cutting)
         window, warning = replace(window, regions=with_void(pieces.regions, pieces.count)), pieces.warning
-    params = Cluster(features=centres.settings.features, blur=centres.settings.blur)
-    places, near = places_and_nearness(window, params, centres.fit)
-    distances, row = near.painted(places)
-    dtype = np.uint8 if centres.attributes["clusters"] <= np.iinfo(np.uint8).max else np.uint16
-    labels = np.append(centres.categories[near.clusters], np.iinfo(dtype).max).astype(dtype)[places]
-    return Result({"segmentation": store.encode(labels), **distances}, row, warning)
+    settings = centres.settings
+    params = Cluster(features=settings.features, blur=settings.blur, colours=settings.colours, refine=refine)
+    found = assigned(window, params, centres.fit).result(centres.categories, centres.attributes["clusters"])
+    return replace(found, warning=warning)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unsegcli import console
+from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, find_dataset, is_artifact
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, Work, prepare
 from unsegcli.errors import ConfigError, DataError
@@ -16,6 +16,7 @@ from unsegcli.params import (
     K_MEANS,
     MODEL,
     OBJECTS,
+    VECTORS,
     Cluster,
     Inputs,
     Run,
@@ -26,6 +27,7 @@ from unsegcli.params import (
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
 from unsegcli.segmenters.cutting import compiles_first
+from unsegcli.segmenters.feature_files import FeaturesFile, check_for_features, features_file, refines, shown
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.segmenters.vector_groups import (
@@ -42,6 +44,7 @@ from unsegcli.segmenters.vectors import ModelVectors, cutting_of, described_by, 
 
 STAGE = Stage("cluster", 3, "segmentation")  # models with `architecture` resnet or pyramid see shifted input
 FITTING = STAGE._replace(revision=5)  # k-means, whose output holds all that is needed to apply its centres
+COMPARING = STAGE._replace(revision=6)  # k-means on a file of features, layer by layer
 GROUPING = STAGE._replace(revision=1)  # k-means on the vectors of a model
 LEVELS = ("", "pixel", "superpixel")
 SORTS, POOLINGS = ("image", "component"), ("mean", "logit")
@@ -103,6 +106,8 @@ def _cluster(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outco
     if is_model(inputs.paths[0]):
         return _by_model(inputs, params, run, shared)
     named = [*changed_options(params, (MODEL, OBJECTS), ("confidence", "method")), *_device(run)]
+    if is_artifact(inputs.paths[0]) and store.kind_of(inputs.paths[0]) == "features":
+        named = [name for name in named if name not in ("--per", "--refine")]
     if named:
         raise ConfigError(
             f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "
@@ -122,12 +127,14 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
             "--features bands"
         )
     dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
-    if dataset.kind == "features" and params.place != AUTO:
-        raise ConfigError(f"{first}: its features have no position; leave --place out")
+    params, file = _of_features(params, dataset)
+    more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
+    stage = FITTING if file is None else COMPARING
+    found = prepare(stage, dataset, run, [baselines.settings_of(params, file)], more)
     if not chosen:  # said once the inputs are found
         console.note(f"{params.classes} clusters; use --classes N for another number")
-    more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
-    found = prepare(FITTING, dataset, run, [baselines.settings_of(params)], more)
+    if file is not None and params.features == "regions":
+        console.note(shown(file, params))
     if found.earlier is not None:
         return found.earlier
     found = found.opened()
@@ -141,16 +148,34 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
 
 
+def _of_features(params: Cluster, dataset: Dataset) -> tuple[Cluster, FeaturesFile | None]:
+    """Check the settings against the input; return what a file of features holds."""
+    if dataset.kind != "features":
+        baselines.check_without_features(params, str(dataset.named[0] if dataset.named else dataset.kind))
+        return params, None
+    file = features_file(dataset)
+    check_for_features(params, file)
+    return replace(params, refine=refines(params, file)), file
+
+
 def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     """Apply the centres of an earlier run; nothing is fitted."""
     path = str(params.centres)
-    named = changed_options(replace(params, centres=None), (K_MEANS,), ("classes", "max_classes", "seed"))
+    named = changed_options(replace(params, centres=None), (K_MEANS, VECTORS), ("classes", "max_classes", "seed"))
     if named:
         raise ConfigError(f"--centres {path}: has its own clusters and settings; leave out {', '.join(named)}")
     centres = read_centres(path)
     dataset = dataset_to_assign(centres, inputs, known_from=run.output)
     more = {"method": f"baseline: {baselines.BASELINES[centres.settings.features]}"}
-    found = prepare(FITTING, dataset, run, [], more)
+    refine, settings = False, []
+    if dataset.kind == "features":
+        file = features_file(dataset)
+        check_for_features(replace(params, colours=centres.settings.colours), file)
+        refine = refines(params, file)
+        settings = [{"refine": refine}] if file.dense else []
+    else:
+        baselines.check_without_features(params, str(inputs.paths[0]))
+    found = prepare(FITTING, dataset, run, settings, more)
     if found.earlier is not None:
         return found.earlier
     try:
@@ -160,7 +185,7 @@ def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     if found.dataset.kind == "pictures" and centres.cutting is not None and compiles_first(centres.cutting):
         console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
     console.note(f"{centres.attributes['clusters']} clusters of {path}, whose centres are used as they are")
-    work = partial(apply_centres, centres=centres)
+    work = partial(apply_centres, centres=centres, refine=refine)
     return found.write(work, "clusters", centres.attributes, centres.tables)
 
 
@@ -168,7 +193,7 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outc
     model, chosen = read_model_file(inputs.paths[0]), params.classes is not None
     if params.centres is not None or _groups_vectors(params, model, shared):
         return _by_vectors(inputs, params, run, model, shared)
-    params = _of_model(params, model)
+    params = _of_model(replace(params, refine=bool(params.refine)), model)
     dataset = dataset_for(model, replace(inputs, paths=inputs.paths[1:]), run.output)
     if model.embeds and not chosen:
         console.note(f"{params.classes} clusters of objects; use --classes N for another number")
@@ -255,7 +280,7 @@ def _vector_settings(params: Cluster, dataset: Dataset, cutting: Superpixels | N
 def _check_vectors(params: Cluster) -> None:
     """Raise an error for settings that do not apply to the groups of a model's vectors."""
     named = changed_options(params, (), ("features", "place", "blur", "samples", "flips", "refine", "confidence"))
-    named += changed_options(params, (OBJECTS,)) + (["--per"] if params.per == "pixel" else [])
+    named += changed_options(params, (OBJECTS, VECTORS)) + (["--per"] if params.per == "pixel" else [])
     if params.centres is not None:
         named += changed_options(params, (), ("classes", "max_classes", "starts", "seed"))
     if named:
@@ -267,7 +292,7 @@ def _check_vectors(params: Cluster) -> None:
 
 def _of_model(params: Cluster, model: ModelFile) -> Cluster:
     """Fill in the number of clusters, and raise an error for settings that do not apply to the model."""
-    named = changed_options(params, (K_MEANS,), () if model.embeds else ("seed", "max_classes"))
+    named = changed_options(params, (K_MEANS, VECTORS), () if model.embeds else ("seed", "max_classes"))
     if model.embeds and "--starts" in named:
         named.remove("--starts")  # objects are grouped by k-means
     if named:

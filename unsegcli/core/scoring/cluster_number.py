@@ -40,7 +40,9 @@ class Curve:
         return self.chosen in _peaks(self.numbers, self.scores)
 
 
-def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, seed: int) -> Curve:
+def stability_curve(
+    points: NDArray[Any], weights: NDArray[Any], most: int, *, seed: int, spherical: bool = False
+) -> Curve:
     """Split the points at random into two halves, cluster both, and compare the assignments of one half by both.
 
     Halves are drawn by weight, so that large regions count more. Agreement is the adjusted Rand index, averaged over
@@ -52,6 +54,7 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
         weights: (points,), not negative.
         most: largest number of clusters to try.
         seed: seed of the halves and of k-means.
+        spherical: whether directions are compared.
     """
     if most < FEWEST:
         raise ConfigError(f"--max-classes {most}: must be at least {FEWEST}")
@@ -62,7 +65,7 @@ def stability_curve(points: NDArray[Any], weights: NDArray[Any], most: int, *, s
     totals = np.zeros(len(numbers))
     for draw in range(DRAWS):
         halves = _halves(points, weights, np.random.default_rng((seed, draw)))
-        totals += [_agreement(*halves, number, seed=seed + draw) for number in numbers]
+        totals += [_agreement(*halves, number, seed=seed + draw, spherical=spherical) for number in numbers]
     scores = totals / DRAWS
     return curve_of(tuple(numbers), tuple(scores.tolist()))
 
@@ -96,9 +99,10 @@ def _halves(points: NDArray[Any], weights: NDArray[Any], random: np.random.Gener
     return taken[:size], taken[size:]
 
 
-def _agreement(one: Floats, other: Floats, number: int, *, seed: int) -> float:
+def _agreement(one: Floats, other: Floats, number: int, *, seed: int, spherical: bool) -> float:
     """Compute the adjusted Rand index of the assignments by both sets of centres, averaged over both halves."""
-    centres = [kmeans(half, number, seed=seed, starts=STARTS, iterations=ITERATIONS).centres for half in (one, other)]
+    how: dict[str, Any] = {"seed": seed, "starts": STARTS, "iterations": ITERATIONS, "spherical": spherical}
+    centres = [kmeans(half, number, **how).centres for half in (one, other)]
     found = []
     for half in (one, other):
         first, second = (assign(half, found_by)[None] for found_by in centres)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.kmeans import unit_rows
 from unsegcli.core.superpixels.features import GROUPS, feature_groups
 
 # Weight of a whole group, after standardisation. Colour and texture together have 1.
@@ -35,11 +36,12 @@ class Space:
 
     mean: Floats  # (features,)
     projection: Floats  # (features, dimensions)
+    unit: bool = False  # whether mapped vectors are scaled to length one
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """Map features (points, features) to (points, dimensions)."""
         mapped: NDArray[np.float32] = ((features - self.mean) @ self.projection).astype(np.float32)
-        return mapped
+        return unit_rows(mapped).astype(np.float32) if self.unit else mapped
 
 
 def unchanged_space(features: int) -> Space:
