@@ -65,7 +65,7 @@ def sides_of(mapper: Mapper, height: int, width: int) -> Sides:
     """Compute the sizes of a window on its way into the network."""
     network = mapper.found.network
     resized = (max(1, round(height * mapper.resize)), max(1, round(width * mapper.resize)))
-    down, across = (rounded_up(max(1, side - network.extra), network.multiple) + network.extra for side in resized)
+    down, across = (rounded_up(side, network.multiple) for side in resized)
     return Sides((height, width), resized, (down, across))
 
 
@@ -100,7 +100,7 @@ def tiles_of(mapper: Mapper, sides: Sides) -> list[WindowTile]:
     network, found = mapper.found.network, mapper.found
     length = max(1, mapper.tile // network.multiple)
     margin = -(-found.margin // network.multiple)
-    down, across = (cuts((side - network.extra) // network.multiple, length, margin) for side in sides.padded)
+    down, across = (cuts(side // network.multiple, length, margin) for side in sides.padded)
     return [WindowTile(row, column) for row in down for column in across]
 
 
@@ -119,25 +119,25 @@ def prepared(mapper: Mapper, window: Window, sides: Sides) -> Tensor:
         smooth = mapper.resize < 1
         image = functional.interpolate(image[None], sides.resized, mode="bilinear", antialias=smooth)[0]
     below, right = (padded - resized for padded, resized in zip(sides.padded, sides.resized, strict=True))
-    return functional.pad(image, (0, max(0, right), 0, max(0, below)))
+    return functional.pad(image[None], (0, right, 0, below), mode="replicate")[0]
 
 
 def maps_of(mapper: Mapper, windows: Sequence[Window]) -> Iterator[Maps]:
     """Compute the maps of windows of equal size, whose tiles go through the network together."""
     sides = sides_of(mapper, *windows[0].pixels.shape[:2])
     images = torch.stack([prepared(mapper, window, sides) for window in windows])
-    multiple, extra = mapper.found.network.multiple, mapper.found.network.extra
+    multiple = mapper.found.network.multiple
     layers = mapper.found.network.layers
-    whole = [_empty(layer, sides, multiple, extra, len(windows)) for layer in layers]
+    whole = [_empty(layer, sides, multiple, len(windows)) for layer in layers]
     for tile in tiles_of(mapper, sides):
         part = images[
             :,
             :,
-            tile.rows.start * multiple : tile.rows.stop * multiple + extra,
-            tile.columns.start * multiple : tile.columns.stop * multiple + extra,
+            tile.rows.start * multiple : tile.rows.stop * multiple,
+            tile.columns.start * multiple : tile.columns.stop * multiple,
         ]
         for maps, found, layer in zip(whole, _through(mapper, part), layers, strict=True):
-            rows, columns = (_cells(cut, round(multiple / layer.grid.stride), extra) for cut in tile)
+            rows, columns = (_cells(cut, round(multiple / layer.grid.stride)) for cut in tile)
             maps[:, rows.whole, columns.whole] = found[:, rows.part, columns.part]
     for number in range(len(windows)):
         yield [maps[number] for maps in whole]
@@ -148,16 +148,15 @@ class _Cells(NamedTuple):
     part: slice  # in the map of the tile
 
 
-def _cells(cut: Stretch, each: int, extra: int) -> _Cells:
-    """Return the cells of a map that a tile gives; the last cell of an odd grid belongs to the last tile."""
-    last = extra if cut.used_to == cut.stop else 0
-    first, end = cut.used_from * each, cut.used_to * each + last
+def _cells(cut: Stretch, each: int) -> _Cells:
+    """Return the cells of a map that a tile gives."""
+    first, end = cut.used_from * each, cut.used_to * each
     return _Cells(slice(first, end), slice(first - cut.start * each, end - cut.start * each))
 
 
-def _empty(layer: ReadLayer, sides: Sides, multiple: int, extra: int, count: int) -> NDArray[np.float32]:
+def _empty(layer: ReadLayer, sides: Sides, multiple: int, count: int) -> NDArray[np.float32]:
     each = round(multiple / layer.grid.stride)
-    rows, columns = ((side - extra) // multiple * each + extra for side in sides.padded)
+    rows, columns = (side // multiple * each for side in sides.padded)
     return np.zeros((count, rows, columns, layer.features), np.float32)
 
 

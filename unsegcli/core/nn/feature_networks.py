@@ -37,19 +37,17 @@ class ReadLayer(NamedTuple):
 class FeatureNetwork(nn.Module):
     """A network that gives maps of some of its layers.
 
-    Images must be `extra` pixels longer than a multiple of `multiple`: the cells of a network of odd kernels have
-    their centres at the multiples of the stride, and one pixel more gives the last of them.
+    The sides of images must be multiples of `multiple`, as they were in training: with other sizes, some networks pad
+    their maps on sides where they never did.
     """
 
     def __init__(self, network: nn.Module, read: Read, names: Sequence[str], multiple: int, bands: int) -> None:
         super().__init__()
         self.network, self.read = network, read
         self.multiple = multiple
-        self.extra = 0
         self.layers = self._measured(names, bands)
         if any(layer.grid.first != (layer.grid.stride - 1) / 2 for layer in self.layers):
-            self.extra = 1
-            self.layers = self._recentred(self._measured(names, bands), bands)
+            self.layers = self._recentred(self.layers, bands)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Turn normalised images (batch, bands, height, width) into a map (batch, features, rows, columns) a layer."""
@@ -57,7 +55,7 @@ class FeatureNetwork(nn.Module):
             return self.read(images)
 
     def _measured(self, names: Sequence[str], bands: int) -> tuple[ReadLayer, ...]:
-        side = UNITS_MEASURED * self.multiple + self.extra
+        side = UNITS_MEASURED * self.multiple
         grids: dict[int, Grid] = {side: Grid(1.0, 0.0)}
         hooks = [
             module.register_forward_hook(_measure_into(grids))
@@ -79,7 +77,7 @@ class FeatureNetwork(nn.Module):
 
         A network that was trained with uneven padding has learned to look left of the middle of its kernels.
         """
-        images, centres = _spots(UNITS_OF_SPOTS * self.multiple + self.extra, self.multiple, bands)
+        images, centres = _spots(UNITS_OF_SPOTS * self.multiple, self.multiple, bands)
         maps = self(images)
         return tuple(
             layer._replace(grid=layer.grid._replace(first=layer.grid.first - _shift(found, layer.grid, centres)))
