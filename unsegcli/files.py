@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsegcli.stages.cluster import cluster
     from unsegcli.stages.evaluate import evaluate
+    from unsegcli.stages.export import export
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
     from unsegcli.stages.probe import probe
     from unsegcli.stages.proposals import proposals
     from unsegcli.stages.relabel import relabel
+    from unsegcli.stages.retrieve import retrieve
     from unsegcli.stages.superpixels import superpixels
     from unsegcli.stages.train import train
     from unsegcli.stages.visualize import visualize
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "cluster",
     "evaluate",
+    "export",
     "iem",
     "inspect",
     "probe",
     "proposals",
     "relabel",
+    "retrieve",
     "superpixels",
     "train",
     "visualize",
