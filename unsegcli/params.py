@@ -910,7 +910,7 @@ class Retrieve:
     """Settings of `unseg retrieve`."""
 
     proposals: str | Path | None = option(None, PROPOSALS)
-    background: str = option(
+    outside: str = option(
         "",
         "Class of the pixels that are in no segment: its name in the legend, or its number. It is never the class of a "
         "segment. Default: the class named background, if the legend has one; else such pixels have no class.",

@@ -159,8 +159,8 @@ def _masks(params: Retrieve) -> Any:
 
 def _background(params: Retrieve, truth: GroundTruth) -> int | None:
     """Return the number of the background class."""
-    if params.background:
-        return _class_number("--background", params.background, truth)
+    if params.outside:
+        return _class_number("--outside", params.outside, truth)
     names = [] if truth.legend is None else [name.lower() for name in truth.legend.names]
     return names.index(BACKGROUND) if BACKGROUND in names else None
 
@@ -307,7 +307,7 @@ def _report_segments(own: Labelled, found: LabelledImages, known: Known) -> None
         f"{own.vectors.shape[1]} dimensions"
     )
     if known.background is None:
-        console.note("pixels in no segment have no class and count as wrong; name their class with --background CLASS")
+        console.note("pixels in no segment have no class and count as wrong; name their class with --outside CLASS")
 
 
 def _divisions(found: LabelledImages, params: Retrieve, known: Known) -> Divisions:

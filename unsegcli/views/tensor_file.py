@@ -8,7 +8,6 @@ last among the values; and texts under `__metadata__`.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -67,5 +66,5 @@ def write_tensor_file(path: str | Path, content: bytes, *, force: bool) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
     beside.write_bytes(content)
-    os.replace(beside, path)
+    beside.replace(path)
     return True
