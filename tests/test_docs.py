@@ -52,7 +52,8 @@ OPTIONS = set(
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
-     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
