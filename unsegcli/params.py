@@ -893,7 +893,7 @@ class Probe:
     )
     standardise: bool = True  # divide the features of pixels by their deviation on the images that are learned from
     momentum: float = 0.9  # of stochastic gradient descent
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-4  # added to the gradient
     batch: int = 16  # images in a step
     least_steps: int = 600  # with few images, more epochs; 0 = no minimum
     pixels: int = 4096  # of each image in a step, at random; 0 = all

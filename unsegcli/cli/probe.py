@@ -38,7 +38,7 @@ def _show(found: ProbeScores, run: Run, terminal: Terminal) -> None:
 
 @command("probe", Probe, TAKES, _show)
 def probe(inputs: Inputs, params: Probe, run: Run) -> Any:
-    """Measure what vectors of superpixels or features of pixels contain, by a linear probe.
+    """Measure what vectors contain, by a linear probe.
 
     A linear classifier is trained on the labels of one half of the images and scored on the other half, both ways.
     The scores measure a representation; they are no result of a method without labels.

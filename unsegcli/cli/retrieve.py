@@ -38,7 +38,7 @@ def _show(found: RetrievalScores, run: Run, terminal: Terminal) -> None:
 
 @command("retrieve", Retrieve, TAKES, _show)
 def retrieve(inputs: Inputs, params: Retrieve, run: Run) -> Any:
-    """Measure whether objects of one class lie together, by the nearest object of other images.
+    """Measure whether objects of one class lie together.
 
     Each object of one half of the images gets the class of the object of the other half whose vector is the most
     similar, both ways. Labels give the classes, so the scores are no result of a method without labels.
