@@ -14,12 +14,15 @@ from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import fingerprint, table_of
+from sample_artifacts import pretrained
 from stages.test_cluster_vectors_stage import VECTORS
 from tiny_model import write_method, write_model
 from typed import one_line, unseg
 
 from unsegcli import store
 from unsegcli.cli.probe import show_probes
+from unsegcli.dataflow.dataset import Window, dataset_from_files
+from unsegcli.dataflow.runner import Result, write_artifact
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Images, Inputs, Probe, Run, Superpixels
 from unsegcli.segmenters.subjects import divided
@@ -281,6 +284,38 @@ def test_pixels_are_told_apart_by_their_features(pixels: tuple[Path, Path], data
     assert {floor["of"]: floor["dimensions"] for floor in found["floors"]} == {
         "untrained network": 3, "colour histograms": 96,
     }  # fmt: skip
+
+
+def write_dense(path: Path, images: Path) -> Path:
+    """A file of dense features, which are colours of cells of 5 pixels, with the pretrained networks of a sample."""
+    dataset = dataset_from_files(Inputs(images)).opened(1)
+    target = store.Target(path, "features", {"stage": "test", "inputs": dataset.inputs}, force=True)
+
+    def work(window: Window) -> Result:
+        rows, columns = (np.minimum(np.arange(0, side, 5) + 2, side - 1) for side in window.pixels.shape[:2])
+        cells = window.pixels[rows][:, columns].astype(np.float16)
+        return Result({"dense": store.encode(cells), "images": store.encode(window.pixels)}, {})
+
+    tables = {"windows/cell": np.full((IMAGES, 2), 5.0), **pretrained()}
+    return write_artifact(target, dataset, work, "features", {}, 1, tables).path
+
+
+def test_dense_features_of_a_file_and_what_went_into_it(
+    data: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    """The last cells reach beyond the images. What the pretrained network learned from is said, and handed on."""
+    made = write_dense(tmp_path / "features.h5", data)
+    found = probed([made], tmp_path, params=Probe(**QUICK, floors=True))
+    assert found["scores"]["accuracy"] > 0.93
+    assert found["vectors"]["of"] == "features of the file"
+    assert [floor["of"] for floor in found["floors"]] == ["colour histograms"]
+    assert found["pretrained"][0] == {
+        "name": "lite0", "digest": "0" * 64, "licence": "Apache-2.0", "labels": "ImageNet-1k",
+    }  # fmt: skip
+    assert "contains the pretrained network lite0, which learned from the labels of ImageNet-1k" in said.text
+    assert table_of(tmp_path / "probe.h5", "pretrained/name")[0] == "lite0"
+    with pytest.raises(ConfigError, match="has its features already"):
+        probed([made], tmp_path, params=Probe(**QUICK, squash=32))
 
 
 def test_the_last_epoch_is_reported_and_the_best_only_if_asked_for(
