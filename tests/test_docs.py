@@ -54,8 +54,9 @@ OPTIONS = set(
     --proposals --min-confidence --weights --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
     --first --frames --neighbours --radius --temperature --cell
-     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --metric --pca --whiten --colours --no-refine
+    --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
     """.split()  # noqa: SIM905
@@ -488,6 +489,9 @@ MADE = {
         "sp.h5",
         "model.h5",
         "probe.h5",
+        "pixels.h5",
+        "objects.h5",
+        "retrieval.h5",
         "regions.h5",
         "floor.h5",
         "regions-metrics.h5",

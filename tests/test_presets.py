@@ -12,10 +12,10 @@ import pytest
 from unsegcli import params
 from unsegcli.errors import ConfigError
 from unsegcli.methods._load import find_method, method_names
-from unsegcli.params import K_MEANS, MODEL, OBJECTS, Cluster, Iem
+from unsegcli.params import K_MEANS, MODEL, OBJECTS, Cluster, Iem, Probe, Retrieve
 from unsegcli.presets import FOLDER, preset_names, read_preset
 
-OWNERS = {"iem": Iem, "cluster": Cluster}
+OWNERS = {"iem": Iem, "cluster": Cluster, "probe": Probe, "retrieve": Retrieve}
 FILES = [(owner, name) for owner in OWNERS for name in preset_names(owner)]
 
 
@@ -25,6 +25,8 @@ def test_every_file_has_an_owner() -> None:
     assert preset_names("iem") == ["cars", "cub", "flowers", "flowers-figures"]
     assert preset_names("segnet") == ["iem"]
     assert preset_names("cluster") == ["maskcontrast-voc"]
+    assert preset_names("probe") == ["maskcontrast-voc"]
+    assert preset_names("retrieve") == ["maskcontrast-voc-7"]
 
 
 def allowed(kind: Any) -> set[type]:
@@ -78,6 +80,21 @@ def test_preset_of_maskcontrast_is_the_published_clustering() -> None:
     assert not {one.name for one in fields(Cluster) if one.metadata and one.metadata["option"].panel == K_MEANS} & (
         set(published) - {"starts"}
     ), "settings of k-means on regions and bands are refused with a model"
+
+
+def test_presets_of_probe_and_retrieve_are_the_published_protocols() -> None:
+    """Every setting but those of the images and of how they are divided is pinned."""
+    clustered = read_preset("cluster", "maskcontrast-voc")
+    objects = {name: clustered[name] for name in ("objects", "threshold", "pooling", "squash")}
+    looked_up = read_preset("retrieve", "maskcontrast-voc-7")
+    assert looked_up.items() >= objects.items()
+    assert looked_up["only"] == ("bus", "aeroplane", "car", "person", "cat", "cow", "bottle")
+    images = {"halves", "fit_on", "score_on", "seed", "ignore", "labels", "legend", "method", "floors"}
+    assert set(looked_up) == {one.name for one in fields(Retrieve)} - images - {"proposals"}
+    linear = read_preset("probe", "maskcontrast-voc")
+    assert set(linear) == {one.name for one in fields(Probe)} - images
+    assert (linear["learning_rate"], linear["momentum"], linear["weight_decay"]) == (0.1, 0.9, 1e-4)
+    assert (linear["epochs"], linear["batch"], linear["squash"], linear["best_epoch"]) == (60, 16, 512, False)
 
 
 def test_several_parts_are_said_to_be_recursive() -> None:

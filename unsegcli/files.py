@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsegcli.stages.cluster import cluster
     from unsegcli.stages.evaluate import evaluate
+    from unsegcli.stages.export import export
     from unsegcli.stages.features import features
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.propagate import propagate
     from unsegcli.stages.proposals import proposals
     from unsegcli.stages.relabel import relabel
+    from unsegcli.stages.retrieve import retrieve
     from unsegcli.stages.superpixels import superpixels
     from unsegcli.stages.train import train
     from unsegcli.stages.visualize import visualize
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cluster",
     "evaluate",
+    "export",
     "features",
     "iem",
     "inspect",
@@ -33,6 +36,7 @@ __all__ = [
     "propagate",
     "proposals",
     "relabel",
+    "retrieve",
     "superpixels",
     "train",
     "visualize",

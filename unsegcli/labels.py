@@ -6,6 +6,7 @@ that learns.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
 from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order
-from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside
+from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside, read_legend
 from unsegcli.recipe import listing_digest
 
 LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
@@ -76,6 +77,42 @@ def legend_of(images: Path | None, given: str | Path | None, labels: Path) -> Pa
     if found is not None:
         console.note(f"using the legend {found}")
     return found
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """A folder of labels and how they are read, for commands that need one label map per image."""
+
+    folder: Path
+    legend_path: Path | None
+    given_ignore: tuple[int, ...] = ()  # values that are not scored, beside those of the legend
+
+    @functools.cached_property
+    def legend(self) -> Legend | None:
+        """The classes of the values."""
+        return None if self.legend_path is None else read_legend(self.legend_path)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 = not known without a legend."""
+        return 0 if self.legend is None else len(self.legend.classes)
+
+    @property
+    def ignore(self) -> list[Value]:
+        """All values that are not scored."""
+        return [*(self.legend.ignore if self.legend else ()), *self.given_ignore]
+
+    def names(self, classes: int) -> list[str]:
+        """Return the names of the classes."""
+        return list(self.legend.names) if self.legend else [str(number) for number in range(classes)]
+
+    def map_of(self, paths: Sequence[Path], page: int) -> LabelMap:
+        """Read the label map of one image: (height, width), negative = not scored."""
+        ignore = tuple(sorted(set(self.given_ignore) - (set(self.legend.ignore) if self.legend else set())))
+        maps = [truth for path in paths for truth in read_labels(path, self.legend, page, ignore)]
+        if len(maps) > 1:
+            raise DataError(f"{paths[0]}: has {len(maps)} annotators, but one label map per image is needed")
+        return maps[0]
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -25,6 +25,8 @@ OUTPUTS = {
     "evaluate": "metrics.h5",
     "probe": "probe.h5",
     "propagate": "segmentation.h5",
+    "retrieve": "retrieval.h5",
+    "export": "weights.safetensors",
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "demo": "unseg-demo",
@@ -125,8 +127,8 @@ CLASSES = Option(
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
     "The learning method: context (the default), inmars, infoseg, iic, maskcontrast or segnet (both need --proposals); "
-    "or a Python file of your own, see docs/methods.md. For cluster, probe and propagate: the same file, if it trained "
-    "the model.",
+    "or a Python file of your own, see docs/methods.md. For commands that are given a model: the same file, if it "
+    "trained it.",
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
@@ -197,6 +199,74 @@ ROLE = Option(
     choices=LABEL_ROLES,
     shown="clusters",
     recorded=False,
+)
+
+
+PER = Option(
+    "cluster: assign a cluster to each pixel, or to each superpixel by its mean scores; probe: classify the features "
+    "of each pixel, or the vector of each superpixel. Default: superpixel if the input has superpixels, else pixel; "
+    "superpixel for probe.",
+    panel=MODEL,
+    choices=("pixel", "superpixel"),
+    shown="-",
+)
+OBJECTS_ARE = Option(
+    "The object pixels of an image are one object, or each connected component is one: objects are assigned a cluster, "
+    "or looked up.",
+    panel=OBJECTS,
+    choices=("image", "component"),
+)
+THRESHOLD = Option(
+    "Probability above which a pixel belongs to an object. Published: 0.6225, a logit of 0.5.",
+    panel=OBJECTS,
+    metavar="X",
+)
+POOLING = Option(
+    "How to average the vectors of an object's pixels: mean, of their unit vectors; logit, weighted by their "
+    "objectness logits, as published.",
+    panel=OBJECTS,
+    choices=("mean", "logit"),
+)
+SQUASH = Option(
+    "Find objects, or features of pixels, in a copy of each image that is resized to N x N pixels, whatever its shape. "
+    "0 = in the image as it is. Published: 512.",
+    panel=OBJECTS,
+    metavar="N",
+    least=0,
+)
+EPOCHS = Option("Number of passes over all images.", panel=LENGTH, metavar="N", shown="by method; 60 for probe")
+PROPOSALS = Option(
+    "Object masks of these images, written by `unseg iem` or `unseg proposals`: for methods that learn from masks, and "
+    "for retrieve.",
+    panel=METHOD,
+    metavar="FILE",
+    shown="-",
+)
+HALVES = Option(
+    "How often the images are divided at random into two halves; one half is learned from and the other scored, both "
+    "ways.",
+    panel=PROTOCOL,
+    metavar="N",
+    least=1,
+)
+FIT_ON = Option(
+    "Instead of halves: a text file with the names of the images whose labels are learned from, one a line; with "
+    "--score-on.",
+    panel=PROTOCOL,
+    metavar="FILE",
+    shown="-",
+    recorded=False,
+)
+SCORE_ON = Option(
+    "Instead of halves: a text file with the names of the images that are scored, one a line; with --fit-on.",
+    panel=PROTOCOL,
+    metavar="FILE",
+    shown="-",
+    recorded=False,
+)
+FLOORS = Option(
+    "Also report floors on the same images: the untrained network of a model, and histograms of colours.",
+    panel=PROTOCOL,
 )
 
 
@@ -464,14 +534,7 @@ class Train:
         recorded=False,
     )
     weights: str | Path = option("none", WEIGHTS)
-    proposals: str | Path | None = option(
-        None,
-        "Object masks of these images, written by `unseg iem` or `unseg proposals`, for methods that learn from masks.",
-        panel=METHOD,
-        metavar="FILE",
-        shown="-",
-        recorded=False,
-    )
+    proposals: str | Path | None = option(None, PROPOSALS)
     min_confidence: float = option(
         0.0,
         "Skip images whose mask in --proposals has a lower confidence.",
@@ -480,9 +543,7 @@ class Train:
         least=0,
         most=1,
     )
-    epochs: float | None = option(
-        None, "Number of passes over all images.", panel=LENGTH, metavar="N", shown="by method"
-    )
+    epochs: float | None = option(None, EPOCHS)
     steps: int | None = option(None, "Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
     minutes: float | None = option(
         None,
@@ -621,14 +682,7 @@ class Cluster:
         "Compare colour, texture and the other features of --describe as well, with the weight of all layers together.",
         panel=VECTORS,
     )
-    per: str = option(
-        "",
-        "Assign a cluster to each pixel, or to each superpixel by its mean scores. Default: superpixel if the input "
-        "has superpixels, else pixel.",
-        panel=MODEL,
-        choices=("pixel", "superpixel"),
-        shown="-",
-    )
+    per: str = option("", PER)
     flips: bool = option(
         False,
         "Average the scores of the image and its mirror image: slightly better, but takes twice as long.",
@@ -649,33 +703,10 @@ class Cluster:
         metavar="N",
         least=64,
     )
-    objects: str = option(
-        "image",
-        "Assign one cluster to all object pixels of an image, or to each connected component.",
-        panel=OBJECTS,
-        choices=("image", "component"),
-    )
-    threshold: float = option(
-        0.5,
-        "Probability above which a pixel belongs to an object. Published: 0.6225, a logit of 0.5.",
-        panel=OBJECTS,
-        metavar="X",
-    )
-    pooling: str = option(
-        "mean",
-        "How to average the vectors of an object's pixels: mean, of their unit vectors; logit, weighted by their "
-        "objectness logits, as published.",
-        panel=OBJECTS,
-        choices=("mean", "logit"),
-    )
-    squash: int = option(
-        0,
-        "Find objects in a copy of each image that is resized to N x N pixels, whatever its shape. 0 = in the image as "
-        "it is. Published: 512.",
-        panel=OBJECTS,
-        metavar="N",
-        least=0,
-    )
+    objects: str = option("image", OBJECTS_ARE)
+    threshold: float = option(0.5, THRESHOLD)
+    pooling: str = option("mean", POOLING)
+    squash: int = option(0, SQUASH)
     mini_batch: int = option(
         0,
         "Fit the clusters by k-means on random samples of N objects. 0 = on all objects. Published: 1000.",
@@ -917,14 +948,32 @@ class Evaluate:
 class Probe:
     """Settings of `unseg probe`."""
 
-    halves: int = option(
-        3,
-        "How often the images are divided at random into two halves; the classifier is trained on one and scored on "
-        "the other, both ways.",
+    per: str = option("", PER)
+    halves: int = option(3, HALVES)
+    fit_on: str | Path | None = option(None, FIT_ON)
+    score_on: str | Path | None = option(None, SCORE_ON)
+    floors: bool = option(False, FLOORS)
+    epochs: float | None = option(None, EPOCHS)
+    learning_rate: float = option(
+        0.1,
+        "With --per pixel: learning rate, a tenth of it in the last part. Published: 0.1, but the best one differs "
+        "between networks.",
         panel=PROTOCOL,
-        metavar="N",
-        least=1,
+        metavar="X",
     )
+    best_epoch: bool = option(
+        False,
+        "With --per pixel: report the epoch with the best mean IoU on the scored images instead of the last one. It is "
+        "chosen on labels, which the output says.",
+        panel=PROTOCOL,
+    )
+    standardise: bool = True  # divide the features of pixels by their deviation on the images that are learned from
+    momentum: float = 0.9  # of stochastic gradient descent
+    weight_decay: float = 1e-4  # added to the gradient
+    batch: int = 16  # images in a step
+    least_steps: int = 600  # with few images, more epochs; 0 = no minimum
+    pixels: int = 4096  # of each image in a step, at random; 0 = all
+    squash: int = option(0, SQUASH)
     seed: int = option(0, SEED)
     ignore: tuple[int, ...] = option((), IGNORE)
     labels: str | Path | None = option(None, LABELS)
@@ -972,6 +1021,56 @@ class Propagate:
     )
     confidence: bool = option(False, CONFIDENCE)
     legend: str | Path | None = option(None, LEGEND)
+    method: str | Path | None = option(None, LEARNING_METHOD)
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Settings of `unseg retrieve`."""
+
+    proposals: str | Path | None = option(None, PROPOSALS)
+    outside: str = option(
+        "",
+        "Class of the pixels that are in no segment: its name in the legend, or its number. It is never the class of a "
+        "segment. Default: the class named background, if the legend has one; else such pixels have no class.",
+        panel=PROTOCOL,
+        metavar="CLASS",
+        shown="-",
+    )
+    only: tuple[str, ...] = option(
+        (),
+        "Also score these classes alone: pixels of all others but the background are ignored, and the mean is over the "
+        "classes named.",
+        panel=PROTOCOL,
+        metavar="CLASS,CLASS,...",
+        form="class names",
+        shown="-",
+    )
+    halves: int = option(3, HALVES)
+    fit_on: str | Path | None = option(None, FIT_ON)
+    score_on: str | Path | None = option(None, SCORE_ON)
+    floors: bool = option(False, FLOORS)
+    objects: str = option("image", OBJECTS_ARE)
+    threshold: float = option(0.5, THRESHOLD)
+    pooling: str = option("mean", POOLING)
+    squash: int = option(0, SQUASH)
+    seed: int = option(0, SEED)
+    ignore: tuple[int, ...] = option((), IGNORE)
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    method: str | Path | None = option(None, LEARNING_METHOD)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Settings of `unseg export`."""
+
+    what: str = option(
+        "backbone",
+        "What of the model to write. backbone: the weights of its backbone under torchvision's names, in the format "
+        "safetensors.",
+        choices=("backbone",),
+    )
     method: str | Path | None = option(None, LEARNING_METHOD)
 
 

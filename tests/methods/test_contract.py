@@ -224,6 +224,25 @@ def test_vectors_are_one_for_each_superpixel_and_change_nothing(loaded: Loaded) 
     assert torch.equal(numbers, kept.superpixels)
 
 
+@pytest.mark.parametrize("side", [32, 64])
+def test_dense_features_lie_on_an_even_grid(loaded: Loaded, side: int) -> None:
+    """They are finite, have as many cells on each side, and change where the image changes."""
+    if not hasattr(loaded.module, "dense_features"):
+        assert hasattr(loaded.module, "SEES_REGIONS"), "only what sees no pixels has none"
+        return
+    config = tiny(loaded)
+    network = make_network(loaded, config).eval()
+    images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = loaded.module.dense_features(network, Batch(images, torch.arange(1)), config)
+        other = loaded.module.dense_features(network, Batch(images.flip(3), torch.arange(1)), config)
+    assert (found.ndim, found.shape[0], found.shape[2]) == (4, 1, found.shape[3])
+    assert 4 <= found.shape[2] <= side
+    assert found.dtype == torch.float32
+    assert bool(found.isfinite().all())
+    assert not torch.equal(found, other)
+
+
 def test_vectors_do_not_depend_on_the_numbering(loaded: Loaded) -> None:
     config = tiny(loaded)
     network = make_network(loaded, config).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ from conftest import MakeImages
 from numpy.typing import NDArray
 from PIL import Image
 from reading_back import fingerprint, table_of
+from sample_artifacts import pretrained
 from stages.test_cluster_vectors_stage import VECTORS
 from tiny_model import write_method, write_model
 from typed import one_line, unseg
 
 from unsegcli import store
 from unsegcli.cli.probe import show_probes
+from unsegcli.dataflow.dataset import Window, dataset_from_files
+from unsegcli.dataflow.runner import Result, write_artifact
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Images, Inputs, Probe, Run, Superpixels
+from unsegcli.segmenters.subjects import divided
 from unsegcli.stages.evaluate import evaluate
-from unsegcli.stages.probe import divided, probe
+from unsegcli.stages.probe import probe
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
 IMAGES = 6
@@ -229,6 +234,159 @@ def test_mistakes_are_told(sp: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "labels").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="no folder labels/ found"):
         probed([sp], tmp_path)
+
+
+def test_floors_stand_beside(sp: Path, data: Path, tmp_path: Path) -> None:
+    """Of the same superpixels: the vectors of the network with random weights, and colours."""
+    method = write_method(tmp_path / "mine.py", VECTORS)
+    inputs = {"superpixels": {"path": sp.name, "fingerprint": fingerprint(sp)}}
+    model = write_model(tmp_path / "model.h5", method, inputs=inputs)
+    plain = probed([model, sp], tmp_path, params=Probe(method=method))
+    found = probed([model, sp], tmp_path, params=Probe(method=method, floors=True))
+    assert plain["floors"] == []
+    assert found["scores"] == plain["scores"]
+    assert [(floor["of"], floor["dimensions"]) for floor in found["floors"]] == [
+        ("untrained network", 4), ("colour histograms", 96),
+    ]  # fmt: skip
+    assert all(floor["scores"]["accuracy"] > 0.9 for floor in found["floors"])
+    assert [floor["of"] for floor in probed([sp], tmp_path, params=Probe(floors=True))["floors"]] == [
+        "colour histograms"
+    ]
+
+
+DENSE = (
+    VECTORS
+    + """
+
+def dense_features(network, batch, config):
+    return torch.nn.functional.avg_pool2d(batch.images, 4) + 0 * network(batch.images)[:, :3, ::4, ::4]
+"""
+)
+QUICK = {"per": "pixel", "epochs": 40.0, "halves": 1}
+
+
+@pytest.fixture
+def pixels(data: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A model whose features of pixels are colours, and its method."""
+    method = write_method(tmp_path / "mine.py", DENSE)
+    return write_model(tmp_path / "model.h5", method), method
+
+
+def test_pixels_are_told_apart_by_their_features(pixels: tuple[Path, Path], data: Path, tmp_path: Path) -> None:
+    model, method = pixels
+    found = probed([model, data], tmp_path, params=Probe(**QUICK, method=method, floors=True))
+    assert found["scores"]["accuracy"] > 0.97
+    assert found["vectors"] == {"of": "vectors of mine", "dimensions": 3, "pixels": IMAGES * 48 * 64}
+    assert found["pixels"] == {"scored": IMAGES * 48 * 64, "ignored": 0, "outside": 0}
+    assert found["ceiling"] is None
+    assert found["chance"]["largest_class"] == pytest.approx(0.25)
+    assert found["protocol"]["epoch"] == "the last one"
+    assert {floor["of"]: floor["dimensions"] for floor in found["floors"]} == {
+        "untrained network": 3, "colour histograms": 96,
+    }  # fmt: skip
+
+
+def write_dense(path: Path, images: Path) -> Path:
+    """A file of dense features, which are colours of cells of 5 pixels, with the pretrained networks of a sample."""
+    dataset = dataset_from_files(Inputs(images)).opened(1)
+    target = store.Target(path, "features", {"stage": "test", "inputs": dataset.inputs}, force=True)
+
+    def work(window: Window) -> Result:
+        rows, columns = (np.minimum(np.arange(0, side, 5) + 2, side - 1) for side in window.pixels.shape[:2])
+        cells = window.pixels[rows][:, columns].astype(np.float16)
+        return Result({"dense": store.encode(cells), "images": store.encode(window.pixels)}, {})
+
+    tables = {"windows/cell": np.full((IMAGES, 2), 5.0), **pretrained()}
+    return write_artifact(target, dataset, work, "features", {}, 1, tables).path
+
+
+def test_dense_features_of_a_file_and_what_went_into_it(
+    data: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    """The last cells reach beyond the images. What the pretrained network learned from is said, and handed on."""
+    made = write_dense(tmp_path / "features.h5", data)
+    found = probed([made], tmp_path, params=Probe(**QUICK, floors=True))
+    assert found["scores"]["accuracy"] > 0.93
+    assert found["vectors"]["of"] == "features of the file"
+    assert [floor["of"] for floor in found["floors"]] == ["colour histograms"]
+    assert found["pretrained"][0] == {
+        "name": "lite0", "licence": "Apache-2.0", "labels": "ImageNet-1k",
+    }  # fmt: skip
+    assert "pretrained weights: lite0 (ImageNet-1k labels)" in said.text
+    assert table_of(tmp_path / "probe.h5", "pretrained/name")[0] == "lite0"
+    with pytest.raises(ConfigError, match="has its features already"):
+        probed([made], tmp_path, params=Probe(**QUICK, squash=32))
+
+
+def test_the_last_epoch_is_reported_and_the_best_only_if_asked_for(
+    pixels: tuple[Path, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is spoilt in its last epoch."""
+    from unsegcli.core.nn.pixel_probe import PixelClassifier, fit_pixels
+
+    def spoilt(examples: Any, classes: int, how: Any, seed: int, after_epoch: Any = None) -> PixelClassifier:
+        made = fit_pixels(examples, classes, how, seed, after_epoch)
+        made.layer.weight.data.zero_()
+        if after_epoch is not None:
+            after_epoch(made)
+        return made
+
+    monkeypatch.setattr("unsegcli.segmenters.pixel_probing.fit_pixels", spoilt)
+    model, method = pixels
+    last = probed([model, data], tmp_path, params=Probe(**QUICK, method=method))
+    best = probed([model, data], tmp_path, params=Probe(**QUICK, method=method, best_epoch=True))
+    assert last["scores"]["accuracy"] < 0.5
+    assert best["scores"]["accuracy"] > 0.97
+    assert "chosen on labels" not in json.dumps(last)
+    assert best["labels_used"].endswith("the epoch is chosen on labels, too")
+    assert best["protocol"]["epoch"] == "the best one, chosen on labels"
+
+
+def test_pixels_of_windows_masks_and_squashed_images(pixels: tuple[Path, Path], data: Path, tmp_path: Path) -> None:
+    """Void pixels are wrong, ignored ones are not scored, and windows are put together on the grid of the labels."""
+    model, method = pixels
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    valid = np.full((48, 64), 255, np.uint8)
+    valid[:6] = 0
+    truth = QUADRANTS.copy()
+    truth[:, :5] = 255
+    for number in range(IMAGES):
+        Image.fromarray(valid).save(masks / f"p{number}.png")
+    labels = write_labels(tmp_path / "labels", [truth] * IMAGES)
+    params = Probe(**QUICK, method=method, labels=labels, ignore=(255,))
+    found = probed([model, data], tmp_path, params=params, mask=masks, images=Images(patch=32))
+    assert found["pixels"] == {
+        "scored": IMAGES * 48 * 59, "ignored": IMAGES * 48 * 5, "outside": IMAGES * 6 * 59,
+    }  # fmt: skip
+    assert 0.8 < found["scores"]["accuracy"] <= 42 / 48
+    squashed = probed([model, data], tmp_path, params=replace(params, squash=40), mask=masks)
+    assert squashed["pixels"] == found["pixels"]
+    assert 0.8 < squashed["scores"]["accuracy"] <= 42 / 48
+
+
+def test_lists_of_images(sp: Path, pixels: tuple[Path, Path], data: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("p0\np1\np2\n")
+    (tmp_path / "b.txt").write_text("p5.png\n")
+    lists = {"fit_on": tmp_path / "a.txt", "score_on": tmp_path / "b.txt"}
+    found = probed([sp], tmp_path, params=Probe(**lists))
+    assert (found["pixels"]["scored"], found["spread"], found["protocol"]["halves"]) == (48 * 64, {}, 0)
+    by_pixels = probed([pixels[0], data], tmp_path, params=Probe(**QUICK, **lists, method=pixels[1]))
+    assert by_pixels["pixels"]["scored"] == 48 * 64
+    assert by_pixels["scores"]["accuracy"] > 0.95
+    (tmp_path / "b.txt").write_text("p4.png\n")
+    assert probed([sp], tmp_path, params=Probe(**lists))["pixels"]["scored"] == 48 * 64, "the content of a list counts"
+
+
+def test_settings_of_pixels_are_refused_elsewhere(sp: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--best-epoch: is only for --per pixel"):
+        probed([sp], tmp_path, params=Probe(best_epoch=True))
+    with pytest.raises(ConfigError, match="superpixels have no features of pixels"):
+        probed([sp], tmp_path, params=Probe(per="pixel"))
+    method = write_method(tmp_path / "bare.py")
+    model = write_model(tmp_path / "bare.h5", method)
+    with pytest.raises(ConfigError, match=r"bare\.h5: its method bare has no function dense_features"):
+        probed([model, data], tmp_path, params=Probe(per="pixel", method=method))
 
 
 def test_images_without_a_label_are_left_out(sp: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:

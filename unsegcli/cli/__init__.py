@@ -14,6 +14,7 @@ from unsegcli.cli._help import WIDTH, Commands, GroupedCommand
 from unsegcli.cli.cluster import cluster
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
+from unsegcli.cli.export import export
 from unsegcli.cli.features import features
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
@@ -21,6 +22,7 @@ from unsegcli.cli.probe import probe
 from unsegcli.cli.propagate import propagate
 from unsegcli.cli.proposals import proposals
 from unsegcli.cli.relabel import relabel
+from unsegcli.cli.retrieve import retrieve
 from unsegcli.cli.superpixels import superpixels
 from unsegcli.cli.train import train
 from unsegcli.cli.visualize import visualize
@@ -37,22 +39,9 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
-_COMMANDS = (
-    superpixels,
-    features,
-    train,
-    cluster,
-    iem,
-    proposals,
-    propagate,
-    evaluate,
-    probe,
-    visualize,
-    relabel,
-    inspect,
-    demo,
-)
-for _command in _COMMANDS:
+LEARNING = (superpixels, features, train, cluster, iem, proposals, propagate)
+READING = (evaluate, probe, retrieve, visualize, relabel, export, inspect, demo)
+for _command in (*LEARNING, *READING):
     app.command(cls=GroupedCommand)(_command)
 
 

@@ -200,7 +200,7 @@ def _typer_option(one: _CommandOption, takes: Takes, name: str) -> Any:
     metavar = "|".join(option.choices) if option.choices else option.metavar
     help, default = option.help, _shown_default(one, name)
     if one.owner is Run and one.field.name == "output":
-        metavar, help = ("FILE", "The HDF5 file to write.") if "." in OUTPUTS[name] else ("FOLDER", option.help)
+        metavar, help = ("FILE", _file_help(OUTPUTS[name])) if "." in OUTPUTS[name] else ("FOLDER", option.help)
     return typer.Option(
         *one.spellings,
         metavar=None if one.is_switch else metavar or "TEXT",
@@ -209,6 +209,10 @@ def _typer_option(one: _CommandOption, takes: Takes, name: str) -> Any:
         rich_help_panel=option.panel or None,
         hidden=takes.folded and option.panel == READING,
     )
+
+
+def _file_help(output: str) -> str:
+    return "The HDF5 file to write." if output.endswith(".h5") else "The file to write."
 
 
 def _shown_default(one: _CommandOption, name: str) -> str:

@@ -146,6 +146,10 @@ def _names(spelling: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
 
 
+def _class_names(spelling: str, text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
 def _matching(spelling: str, on: bool) -> str:
     return "one-to-one" if on else "many-to-one"
 
@@ -159,6 +163,7 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "weight or auto": _weight_or_auto,
     "numbers": _bands,
     "names": _names,
+    "class names": _class_names,
     "size": _size,
     "percentiles": _percentiles,
     "shares": _shares,

@@ -167,6 +167,11 @@ def turned_like(item: ImageMap, values: NDArray[Any], what: str) -> NDArray[Any]
     return values
 
 
+def turned_to(source: Source, values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Rotate the label map of a source image in the same way; `path` is its file, for errors."""
+    return turned_like(StoredMap(source.name, source, "", "", "", ()), values, f"{path}: the label map")
+
+
 def check_aspect(shape: Sequence[int], item: ImageMap, what: str) -> None:
     """Refuse a map whose aspect ratio differs from that of the image: it must belong to another image."""
     height, width = item.source_grid

@@ -132,6 +132,8 @@ OPTIONAL = {
     "each superpixel of the batch, such as the mean over its pixels of the features below the last layer; void is left "
     "out. With it, `unseg cluster --classes N` groups superpixels into any number of clusters, and `unseg probe` "
     "measures what was learned",
+    "dense_features": "dense_features(network, batch, config): (batch, dimensions, rows, columns), the features below "
+    "the last layers on a grid that covers the image evenly. With it, `unseg probe --per pixel` measures them",
     "ROLE": "what the clusters mean: clusters, or mask where 0 is background and 1 is object; else clusters",
     "needs": "needs(config): names of what the batches of a training must hold beside images: superpixels regions "
     "proposals",

@@ -126,10 +126,13 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
     """Average the features of the trunk over each superpixel: (superpixels, features)."""
     assert batch.superpixels is not None
+    return superpixel_means(dense_features(network, batch, config), batch.superpixels, batch.superpixel_count)
+
+
+def dense_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute the features of the trunk: (batch, features, rows, columns)."""
     maps = network.features(batch.images).float()
-    if config.border_ring:
-        maps = functional.pad(maps, (RING, RING, RING, RING), "replicate")
-    return superpixel_means(maps, batch.superpixels, batch.superpixel_count)
+    return functional.pad(maps, (RING, RING, RING, RING), "replicate") if config.border_ring else maps
 
 
 def _heads_of(epoch: int, config: Config) -> str:

@@ -179,8 +179,13 @@ def cluster_scores(network: Network, batch: Batch, config: Config) -> Tensor:
 def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
     """Average the maps of block C, from which L is computed, over each superpixel: (superpixels, 4 width)."""
     assert batch.superpixels is not None
-    maps = network.near(_prepared(shrunk(batch, config.shrink).images))
-    return superpixel_means(maps.float(), batch.superpixels, batch.superpixel_count)
+    return superpixel_means(dense_features(network, batch, config), batch.superpixels, batch.superpixel_count)
+
+
+def dense_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute the maps of block C: (batch, 4 width, rows, columns)."""
+    maps: Tensor = network.near(_prepared(shrunk(batch, config.shrink).images))
+    return maps.float()
 
 
 def image_features(network: Network, batch: Batch, config: Config) -> Tensor:

@@ -146,8 +146,12 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
     """Average the features of the trunk over each superpixel: (superpixels, 4 width)."""
     assert batch.superpixels is not None
-    maps = network.features(shrunk(batch, config.shrink).images)
-    return superpixel_means(maps.float(), batch.superpixels, batch.superpixel_count)
+    return superpixel_means(dense_features(network, batch, config), batch.superpixels, batch.superpixel_count)
+
+
+def dense_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute the features of the trunk: (batch, 4 width, rows, columns)."""
+    return network.features(shrunk(batch, config.shrink).images).float()
 
 
 def adversarial_noise(

@@ -89,8 +89,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute vectors (batch, dimensions, rows, columns) and logits of objects (batch, 1, rows, columns)."""
-        maps = self.head(self.backbone(images), keep)
+        maps = self.features(images, keep)
         return self.vectors(maps).float(), self.objectness(maps).float()
+
+    def features(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Compute what both are computed from: (batch, head, rows, columns)."""
+        maps: Tensor = self.head(self.backbone(images), keep)
+        return maps
 
 
 class Network(nn.Module):
@@ -216,6 +221,11 @@ def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
     assert batch.superpixels is not None
     vectors, _ = network(_zoomed(batch.images, config))
     return superpixel_means(functional.normalize(vectors, dim=1), batch.superpixels, batch.superpixel_count)
+
+
+def dense_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute the features of the DeepLab head, on which both outputs are computed: (batch, head, rows, columns)."""
+    return network.query.features(_zoomed(batch.images, config)).float()
 
 
 def backbones(network: nn.Module) -> Sequence[nn.Module]:

@@ -95,7 +95,12 @@ def cluster_scores(network: nn.Module, batch: Batch, config: Config) -> Tensor:
 def region_vectors(network: Network, batch: Batch, config: Config) -> Tensor:
     """Average the features below the last layer over each superpixel: (superpixels, features)."""
     assert batch.superpixels is not None
-    return superpixel_means(network.features(batch.images).float(), batch.superpixels, batch.superpixel_count)
+    return superpixel_means(dense_features(network, batch, config), batch.superpixels, batch.superpixel_count)
+
+
+def dense_features(network: Network, batch: Batch, config: Config) -> Tensor:
+    """Compute the features below the last layer: (batch, features, height, width)."""
+    return network.features(batch.images).float()
 
 
 def _seen(batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,6 +230,81 @@ def superpixel_vectors(
         shares[numbers] += share
     found_in_all: NDArray[np.float32] = (sums / np.maximum(shares, SEEN)[:, None]).astype(np.float32)
     return found_in_all
+
+
+@dataclass(frozen=True)
+class DenseFeatures:
+    """The features of an image on a grid of cells; the last cells may reach beyond the image."""
+
+    values: NDArray[np.float32]  # (rows, columns, dimensions)
+    cell: tuple[float, float]  # height and width of a cell in pixels
+
+
+def dense_features_of(
+    trained: Trained, pixels: Pixels, valid: NDArray[np.bool_] | None, *, tile: int = 512
+) -> DenseFeatures:
+    """Compute the features below the last layers of a model.
+
+    Args:
+        trained: the model, of a method with `dense_features`.
+        pixels: (height, width, bands).
+        valid: (height, width); None = all. Invalid pixels are set to 0.
+        tile: larger images are split into overlapping tiles of this side.
+    """
+    if pixels.shape[2] != trained.channels:
+        raise ConfigError(f"the image has {pixels.shape[2]} bands, but the model was trained on {trained.channels}")
+    seen = pixels if valid is None else np.where(valid[:, :, None], pixels, np.uint8(0))
+    scene = _Part(seen, valid, None).padded(trained.multiple)
+    tile = _tile_of(trained, tile)
+    height, width = scene.pixels.shape[:2]
+    if max(height, width) <= tile:
+        values = _dense(trained, scene)
+        return DenseFeatures(values, (height / values.shape[0], width / values.shape[1]))
+    margin = reach_of(trained, tile)
+    rows, columns = (spans(side, tile, margin, trained.multiple) for side in (height, width))
+    total, shares = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 1), np.float32)
+    for tile_at in _tiles(rows, columns):
+        values = _dense(trained, scene.cut(tile_at.down, tile_at.across))
+        step = _step(tile_at, values, trained)
+        if not total.size:
+            total = np.zeros((height // step, width // step, values.shape[2]), np.float32)
+            shares = np.zeros((*total.shape[:2], 1), np.float32)
+        at = tuple(slice(side.start // step, side.stop // step) for side in (tile_at.down, tile_at.across))
+        weights = tile_at.weights.reshape(values.shape[0], step, values.shape[1], step).mean(axis=(1, 3))[:, :, None]
+        total[at] += weights * values
+        shares[at] += weights
+    return DenseFeatures(total / shares, (float(step), float(step)))
+
+
+def _step(tile: _Tile, values: NDArray[np.float32], trained: Trained) -> int:
+    """Return the side of a cell, which must be a whole number of pixels if tiles are to be joined."""
+    step: int = tile.weights.shape[0] // values.shape[0]
+    if (values.shape[0] * step, values.shape[1] * step) != tile.weights.shape or trained.multiple % step:
+        raise ConfigError(
+            f"{trained.method.name}: its features are not at every whole number of pixels, so tiles of a large image "
+            "cannot be joined; make the images smaller, or cut them with --patch"
+        )
+    return step
+
+
+def _dense(trained: Trained, part: _Part) -> NDArray[np.float32]:
+    module: Any = trained.method.module
+    with torch.inference_mode(), full_float32():
+        with mistakes_named(trained.method, "dense_features"):
+            found = module.dense_features(trained.network, _batch(part, trained.device), trained.config)
+        result: NDArray[np.float32] = np.ascontiguousarray(found[0].float().cpu().numpy().transpose(1, 2, 0))
+    if not np.isfinite(result).all():
+        raise ArtifactError(f"{trained.method.name}: its features are NaN or infinite; train the model again")
+    return result
+
+
+def check_has_features(trained: Trained, path: Path) -> None:
+    """Raise an error for a model whose method does not give dense features."""
+    if not hasattr(trained.method.module, "dense_features"):
+        raise ConfigError(
+            f"{path}: its method {trained.method.name} has no function dense_features, which --per pixel needs; leave "
+            "--per out, to measure vectors of superpixels"
+        )
 
 
 def _vectors(trained: Trained, part: _Part, image_features: Tensor | None) -> NDArray[np.float32]:

@@ -79,6 +79,19 @@ def _objects_in(window: Window, trained: Trained, params: Cluster) -> WindowObje
     return WindowObjects(prototypes(vectors, objects, weights), areas, objects, sides[1])
 
 
+def vectors_of_objects(
+    window: Window, objects: NDArray[np.int32], trained: Trained, params: Cluster
+) -> NDArray[np.float64]:
+    """Compute the vectors of given objects (height, width), -1 = none: (objects, dimensions)."""
+    pixels, valid = window.pixels, window.valid
+    if params.squash:
+        pixels, valid = resized(pixels, valid, (params.squash, params.squash))
+        objects = sample_nearest(objects, pixels.shape[:2])
+    maps = scores_of(trained, pixels, valid, tile=params.tile, flips=params.flips)
+    weights = np.maximum(maps[0].astype(np.float64), 0) if params.pooling == "logit" else None
+    return prototypes(maps[1:], objects, weights)
+
+
 def fit_objects(dataset: Dataset, trained: Trained, params: Cluster, workers: int) -> Grouping:
     """Fit clusters to the objects of all images."""
 

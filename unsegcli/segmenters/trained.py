@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unsegcli import store
 from unsegcli.core.nn.networks import widened
+from unsegcli.core.nn.precision import full_float32
 from unsegcli.dataflow.stored_vectors import StoredVectors, seen_by_network, vectors_of_model
 from unsegcli.errors import ArtifactError, ConfigError, UnsegError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
+from unsegcli.methods._contract import Batch
 from unsegcli.methods._load import Loaded, config_from, find_method, method_names
 from unsegcli.methods._older import NOT_USED, of_today
 from unsegcli.segmenters.model_file import scaling_of
@@ -89,6 +95,42 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
         _load(network, arrays_to_state(artifact), method, artifact.path)
         ready = network.to(place).eval().requires_grad_(False)
         return Trained(ready, method, config, reading, scaling_of(artifact), place, vectors)
+
+
+def untrained_like(trained: Trained, seed: int, images: Sequence[NDArray[np.uint8]]) -> Trained:
+    """Return the network of a model with random weights, as a floor; its batch statistics are those of some images.
+
+    Args:
+        trained: the model.
+        seed: of the random weights.
+        images: (height, width, bands), of equal or different sizes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = trained.method.network(trained.config, *seen_by_network(trained.vectors, trained.channels))
+    network = network.to(trained.device).requires_grad_(False)
+    made = replace(trained, network=network, reaches={})
+    if images and hasattr(trained.method.module, "dense_features"):
+        _settle(made, images)
+    return replace(made, network=network.eval())
+
+
+def _settle(trained: Trained, images: Sequence[NDArray[np.uint8]]) -> None:
+    """Set the batch statistics of a network by one pass over some images, brought to the size of the smallest."""
+    sides = [min(image.shape[axis] for image in images) // trained.multiple for axis in (0, 1)]
+    size = [max(side, 1) * trained.multiple for side in sides]
+    tensors = [torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255 for image in images]
+    batch = torch.cat([functional.interpolate(one, size=size, mode="bilinear") for one in tensors])
+    norms = [norm for norm in trained.network.modules() if isinstance(norm, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    module: Any = trained.method.module
+    with torch.no_grad(), full_float32():
+        seen = Batch(batch.to(trained.device), torch.arange(len(batch), device=trained.device))
+        module.dense_features(trained.network.train(), seen, trained.config)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
 
 
 def _method_of(artifact: store.Artifact, given: str | None) -> Loaded:

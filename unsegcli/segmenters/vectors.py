@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unsegcli import store
 from unsegcli.core.superpixels.features import region_features
-from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.dataset import Dataset, Window, release_artifacts
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Superpixels
 from unsegcli.segmenters.centres import CUTTING
@@ -24,6 +24,9 @@ from unsegcli.segmenters.model_file import ModelFile
 
 if TYPE_CHECKING:
     from unsegcli.segmenters.trained import Trained
+
+
+FIRST_IMAGES = 16  # that give an untrained network its batch statistics
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,26 @@ class ModelVectors:
                 self.trained, window.pixels, window.valid, regions, window.features, tile=self.tile
             )
         return RegionVectors(regions, self.kept[key])
+
+    def untrained(self, dataset: Dataset, seed: int) -> ModelVectors:
+        """Return the vectors of the same network with random weights."""
+        from unsegcli.segmenters.trained import untrained_like
+
+        made = untrained_like(self.trained, seed, first_images(dataset))
+        return ModelVectors(made, self.tile, self.cutting)
+
+
+def first_images(dataset: Dataset) -> list[NDArray[np.uint8]]:
+    """Read the first images of an opened dataset, one window each: (height, width, bands)."""
+    found = []
+    for unit in dataset.units[:FIRST_IMAGES]:
+        try:
+            window = unit.windows()[0]
+        except DataError:
+            continue  # reported where all images are read
+        found.append(window.pixels if window.valid is None else window.pixels * window.valid[:, :, None])
+    release_artifacts()
+    return found
 
 
 def with_superpixels(window: Window, cutting: Superpixels) -> Window:

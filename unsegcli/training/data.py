@@ -194,6 +194,11 @@ class ObjectMasks:
         mask: NDArray[np.bool_] = found.on(window.grid)[window.box.slices] > 0  # -1 = void, not an object
         return mask, found.certainty(window.box, window.grid)
 
+    def of(self, window: Window) -> NDArray[np.bool_] | None:
+        """Return the mask (height, width) of a window; None = no mask."""
+        found = self.on(window)
+        return None if found is None else found[0]
+
 
 def open_proposals(path: str | Path) -> ObjectMasks:
     """Open a segmentation that holds object masks."""

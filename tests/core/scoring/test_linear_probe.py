@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unsegcli.core.scoring.linear_probe import DECAY, Labelled, fit_linear, halves, probe_halves
+from unsegcli.core.scoring.linear_probe import DECAY, Labelled, Probed, fit_linear, halves, probe_divisions
 from unsegcli.core.scoring.scores import accuracy
-from unsegcli.errors import DataError
 
 IMAGES, EACH = 6, 40
 
@@ -22,6 +21,12 @@ def labelled(seed: int = 0, dimensions: int = 3, gap: float = 4.0) -> Labelled:
         vectors, 10 * np.eye(3, dtype=np.int64)[classes], np.repeat(np.arange(IMAGES), EACH),
         np.zeros((IMAGES, 3), np.int64),
     )  # fmt: skip
+
+
+def probe_halves(given: Labelled, number: int, seed: int) -> list[Probed]:
+    """Both ways, for several random halves."""
+    drawn = halves(len(given.outside), number, seed)
+    return probe_divisions(given, [[(one, other), (other, one)] for one, other in drawn])
 
 
 def with_counts(given: Labelled, counts: NDArray[np.int64]) -> Labelled:
@@ -101,7 +106,9 @@ def test_pixels_in_no_superpixel_are_wrong_and_mixed_superpixels_have_a_ceiling(
     assert found.probe[-1].tolist() == [0, 600, 0]
 
 
-def test_one_image_is_refused() -> None:
-    one = Labelled(np.eye(3), np.eye(3, dtype=np.int64), np.zeros(3, np.int64), np.zeros((1, 3), np.int64))
-    with pytest.raises(DataError, match="at least two"):
-        probe_halves(one, 1, 0)
+def test_one_direction_alone_scores_the_other_images() -> None:
+    given = labelled()
+    found = probe_divisions(given, [[([0, 1, 2], [4])]])[0]
+    assert found.probe.sum() == EACH * 10
+    assert accuracy(found.probe) == 1
+    assert found.largest.sum() == EACH * 10

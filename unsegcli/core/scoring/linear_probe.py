@@ -68,15 +68,18 @@ def halves(images: int, number: int, seed: int) -> Iterator[tuple[NDArray[np.int
         yield np.sort(order[:middle]), np.sort(order[middle:])
 
 
-def probe_halves(labelled: Labelled, number: int, seed: int) -> list[Probed]:
-    """Train on one half of the images and score the other, both ways, for several random halves."""
-    images = len(labelled.outside)
-    if images < 2:
-        raise DataError(f"a probe trains on some images and scores others, but {images} has labels; give at least two")
-    return [
-        _added([_probed(labelled.of(one), labelled.of(other)), _probed(labelled.of(other), labelled.of(one))])
-        for one, other in halves(images, number, seed)
-    ]
+def probe_divisions(labelled: Labelled, divisions: Sequence[Sequence[tuple[Any, Any]]]) -> list[Probed]:
+    """Train on some images and score others, for each division.
+
+    Args:
+        labelled: superpixels of all images.
+        divisions: of each, pairs of the numbers of images that are trained on, and of those that are scored.
+    """
+
+    def part(images: Any) -> Labelled:
+        return labelled.of(np.asarray(images, np.int64))
+
+    return [_added([_probed(part(one), part(other)) for one, other in parts]) for parts in divisions]
 
 
 def fit_linear(vectors: NDArray[Any], counts: CountMatrix) -> Linear:
