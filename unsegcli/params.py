@@ -37,7 +37,7 @@ METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
 NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
-VECTORS = "With a file of features: k-means on its vectors"
+VECTORS = "Vectors of a network"
 PER_PIXEL, PER_SUPERPIXEL = "pixel", "superpixel"
 OBJECTS = "With a maskcontrast model: objects are found, then clustered"
 
@@ -132,6 +132,14 @@ LEARNING_METHOD = Option(
     metavar="NAME|FILE.py",
     shown="-",
     recorded=False,
+)
+PCA = Option(
+    "The number of principal components of each layer that are stored (features) or compared (cluster), found on a "
+    "sample of all images. 0 = all. Default: 0 for features, 32 for cluster.",
+    panel=VECTORS,
+    metavar="N",
+    least=0,
+    shown="-",
 )
 PRESET = Option(
     "Named settings, such as those of a published result; other options override them. An unknown name lists the valid "
@@ -484,13 +492,7 @@ class Features:
         panel=NETWORK,
         metavar="FACTOR",
     )
-    pca: int = option(
-        0,
-        "Keep the N principal components of each layer, found on a sample of all images. 0 = all features.",
-        panel=NETWORK,
-        metavar="N",
-        least=0,
-    )
+    pca: int = option(0, PCA)
     per: str = option(
         "",
         "Store a vector for each superpixel, the mean over its pixels, or for each cell of the network's grid. "
@@ -674,14 +676,16 @@ class Cluster:
         panel=VECTORS,
         choices=("cosine", "euclidean"),
     )
-    pca: int = option(
-        32, "Principal components of each layer that are compared. 0 = all.", panel=VECTORS, metavar="N", least=0
-    )
+    pca: int = option(32, PCA)
     whiten: bool = option(False, "Give all principal components of a layer the same weight.", panel=VECTORS)
-    colours: bool = option(
-        False,
-        "Compare colour, texture and the other features of --describe as well, with the weight of all layers together.",
+    colours: float | str = option(
+        AUTO,
+        "Weight of colour, texture and the other features of --describe beside the vectors; all layers together have "
+        "1. 0 = they are not used. auto = more for more clusters: a twentieth for each, 0.67 at most; 0 without "
+        "superpixels or stored pixels.",
         panel=VECTORS,
+        metavar="X|auto",
+        form="weight or auto",
     )
     per: str = option("", PER)
     flips: bool = option(

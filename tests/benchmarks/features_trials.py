@@ -28,7 +28,8 @@ import torch
 from numpy.typing import NDArray
 from region_measures import SPLITS, Measured, Regions, Score, mean_score, measure, read_regions, whole_map
 
-from unsegcli.core.superpixels.region_space import Space, fit_layers, fit_space, of_length, place_weights
+from unsegcli.core.superpixels.region_space import Space, fit_space, place_weights
+from unsegcli.core.vector_space import Layer, fit_vector_space, length_of_layers, of_length
 from unsegcli.dataflow.stored_vectors import read_stored_vectors
 from unsegcli.methods import context
 from unsegcli.methods._contract import Regions as Described
@@ -59,7 +60,7 @@ def main() -> None:
     asked = parser.parse_args()
     for entry in asked.sets:
         path = Path(entry.split(",")[0])
-        layers = read_stored_vectors(path).dimensions
+        layers = read_stored_vectors(path).weighted
         regions = read_regions(*map(Path, entry.split(",")))
         floors = _floors(regions, layers)
         for name, points in _spaces(floors) if 0 in asked.seeds else ():
@@ -72,12 +73,14 @@ def main() -> None:
             _report(regions, "context alone", seed, contexts, about, asked.json)
 
 
-def _floors(regions: Regions, layers: tuple[int, ...]) -> Floors:
+def _floors(regions: Regions, layers: tuple[Layer, ...]) -> Floors:
     vectors = np.concatenate(regions.vectors)
     place = place_weights(regions.features, regions.areas, regions.bands, regions.images)
     space = fit_space(regions.features, regions.areas, regions.bands, place)
-    crafted: Space = of_length(space, regions.features, regions.areas, len(layers) ** 0.5)
-    return Floors(fit_layers(vectors, regions.areas, layers)(vectors), crafted(regions.features))
+    whole = length_of_layers(layers)
+    crafted: Space = of_length(space, regions.features, regions.areas, whole)
+    found = whole * fit_vector_space(vectors, regions.areas, layers)(vectors)
+    return Floors(found.astype(np.float32), crafted(regions.features))
 
 
 def _spaces(floors: Floors) -> Iterator[tuple[str, Points]]:
@@ -93,7 +96,7 @@ def _pool(regions: Regions) -> Pool:
     return fill(described(TrainingImage(pixels, None, one), vectors) for pixels, one, vectors in parts)
 
 
-def _learn(regions: Regions, pool: Pool, layers: tuple[int, ...], seed: int) -> tuple[Points, dict[str, float]]:
+def _learn(regions: Regions, pool: Pool, layers: tuple[Layer, ...], seed: int) -> tuple[Points, dict[str, float]]:
     """Train a network; return the context of every region, by its weight, and what else to print."""
     config, started = Config(), time.process_time()
     torch.manual_seed(seed)

@@ -258,7 +258,7 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["superpixels", "--compactnes", "3"], ["did you mean --compactness?"]),
         (["superpixels", "data", "--algorithm", "quickshift"], ["slic, slic-skimage, felzenszwalb"]),
         (["superpixels", "data", "--algorithm", "slick"], ["did you mean slic?"]),
-        (["no-such-command"], ["no-such-command", "superpixels, train, cluster"]),
+        (["no-such-command"], ["no-such-command", "superpixels, features, train, cluster"]),
         (["superpixel"], ["did you mean superpixels?"]),
         (["superpixels", "data", "--segments"], ["--segments", "needs a value"]),
         (["superpixels", "data", "--segments", "0"], ["--segments 0", "a whole number from 1"]),

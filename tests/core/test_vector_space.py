@@ -7,7 +7,14 @@ import pytest
 
 from unsegcli.core.cells import cell_numbers, highest_map
 from unsegcli.core.superpixels.region_space import Space
-from unsegcli.core.vector_space import fit_vector_space, joined, of_unit_size
+from unsegcli.core.vector_space import (
+    Layer,
+    dimensions_of_layers,
+    fit_vector_space,
+    joined,
+    length_of_layers,
+    of_length,
+)
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -16,7 +23,7 @@ def test_layers_count_the_same_and_all_together_one(whiten: bool, components: in
     chance = np.random.default_rng(0)
     features = chance.normal(size=(500, 7)) @ chance.normal(size=(7, 7)) * np.repeat([1, 1e4], [4, 3]) + 5
     weights = chance.integers(1, 9, 500)
-    space = fit_vector_space(features, weights, [4, 3], components, whiten=whiten)
+    space = fit_vector_space(features, weights, [Layer(4), Layer(3)], components, whiten=whiten)
     mapped = space(features).astype(np.float64)
     assert mapped.shape[1] == (2 * components or 7)
     share, cut = weights / weights.sum(), components or 4
@@ -30,7 +37,7 @@ def test_layers_count_the_same_and_all_together_one(whiten: bool, components: in
 
 def test_a_constant_layer_does_not_count() -> None:
     features = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), np.full((50, 3), 4.0)], axis=1)
-    space = fit_vector_space(features, np.ones(50), [2, 3], 0, whiten=True)
+    space = fit_vector_space(features, np.ones(50), [Layer(2), Layer(3)], 0, whiten=True)
     assert np.isfinite(space.projection).all()
     assert not space.projection[2:].any()
 
@@ -41,8 +48,26 @@ def test_joined_spaces_by_hand() -> None:
     np.testing.assert_array_equal(both(np.array([[2.0, 1.0, 0.5]])), [[2.0, 4.5]])
     unit = joined([one, other], [1.0, 1.0], unit=True)
     np.testing.assert_allclose(unit(np.array([[2.5, 1.0, 3.0]])), [[0.6, 0.8]], rtol=1e-6)
-    half = of_unit_size(one, np.array([[0.0], [2.0]]), np.ones(2))
+    half = of_length(one, np.array([[0.0], [2.0]]), np.ones(2))
     np.testing.assert_array_equal(half.projection, [[1.0]])
+    longer = of_length(one, np.array([[0.0], [2.0]]), np.array([1.0, 3.0]), 0.5)
+    np.testing.assert_array_equal(longer.projection, [[0.5]])
+    nothing = of_length(one, np.ones((4, 1)), np.ones(4), 3.0)
+    np.testing.assert_array_equal(nothing.projection, one.projection)
+
+
+def test_layers_count_by_their_weights() -> None:
+    chance = np.random.default_rng(0)
+    features, areas = chance.normal(3, [1, *[100] * 50], (500, 51)), chance.uniform(1, 9, 500)
+    layers = [Layer(1, 0.5), Layer(50)]
+    space = fit_vector_space(features, areas, layers)
+    found, share = space(features).astype(float), areas / areas.sum()
+    assert found.shape == (500, dimensions_of_layers(layers)) == (500, 33)
+    sizes = [share @ (part**2).sum(axis=1) for part in (found[:, :1], found[:, 1:])]
+    np.testing.assert_allclose(sizes, [0.2, 0.8], rtol=1e-4)
+    assert length_of_layers(layers) == pytest.approx(1.25**0.5)
+    assert not space.projection[0, 1:].any()
+    assert not space.projection[1:, 0].any()
 
 
 def test_cells_by_hand() -> None:

@@ -13,7 +13,8 @@ from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Cluster, Inputs, Run, Superpixels
+from unsegcli.params import AUTO, Cluster, Inputs, Run, Superpixels
+from unsegcli.segmenters.feature_files import weight_of_colours
 from unsegcli.stages.cluster import cluster_each
 
 FOUR = Cluster(classes=4)
@@ -95,14 +96,14 @@ def agreement(found: NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"metric": "euclidean"}, {"whiten": True, "pca": 1}, {"pca": 2}, {"pca": 0}, {"colours": True}]
+    "how", [{}, {"metric": "euclidean"}, {"whiten": True, "pca": 1}, {"pca": 2}, {"pca": 0}, {"colours": 1.0}]
 )
 def test_quadrants_are_found_though_layers_differ_in_size(pooled: Path, tmp_path: Path, how: dict[str, Any]) -> None:
     found = np.stack(maps_of(cluster([pooled], tmp_path / "a.h5", FOUR, workers=1, **how).path))
     assert agreement(found) > 0.95
 
 
-@pytest.mark.parametrize("how", [{}, {"metric": "euclidean"}, {"refine": False}, {"colours": True}])
+@pytest.mark.parametrize("how", [{}, {"metric": "euclidean"}, {"refine": False}, {"colours": 1.0}])
 def test_cells_are_drawn_at_the_pixels(dense: Path, tmp_path: Path, how: dict[str, Any]) -> None:
     found = np.stack(maps_of(cluster([dense], tmp_path / "a.h5", FOUR, workers=1, **how).path))
     assert agreement(found) > (0.99 if how.get("refine") is not False else 0.93)
@@ -124,7 +125,7 @@ def test_networks_are_said_first_and_passed_on(pooled: Path, tmp_path: Path, sai
     assert {name: list(table_of(again, name)) for name in NETWORK} == NETWORK
 
 
-@pytest.mark.parametrize("how", [{}, {"colours": True}, {"metric": "euclidean", "pca": 3}])
+@pytest.mark.parametrize("how", [{}, {"colours": 1.0}, {"metric": "euclidean", "pca": 3}])
 @pytest.mark.parametrize("kind", ["pooled", "dense"])
 def test_centres_give_the_same_maps(
     kind: str, how: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
@@ -171,8 +172,9 @@ def test_dry_runs(pooled: Path, dense: Path, tmp_path: Path, said: pytest.LogCap
         ("dense", {"per": "superpixel"}, "--per superpixel: .* has one vector for each cell of a grid"),
         ("pooled", {"per": "pixel"}, "--per pixel: .* has one vector for each superpixel"),
         ("pooled", {"refine": True}, "--refine: .* has superpixels"),
-        ("pooled", {"place": 0.5}, "its features have no position"),
-        ("pooled", {"describe": ("colour",)}, "--describe: without --colours"),
+        ("pooled", {"place": 0.5, "colours": 0}, "its features have no position"),
+        ("dense", {"describe": ("colour",)}, "--describe: nothing is described by hand"),
+        ("pooled", {"colours": -1}, "--colours -1: must be a number from 0, or auto"),
         ("pooled", {"metric": "taxi"}, "--metric taxi: is not one of"),
         ("sp", {"metric": "euclidean", "pca": 3}, "is not a file of features, but --metric, --pca is only for one"),
     ],
@@ -186,8 +188,32 @@ def test_settings_that_do_not_apply(
 
 def test_without_pixels(sp: Path, tmp_path: Path) -> None:
     lean = write(sp, tmp_path / "lean.h5", dense=True, pixels=False)
-    for how, option in (({"colours": True}, "--colours"), ({"features": "bands"}, "--features bands")):
+    for how, option in (({"colours": 1.0}, "--colours 1.0"), ({"features": "bands"}, "--features bands")):
         with pytest.raises(ConfigError, match=f"{option}: .* holds no pixels"):
             cluster([lean], tmp_path / "a.h5", FOUR, workers=1, **how)
     found = np.stack(maps_of(cluster([lean], tmp_path / "a.h5", FOUR, workers=1).path))
     assert agreement(found) > 0.93
+
+
+def test_hand_crafted_features_count_more_for_more_clusters(
+    pooled: Path, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    assert [weight_of_colours(AUTO, clusters) for clusters in (2, 5, 24)] == [0.1, 0.25, pytest.approx(2 / 3)]
+    assert weight_of_colours(0.3, 24) == 0.3
+    cluster_each(Inputs([pooled]), Cluster(classes=(2, 4)), Run(tmp_path / "seg.h5", workers=1))
+    assert [text.partition("with weight ")[2] for text in said.messages if "with weight" in text] == [
+        "0.10; cosine similarity",
+        "0.20; cosine similarity",
+    ]
+    lengths = []
+    for clusters in (2, 4):
+        projection = table_of(tmp_path / f"seg-{clusters}.h5", "fit/projection")
+        lengths.append(np.linalg.norm(projection[9:]) / np.linalg.norm(projection[:9]))
+    assert lengths[1] == pytest.approx(2 * lengths[0])
+
+
+def test_hand_crafted_features_need_superpixels_and_pixels(sp: Path, dense: Path, tmp_path: Path) -> None:
+    lean = write(sp, tmp_path / "lean.h5", pixels=False)
+    for file in (lean, dense):
+        made = cluster([file], tmp_path / "a.h5", FOUR, workers=1).path
+        assert table_of(made, "fit/projection").shape[0] == 9

@@ -275,7 +275,7 @@ def needs(config):
 class Network(nn.Module):
     def __init__(self, config, channels, layers):
         super().__init__()
-        self.size = sum(layers)
+        self.size = sum(layer.size for layer in layers)
         self.score = nn.Linear(self.size, config.classes)
 
 

@@ -1,10 +1,10 @@
-"""The space in which vectors of a network are compared: each layer by its principal components, all of equal weight."""
+"""The space in which vectors of a network are compared: each layer by its principal components and its weight."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,35 +14,60 @@ from unsegcli.core.superpixels.region_space import Space, inverse_deviation
 BLOCK = 4096  # points whose products are summed at once
 NEGLIGIBLE = 1e-9  # variance of a component, as a share of the largest
 
+COMPONENTS = 32  # principal components of a layer, if no other number is asked for
+
 Floats = NDArray[np.float64]
 
 
+class Layer(NamedTuple):
+    """A part of the vectors of a network."""
+
+    size: int  # number of dimensions
+    weight: float = 1.0
+
+
+def dimensions_of_layers(layers: Sequence[Layer], components: int = COMPONENTS) -> int:
+    """Return the number of dimensions of the space of `fit_vector_space`."""
+    return sum(min(layer.size, components or layer.size) for layer in layers)
+
+
+def length_of_layers(layers: Sequence[Layer]) -> float:
+    """Return the length of vectors whose layers have their weights as lengths."""
+    return math.sqrt(sum(layer.weight**2 for layer in layers))
+
+
 def fit_vector_space(
-    features: NDArray[Any], weights: NDArray[Any], layers: Sequence[int], components: int, *, whiten: bool
+    features: NDArray[Any],
+    weights: NDArray[Any],
+    layers: Sequence[Layer],
+    components: int = COMPONENTS,
+    *,
+    whiten: bool = False,
 ) -> Space:
     """Fit the space of a network's vectors; mapped vectors have a mean square length of one.
 
     Args:
         features: (points, dimensions) of all layers, in order.
         weights: (points,) weight of each point.
-        layers: number of dimensions of each layer.
+        layers: the layers, in order.
         components: principal components of each layer, at most; 0 = all.
         whiten: whether all components of a layer get the same variance.
     """
     share = np.asarray(weights, np.float64) / np.sum(weights)
-    ends = np.cumsum(layers)
+    ends = np.cumsum([layer.size for layer in layers])
     parts = [
-        _fit_layer(features[:, end - size : end], share, components, whiten=whiten)
-        for end, size in zip(ends, layers, strict=True)
+        _fit_layer(features[:, end - layer.size : end], share, components, whiten=whiten)
+        for end, layer in zip(ends, layers, strict=True)
     ]
-    return joined(parts, [1 / math.sqrt(len(parts))] * len(parts))
+    whole = length_of_layers(layers)
+    return joined(parts, [layer.weight / whole for layer in layers])
 
 
-def of_unit_size(space: Space, features: NDArray[Any], weights: NDArray[Any]) -> Space:
-    """Scale a space so that the mapped features have a mean square length of one."""
+def of_length(space: Space, features: NDArray[Any], weights: NDArray[Any], length: float = 1.0) -> Space:
+    """Scale a space so that the mapped features have this length, as the root of the mean square."""
     share = np.asarray(weights, np.float64) / np.sum(weights)
     squared = float(share @ (np.asarray(space(features), np.float64) ** 2).sum(axis=1))
-    return Space(space.mean, space.projection / math.sqrt(squared)) if squared > 0 else space
+    return Space(space.mean, space.projection * (length / math.sqrt(squared))) if squared > 0 else space
 
 
 def joined(spaces: Sequence[Space], weights: Sequence[float], *, unit: bool = False) -> Space:
@@ -70,14 +95,13 @@ def _fit_layer(features: NDArray[Any], share: Floats, components: int, *, whiten
     factors = inverse_deviation(np.sqrt(np.diag(squares)), mean)
     values, axes = np.linalg.eigh(squares * factors * factors[:, None])
     values, axes = values[::-1], _signed(axes[:, ::-1])
-    known = int(np.count_nonzero(values > NEGLIGIBLE * max(values[0], 0)))
-    if known == 0:
-        return Space(mean, np.zeros((len(mean), 1)))
-    kept = min(known, components or known)
-    part = factors[:, None] * axes[:, :kept]
-    if whiten:
-        return Space(mean, part / np.sqrt(values[:kept] * kept))
-    return Space(mean, part / math.sqrt(values[:kept].sum()))
+    kept = min(len(values), components or len(values))
+    values, part = values[:kept], factors[:, None] * axes[:, :kept]
+    known = values > NEGLIGIBLE * max(values[0], 0)
+    if not known.any():
+        return Space(mean, np.zeros_like(part))
+    squared = values * np.count_nonzero(known) if whiten else np.full(kept, values[known].sum())
+    return Space(mean, np.where(known, part / np.sqrt(np.where(known, squared, 1)), 0))
 
 
 def _signed(axes: Floats) -> Floats:

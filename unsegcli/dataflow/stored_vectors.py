@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unsegcli import store
+from unsegcli.core.vector_space import Layer
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.store.kinds import PRETRAINED
 
@@ -21,6 +22,7 @@ class StoredVectors:
 
     names: tuple[str, ...]  # of the layers, in order; the only one has none if it is not known
     dimensions: tuple[int, ...]  # of each layer
+    weights: tuple[float, ...]  # of each layer, where vectors are compared
     pixels: bool  # whether the file has the pixels, too
     pretrained: Mapping[str, tuple[str, ...]]  # the tables pretrained/*; empty = none, or not known
 
@@ -39,6 +41,11 @@ class StoredVectors:
         return list(zip(self.names, self.dimensions, strict=True))
 
     @property
+    def weighted(self) -> tuple[Layer, ...]:
+        """Size and weight of each layer."""
+        return tuple(map(Layer, self.dimensions, self.weights))
+
+    @property
     def origin(self) -> str:
         """Networks, licences and labels, for a note; empty = none, or not known."""
         rows = zip(*(self.pretrained[name] for name in PRETRAINED), strict=True) if self.pretrained else ()
@@ -54,7 +61,8 @@ class StoredVectors:
 
     def tables(self) -> dict[str, Any]:
         """Return the datasets by which a model records what it was trained on."""
-        text = json.dumps({"names": self.names, "dimensions": self.dimensions, "pixels": self.pixels}, sort_keys=True)
+        known = {"names": self.names, "dimensions": self.dimensions, "weights": self.weights, "pixels": self.pixels}
+        text = json.dumps(known, sort_keys=True)
         return {"vectors": np.frombuffer(text.encode(), np.uint8)}
 
 
@@ -71,14 +79,16 @@ def read_stored_vectors(path: str | Path) -> StoredVectors:
             sizes = tuple(int(size) for size in artifact.table("layers/dimensions"))
         else:
             names, sizes = ("",), (int(artifact.read("features", 0).shape[1]),)
-        return StoredVectors(names, sizes, artifact.has("images"), pretrained_of(artifact))
+        weights = tuple(map(float, artifact.table("layers/weight"))) if artifact.has("layers/weight") else ()
+        weights = weights or (1.0,) * len(sizes)
+        return StoredVectors(names, sizes, weights, artifact.has("images"), pretrained_of(artifact))
 
 
-def seen_by_network(vectors: StoredVectors | None, bands: int) -> tuple[int, tuple[int, ...]]:
+def seen_by_network(vectors: StoredVectors | None, bands: int) -> tuple[int, tuple[Layer, ...]]:
     """Return for how many bands and for what layers a network is made; vectors None = it sees pixels alone."""
     if vectors is None:
         return bands, ()
-    return bands if vectors.pixels else 0, vectors.dimensions
+    return bands if vectors.pixels else 0, vectors.weighted
 
 
 def vectors_of_model(artifact: store.Artifact) -> StoredVectors | None:
@@ -88,7 +98,8 @@ def vectors_of_model(artifact: store.Artifact) -> StoredVectors | None:
     try:
         known = json.loads(bytes(artifact.table("vectors")))
         sizes = tuple(int(size) for size in known["dimensions"])
-        return StoredVectors(tuple(map(str, known["names"])), sizes, bool(known["pixels"]), pretrained_of(artifact))
+        names, weights = tuple(map(str, known["names"])), tuple(map(float, known["weights"]))
+        return StoredVectors(names, sizes, weights, bool(known["pixels"]), pretrained_of(artifact))
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{artifact.path}: does not say what vectors it was trained on ({error})") from error
 

@@ -139,8 +139,8 @@ OPTIONAL = {
     "proposals",
     "REVISION": "raised when the same Config gives other results",
     "SEES_VECTORS": "True if regions may have vectors of a file of features as well. The network is then made by "
-    "Network(config, channels, layers): layers are the numbers of dimensions of the layers that vectors are joined "
-    "from, () without such a file; channels are 0 without pixels",
+    "Network(config, channels, layers): layers are size and weight of the layers that vectors are joined from, () "
+    "without such a file; channels are 0 without pixels",
     "SEES_REGIONS": "True if a trained model is applied to superpixels and their features, too, not to pixels alone",
     "MULTIPLE": "sides of the images that the network takes are multiples of this, usually its stride; else 32. If it "
     "is set, crops in training are cut to such sides",

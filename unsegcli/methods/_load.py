@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console, methods
+from unsegcli.core.vector_space import Layer
 from unsegcli.errors import ConfigError, DataError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._older import RENAMED, was_removed, with_todays_names
@@ -65,13 +66,13 @@ class Loaded:
         """Whether it takes the vectors of a file of features."""
         return bool(getattr(self.module, "SEES_VECTORS", False))
 
-    def network(self, config: Any, channels: int, layers: tuple[int, ...] = ()) -> Any:
+    def network(self, config: Any, channels: int, layers: tuple[Layer, ...] = ()) -> Any:
         """Build the network.
 
         Args:
             config: the settings.
             channels: number of bands; 0 = no pixels.
-            layers: number of dimensions of each layer of the vectors of a file of features; () = there are none.
+            layers: size and weight of each layer of the vectors of a file of features; () = there are none.
         """
         module: Any = self.module
         return module.Network(config, channels, *([layers] if self.sees_vectors else []))

@@ -32,16 +32,14 @@ from unsegcli.core.nn.region_jitter import jittered
 from unsegcli.core.nn.tokens import TokenTransformer
 from unsegcli.core.superpixels.features import OWN, feature_groups
 from unsegcli.core.superpixels.region_sample import RegionSample
-from unsegcli.core.superpixels.region_space import (
-    Space,
-    dimensions_of,
-    fit_group,
-    fit_layers,
-    fit_space,
+from unsegcli.core.superpixels.region_space import Space, dimensions_of, fit_group, fit_space, place_weights
+from unsegcli.core.vector_space import (
+    Layer,
+    dimensions_of_layers,
+    fit_vector_space,
     joined,
-    layer_dimensions,
+    length_of_layers,
     of_length,
-    place_weights,
 )
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch, LoopSettings, Regions
@@ -100,14 +98,14 @@ class Network(nn.Module):
     centres: Tensor  # (clusters, all dimensions)
     spread: Tensor  # mean squared distance to the nearest centre
 
-    def __init__(self, config: Config, channels: int, layers: tuple[int, ...] = ()) -> None:
+    def __init__(self, config: Config, channels: int, layers: tuple[Layer, ...] = ()) -> None:
         super().__init__()
         _check(config)
         groups, self.channels, self.layers = feature_groups(channels), channels, layers
         self.own = groups[OWN[-1]].stop if channels else 0  # number of own features, which come first
         self.crafted = groups["surroundings"].stop if channels else 0  # number of hand-crafted features
-        self.patches, self.features = groups["patches"], self.crafted + sum(layers)
-        self.vectors = layer_dimensions(layers)  # number of dimensions of stored vectors in the space, the first ones
+        self.patches, self.features = groups["patches"], self.crafted + sum(layer.size for layer in layers)
+        self.vectors = dimensions_of_layers(layers)  # number of dimensions of vectors in the space, the first ones
         inputs = self.own + self.vectors
         self.entry = nn.Sequential(nn.Linear(inputs, config.width), nn.GELU(), nn.Linear(config.width, config.width))
         self.hidden = nn.Parameter(0.02 * torch.randn(config.width))
@@ -397,18 +395,19 @@ def _space(
     crafted, channels = features[:, : network.crafted], network.channels
     if not network.layers:
         return fit_space(crafted, areas, channels, place_weights(crafted, areas, channels, images))
-    vectors = fit_layers(features[:, network.crafted :], areas, network.layers)
+    whole = length_of_layers(network.layers)
+    vectors = fit_vector_space(features[:, network.crafted :], areas, network.layers)
     if not (network.crafted and config.beside):
-        return joined(Space(np.zeros(network.crafted), np.zeros((network.crafted, 0))), vectors)
+        return joined([Space(np.zeros(network.crafted), np.zeros((network.crafted, 0))), vectors], [1.0, whole])
     space = fit_space(crafted, areas, channels, place_weights(crafted, areas, channels, images))
-    both = joined(of_length(space, crafted, areas, config.beside * math.sqrt(len(network.layers))), vectors)
+    both = joined([of_length(space, crafted, areas, config.beside), vectors], [whole, whole])
     return Space(both.mean, np.roll(both.projection, network.vectors, axis=1))
 
 
 def _input_scale(network: Network, features: NDArray[Any]) -> NDArray[np.float64]:
     """Return mean and factor that standardise what the transformer sees.
 
-    Patch codes share a factor, since they are components, as do stored vectors, whose layers have the length 1 each.
+    Patch codes share a factor, since they are components, as do stored vectors, whose layers have lengths already.
     """
     own, size = features[:, : network.own], network.vectors
     deviation = own.std(axis=0, dtype=np.float64)
@@ -416,7 +415,8 @@ def _input_scale(network: Network, features: NDArray[Any]) -> NDArray[np.float64
         deviation[network.patches] = np.sqrt((deviation[network.patches] ** 2).mean())
     factor = np.divide(1.0, deviation, out=np.zeros(len(deviation)), where=deviation > 1e-6)
     mean = np.concatenate([own.mean(axis=0, dtype=np.float64), np.zeros(size)])
-    return np.stack([mean, np.concatenate([factor, np.full(size, math.sqrt(size / max(1, len(network.layers))))])])
+    of_vectors = np.full(size, math.sqrt(size) / (length_of_layers(network.layers) or 1.0))
+    return np.stack([mean, np.concatenate([factor, of_vectors])])
 
 
 def _in_other_light(network: Network, inputs: Tensor, draws: Draws, config: Config) -> Tensor:

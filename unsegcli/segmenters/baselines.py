@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,7 +32,7 @@ from unsegcli.segmenters.feature_files import (
     drawn_from,
     features_file,
     painted_cells,
-    space_of_vectors,
+    spaces_of_vectors,
     vectors_of,
 )
 from unsegcli.segmenters.nearness import COARSE, Nearness, nearness
@@ -63,12 +62,7 @@ class Sample:
     drawn: list[Drawn]
     features: NDArray[np.float32]  # (point, feature)
     weights: NDArray[np.float64]  # (point,)
-    space: Space  # in which distances are measured
-
-    @functools.cached_property
-    def points(self) -> NDArray[np.float32]:
-        """The features in the space: (point, dimension)."""
-        return self.space(self.features)
+    space: Callable[[int], Space]  # number of clusters -> in which distances are measured
 
 
 @dataclass(frozen=True)
@@ -116,13 +110,14 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
         raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")
     numbers = np.unique([one.image for one in drawn], return_inverse=True)[1]
     images = np.repeat(numbers, [len(one.areas) for one in drawn])
-    return Sample(drawn, features, weights, _space(dataset, params, features, weights, images))
+    return Sample(drawn, features, weights, _spaces(dataset, params, features, weights, images))
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:
     """Choose and report the number of clusters for `--classes auto`; return the whole stability curve."""
-    unit = sample.space.unit
-    curve = stability_curve(sample.points, sample.weights, params.max_classes, seed=params.seed, spherical=unit)
+    space = sample.space(params.max_classes)
+    points = space(sample.features)
+    curve = stability_curve(points, sample.weights, params.max_classes, seed=params.seed, spherical=space.unit)
     report_curve(curve)
     return curve
 
@@ -146,29 +141,29 @@ def fit_sample(sample: Sample, params: Cluster) -> Fit:
     """Fit k-means on a sample, first choosing the number of clusters if it is `auto`."""
     curve = choose_number(sample, params) if params.classes == AUTO else None
     classes = curve.chosen if curve else params.number
-    step = -(-len(sample.weights) // FITTED)
+    step, space = -(-len(sample.weights) // FITTED), sample.space(classes)
     fitted = kmeans(
-        sample.points[::step],
+        space(sample.features[::step]),
         classes,
         seed=params.seed,
         starts=params.starts,
         iterations=params.iterations,
         weights=sample.weights[::step],
-        spherical=sample.space.unit,
+        spherical=space.unit,
     )
     live = int(np.count_nonzero(fitted.weights))
     if live < classes:
         console.warn(f"the images have only {live} distinct feature vectors: the other clusters are empty")
     console.note(f"k-means: inertia {_listed(fitted)} of {params.starts} starts; the lowest is kept")
-    return _fit(sample, fitted.centres, curve)
+    return _fit(sample, space, fitted.centres, curve)
 
 
-def _fit(sample: Sample, centres: NDArray[np.float64], curve: Curve | None) -> Fit:
+def _fit(sample: Sample, space: Space, centres: NDArray[np.float64], curve: Curve | None) -> Fit:
     """Describe each cluster by the mean of its sampled features, and keep what is known of complete windows."""
-    fit = Fit(centres, sample.space, np.zeros((0, 0)))
+    fit = Fit(centres, space, np.zeros((0, 0)))
     nearest = [fit.nearest(one.features) for one in sample.drawn]
     clusters = np.concatenate([one.clusters for one in nearest])
-    means = _means(sample.features, sample.weights, clusters, centres, sample.space)
+    means = _means(sample.features, sample.weights, clusters, centres, space)
     once = Counter(one.window for one in sample.drawn)
     kept = zip(sample.drawn, nearest, strict=True)
     known = {
@@ -195,23 +190,23 @@ def _listed(fitted: KMeans) -> str:
     return ", ".join(f"{inertia:.6g}" for inertia in fitted.inertias)
 
 
-def _space(
+def _spaces(
     dataset: Dataset, params: Cluster, features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]
-) -> Space:
-    """Return the space in which points are compared.
+) -> Callable[[int], Space]:
+    """Return the space in which points are compared, for each number of clusters.
 
     Region features have different units and are standardised, and so are the layers of a network; pixels are not.
     """
-    if params.features == "bands":
-        return unchanged_space(features.shape[1])
-    if dataset.kind == "features":
+    if dataset.kind == "features" and params.features == "regions":
         file = features_file(dataset)
         beside = None
         if params.colours:
             beside = _described(features[:, file.dimensions :], areas, images, file.bands, params)
-        return space_of_vectors(features, areas, file, params, beside)
+        return spaces_of_vectors(features, areas, file, params, beside)
     bands = dataset.reading.channels if dataset.reading else 0
-    return _described(features, areas, images, bands, params)
+    plain = params.features == "bands"
+    space = unchanged_space(features.shape[1]) if plain else _described(features, areas, images, bands, params)
+    return lambda clusters: space
 
 
 def _described(features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any], bands: int, params: Cluster) -> Space:
@@ -260,7 +255,7 @@ def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
     return Drawn(found.features[taken], found.areas[taken], window.key, image, complete)
 
 
-class Assigned(NamedTuple):
+class AssignedPixels(NamedTuple):
     """The cluster of each pixel of a window, and its distances to the centres, if they are known."""
 
     clusters: NDArray[np.int32]  # (height, width), -1 = void
@@ -294,15 +289,15 @@ def assigned_to(window: Window, params: Cluster, fit: Fit) -> NDArray[Any]:
     return label_map(assigned(window, params, fit).clusters, np.arange(fit.clusters), fit.clusters)
 
 
-def assigned(window: Window, params: Cluster, fit: Fit) -> Assigned:
+def assigned(window: Window, params: Cluster, fit: Fit) -> AssignedPixels:
     """Assign each pixel of a window to a cluster."""
     if params.features == "bands":
         places, near = _pixels_and_nearest(window, params, fit)
     elif window.dense is not None and window.features is None:
-        return Assigned(_clusters_of_cells(window, params, fit))
+        return AssignedPixels(_clusters_of_cells(window, params, fit))
     else:
         places, near = _regions_and_nearest(window, params, fit)
-    return Assigned(np.append(near.clusters, -1).astype(np.int32)[places], places, near)
+    return AssignedPixels(np.append(near.clusters, -1).astype(np.int32)[places], places, near)
 
 
 def _clusters_of_cells(window: Window, params: Cluster, fit: Fit) -> NDArray[np.int32]:
@@ -332,7 +327,7 @@ def _regions_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDA
 def _vectors(window: Window, params: Cluster) -> Vectors:
     """Return the vectors of a file of features, else hand-crafted features of superpixels."""
     if window.features is not None or window.dense is not None:
-        return vectors_of(window, colours=params.colours)
+        return vectors_of(window, colours=params.colours != 0)
     regions = window.superpixels
     if regions is None:
         raise ValueError("the window has no superpixels")

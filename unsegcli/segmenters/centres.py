@@ -94,7 +94,7 @@ def _settings(dataset: Dataset, params: Cluster) -> FitSettings:
         return FitSettings(params.features, blur, dataset.kind, patch, stride)
     if dataset.kind == "features" and params.features == "regions":
         layers = features_file(dataset).layers
-        return FitSettings("regions", blur, "features", 0, 0, None, params.metric, layers, params.colours)
+        return FitSettings("regions", blur, "features", 0, 0, None, params.metric, layers, params.colours != 0)
     with store.open_artifact(dataset.hints[dataset.kind]["path"]) as artifact:
         made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
     # Superpixels of superpixels do not record the windows, which are known only if there is one for each image.

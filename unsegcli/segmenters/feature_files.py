@@ -16,12 +16,14 @@ from unsegcli import store
 from unsegcli.core.cells import cell_numbers, highest_map
 from unsegcli.core.superpixels.features import feature_groups, region_features
 from unsegcli.core.superpixels.region_space import Space
-from unsegcli.core.vector_space import fit_vector_space, joined, of_unit_size
+from unsegcli.core.vector_space import Layer, fit_vector_space, joined, of_length
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import PER_PIXEL, PER_SUPERPIXEL, Cluster
+from unsegcli.params import AUTO, PER_PIXEL, PER_SUPERPIXEL, Cluster
 
-COLOURS_WEIGHT = 1.0  # of hand-crafted features; all layers of the network together have 1
+# Weight of hand-crafted features, all layers of the network together having 1: it rises with the number of clusters,
+# since a few clusters should differ in what the network tells apart, and many can differ in colour, too.
+MOST_COLOURS, CLUSTERS_FOR_ONE = 2 / 3, 20
 METRICS = ("cosine", "euclidean")
 
 
@@ -33,11 +35,17 @@ class FeaturesFile:
     layers: tuple[tuple[str, int], ...]  # name and dimensions of each, in order
     dense: bool  # whether vectors are those of cells, not of superpixels
     bands: int  # of the stored pixels; 0 = none are stored
+    weights: tuple[float, ...]  # of the layers
 
     @property
     def dimensions(self) -> int:
         """Number of dimensions of a vector."""
         return sum(size for _, size in self.layers)
+
+    @property
+    def weighted(self) -> list[Layer]:
+        """Size and weight of each layer."""
+        return [Layer(size, weight) for (_, size), weight in zip(self.layers, self.weights, strict=True)]
 
     def width(self, *, colours: bool) -> int:
         """Return the number of features that are compared."""
@@ -57,7 +65,9 @@ def features_file(dataset: Dataset) -> FeaturesFile:
         if artifact.has("layers/dimensions"):
             sizes = (int(size) for size in artifact.table("layers/dimensions"))
             layers = tuple(zip(artifact.table("layers/name"), sizes, strict=True))
-        file = FeaturesFile(path, layers, dense, artifact.read("images", 0).shape[2] if artifact.has("images") else 0)
+        weights = tuple(map(float, artifact.table("layers/weight"))) if artifact.has("layers/weight") else ()
+        bands = artifact.read("images", 0).shape[2] if artifact.has("images") else 0
+        file = FeaturesFile(path, layers, dense, bands, weights or (1.0,) * len(layers))
     if file.dimensions != found:
         raise DataError(f"{path}: has vectors of {found} dimensions, but layers of {file.dimensions}; make it again")
     return file
@@ -75,18 +85,33 @@ def check_for_features(params: Cluster, file: FeaturesFile) -> None:
     if params.refine and not (file.dense and file.bands):
         why = "holds no pixels" if file.dense else "has superpixels, whose borders are kept"
         raise ConfigError(f"--refine: {file.path} {why}; leave it out")
-    if (params.colours or params.features == "bands") and not file.bands:
-        option = "--colours" if params.colours else "--features bands"
+    if params.colours != AUTO and not float(params.colours) >= 0:
+        raise ConfigError(f"--colours {params.colours}: must be a number from 0, or {AUTO}")
+    colours = params.colours not in (AUTO, 0)
+    if (colours or params.features == "bands") and not file.bands:
+        option = f"--colours {params.colours}" if colours else "--features bands"
         raise ConfigError(f"{option}: {file.path} holds no pixels; make it again with them")
-    if not params.colours:
+    if not counted_colours(params, file):
         _check_without_colours(params, file)
+
+
+def counted_colours(params: Cluster, file: FeaturesFile) -> float | str:
+    """Return the weight of hand-crafted features, or that it depends on the number of clusters; 0 = not used."""
+    if params.colours == AUTO:
+        return 0.0 if file.dense or not file.bands else AUTO
+    return params.colours
+
+
+def weight_of_colours(colours: float | str, clusters: int) -> float:
+    """Return the weight of hand-crafted features for a number of clusters."""
+    return min(MOST_COLOURS, clusters / CLUSTERS_FOR_ONE) if colours == AUTO else float(colours)
 
 
 def _check_without_colours(params: Cluster, file: FeaturesFile) -> None:
     if params.place != Cluster.place:
-        raise ConfigError(f"{file.path}: its features have no position; leave --place out, or add --colours")
+        raise ConfigError(f"{file.path}: its features have no position; leave --place out, or give --colours a weight")
     if params.describe != Cluster.describe:
-        raise ConfigError("--describe: without --colours, nothing is described by hand; leave it out")
+        raise ConfigError("--describe: nothing is described by hand; leave it out, or give --colours a weight")
 
 
 def refines(params: Cluster, file: FeaturesFile) -> bool:
@@ -146,10 +171,27 @@ def drawn_from(found: Vectors, window: Window, seed: int, share: int) -> NDArray
     return np.sort(random.choice(inside, min(share, len(inside)), replace=False))
 
 
-def space_of_vectors(
+@dataclass(frozen=True)
+class VectorSpaces:
+    """The spaces in which vectors are compared, one for each number of clusters."""
+
+    vectors: Space
+    described: Space | None  # of the hand-crafted features beside them
+    colours: float | str  # weight of those
+    unit: bool  # whether only directions are compared
+
+    def __call__(self, clusters: int) -> Space:
+        """Return the space for a number of clusters."""
+        if self.described is None:
+            return joined([self.vectors], [1.0], unit=self.unit)
+        weights = [1.0, weight_of_colours(self.colours, clusters)]
+        return joined([self.vectors, self.described], weights, unit=self.unit)
+
+
+def spaces_of_vectors(
     features: NDArray[Any], areas: NDArray[Any], file: FeaturesFile, params: Cluster, described: Space | None
-) -> Space:
-    """Fit the space in which the vectors of a file are compared.
+) -> VectorSpaces:
+    """Fit the spaces in which the vectors of a file are compared.
 
     Args:
         features: (points, features) of the sample.
@@ -158,11 +200,9 @@ def space_of_vectors(
         params: settings.
         described: space of the hand-crafted features beside them, if any.
     """
-    sizes = [size for _, size in file.layers]
-    parts = [fit_vector_space(features[:, : file.dimensions], areas, sizes, params.pca, whiten=params.whiten)]
-    if described is not None:
-        parts.append(of_unit_size(described, features[:, file.dimensions :], areas))
-    return joined(parts, [1.0, COLOURS_WEIGHT][: len(parts)], unit=params.metric == "cosine")
+    vectors = fit_vector_space(features[:, : file.dimensions], areas, file.weighted, params.pca, whiten=params.whiten)
+    beside = None if described is None else of_length(described, features[:, file.dimensions :], areas)
+    return VectorSpaces(vectors, beside, params.colours, params.metric == "cosine")
 
 
 def painted_cells(
@@ -184,7 +224,15 @@ def painted_cells(
 
 def shown(file: FeaturesFile, params: Cluster) -> str:
     """Describe the space in which vectors are compared."""
-    names = ", ".join(f"{name or 'vectors'} ({size})" for name, size in file.layers)
+    sizes = zip(file.layers, file.weights, strict=True)
+    names = ", ".join(
+        f"{name or 'vectors'} ({size}{'' if weight == 1 else f', weight {weight:g}'})" for (name, size), weight in sizes
+    )
     kept = f"{params.pca} principal components each" if params.pca else "all principal components"
-    beside = ", hand-crafted features beside them" if params.colours else ""
+    beside = ""
+    if params.colours == AUTO and params.classes == AUTO:
+        beside = ", hand-crafted features beside them, by a weight that rises with the number of clusters"
+    elif params.colours:
+        weight = weight_of_colours(params.colours, params.number)
+        beside = f", hand-crafted features beside them with weight {weight:.2f}"
     return f"layers {names}: {kept}{', whitened' if params.whiten else ''}{beside}; {params.metric} similarity"

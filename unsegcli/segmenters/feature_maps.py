@@ -19,7 +19,7 @@ from unsegcli.core.sample_weights import among_cells, mean_weights, pixel_centre
 from unsegcli.core.tiles import rounded_up
 from unsegcli.dataflow.dataset import Window
 from unsegcli.errors import DataError
-from unsegcli.segmenters.pretrained_networks import Choice, Found, find_network
+from unsegcli.segmenters.pretrained_networks import Choice, OpenNetwork, find_network
 from unsegcli.segmenters.trained import device_of
 
 Maps = list[NDArray[np.float32]]  # (rows, columns, features) of each layer
@@ -28,7 +28,7 @@ Maps = list[NDArray[np.float32]]  # (rows, columns, features) of each layer
 class Mapper(NamedTuple):
     """A network on a device, and the settings of reading its maps."""
 
-    found: Found
+    found: OpenNetwork
     device: torch.device
     resize: float
     tile: int  # side of the tiles of large images, in pixels of the network's input
@@ -179,14 +179,14 @@ def _through(mapper: Mapper, images: Tensor) -> Maps:
 
 
 @dataclass(frozen=True)
-class Vectors:
+class LayerVectors:
     """The vectors of one window, for each layer; and the size of a cell in pixels if they are those of cells."""
 
     layers: tuple[NDArray[np.float32], ...]  # (superpixels, features) or (rows, columns, features)
     cell: tuple[float, float] | None = None
 
 
-def pooled(mapper: Mapper, window: Window, maps: Maps) -> Vectors:
+def pooled(mapper: Mapper, window: Window, maps: Maps) -> LayerVectors:
     """Average the maps over superpixels, as if they were enlarged to the pixels of the window."""
     regions = window.superpixels
     if regions is None:
@@ -204,10 +204,10 @@ def pooled(mapper: Mapper, window: Window, maps: Maps) -> Vectors:
             )
             weights[key] = mean_weights(regions, count, rows, columns)
         means.append(np.asarray(weights[key] @ values.reshape(-1, values.shape[2]), np.float32))
-    return Vectors(tuple(_checked(values) for values in means))
+    return LayerVectors(tuple(_checked(values) for values in means))
 
 
-def dense(mapper: Mapper, window: Window, maps: Maps) -> Vectors:
+def dense(mapper: Mapper, window: Window, maps: Maps) -> LayerVectors:
     """Bring the maps to the cells of the finest layer, the first of which begins at the corner of the window."""
     sides = sides_of(mapper, *window.pixels.shape[:2])
     layers = mapper.found.network.layers
@@ -220,7 +220,7 @@ def dense(mapper: Mapper, window: Window, maps: Maps) -> Vectors:
         )
         found.append(_checked(resampled(values, rows, columns)))
     down, across = sides.ratio
-    return Vectors(tuple(found), (stride / down, stride / across))
+    return LayerVectors(tuple(found), (stride / down, stride / across))
 
 
 def _checked(values: NDArray[np.float32]) -> NDArray[np.float32]:

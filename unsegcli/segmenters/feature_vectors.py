@@ -16,7 +16,7 @@ from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.estimates import part_of
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import ConfigError
-from unsegcli.segmenters.feature_maps import Mapper, Vectors, dense, maps_of, open_mapper, pooled
+from unsegcli.segmenters.feature_maps import LayerVectors, Mapper, dense, maps_of, open_mapper, pooled
 from unsegcli.segmenters.pretrained_networks import Choice
 
 SUPERPIXEL, CELL = "superpixel", "cell"
@@ -52,11 +52,11 @@ class VectorReader(NamedTuple):
         """Return the network, which is kept in this process."""
         return open_mapper(self.choice, self.device, self.resize, self.tile)
 
-    def __call__(self, window: Window) -> Vectors:
+    def __call__(self, window: Window) -> LayerVectors:
         """Compute the vectors of a window."""
         return self.many([window])[0]
 
-    def many(self, windows: Sequence[Window]) -> list[Vectors]:
+    def many(self, windows: Sequence[Window]) -> list[LayerVectors]:
         """Compute the vectors of windows of equal size."""
         mapper = self.open()
         read = pooled if self.per == SUPERPIXEL else dense
@@ -84,7 +84,7 @@ class Extraction:
             found |= {number: self.encoded(windows[number], one) for number, one in zip(numbers, vectors, strict=True)}
         return [found[number] for number in range(len(windows))]
 
-    def encoded(self, window: Window, vectors: Vectors) -> Result:
+    def encoded(self, window: Window, vectors: LayerVectors) -> Result:
         """Encode the features of one window."""
         layers = list(vectors.layers)
         if self.projections:
@@ -158,7 +158,7 @@ class ModelReader(NamedTuple):
     device: str
     tile: int
 
-    def __call__(self, window: Window) -> Vectors:
+    def __call__(self, window: Window) -> LayerVectors:
         """Compute the vectors of a window."""
         from unsegcli.segmenters.network import superpixel_vectors
         from unsegcli.segmenters.vectors import check_has_vectors
@@ -167,7 +167,7 @@ class ModelReader(NamedTuple):
         assert regions is not None
         trained = _opened(self.path, self.device)
         check_has_vectors(trained, Path(self.path))
-        return Vectors((superpixel_vectors(trained, window.pixels, window.valid, regions, tile=self.tile),))
+        return LayerVectors((superpixel_vectors(trained, window.pixels, window.valid, regions, tile=self.tile),))
 
     def dimensions(self, window: Window) -> int:
         """Return the number of dimensions of the vectors."""

@@ -89,7 +89,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class OpenNetwork:
     """A network with its weights, in eval mode, and all that is needed to use it."""
 
     network: FeatureNetwork
@@ -115,7 +115,7 @@ class _Source(NamedTuple):
     default: tuple[str, ...]
 
 
-def find_network(choice: Choice) -> Found:
+def find_network(choice: Choice) -> OpenNetwork:
     """Build a network, load its weights, and read the layers that are asked for."""
     _announce(choice)
     with _quietly():
@@ -136,7 +136,7 @@ def find_network(choice: Choice) -> Found:
     if patches:
         tile, margin = PATCH_TILE * source.stride, PATCH_MARGIN * source.stride
     mean, deviation = (_of_bands(values, choice.bands) for values in (source.mean, source.deviation))
-    return Found(found.eval().requires_grad_(False), weights, mean, deviation, about, adapted, tile, margin)
+    return OpenNetwork(found.eval().requires_grad_(False), weights, mean, deviation, about, adapted, tile, margin)
 
 
 def layers_and_weights(asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:

@@ -27,7 +27,14 @@ from unsegcli.params import (
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
 from unsegcli.segmenters.cutting import compiles_first
-from unsegcli.segmenters.feature_files import FeaturesFile, check_for_features, features_file, refines, shown
+from unsegcli.segmenters.feature_files import (
+    FeaturesFile,
+    check_for_features,
+    counted_colours,
+    features_file,
+    refines,
+    shown,
+)
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.segmenters.vector_groups import (
@@ -155,7 +162,7 @@ def _of_features(params: Cluster, dataset: Dataset) -> tuple[Cluster, FeaturesFi
         return params, None
     file = features_file(dataset)
     check_for_features(params, file)
-    return replace(params, refine=refines(params, file)), file
+    return replace(params, refine=refines(params, file), colours=counted_colours(params, file)), file
 
 
 def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
@@ -170,7 +177,7 @@ def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
     refine, settings = False, []
     if dataset.kind == "features":
         file = features_file(dataset)
-        check_for_features(replace(params, colours=centres.settings.colours), file)
+        check_for_features(replace(params, colours=float(centres.settings.colours)), file)
         refine = refines(params, file)
         settings = [{"refine": refine}] if file.dense else []
     else:

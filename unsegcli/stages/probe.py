@@ -76,7 +76,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Found:
+class Measures:
     """The results of one subject."""
 
     own: str  # name of the vectors that are measured; those of floors follow
@@ -218,7 +218,7 @@ def _divisions(names: Sequence[str], params: Probe, lists: Lists | None, subject
 
 def _regions(
     subject: Subject, match: LabelMatch, truth: GroundTruth, params: Probe, run: Run, lists: Lists | None
-) -> Found:
+) -> Measures:
     """Probe the vectors of superpixels."""
     subject, truth_of = _opened(subject, match, truth, run)
     workers = run.workers if subject.model is None else 1  # torch uses its own threads
@@ -242,7 +242,7 @@ def _regions(
     }
     outside = int(found.labelled[subject.what].outside.sum())
     ceilings, largest = [one.ceiling for one in own], [one.largest for one in own]
-    return Found(subject.what, measured, ceilings, largest, found.images, found.ignored, outside, found.skipped)
+    return Measures(subject.what, measured, ceilings, largest, found.images, found.ignored, outside, found.skipped)
 
 
 def _sets(subject: Subject, params: Probe, run: Run) -> RegionSets:
@@ -257,7 +257,7 @@ def _sets(subject: Subject, params: Probe, run: Run) -> RegionSets:
 
 def _pixels(
     subject: Subject, match: LabelMatch, truth: GroundTruth, params: Probe, run: Run, lists: Lists | None
-) -> Found:
+) -> Measures:
     """Probe the dense features of pixels; torch is imported here, so that a probe of superpixels need not wait."""
     from unsegcli.segmenters.pixel_features import dense_vectors, labelled_windows
     from unsegcli.segmenters.pixel_probing import largest_of, probe_pixels, training_of
@@ -278,13 +278,15 @@ def _pixels(
         matrices = [probe_pixels(found, name, parts, classes, how, params) for parts in divisions]
         measured[name] = Measured(dimensions, found.pixels, matrices)
     largest = [largest_of(found, parts, classes) for parts in divisions]
-    return Found(subject.what, measured, [], largest, found.images, found.ignored, found.outside, found.skipped)
+    return Measures(subject.what, measured, [], largest, found.images, found.ignored, found.outside, found.skipped)
 
 
 # The output
 
 
-def _described(subject: Subject, match: LabelMatch, found: Found, truth: GroundTruth, params: Probe) -> dict[str, Any]:
+def _described(
+    subject: Subject, match: LabelMatch, found: Measures, truth: GroundTruth, params: Probe
+) -> dict[str, Any]:
     own = found.measured[found.own]
     classes = own.probes[0].shape[1]
     largest = _mean([_scores(one) for one in found.largest])

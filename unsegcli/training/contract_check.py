@@ -19,6 +19,7 @@ from unsegcli import console
 from unsegcli.core.nn.precision import PRECISIONS
 from unsegcli.core.superpixels.features import feature_groups
 from unsegcli.core.tiles import rounded_up
+from unsegcli.core.vector_space import Layer
 from unsegcli.dataflow.stored_vectors import seen_by_network
 from unsegcli.errors import ConfigError, UnsegError
 from unsegcli.methods._contract import Batch, Embedded, Regions
@@ -180,7 +181,7 @@ def _check_embeddings(job: TrainingJob, found: Any, batch: Batch) -> None:
             raise _method_error(job, f"embeddings returned {name} that are NaN or infinite")
 
 
-def _random_batch(job: TrainingJob, channels: int, layers: tuple[int, ...], side: int) -> Batch:
+def _random_batch(job: TrainingJob, channels: int, layers: tuple[Layer, ...], side: int) -> Batch:
     """Make a batch of random crops with the inputs that the method needs."""
     count, device = job.config.batch, job.device
     needs = job.method.needs(job.config)
@@ -203,13 +204,13 @@ def _random_batch(job: TrainingJob, channels: int, layers: tuple[int, ...], side
 
 
 def _random_regions(
-    count: int, channels: int, layers: tuple[int, ...], generator: torch.Generator, device: torch.device
+    count: int, channels: int, layers: tuple[Layer, ...], generator: torch.Generator, device: torch.device
 ) -> Regions:
     """Describe the squares of `_squares` by random features."""
     number = torch.arange(SQUARES**2 * count)
     inside = number % SQUARES**2
     crafted = feature_groups(channels)["surroundings"].stop if channels else 0
-    features = torch.rand(len(number), crafted + sum(layers), generator=generator)
+    features = torch.rand(len(number), crafted + sum(layer.size for layer in layers), generator=generator)
     centres = (torch.stack([inside // SQUARES, inside % SQUARES], 1) + 0.5) / SQUARES
     parts = (features, centres, torch.ones(len(number)), number // SQUARES**2)
     return Regions(*(part.to(device) for part in parts))

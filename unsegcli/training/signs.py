@@ -18,9 +18,10 @@ from unsegcli.core.draws import Draws
 from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.scoring import label_free as signs
 from unsegcli.core.superpixels.features import region_features
-from unsegcli.core.superpixels.region_space import fit_layers, fit_space, place_weights
+from unsegcli.core.superpixels.region_space import fit_space, place_weights
 from unsegcli.core.superpixels.regions import contiguous, numbers_before, pool
 from unsegcli.core.superpixels.slic import slic
+from unsegcli.core.vector_space import fit_vector_space
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import gather
 from unsegcli.dataflow.stored_vectors import read_stored_vectors
@@ -104,8 +105,8 @@ def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
     points = np.concatenate([scene.points for scene in described])
     images = np.repeat(np.arange(len(described)), [len(scene.areas) for scene in described])
     if dataset.kind == "features":
-        layers = read_stored_vectors(dataset.hints["features"]["path"]).dimensions
-        space = fit_layers(points, areas, layers)
+        layers = read_stored_vectors(dataset.hints["features"]["path"]).weighted
+        space = fit_vector_space(points, areas, layers)
     else:
         bands = described[0].pixels.shape[2]
         space = fit_space(points, areas, bands, place_weights(points, areas, bands, images))

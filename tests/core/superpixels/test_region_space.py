@@ -16,11 +16,7 @@ from unsegcli.core.superpixels.region_space import (
     Space,
     explained_by_neighbours,
     explained_by_place,
-    fit_layers,
     fit_space,
-    joined,
-    layer_dimensions,
-    of_length,
     place_weights,
     unchanged_space,
 )
@@ -210,45 +206,3 @@ def test_chance_explains_nothing() -> None:
     assert explained_by_place(np.ones((30, 9)), chance.uniform(size=30), np.ones(30), images) == 0
     apart = np.repeat(np.arange(3), 10)  # each image has strips of its own: the others cannot predict them
     assert explained_by_place(chance.normal(size=(30, 9)), (apart + 0.5) / STRIPS, np.ones(30), apart) == 0
-
-
-# Vectors of a network
-
-
-def test_layers_by_hand() -> None:
-    """Two layers of one dimension each, in other units: standardised, of length 1 each, whatever their scale."""
-    vectors = np.array([[0.0, 10.0], [200.0, 30.0], [0.0, 30.0], [200.0, 10.0]])
-    space = fit_layers(vectors, np.ones(4), (1, 1))
-    np.testing.assert_allclose(space(vectors), [[-1, -1], [1, 1], [-1, 1], [1, -1]])
-
-
-def test_layers_are_reduced_one_by_one_and_weighted_by_area() -> None:
-    chance = np.random.default_rng(0)
-    vectors = chance.normal(3, [1, *[100] * 50], (500, 51))
-    areas = chance.uniform(1, 9, 500)
-    space = fit_layers(vectors, areas, (1, 50))
-    found, share = space(vectors), areas / areas.sum()
-    assert found.shape == (500, layer_dimensions((1, 50))) == (500, 33)
-    np.testing.assert_allclose(share @ found, 0, atol=1e-5)
-    assert share @ found[:, 0] ** 2 == pytest.approx(1, abs=1e-5)
-    assert share @ (found[:, 1:] ** 2).sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert not space.projection[0, 1:].any()
-    assert not space.projection[1:, 0].any()
-
-
-def test_a_layer_of_constants_does_not_count() -> None:
-    vectors = np.stack([np.full(5, 7.0), np.arange(5.0)], axis=1)
-    space = fit_layers(vectors, np.ones(5), (1, 1))
-    assert np.isfinite(space.projection).all()
-    assert not space(vectors)[:, 0].any()
-    same = of_length(space, np.full((5, 2), space.mean), np.ones(5), 3.0)
-    np.testing.assert_array_equal(same.projection, space.projection)
-
-
-def test_spaces_are_joined_and_scaled() -> None:
-    one, other = Space(np.array([1.0]), np.array([[2.0]])), Space(np.array([0.0, 5.0]), np.eye(2))
-    both = joined(one, other)
-    np.testing.assert_allclose(both(np.array([[2.0, 3.0, 4.0]])), [[2, 3, -1]])
-    features = np.array([[0.0], [2.0]])
-    scaled = of_length(one, features, np.array([1.0, 3.0]), 0.5)
-    np.testing.assert_allclose(scaled(features), [[-0.5], [0.5]])

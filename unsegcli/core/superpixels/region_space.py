@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from unsegcli.core.superpixels.features import GROUPS, feature_groups
 # Weight of a whole group, after standardisation. Colour and texture together have 1.
 GROUP_WEIGHTS = {"colour": 0.87, "texture": 0.5, "patches": 0.5, "surroundings": 1.0}
 REDUCED = {"surroundings": 24}  # principal components of a group, at most
-LAYER_DIMENSIONS = 32  # and of each layer of a network
 # Row and column each count by the part of colour and texture that they predict in other images: much in photographs
 # with the sky above and the ground below, nothing in images from the air or through a microscope.
 PLACE_WEIGHT, LARGEST_PLACE_WEIGHT = 1.8, 0.5
@@ -85,46 +84,6 @@ def fit_space(
         projection[group, start : start + part.shape[1]] = part
         start += part.shape[1]
     return Space(mean, projection)
-
-
-def fit_layers(vectors: NDArray[Any], areas: NDArray[Any], layers: Sequence[int]) -> Space:
-    """Fit the space of a network's vectors, each layer of which has the length 1 on average.
-
-    Args:
-        vectors: (regions, dimensions) of all layers, one after the other.
-        areas: (regions,) weight of each region.
-        layers: number of dimensions of each layer.
-    """
-    share = np.asarray(areas, np.float64) / np.sum(areas)
-    mean = share @ vectors
-    projection = np.zeros((len(mean), layer_dimensions(layers)))
-    row = column = 0
-    for size in layers:
-        rows = slice(row, row + size)
-        part = fit_group(vectors[:, rows], share, mean[rows], 1.0, LAYER_DIMENSIONS, "layer")
-        projection[rows, column : column + part.shape[1]] = part
-        row, column = row + size, column + part.shape[1]
-    return Space(mean, projection)
-
-
-def layer_dimensions(layers: Sequence[int]) -> int:
-    """Return the number of dimensions of the space of `fit_layers`."""
-    return sum(min(size, LAYER_DIMENSIONS) for size in layers)
-
-
-def of_length(space: Space, features: NDArray[Any], areas: NDArray[Any], length: float) -> Space:
-    """Scale a space, so that the vectors of these features have this length on average."""
-    share = np.asarray(areas, np.float64) / np.sum(areas)
-    squared = float(share @ (((features - space.mean) @ space.projection) ** 2).sum(axis=1))
-    return Space(space.mean, space.projection * (length / math.sqrt(squared))) if squared > 0 else space
-
-
-def joined(one: Space, other: Space) -> Space:
-    """Join the spaces of two lots of features, the first of which come first in both."""
-    (above, left), (below, right) = one.projection.shape, other.projection.shape
-    projection = np.zeros((above + below, left + right))
-    projection[:above, :left], projection[above:, left:] = one.projection, other.projection
-    return Space(np.concatenate([one.mean, other.mean]), projection)
 
 
 def fit_group(
