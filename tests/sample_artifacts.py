@@ -132,6 +132,7 @@ def features() -> Sample:
         "layers/name": ["10", "15"],
         "layers/dimensions": np.array([2, 3], np.int32),
         "layers/weight": np.array([0.5, 1.0]),
+        "resize": np.array([2.0]),
         "layers/features": np.array([4, 3], np.int32),
         "pca/mean": random.normal(size=7).astype(np.float32),
         "pca/components": random.normal(size=(7, 3)).astype(np.float32),

@@ -485,12 +485,13 @@ class Features:
         shown="-",
         recorded=False,
     )
-    resize: float = option(
-        2.0,
+    resize: float | str = option(
+        AUTO,
         "Resize the working image by this factor for the network only. More gives finer maps and takes longer, by its "
-        "square.",
+        "square. auto = so that the longer side of a typical image or window is 512 pixels; from 1 to 4.",
         panel=NETWORK,
-        metavar="FACTOR",
+        metavar="FACTOR|auto",
+        form="weight or auto",
     )
     pca: int = option(0, PCA)
     per: str = option(

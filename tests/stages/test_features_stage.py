@@ -24,7 +24,7 @@ from unsegcli.segmenters.feature_vectors import Extraction
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LITE = Features(backbone="lite0")
+LITE = Features(backbone="lite0", resize=2.0)
 RANDOM = Features(backbone="timm:vit_tiny_patch16_224", weights="none", resize=1.0)
 
 
@@ -269,7 +269,7 @@ REFUSED: list[tuple[Features, str]] = [
     (replace(LITE, backbone="lite"), r"is not one of lite0, resnet18, .*; did you mean lite0\?"),
     (replace(LITE, backbone="timm:vit_smal_patch16_224"), r"no such network; did you mean vit_small_patch16_224\?"),
     (replace(LITE, backbone="timm:vit_small_patch16_224.dinno"), "no such weights; there are: .*dino"),
-    (replace(LITE, resize=0.0), "--resize 0: must be from"),
+    (replace(LITE, resize=0.0), "--resize 0.0: must be from"),
     (replace(LITE, weights="missing.pth"), r"--weights missing.pth: cannot be read"),
     (replace(LITE, per="superpixel"), "--pooled needs superpixels"),
 ]
@@ -319,3 +319,19 @@ def test_a_licence_to_accept_is_said(make_images: MakeImages, tmp_path: Path, mo
     monkeypatch.setattr("timm.create_model", refuses)
     with pytest.raises(DataError, match=r"its licence must be accepted first, at https://huggingface.co/timm/vit"):
         features([make_images(count=1)], tmp_path / "f.h5", workers=1)
+
+
+def test_a_typical_image_is_seen_512_pixels_wide(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    settings = replace(RANDOM, layers=("0",), resize="auto", per="cell")
+    factors = {}
+    for number, sides in enumerate([[(300, 600)], [(160, 128), (96, 400), (200, 256)], [(20, 30)]]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, (height, width) in enumerate(sides):
+            Image.fromarray(four_quadrants(height, width)).save(folder / f"{name}.png")
+        made = features([folder], tmp_path / f"{number}.h5", settings, workers=1).path
+        factors[number] = float(table_of(made, "resize")[0])
+    assert factors == {0: 1.0, 1: 2.0, 2: 4.0}
+    assert "images are resized by 2 for the network" in said.text
+    windows = features([tmp_path / "0"], tmp_path / "w.h5", settings, Images(patch=128), workers=1).path
+    assert table_of(windows, "resize")[0] == 4

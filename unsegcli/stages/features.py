@@ -10,11 +10,11 @@ import numpy as np
 
 from unsegcli import console
 from unsegcli.core.geometry import working_grid
-from unsegcli.dataflow.dataset import Dataset, StoredUnit, find_dataset, held_open
+from unsegcli.dataflow.dataset import Dataset, ImageUnit, StoredUnit, Unit, find_dataset, held_open
 from unsegcli.dataflow.provenance import network_tables
 from unsegcli.dataflow.runner import Outcome, Pass, Stage, gather, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import Cluster, Features, Inputs, Run, changed_options, recorded
+from unsegcli.params import AUTO, Cluster, Features, Inputs, Run, changed_options, recorded
 from unsegcli.segmenters.feature_maps import Mapper
 from unsegcli.segmenters.feature_vectors import (
     CELL,
@@ -34,6 +34,8 @@ from unsegcli.segmenters.pretrained_networks import About, Choice
 
 STAGE = Stage("features", 1, "features")
 COLOURS = 3
+SEEN_SIDE, MOST_ENLARGED = 512, 4.0  # the longer side of an image as the network sees it, and the largest factor
+SMALLEST_RESIZE, LARGEST_RESIZE = 0.05, 16
 HALF = 2  # bytes of a stored value
 MODEL_LAYER = "vectors"
 LIBRARIES = 600e6  # bytes of a process that has loaded a network
@@ -53,7 +55,7 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     if is_model(params.backbone):
         return _of_model(inputs, params, run)
     choice = Choice(params.backbone, str(params.weights), params.layers, COLOURS)
-    reader = VectorReader(choice, run.device, params.resize, params.tile, params.per)
+    reader = VectorReader(choice, run.device, 1.0, params.tile, params.per)
     mapper = reader.open()
     about = mapper.found.about
     console.note(about.described() if about else f"{params.backbone}: random weights, which learned nothing")
@@ -66,8 +68,8 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
         return found.earlier
     found = found.opened()
     assert found.dataset.reading is not None
-    bands = found.dataset.reading.channels
-    reader = reader._replace(choice=choice._replace(bands=bands))
+    bands, resize = found.dataset.reading.channels, _resize(params, found.dataset)
+    reader = reader._replace(choice=choice._replace(bands=bands), resize=resize)
     if reader.open().found.adapted:
         console.note(f"the first layer is adapted to {bands} bands; choose 3 with --bands to use it as it was trained")
     return _write(found, reader, params)
@@ -130,6 +132,7 @@ def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
         "layers/name": names,
         "layers/dimensions": np.array(dimensions, np.int32),
         "layers/weight": np.array(mapper.found.weights),
+        "resize": np.array([mapper.resize]),
         **(network_tables(about.name, about.digest, about.licence, about.labels) if about else {}),
         **_stored(projections),
     }
@@ -191,6 +194,26 @@ def _expected(dataset: Dataset, mapper: Mapper, per: str, dimensions: int, pixel
     return f"{vectors:,.0f} {what} of {dimensions} features: at most {stored / 1e6:,.1f} MB, on {mapper.device}"
 
 
+def _resize(params: Features, dataset: Dataset) -> float:
+    """Return the factor by which images are resized for the network."""
+    if params.resize != AUTO:
+        return float(params.resize)
+    sides = [side for unit in dataset.units for side in _longer_sides(dataset, unit)]
+    factor = min(MOST_ENLARGED, max(1.0, SEEN_SIDE / float(np.median(sides))))
+    console.note(f"images are resized by {factor:.3g} for the network; use --resize FACTOR for another")
+    return factor
+
+
+def _longer_sides(dataset: Dataset, unit: Unit) -> list[int]:
+    """Return the longer side of each window of an image."""
+    if isinstance(unit, StoredUnit):
+        boxes = held_open(unit.path, unit.fingerprint).table("windows/box")
+        return [int(max(boxes[row][2:])) for row in unit.rows]
+    side = max(_grid_of(dataset, unit.source.height, unit.source.width))
+    patch = unit.patch if isinstance(unit, ImageUnit) else 0
+    return [min(side, patch or side)] * unit.window_count
+
+
 def _grid_of(dataset: Dataset, height: int, width: int) -> tuple[int, int]:
     assert dataset.reading is not None
     return working_grid(height, width, dataset.reading.size, dataset.reading.scale)
@@ -202,8 +225,8 @@ def _superpixels(unit: StoredUnit) -> int:
 
 
 def _check(params: Features) -> None:
-    if not 0.05 <= params.resize <= 16:
-        raise ConfigError(f"--resize {params.resize:g}: must be from 0.05 to 16")
+    if params.resize != AUTO and not SMALLEST_RESIZE <= float(params.resize) <= LARGEST_RESIZE:
+        raise ConfigError(f"--resize {params.resize}: must be from {SMALLEST_RESIZE} to {LARGEST_RESIZE}, or {AUTO}")
 
 
 def _check_components(count: int, mapper: Mapper) -> None:

@@ -118,6 +118,7 @@ KINDS: dict[str, Kind] = {
             "layers/name": Field("text", ("layer",), "layers whose outputs are joined, in order", required=False),
             "layers/dimensions": Field("int32", ("layer",), "number of dimensions of each", required=False),
             "layers/weight": Field("float64", ("layer",), "weight of each in a clustering; else 1", required=False),
+            "resize": Field("float64", ("1",), "factor by which the network saw images resized", required=False),
             "layers/features": Field("int32", ("layer",), "features of each before `pca`", required=False),
             "pca/mean": Field("float32", ("feature",), "mean of the features of all layers", required=False),
             "pca/components": Field(
