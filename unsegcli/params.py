@@ -135,7 +135,7 @@ LEARNING_METHOD = Option(
 )
 PCA = Option(
     "The number of principal components of each layer that are stored (features) or compared (cluster), found on a "
-    "sample of all images. 0 = all. Default: 0 for features, 32 for cluster.",
+    "sample of all images. 0 = all. Default: 0 for features, 64 for cluster.",
     panel=VECTORS,
     metavar="N",
     least=0,
@@ -677,7 +677,7 @@ class Cluster:
         panel=VECTORS,
         choices=("cosine", "euclidean"),
     )
-    pca: int = option(32, PCA)
+    pca: int = option(64, PCA)
     whiten: bool = option(False, "Give all principal components of a layer the same weight.", panel=VECTORS)
     colours: float | str = option(
         AUTO,

@@ -38,7 +38,7 @@ from unsegcli.segmenters.feature_files import FeaturesFile, features_file, space
 
 FIRST_LAYER = (0.01, 1.0)  # weights of the first layer; the default of lite0 has 0.5
 COLOURS = (0.0, 0.25, 0.5, 2 / 3, 1.0)  # weights of hand-crafted features
-COMPONENTS = (16, 64)
+COMPONENTS = (16, 32)
 
 
 def main() -> None:
