@@ -16,6 +16,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     memory              peak memory of workers and parent, and whether it grows with the number of images
     estimate            peak memory of a process by the size of its image: what `--dry-run` should promise
     store               speed and size of label maps in an artifact, beside flat layouts
+    guided              CPU seconds of the guided filter over many maps, beside one map after another
     evaluate            speed of scoring label maps, beside numpy.bincount
     train               the training loop beside bare steps of the same network, and images a second of each method
     step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
@@ -52,6 +53,7 @@ NAMES = (
     "step_cost",
     "killed",
     "evaluate",
+    "guided",
 )
 
 

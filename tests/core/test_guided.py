@@ -97,6 +97,28 @@ def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(guided(maps, guide, radius=4), whole, atol=1e-12)
 
 
+def test_maps_are_filtered_as_each_alone() -> None:
+    guide, maps = RANDOM.random((20, 30, 3)), RANDOM.random((11, 20, 30)).astype(np.float32)
+    valid = RANDOM.random((20, 30)) > 0.2
+    alone = np.concatenate([guided(one[None], guide, valid, radius=4) for one in maps])
+    np.testing.assert_array_equal(guided(maps, guide, valid, radius=4), alone)
+
+
+def test_the_image_is_measured_once_for_all_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    box_mean = module._box_mean
+    monkeypatch.setattr(module, "_box_mean", lambda *given: (calls.append(1), box_mean(*given))[1])
+    guided(RANDOM.random((24, 20, 20)), RANDOM.random((20, 20, 3)))
+    assert len(calls) == 1 + 3 + 6  # valid pixels, bands, and their products
+
+
+def test_a_box_may_be_larger_than_the_image() -> None:
+    maps, guide = RANDOM.random((2, 5, 4)), RANDOM.random((5, 4, 2))
+    found = guided(maps, guide, radius=8, epsilon=1e-2)
+    for number in range(2):
+        np.testing.assert_allclose(found[number], naive(maps[number], guide, np.ones((5, 4), bool), 8, 1e-2), atol=1e-10)
+
+
 def test_many_bands_are_brought_to_few() -> None:
     few = RANDOM.integers(0, 256, (20, 20, 2)).astype(np.float64)
     many = np.clip(few @ RANDOM.random((2, 40)) / 2, 0, 255).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 In a box around each pixel, the map is fitted by least squares as a linear function of the image bands; the new value
 of a pixel is the mean of the functions of all boxes that contain it. This needs only box means and small linear
-systems. Pixels that are not valid have no influence and keep their values.
+systems, which are the same for all maps. Pixels that are not valid have no influence and keep their values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter1d
 RADIUS = 8  # of the box, in pixels
 EPSILON = 1e-3  # variance of the image, with values from 0 to 1, below which it is considered flat
 MOST_BANDS = 6  # of a guide; more are reduced to this number by principal components
-STRIP_BYTES = 200_000_000  # of covariances in memory at once
+STRIP_BYTES = 200_000_000  # of covariances and maps in memory at once
 
 Floats = NDArray[np.float64]
 
@@ -72,8 +72,10 @@ def guided(
         radius: radius of the box in pixels.
         epsilon: larger = smoother.
     """
+    from unsegcli.core.guided_rows import LANES
+
     height, width, bands = guide.shape
-    strip = max(4 * radius, STRIP_BYTES // (8 * width * (bands * (bands + 1) + len(maps) * (bands + 1))))
+    strip = max(4 * radius, STRIP_BYTES // (8 * width * ((bands + 1) * (bands + 3) + 2 * LANES)))
     result = np.empty_like(maps)
     for top in range(0, height, strip):
         # The pixels of a strip depend on pixels up to two radii away.
@@ -86,40 +88,47 @@ def guided(
 
 def _followed(
     maps: NDArray[Any], guide: Floats, valid: NDArray[np.bool_] | None, radius: int, epsilon: float
-) -> Floats:
+) -> NDArray[Any]:
+    from unsegcli.core.guided_rows import LANES, follow_maps
+
     inside = np.ones(guide.shape[:2]) if valid is None else valid.astype(np.float64)
-    counted = np.maximum(
-        _box_mean(inside, radius), 0.5 / (2 * radius + 1) ** 2
-    )  # a box without valid pixels is never used
-
-    def mean(values: Floats) -> Floats:
-        found: Floats = _box_mean(values * inside, radius) / counted
-        return found
-
-    bands = np.moveaxis(guide, 2, 0)
-    means = np.stack([mean(band) for band in bands])
-    systems = _covariances(bands, means, mean)
-    systems += epsilon * np.eye(len(bands))
-    followed = np.empty(maps.shape)
-    for number, values in enumerate(maps.astype(np.float64)):
-        level = mean(values)
-        together = np.stack(
-            [mean(band * values) - middle * level for band, middle in zip(bands, means, strict=True)], -1
-        )
-        slopes = np.moveaxis(np.linalg.solve(systems, together[..., None])[..., 0], 2, 0)
-        offset = level - (slopes * means).sum(axis=0)
-        line = sum((mean(slope) * band for slope, band in zip(slopes, bands, strict=True)), mean(offset))
-        followed[number] = np.where(inside > 0, line, values)
+    weighted = np.stack([inside, *(band * inside for band in np.moveaxis(guide, 2, 0))])
+    box = _boxes(weighted, guide, radius, epsilon)
+    followed = maps.copy()
+    beside, result = np.zeros((*inside.shape, LANES)), np.empty((*inside.shape, LANES))
+    for first in range(0, len(maps), LANES):
+        some = maps[first : first + LANES]
+        beside[..., : len(some)] = np.moveaxis(some, 0, 2)
+        follow_maps(beside, weighted, box, radius, result)
+        np.copyto(followed[first : first + LANES], np.moveaxis(result, 2, 0)[: len(some)], "same_kind", inside > 0)
     return followed
 
 
-def _covariances(bands: Floats, means: Floats, mean: Any) -> Floats:
+def _boxes(weighted: Floats, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats, Floats]:
+    """Return, for the box around each pixel, what `follow_maps` takes."""
+    from unsegcli.core.guided_rows import invert_systems
+
+    share = np.maximum(_box_mean(weighted[0], radius), 0.5 / (2 * radius + 1) ** 2)  # one of 0 is never used
+
+    def mean(values: Floats) -> Floats:
+        found: Floats = _box_mean(values, radius) / share
+        return found
+
+    bands = np.moveaxis(guide, 2, 0)
+    means = np.stack([mean(band) for band in weighted[1:]])
+    systems = _covariances(bands, weighted[1:], means, mean)
+    systems += epsilon * np.eye(len(bands))
+    invert_systems(systems.reshape(-1, len(bands), len(bands)))
+    return share * (2 * radius + 1) ** 2, np.ascontiguousarray(np.moveaxis(means, 0, 2)), systems
+
+
+def _covariances(bands: Floats, weighted: Floats, means: Floats, mean: Any) -> Floats:
     """Compute the covariances of the bands in the box around each pixel: (height, width, bands, bands)."""
     count = len(bands)
     systems = np.empty((*bands.shape[1:], count, count))
     for one in range(count):
         for other in range(one, count):
-            value = mean(bands[one] * bands[other]) - means[one] * means[other]
+            value = mean(weighted[one] * bands[other]) - means[one] * means[other]
             systems[:, :, one, other] = systems[:, :, other, one] = value
     return systems
 

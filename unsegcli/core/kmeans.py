@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unsegcli.core.nearest import (
     BLOCK,
+    UNIT_64,
     BoundedSearch,
     Screen,
     Search,
@@ -25,6 +26,7 @@ from unsegcli.core.nearest import (
     rounded,
     score_error,
     screen_of,
+    shares_of_error,
     squared_distances,
 )
 from unsegcli.errors import ConfigError, DataError
@@ -98,7 +100,7 @@ def kmeans(
     screen = screen_of(given.columns)
     runs = []
     for start in range(starts):
-        first = _spread(screen, given.mass, clusters, np.random.default_rng((seed, start)))
+        first = _spread(given, screen, clusters, np.random.default_rng((seed, start)))
         runs.append(_run(given, screen, first, iterations, spherical))
     best = min(runs, key=lambda run: run.inertia)
     return _numbered(best, tuple(run.inertia for run in runs))
@@ -122,9 +124,10 @@ def mini_batch_kmeans(
     """
     if min(clusters, starts, iterations, batch) < 1:
         raise ConfigError("mini-batch k-means needs at least one cluster, start, iteration and point in a batch")
-    columns, _, mass = _prepare(points, None)
+    given = _prepare(points, None)
+    columns, _, mass = given
     screen = screen_of(columns)
-    firsts = [_spread(screen, mass, clusters, np.random.default_rng((seed, start))) for start in range(starts)]
+    firsts = [_spread(given, screen, clusters, np.random.default_rng((seed, start))) for start in range(starts)]
     first = min(firsts, key=lambda centres: _total(_nearest_of_all(columns, centres)[1]))
     batch = min(batch, columns.shape[1])
     steps = iterations * math.ceil(columns.shape[1] / batch)
@@ -297,9 +300,10 @@ def _numbered(run: _Run, inertias: tuple[float, ...]) -> KMeans:
     return KMeans(run.centres[order], run.weights[order], run.inertia, run.iterations, inertias)
 
 
-def _spread(screen: Screen, mass: Floats, clusters: int, generator: np.random.Generator) -> Floats:
+def _spread(given: _Points, screen: Screen, clusters: int, generator: np.random.Generator) -> Floats:
     """Choose centres by greedy k-means++: of a few drawn points, the one that lowers the inertia most."""
-    trials = 2 + int(math.log(clusters))
+    mass, trials = given.mass, 2 + int(math.log(clusters))
+    best_of = _best_of_many if screen.frame.usable and screen.columns.size >= COMPILED_FROM else _best_of
     first = _draw(mass, generator.random(1))[0]
     chosen = [screen.columns[:, first]]
     squared = squared_distances(screen.columns, chosen[0])
@@ -309,12 +313,14 @@ def _spread(screen: Screen, mass: Floats, clusters: int, generator: np.random.Ge
             chosen.append(chosen[0])
             continue
         candidates = _draw(potential, generator.random(trials))
-        at, squared = _best_of(screen, mass, squared, candidates)
+        at, squared = best_of(given, screen, squared, candidates)
         chosen.append(screen.columns[:, at])
     return np.stack(chosen)
 
 
-def _best_of(screen: Screen, mass: Floats, squared: Floats, candidates: NDArray[np.int64]) -> tuple[np.int64, Floats]:
+def _best_of(
+    given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]
+) -> tuple[np.int64, Floats]:
     """Choose the candidate that lowers the inertia most, and compute the squared distances with it as a centre.
 
     Products of matrices decide unless two candidates are about equal, and show for which points a candidate cannot be
@@ -323,20 +329,48 @@ def _best_of(screen: Screen, mass: Floats, squared: Floats, candidates: NDArray[
     near, far = _bounds(screen, candidates)
     reach = squared * screen.frame.scale**2
     with np.errstate(all="ignore"):
-        low, high = (np.minimum(bound, reach) @ mass for bound in (near, far))
-        best = int(np.argmin(high))
-        slack = 1e-9 * high.max()  # more than the rounding of the sums
-    different = candidates != candidates[best]
-    if not bool((low[different] > high[best] + slack).all()):
-        lowered = [np.minimum(squared, squared_distances(screen.columns, screen.columns[:, at])) for at in candidates]
-        best = min(range(len(candidates)), key=lambda trial: _total(mass * lowered[trial]))
-        return candidates[best], lowered[best]
+        low, high = (np.minimum(bound, reach) @ given.mass for bound in (near, far))
+    best = _proved_best(low, high, candidates, len(squared))
+    if best is None:
+        return _best_exactly(given, squared, candidates)
     at = candidates[best]
     nearer = np.flatnonzero(~(near[best] > reach))
     found = squared.copy()
     own = squared_distances(screen.columns[:, nearer], screen.columns[:, at])
     found[nearer] = np.minimum(squared[nearer], own)
     return at, found
+
+
+def _best_of_many(
+    given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]
+) -> tuple[np.int64, Floats]:
+    """As `_best_of`, compiled, and faster for many points."""
+    from unsegcli.core.cluster_sums import lower_squared, sum_lowered
+
+    lengths, scale, sums = screen.lengths, screen.frame.scale**2, np.empty((2, len(candidates)))
+    products, errors = screen.rows @ screen.rows[candidates].T, shares_of_error(len(screen.columns))
+    sum_lowered(products, lengths, lengths[candidates], squared * scale, given.mass, errors, sums)
+    best = _proved_best(*sums, candidates, len(squared))
+    if best is None:
+        return _best_exactly(given, squared, candidates)
+    found, at = squared.copy(), candidates[best]
+    lower_squared(given.rows, at, products[:, best], lengths, scale, errors, found)
+    return at, found
+
+
+def _proved_best(low: Floats, high: Floats, candidates: NDArray[np.int64], points: int) -> int | None:
+    """Return the candidate that lowers the inertia most, given bounds of it; None if another may be equally good."""
+    with np.errstate(all="ignore"):
+        best = int(np.argmin(high))
+        slack = max(1e-9, 4 * points * UNIT_64) * high.max()  # more than the rounding of the sums
+    different = candidates != candidates[best]
+    return best if bool((low[different] > high[best] + slack).all()) else None
+
+
+def _best_exactly(given: _Points, squared: Floats, candidates: NDArray[np.int64]) -> tuple[np.int64, Floats]:
+    lowered = [np.minimum(squared, squared_distances(given.columns, given.columns[:, at])) for at in candidates]
+    best = min(range(len(candidates)), key=lambda trial: _total(given.mass * lowered[trial]))
+    return candidates[best], lowered[best]
 
 
 def _bounds(screen: Screen, candidates: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -174,6 +174,12 @@ def score_error(lengths: Floats, longest: float, dimensions: int) -> Floats:
     return bound
 
 
+def shares_of_error(dimensions: int) -> tuple[float, float]:
+    """Return the shares that bound the error of a squared distance, as `score_error` does that of half of it."""
+    roundings = 1.01 * dimensions + EXTRA
+    return 2 * UNIT_32 * roundings, 2 * UNIT_64 * roundings
+
+
 def _two_lowest(scores: NDArray[np.float32]) -> tuple[Numbers, NDArray[np.float32], NDArray[np.float32]]:
     """Find the lowest score of each column, its row, and the second lowest: infinite if there is one row only."""
     least = scores[0].copy()
@@ -218,34 +224,38 @@ class BoundedSearch:
 
     def __init__(self, screen: Screen, rows: NDArray[Any], centres: Floats) -> None:
         self._screen, self._rows, self._centres, self._moves = screen, rows, centres, 0
+        self._drift = np.zeros(len(centres))  # how far the centres have moved in all
         self._lower = self._lower_bounds()
         self._upper = np.full(len(rows), 1e30)  # so that each point is searched; both in the frame
         self.nearest: Numbers = np.argmin(self._lower, axis=1).astype(np.int32)
-        self._refresh(np.zeros(len(centres), np.float32))
+        self._refresh(np.zeros(len(centres)))
 
     def move(self, centres: Floats) -> NDArray[np.bool_]:
         """Move the centres, and return which points (points,) have another nearest centre than before."""
         moved = np.sqrt((((centres - self._centres) * self._screen.frame.scale) ** 2).sum(axis=1))
         self._centres, self._moves = centres, self._moves + 1
         before = self.nearest.copy()
-        self._refresh((moved * (1 + 4 * UNIT_32)).astype(np.float32))
+        self._refresh(moved * (1 + 4 * UNIT_32))
         changed: NDArray[np.bool_] = before != self.nearest
         return changed
 
-    def _refresh(self, moved: NDArray[np.float32]) -> None:
+    def _refresh(self, moved: Floats) -> None:
         from unsegcli.core.cluster_sums import refresh_nearest
 
-        screen, dimensions = self._screen, len(self._screen.columns)
+        screen, roundings = self._screen, len(self._screen.columns) + EXTRA
         framed = screen.frame(self._centres)
-        reach = screen.lengths + float(np.sqrt((framed**2).sum(axis=1)).max())
-        error = UNIT_32 * (dimensions + EXTRA) * reach + TINY
-        slack = UNIT_64 * (dimensions + EXTRA + 4 * self._moves) * reach + TINY
+        self._drift = self._drift + moved
         refresh_nearest(
             (self._rows, np.ascontiguousarray(self._centres)),
-            (screen.rows, framed.astype(np.float32), moved),
+            (screen.rows, framed.astype(np.float32), screen.lengths),
+            (moved, (self._drift * (1 + 2 * UNIT_32)).astype(np.float32)),
             self.nearest,
             (self._upper, self._lower),
-            (error, slack),
+            (
+                float(np.sqrt((framed**2).sum(axis=1)).max()),
+                UNIT_32 * roundings,
+                UNIT_64 * (roundings + 4 * self._moves),
+            ),
         )
 
     def _lower_bounds(self) -> NDArray[np.float32]:
