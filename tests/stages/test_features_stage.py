@@ -46,7 +46,11 @@ def test_real_weights_give_known_vectors_of_superpixels(
         assert artifact.table("pretrained/name") == ["lite0"]
         assert artifact.table("pretrained/licence") == ["Apache-2.0"]
         assert artifact.table("pretrained/labels") == ["ImageNet-1k"]
-        assert artifact.recipe["network"] == {"weights": "lite0", "digest": artifact.table("pretrained/digest")[0]}
+        assert artifact.recipe["network"] == {
+            "weights": "lite0",
+            "digest": artifact.table("pretrained/digest")[0],
+            "labels": "ImageNet-1k",
+        }
         found = [artifact.read("features", index) for index in range(3)]
         np.testing.assert_array_equal(artifact.read("images", 1), four_quadrants(noise_seed=1))
     with store.open_artifact(cut) as artifact:

@@ -318,9 +318,7 @@ def _spread(given: _Points, screen: Screen, clusters: int, generator: np.random.
     return np.stack(chosen)
 
 
-def _best_of(
-    given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]
-) -> tuple[np.int64, Floats]:
+def _best_of(given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]) -> tuple[np.int64, Floats]:
     """Choose the candidate that lowers the inertia most, and compute the squared distances with it as a centre.
 
     Products of matrices decide unless two candidates are about equal, and show for which points a candidate cannot be

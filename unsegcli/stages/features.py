@@ -171,7 +171,9 @@ def _settings(params: Features, mapper: Mapper, per: str) -> dict[str, Any]:
 
 
 def _identity(about: About | None) -> dict[str, str]:
-    return {"weights": "none"} if about is None else {"weights": about.name, "digest": about.digest}
+    if about is None:
+        return {"weights": "none"}
+    return {"weights": about.name, "digest": about.digest, "labels": about.labels}
 
 
 def _per(params: Features, dataset: Dataset) -> str:
