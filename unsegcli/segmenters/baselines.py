@@ -30,6 +30,7 @@ from unsegcli.params import AUTO, VECTORS, Cluster, as_stored, changed_options
 from unsegcli.segmenters.feature_files import (
     FeaturesFile,
     Vectors,
+    as_needed,
     drawn_from,
     features_file,
     painted_cells,
@@ -109,7 +110,7 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
     """Sample features from all windows, to fit k-means on."""
     windows = max(1, sum(unit.window_count for unit in dataset.units))
     draw = partial(_draw, params=params, points=LARGEST_SAMPLE // windows, values=MOST_VALUES // windows)
-    drawn = list(gather(dataset, draw, "sampling", workers))
+    drawn = list(gather(as_needed(dataset, params, refine=False), draw, "sampling", workers))
     features = np.concatenate([one.features for one in drawn]) if drawn else np.zeros((0, 1), np.float32)
     weights = np.concatenate([one.areas for one in drawn]) if drawn else np.zeros(0)
     if not len(features):
