@@ -38,7 +38,10 @@ def measure(folder: Path, quick: bool) -> list[Line]:
         Line(f"guided filter, {what}, CPU s (one map after another: {plain:.2f})", f"{ours:.2f}"),
         Line("one map after another / ours", f"{plain / ours:.1f}", f"> {FASTER:.0f}", plain > FASTER * ours),
         Line("largest difference", f"{apart:.1g}", f"< {CLOSE:.0g}", apart < CLOSE),
-        Line(f"label map from cells of {CELL} pixels, {what}, CPU s", f"{_timed(lambda: highest_map(cells, *how))[0]:.2f}"),
+        Line(
+            f"label map from cells of {CELL} pixels, {what}, CPU s",
+            f"{_timed(lambda: highest_map(cells, *how))[0]:.2f}",
+        ),
     ]
 
 

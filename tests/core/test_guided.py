@@ -116,7 +116,9 @@ def test_a_box_may_be_larger_than_the_image() -> None:
     maps, guide = RANDOM.random((2, 5, 4)), RANDOM.random((5, 4, 2))
     found = guided(maps, guide, radius=8, epsilon=1e-2)
     for number in range(2):
-        np.testing.assert_allclose(found[number], naive(maps[number], guide, np.ones((5, 4), bool), 8, 1e-2), atol=1e-10)
+        np.testing.assert_allclose(
+            found[number], naive(maps[number], guide, np.ones((5, 4), bool), 8, 1e-2), atol=1e-10
+        )
 
 
 def test_many_bands_are_brought_to_few() -> None:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import dataset_from_artifact, release_artifacts
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Cluster, Inputs, Run, Superpixels
+from unsegcli.segmenters.baselines import peak_of
+from unsegcli.segmenters.feature_files import features_file
 from unsegcli.stages.cluster import cluster_each
 
 FOUR = Cluster(classes=4)
@@ -192,6 +195,17 @@ def test_dry_runs(pooled: Path, dense: Path, tmp_path: Path, said: pytest.LogCap
         assert "would write" in said.messages[-1]
         assert "2 images" in said.messages[-1]
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_memory_is_estimated_by_sample_and_maps(pooled: Path, dense: Path) -> None:
+    at_most = {}
+    for name, file in (("pooled", pooled), ("dense", dense)):
+        dataset = dataset_from_artifact(file)
+        peak = peak_of(dataset, Cluster(classes=24, refine=name == "dense"), features_file(dataset))
+        at_most[name] = [peak(side * side, 3) for side in (48, 480)]
+    assert at_most["pooled"][0] < 1e5  # three images with few vectors
+    assert at_most["dense"][1] > 24 * 480 * 480 * 4  # at least the maps of all clusters
+    release_artifacts()
 
 
 @pytest.mark.parametrize(

@@ -318,9 +318,7 @@ def _spread(given: _Points, screen: Screen, clusters: int, generator: np.random.
     return np.stack(chosen)
 
 
-def _best_of(
-    given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]
-) -> tuple[np.int64, Floats]:
+def _best_of(given: _Points, screen: Screen, squared: Floats, candidates: NDArray[np.int64]) -> tuple[np.int64, Floats]:
     """Choose the candidate that lowers the inertia most, and compute the squared distances with it as a centre.
 
     Products of matrices decide unless two candidates are about equal, and show for which points a candidate cannot be
@@ -350,7 +348,7 @@ def _best_of_many(
     lengths, scale, sums = screen.lengths, screen.frame.scale**2, np.empty((2, len(candidates)))
     products, errors = screen.rows @ screen.rows[candidates].T, shares_of_error(len(screen.columns))
     sum_lowered(products, lengths, lengths[candidates], squared * scale, given.mass, errors, sums)
-    best = _proved_best(*sums, candidates, len(squared))
+    best = _proved_best(sums[0], sums[1], candidates, len(squared))
     if best is None:
         return _best_exactly(given, squared, candidates)
     found, at = squared.copy(), candidates[best]

@@ -38,7 +38,7 @@ class Window:
 
     box: Box
     grid: tuple[int, int]  # height and width of the whole working image
-    pixels: NDArray[np.uint8]  # (height, width, bands); no bands if the artifact has features instead, or they stay unread
+    pixels: NDArray[np.uint8]  # (height, width, bands); no bands if features stand in their place, or they stay unread
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     key: str  # identifies the window and its image independently of the rest of the run; random seeds derive from it
     name: str = ""  # of the source image

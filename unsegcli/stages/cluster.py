@@ -140,7 +140,8 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
     found = _reading_as_needed(found.opened(), params)
     work = partial(baselines.assign_window, params=params)
     if run.dry_run:
-        return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
+        peak = baselines.peak_of(found.dataset, params, file)
+        return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {}, peak=peak)
     shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
     fit = baselines.fit_sample(shared.sample, params)
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
