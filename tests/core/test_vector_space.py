@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from unsegcli.core.cells import cell_numbers, highest_map
+from unsegcli.core.cells import bytes_of_highest_map, cell_numbers, highest_map
 from unsegcli.core.superpixels.region_space import Space
 from unsegcli.core.vector_space import (
     Layer,
@@ -89,3 +91,16 @@ def test_strips_do_not_change_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = highest_map(maps, *arguments)
     monkeypatch.setattr("unsegcli.core.cells.STRIP_VALUES", 1)
     np.testing.assert_array_equal(highest_map(maps, *arguments), whole)
+
+
+@pytest.mark.parametrize(("maps", "bands"), [(24, 3), (8, 3), (8, 6), (24, 0)])
+def test_memory_for_maps_of_cells_is_estimated(maps: int, bands: int) -> None:
+    chance, side = np.random.default_rng(0), 256
+    image = chance.integers(0, 256, (side, side, bands), np.uint8) if bands else None
+    cells = chance.random((maps, 16, 16), np.float32)
+    for _ in range(2):  # the first time, loops are loaded
+        tracemalloc.start()
+        highest_map(cells, (16, 16), np.ones((16, 16)), image, None, (side, side))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak / 1.3 < bytes_of_highest_map(side * side, maps, bands) < 1.3 * peak

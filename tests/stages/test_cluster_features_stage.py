@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from reading_back import fingerprint, maps_of, table_of
 
 from unsegcli import store
+from unsegcli.dataflow.dataset import dataset_from_artifact, release_artifacts
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, Inputs, Run, Superpixels
-from unsegcli.segmenters.feature_files import weight_of_colours
+from unsegcli.segmenters.baselines import peak_of
+from unsegcli.segmenters.feature_files import features_file, weight_of_colours
 from unsegcli.stages.cluster import cluster_each
 
 FOUR = Cluster(classes=4)
@@ -146,16 +148,45 @@ def test_centres_of_other_features_are_refused(sp: Path, pooled: Path, tmp_path:
         cluster([other], tmp_path / "out.h5", Cluster(), workers=1, centres=fitted)
 
 
-def test_any_number_of_workers_and_several_numbers(
-    pooled: Path, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_any_number_of_workers(dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unsegcli.dataflow.runner.PIXELS_WORTH_A_PROCESS", 1)
     one, two = (fingerprint(cluster([dense], tmp_path / f"{n}.h5", FOUR, workers=n).path) for n in (1, 2))
     assert one == two
+
+
+def test_several_numbers_and_a_number_that_is_found(pooled: Path, tmp_path: Path) -> None:
     made = cluster_each(Inputs([pooled]), Cluster(classes=(2, 4)), Run(tmp_path / "seg.h5", workers=1))
     assert [outcome.path.name for outcome in made] == ["seg-2.h5", "seg-4.h5"]
-    chosen = cluster([pooled], tmp_path / "auto.h5", Cluster(classes="auto", max_classes=6), workers=1).path
-    assert list(table_of(chosen, "choice/clusters")) == [2, 3, 4, 5, 6]
+    chosen = cluster([pooled], tmp_path / "auto.h5", Cluster(classes="auto", max_classes=3), workers=1).path
+    assert list(table_of(chosen, "choice/clusters")) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "times"),
+    [("pooled", {"colours": 0}, 0), ("dense", {"refine": False}, 0), ("dense", {}, 1), ("pooled", {}, 2)],
+)
+def test_pixels_stay_unread_where_they_are_not_needed(
+    kind: str,
+    how: dict[str, Any],
+    times: int,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, read, rows = request.getfixturevalue(kind), store.Artifact.read, []
+
+    def counting(self: store.Artifact, name: str, row: int) -> Any:
+        rows.extend([row] if name == "images" else [])
+        return read(self, name, row)
+
+    monkeypatch.setattr(store.Artifact, "read", counting)
+    made = cluster([file], tmp_path / "a.h5", FOUR, workers=1, **how).path
+    assert [rows.count(row) for row in (1, 2)] == [times] * 2  # row 0 tells the number of bands, too
+    rows.clear()
+    refine = {"refine": how["refine"]} if "refine" in how else {}
+    cluster([file], tmp_path / "b.h5", Cluster(), workers=1, centres=made, **refine)
+    assert [rows.count(row) for row in (1, 2)] == [min(times, 1)] * 2
 
 
 def test_dry_runs(pooled: Path, dense: Path, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
@@ -164,6 +195,17 @@ def test_dry_runs(pooled: Path, dense: Path, tmp_path: Path, said: pytest.LogCap
         assert "would write" in said.messages[-1]
         assert "2 images" in said.messages[-1]
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_memory_is_estimated_by_sample_and_maps(pooled: Path, dense: Path) -> None:
+    at_most = {}
+    for name, file in (("pooled", pooled), ("dense", dense)):
+        dataset = dataset_from_artifact(file)
+        peak = peak_of(dataset, Cluster(classes=24, colours=0.0, refine=name == "dense"), features_file(dataset))
+        at_most[name] = [peak(side * side, 3) for side in (48, 480)]
+    assert at_most["pooled"][0] < 1e5  # three images with few vectors
+    assert at_most["dense"][1] > 24 * 480 * 480 * 4  # at least the maps of all clusters
+    release_artifacts()
 
 
 @pytest.mark.parametrize(

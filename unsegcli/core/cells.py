@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.guided import RADIUS, guide_of, guided
+from unsegcli.core.guided import MOST_BANDS, RADIUS, bytes_of_guide, guide_of, guided
 
 STRIP_VALUES = 16_000_000  # of maps in memory at once
+BYTES_OF_MAPS = 13  # of memory for each of these
 
 Maps = NDArray[np.float32]
 
@@ -64,6 +65,19 @@ def highest_map(
             values = guided(values, guide[first:last], None if valid is None else valid[first:last])
         highest[top : top + strip] = values[:, top - first : top - first + strip].argmax(axis=0)
     return highest
+
+
+def bytes_of_highest_map(pixels: int, maps: int, bands: int) -> float:
+    """Estimate the peak memory of `highest_map`.
+
+    Args:
+        pixels: of the image.
+        maps: number of maps.
+        bands: of the image to whose edges maps are aligned; 0 = they are not.
+    """
+    guide = min(bands, MOST_BANDS)
+    strip = min(pixels, STRIP_VALUES / maps)
+    return pixels * (12 + 4 * guide) + strip * BYTES_OF_MAPS * maps + (bytes_of_guide(strip, guide) if guide else 0)
 
 
 def _interpolated(weighted: Maps, cell: tuple[float, float], rows: tuple[int, int], width: int) -> Maps:

@@ -72,10 +72,8 @@ def guided(
         radius: radius of the box in pixels.
         epsilon: larger = smoother.
     """
-    from unsegcli.core.guided_rows import LANES
-
     height, width, bands = guide.shape
-    strip = max(4 * radius, STRIP_BYTES // (8 * width * ((bands + 1) * (bands + 3) + 2 * LANES)))
+    strip = max(4 * radius, STRIP_BYTES // (width * _bytes_of_pixel(bands)))
     result = np.empty_like(maps)
     for top in range(0, height, strip):
         # The pixels of a strip depend on pixels up to two radii away.
@@ -84,6 +82,16 @@ def guided(
         followed = _followed(maps[:, first:last], guide[first:last].astype(np.float64), part, radius, epsilon)
         result[:, top : top + strip] = followed[:, top - first : top - first + strip]
     return result
+
+
+def bytes_of_guide(pixels: float, bands: int) -> float:
+    """Estimate the memory of the filter, beside that of guide and maps."""
+    return min(STRIP_BYTES, pixels * _bytes_of_pixel(bands))
+
+
+def _bytes_of_pixel(bands: int) -> int:
+    """Return the memory for covariances of bands, and for maps that are filtered side by side."""
+    return 8 * ((bands + 1) * (bands + 3) + 16)
 
 
 def _followed(

@@ -1,7 +1,7 @@
 """The loops of the guided filter, compiled; loaded only then, since loading numba takes half a second.
 
 Box sums are running sums, down the rows and then along each row. Of the linear functions, only the rows that later
-boxes need are in memory. Maps are filtered `LANES` at a time, side by side, so that the processor computes them at once.
+boxes need are in memory. Maps are filtered `LANES` at a time, side by side, which the processor computes at once.
 """
 
 from __future__ import annotations

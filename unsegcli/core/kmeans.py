@@ -348,7 +348,7 @@ def _best_of_many(
     lengths, scale, sums = screen.lengths, screen.frame.scale**2, np.empty((2, len(candidates)))
     products, errors = screen.rows @ screen.rows[candidates].T, shares_of_error(len(screen.columns))
     sum_lowered(products, lengths, lengths[candidates], squared * scale, given.mass, errors, sums)
-    best = _proved_best(*sums, candidates, len(squared))
+    best = _proved_best(sums[0], sums[1], candidates, len(squared))
     if best is None:
         return _best_exactly(given, squared, candidates)
     found, at = squared.copy(), candidates[best]

@@ -38,7 +38,7 @@ class Window:
 
     box: Box
     grid: tuple[int, int]  # height and width of the whole working image
-    pixels: NDArray[np.uint8]  # (height, width, bands); no bands if the artifact has features instead
+    pixels: NDArray[np.uint8]  # (height, width, bands); no bands if features stand in their place, or they stay unread
     valid: NDArray[np.bool_] | None  # (height, width); None = all
     key: str  # identifies the window and its image independently of the rest of the run; random seeds derive from it
     name: str = ""  # of the source image
@@ -99,6 +99,7 @@ class StoredUnit:
     source: Source
     rows: tuple[int, ...]  # the windows of this source
     reading: Reading
+    unread: bool = False  # whether stored pixels are left unread
 
     @property
     def window_count(self) -> int:
@@ -116,7 +117,7 @@ class StoredUnit:
         box = Box(*(int(side) for side in artifact.table("windows/box")[row]))
         grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
         regions = artifact.read("superpixels", row) if artifact.has("superpixels") else None
-        if artifact.has("images"):
+        if artifact.has("images") and not self.unread:
             pixels = artifact.read("images", row)
         elif whole is not None:
             pixels = _cut(whole, box)
@@ -217,6 +218,13 @@ class Dataset:
         )
         left = replace(self, pending=(), pending_masks=(), images=None)
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
+
+    def without_pixels(self) -> Dataset:
+        """Return a copy whose windows have no bands if they come from a file of features: its pixels stay unread."""
+        if self.kind != "features":
+            return self
+        units = (replace(unit, unread=True) if isinstance(unit, StoredUnit) else unit for unit in self.units)
+        return replace(self, units=tuple(units))
 
     def with_input(self, name: str, path: str | Path, fingerprint: str) -> Dataset:
         """Return a copy with one more input for the recipe, such as object masks."""

@@ -17,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
+from unsegcli.core.cells import bytes_of_highest_map
 from unsegcli.core.kmeans import KMeans, kmeans
 from unsegcli.core.scoring.cluster_number import FEWEST, Curve, stability_curve
 from unsegcli.core.superpixels.features import GROUPS, blurred_pixels, region_features
 from unsegcli.core.superpixels.region_space import FEWEST_IMAGES, Space, fit_space, place_weights, unchanged_space
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.estimates import PIXELS_WORKED_ON, part_of
-from unsegcli.dataflow.runner import Result, gather
+from unsegcli.dataflow.runner import Peak, Result, gather, plain_peak
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, VECTORS, Cluster, as_stored, changed_options
 from unsegcli.segmenters.feature_files import (
     FeaturesFile,
     Vectors,
+    as_needed,
     drawn_from,
     features_file,
     painted_cells,
@@ -42,6 +44,7 @@ ONLY_BANDS, ONLY_REGIONS = ("blur", "samples"), ("describe", "place")  # setting
 MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # points that are sampled; more regions are subsampled evenly
 MOST_VALUES = 24_000_000  # of features in the sample, in all
+BYTES_OF_A_VALUE = 20  # of vectors that are mapped to their space
 FITTED = 30_000  # points of the sample that k-means is fitted on
 
 
@@ -103,7 +106,7 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
     """Sample features from all windows, to fit k-means on."""
     windows = max(1, sum(unit.window_count for unit in dataset.units))
     draw = partial(_draw, params=params, points=LARGEST_SAMPLE // windows, values=MOST_VALUES // windows)
-    drawn = list(gather(dataset, draw, "sampling", workers))
+    drawn = list(gather(as_needed(dataset, params, refine=False), draw, "sampling", workers))
     features = np.concatenate([one.features for one in drawn]) if drawn else np.zeros((0, 1), np.float32)
     weights = np.concatenate([one.areas for one in drawn]) if drawn else np.zeros(0)
     if not len(features):
@@ -340,6 +343,25 @@ def untrained(dataset: Dataset, params: Cluster) -> Fit:
     classes = params.max_classes if params.classes == AUTO else params.number
     features = _draw(window, params, points=classes, values=MOST_VALUES).features.shape[1]
     return Fit(np.zeros((classes, features)), unchanged_space(features), np.zeros((classes, features)))
+
+
+def peak_of(dataset: Dataset, params: Cluster, file: FeaturesFile | None) -> Peak:
+    """Return an estimate of the peak memory in bytes, by the pixels and bands of an image."""
+    if file is None or params.features == "bands":
+        return plain_peak
+    window = dataset.units[0].windows()[0]
+    own, width = len(vectors_of(window, colours=False).features), file.width(colours=params.colours != 0)
+    windows = sum(unit.window_count for unit in dataset.units)
+    limit = min(LARGEST_SAMPLE // windows, MOST_VALUES // windows // width)
+    sample = windows * min(own, max(1, limit)) * width * BYTES_OF_A_VALUE
+    cells = own * width * BYTES_OF_A_VALUE / max(1, window.box.height * window.box.width)
+    classes = params.max_classes if params.classes == AUTO else params.number
+
+    def peak(pixels: int, bands: int) -> float:
+        maps = bytes_of_highest_map(pixels, classes, bands if params.refine else 0) if file.dense else 0.0
+        return float(max(sample, plain_peak(pixels, bands) if params.colours else 0.0, maps + pixels * cells))
+
+    return peak
 
 
 def settings_of(params: Cluster, file: FeaturesFile | None = None) -> dict[str, Any]:

@@ -119,6 +119,12 @@ def refines(params: Cluster, file: FeaturesFile) -> bool:
     return file.dense and file.bands > 0 and params.refine is not False
 
 
+def as_needed(dataset: Dataset, params: Cluster, *, refine: bool) -> Dataset:
+    """Return the dataset, without its pixels if it is a file of features whose vectors are all that is needed."""
+    needed = refine or params.colours or params.features == "bands"
+    return dataset if needed else dataset.without_pixels()
+
+
 class Vectors(NamedTuple):
     """The vectors of one window."""
 

@@ -29,6 +29,7 @@ from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_ta
 from unsegcli.segmenters.cutting import compiles_first
 from unsegcli.segmenters.feature_files import (
     FeaturesFile,
+    as_needed,
     check_for_features,
     counted_colours,
     features_file,
@@ -144,15 +145,20 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
         console.note(shown(file, params))
     if found.earlier is not None:
         return found.earlier
-    found = found.opened()
+    found = _reading_as_needed(found.opened(), params)
     work = partial(baselines.assign_window, params=params)
     if run.dry_run:
-        return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {})
+        peak = baselines.peak_of(found.dataset, params, file)
+        return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {}, peak=peak)
     shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
     fit = baselines.fit_sample(shared.sample, params)
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
+
+
+def _reading_as_needed(found: Pass, params: Cluster) -> Pass:
+    return replace(found, dataset=as_needed(found.dataset, params, refine=bool(params.refine)))
 
 
 def _of_features(params: Cluster, dataset: Dataset) -> tuple[Cluster, FeaturesFile | None]:
@@ -191,6 +197,8 @@ def _by_centres(inputs: Inputs, params: Cluster, run: Run) -> Outcome:
         raise DataError(f"{error} (images are read as those that {path} was fitted on)") from error
     if found.dataset.kind == "pictures" and centres.cutting is not None and compiles_first(centres.cutting):
         console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
+    settled = Cluster(features=centres.settings.features, colours=float(centres.settings.colours), refine=refine)
+    found = _reading_as_needed(found, settled)
     console.note(f"{centres.attributes['clusters']} clusters of {path}, whose centres are used as they are")
     work = partial(apply_centres, centres=centres, refine=refine)
     return found.write(work, "clusters", centres.attributes, centres.tables)
