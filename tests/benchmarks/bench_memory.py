@@ -13,7 +13,6 @@ WORKER_TARGET = 300e6  # bytes
 FLAT = 1.10  # the parent may grow by so much from 400 to 4,000 images
 SMALL_SIDE = 256
 DIMENSIONS, CELLS, CELL, REGIONS = 96, 8, 4, 200  # of the vectors of an image: 8 x 8 cells, or 200 superpixels
-SAMPLED = 24_000_000  # values of vectors that `unseg cluster` samples at most
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
@@ -72,11 +71,10 @@ def _mb(peaks: Peaks) -> list[float]:
 
 
 def _clustered(folder: Path, quick: bool) -> list[Line]:
-    """Peaks of `unseg cluster` on files of features: the smaller file has at least as many vectors as are sampled."""
+    """Peaks of `unseg cluster` on files of features: the smaller file has as many vectors as are sampled at most."""
     lines = []
     for dense in (True, False):
-        own = CELLS**2 if dense else REGIONS
-        few = 500 if quick else max(2000, 1 + SAMPLED // (own * DIMENSIONS))
+        few = 500 if quick else (4000 if dense else 2500)
         many = 2 * few if quick else 20_000
         peaks = [_peak_of_cluster(folder, count, dense) for count in (few, many)]
         what = f"features, {'8 x 8 cells' if dense else '200 superpixels'} x {DIMENSIONS} dimensions"
