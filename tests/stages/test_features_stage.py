@@ -313,6 +313,31 @@ def test_without_a_hub_the_file_to_get_is_said(
     assert capfd.readouterr() == ("", "")
 
 
+class Session:
+    """A session of the hub's client that counts its requests, and answers them or not."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.asked = 0
+        self.failure = failure
+
+    def head(self, url: str, timeout: float) -> None:
+        self.asked += 1
+        if self.failure:
+            raise self.failure
+
+
+def test_a_hub_out_of_reach_is_asked_once(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(TimeoutError("no answer"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: session)
+    monkeypatch.setattr("timm.create_model", lambda *about, **more: pytest.fail("a download was tried"))
+    with pytest.raises(DataError, match=r"cannot be downloaded \(TimeoutError\); get model.safetensors of"):
+        features([make_images(count=1)], tmp_path / "f.h5", workers=1)
+    assert session.asked == 1
+
+
 def test_a_licence_to_accept_is_said(make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class GatedRepoError(OSError):
         pass
@@ -320,6 +345,7 @@ def test_a_licence_to_accept_is_said(make_images: MakeImages, tmp_path: Path, mo
     def refuses(*about: object, **more: object) -> None:
         raise GatedRepoError("403")
 
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
     monkeypatch.setattr("timm.create_model", refuses)
     with pytest.raises(DataError, match=r"its licence must be accepted first, at https://huggingface.co/timm/vit"):
         features([make_images(count=1)], tmp_path / "f.h5", workers=1)

@@ -57,6 +57,7 @@ LABELS_OF_TAGS = {
 CONVOLUTION_TILE, CONVOLUTION_MARGIN = 1024, 192  # pixels of the network's input
 PATCH_TILE, PATCH_MARGIN = 37, 4  # patches; the tile is that of DINOv2
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_SECONDS = 10  # for the first answer of the hub
 SHOWN = 3  # names in a message
 
 
@@ -168,6 +169,16 @@ def _announce(choice: Choice) -> None:
     if not any(isinstance(hub.try_to_load_from_cache(where, file), str) for file in HUB_FILES):
         licence = config.license or "not known"
         console.note(f"{name}: getting the weights from https://huggingface.co/{where}; licence {licence}")
+        _check_hub(choice, hub, where)
+
+
+def _check_hub(choice: Choice, hub: Any, where: str) -> None:
+    """Raise an error soon if the hub cannot be reached: a download would be tried again for a minute."""
+    page, session = f"{hub.constants.ENDPOINT}/{where}", hub.utils.get_session()
+    try:
+        session.head(page, timeout=HUB_SECONDS)
+    except Exception as error:  # of a class that differs between versions of the hub's client
+        raise _unreachable(choice, f"https://huggingface.co/{where}", error) from error
 
 
 def _measured(
