@@ -191,7 +191,7 @@ def test_two_colours_are_two_clusters_of_features(
     same = write_features(tmp_path / "same.h5", tmp_path / "sp.h5")
     for given in ([], [features], [same]):
         made = cluster([seeing, *given], tmp_path / "s.h5", force=True).path
-        assert "vectors of lite0 (Apache-2.0; learned from ImageNet-1k)" in said.text
+        assert "pretrained weights: lite0 (ImageNet-1k labels)" in said.text
         assert table_of(made, "pretrained/name") == ["lite0"]
         found = np.stack(maps_of(made))
         assert len(found) == 8

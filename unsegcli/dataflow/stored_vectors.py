@@ -45,15 +45,6 @@ class StoredVectors:
         """Size and weight of each layer."""
         return tuple(map(Layer, self.dimensions, self.weights))
 
-    @property
-    def origin(self) -> str:
-        """Networks, licences and labels, for a note; empty = none, or not known."""
-        rows = zip(*(self.pretrained[name] for name in PRETRAINED), strict=True) if self.pretrained else ()
-        return "; ".join(
-            f"{name} ({licence or 'licence not known'}; learned from {labels or 'data that are not recorded'})"
-            for name, _, licence, labels in rows
-        )
-
     def same_as(self, other: StoredVectors) -> bool:
         """Return whether vectors of both can be compared: the same layers of the same weights."""
         digests = [one.pretrained.get("pretrained/digest", ()) for one in (self, other)]

@@ -66,8 +66,6 @@ def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> D
         )
     dataset = find_dataset(inputs, kinds=("features",), known_from=known_from)
     _check_vectors(inputs.paths[0], model, model.vectors)
-    if model.vectors.origin:
-        console.note(f"vectors of {model.vectors.origin}")
     return dataset
 
 

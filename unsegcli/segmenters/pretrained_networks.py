@@ -72,12 +72,13 @@ class About:
 
     def described(self) -> str:
         """Say it in a line."""
-        learned = (
-            f"learned from the labels of {self.labels}" if self.labels else "learned from labels that are not known"
-        )
         if self.labels == NO_LABELS:
-            learned = "learned without labels"
-        return f"{self.name}: weights {learned}; licence {self.licence or 'not known'}"
+            learned = "weights learned without labels"
+        elif self.labels:
+            learned = f"weights learned from the labels of {self.labels}"
+        else:
+            learned = "it is not known what the weights learned from"
+        return f"{self.name}: {learned}; licence {self.licence or 'not known'}"
 
 
 class Choice(NamedTuple):

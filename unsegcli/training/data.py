@@ -18,6 +18,7 @@ from unsegcli.core.superpixels.features import region_features
 from unsegcli.core.superpixels.regions import places_of
 from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.label_maps import StoredMap, check_aspect, open_predictions
+from unsegcli.dataflow.provenance import note_networks
 from unsegcli.dataflow.runner import gather
 from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
@@ -242,10 +243,8 @@ def vectors_for(method: Loaded, dataset: Dataset) -> StoredVectors | None:
             f"{path}: is a file of features, which --method {method.name} does not take; give images or superpixels, "
             "or use --method context"
         )
-    found = read_stored_vectors(path)
-    if found.origin:
-        console.note(f"vectors of {found.origin}")
-    return found
+    note_networks(dataset.hints, "model")
+    return read_stored_vectors(path)
 
 
 def with_proposal(image: TrainingImage, proposal: tuple[NDArray[np.bool_], float] | None) -> TrainingImage:
