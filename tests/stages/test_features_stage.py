@@ -365,3 +365,10 @@ def test_a_typical_image_is_seen_512_pixels_wide(tmp_path: Path, said: pytest.Lo
     assert "images are resized by 2 for the network" in said.text
     windows = features([tmp_path / "0"], tmp_path / "w.h5", settings, Images(patch=128), workers=1).path
     assert table_of(windows, "resize")[0] == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+def test_a_gpu_gives_the_same_features(cut: Path, tmp_path: Path) -> None:
+    settings = replace(LITE, per="cell")
+    one, other = (features([cut], tmp_path / f"{name}.h5", settings, device=name).path for name in ("cpu", "cuda"))
+    assert difference(one, other) < 0.01
