@@ -241,6 +241,7 @@ PROPOSALS = Option(
     panel=METHOD,
     metavar="FILE",
     shown="-",
+    recorded=False,
 )
 HALVES = Option(
     "How often the images are divided at random into two halves; one half is learned from and the other scored, both "

@@ -4,7 +4,8 @@
 
 DATA holds images/ and labels/. MASKS.h5 is made by `unseg proposals DATA`. Each trial is trained from random weights,
 with each seed, into the folder given by --cache, and is not trained again if it is there. Retrieval has all classes of
-stuff as background: those named in STUFF, where the legend has them. Printed are mean IoU of the model, of its
+stuff as background: those named in STUFF, where the legend has them; its objects are the given
+masks. Printed are mean IoU of the model, of its
 untrained network and of colour histograms, as mean and deviation over the seeds; --check fails unless the model is
 above both floors by more than the deviation.
 """
@@ -74,7 +75,7 @@ def _trained(trial: str, seed: int, asked: argparse.Namespace) -> Path:
 
 
 def _retrieval(model: Path, asked: argparse.Namespace) -> list[float]:
-    params = Retrieve(floors=True, legend=_legend_of_things(asked))
+    params = Retrieve(floors=True, legend=_legend_of_things(asked), proposals=asked.proposals)
     return _miou(retrieve(Inputs([model, asked.data]), params, Run(asked.cache / "retrieval.h5", force=True)).scores)
 
 

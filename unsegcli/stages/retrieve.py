@@ -198,13 +198,9 @@ def _target(
     if masks is not None:
         given["proposals"] = masks.fingerprint
     recipe = make_recipe(
-        "retrieve", REVISION, [_recorded(params), settings], {**given, **(lists.digests if lists else {})}
+        "retrieve", REVISION, [recorded(params), settings], {**given, **(lists.digests if lists else {})}
     )
     return store.Target(run.output, "metrics", recipe, force=run.force, reads=inputs.paths)
-
-
-def _recorded(params: Retrieve) -> dict[str, Any]:
-    return {name: value for name, value in recorded(params).items() if name != "proposals"}
 
 
 # One subject
