@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import json
 import os
 import re
 import shlex
@@ -63,7 +64,7 @@ OPTIONS = set(
 )
 OF_TORCHRUN = {"--nproc-per-node"}
 # Options of scripts in tests/benchmarks.
-OF_BENCHMARKS = {"--cache", "--check", "--data", "--models", "--mosaics", "--places", "--table", "--tiles", "--trials"}
+OF_BENCHMARKS = {"--cache", "--check", "--data", "--measures", "--models", "--mosaics", "--places", "--table", "--tiles", "--trials"}
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3
@@ -175,6 +176,22 @@ def test_tables_of_rows_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     assert page.count("<!-- rows ") == page.count("<!-- end of rows -->") > 0
     assert rendering.rendered(page) == page
     assert rendering.rendered(page.replace("| floor all |", "| floor |")) == page
+
+
+def test_a_table_of_measures_has_means_and_deviations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    rendering = importlib.import_module("render_results")
+    rows = [{"set": "a", "row": "one", "seed": seed, "probe": [0.9, miou]} for seed, miou in enumerate((0.1, 0.3))]
+    rows += [{"set": "a", "row": "other", "seed": 0, "new": [0.9, 0.5]}, {"set": "b", "row": "no", "probe": [1, 1]}]
+    (tmp_path / "these.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(rendering, "ROWS", tmp_path)
+    made = rendering.rendered("<!-- rows these a:probe,new -->\n<!-- end of rows -->")
+    assert made.splitlines()[2:-2] == [
+        "|  | probe of superpixels | new |",
+        "| --- | --- | --- |",
+        "| one | .200 ± .141 |  |",
+        "| other |  | .500 |",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,7 +6,9 @@
 The data are lists of rows in `tests/benchmarks/rows/`, written by the script that measured them (its option --json). A
 table stands between the lines `<!-- rows NAME MEASURE -->` and `<!-- end of rows -->`: one line for each row of
 `NAME.json`, one column for each set, and the mean over sets; each value is the mean over seeds, accuracy / mIoU. With
-`NAME MEASURE ONE - OTHER` the table has the differences in accuracy between two rows for each seed.
+`NAME MEASURE ONE - OTHER` the table has the differences in accuracy between two rows for each seed. With `NAME
+SET:MEASURE,MEASURE` it has one set and one column for each measure: mIoU, mean and deviation over seeds, or one number
+if there is one seed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 ROWS = Path(__file__).with_name("rows")
 MARKED = re.compile(r"(<!-- rows (\S+) (\S+)(?: ([^\n]+?) - ([^\n]+?))? -->\n).*?(<!-- end of rows -->)", re.DOTALL)
+HEADS = {"probe": "probe of superpixels", "pixels": "probe of pixels", "retrieval": "retrieval of objects"}
 Row = dict[str, Any]
 
 
@@ -44,7 +47,12 @@ def rendered(page: str) -> str:
     def replaced(found: re.Match[str]) -> str:
         start, name, measure, one, other, end = found.groups()
         rows = json.loads((ROWS / f"{name}.json").read_text(encoding="utf-8"))
-        table = _differences(rows, measure, one, other) if one else _means(rows, measure)
+        if one:
+            table = _differences(rows, measure, one, other)
+        elif ":" in measure:
+            table = _measures(rows, *measure.split(":"))
+        else:
+            table = _means(rows, measure)
         return f"{start}\n{table}\n\n{end}"
 
     return MARKED.sub(replaced, page)
@@ -74,12 +82,33 @@ def _differences(rows: Sequence[Row], measure: str, one: str, other: str) -> str
     return _table(["set", "each seed", "mean"], lines)
 
 
+def _measures(rows: Sequence[Row], name: str, measures: str) -> str:
+    own = [row for row in rows if row["set"] == name]
+    lines = []
+    for title in _in_order(row["row"] for row in own):
+        found = [[row[one][1] for row in own if row["row"] == title and one in row] for one in measures.split(",")]
+        lines.append([title, *map(_spread, found)])
+    return _table(["", *(HEADS.get(one, one) for one in measures.split(","))], lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Return mean and deviation."""
+    if not values:
+        return ""
+    deviation = f" ± {_short(np.std(values, ddof=1))}" if len(values) > 1 else ""
+    return _short(np.mean(values)) + deviation
+
+
 def _in_order(values: Any) -> list[str]:
     return list(dict.fromkeys(values))
 
 
 def _pair(score: Any) -> str:
-    return " / ".join(f"{value:.3f}".lstrip("0") for value in score)
+    return " / ".join(map(_short, score))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3f}".lstrip("0")
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
