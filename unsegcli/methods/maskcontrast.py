@@ -56,7 +56,7 @@ class Config(LoopSettings):
 
     dimensions: int = 32  # of a pixel's vector; published: 32
     queue: int = 128  # objects of earlier steps used as negatives; published: 128, 256
-    temperature: float = 0.5  # divisor of cosines; published: 0.5
+    temperature: float = 0.1  # divisor of cosines; published: 0.5
     average: float = 0.99  # momentum of the second network; published: 0.999
     contrast: float = 1.0  # weight of the contrast; published: 1
     saliency: float = 1.0  # weight of the saliency loss; published: 1
@@ -69,10 +69,10 @@ class Config(LoopSettings):
     jittered: float = 0.8  # share of the views whose light and colours are changed
     brightness: float = 0.4  # strength, 0 to 1
     brightness_contrast: float = 0.4  # strength of changes of contrast, 0 to 1
-    saturation: float = 0.4  # strength, 0 to 1
-    hue: float = 0.1  # share of the colour circle, at most 0.5
+    saturation: float = 0.2  # strength, 0 to 1; published: 0.4
+    hue: float = 0.02  # share of the colour circle, at most 0.5; published: 0.1
     bands: float = 0.0  # factor for each band by itself, for bands that are not colours; not published
-    grey: float = 0.2  # share of the views without colour
+    grey: float = 0.0  # share of the views without colour; published: 0.2
     zoom: float = 1.0  # of images when the model is used; below 1 if objects are larger there than in the views
 
 
