@@ -64,7 +64,18 @@ OPTIONS = set(
 )
 OF_TORCHRUN = {"--nproc-per-node"}
 # Options of scripts in tests/benchmarks.
-OF_BENCHMARKS = {"--cache", "--check", "--data", "--measures", "--models", "--mosaics", "--places", "--table", "--tiles", "--trials"}
+OF_BENCHMARKS = {
+    "--cache",
+    "--check",
+    "--data",
+    "--measures",
+    "--models",
+    "--mosaics",
+    "--places",
+    "--table",
+    "--tiles",
+    "--trials",
+}
 # Options that differ between commands for a reason: each output is a file or folder of its own kind and name.
 OUTPUT = {"--output"}
 FEWEST_WORDS = 3
