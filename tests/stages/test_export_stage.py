@@ -62,6 +62,7 @@ def test_torchvision_loads_the_backbone(models: Path, tmp_path: Path) -> None:
     assert about["model"] == fingerprint(models / "resnet.h5")
 
 
+@pytest.mark.slow
 def test_as_typed(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     result = unseg("export", models / "resnet.h5")

@@ -149,6 +149,7 @@ def test_cuts_by_hand() -> None:
             assert cut.used_to == units or cut.stop - cut.used_to >= 2
 
 
+@pytest.mark.slow
 def test_grey_images_give_what_their_colours_give(
     make_images: MakeImages, tmp_path: Path, said: pytest.LogCaptureFixture
 ) -> None:
@@ -158,12 +159,13 @@ def test_grey_images_give_what_their_colours_give(
     Image.fromarray(np.dstack([pixels] * 3)).save(colour / "p0.png")
     one, three = (features([p], tmp_path / f"{p.name}.h5", LITE, workers=1).path for p in (grey, colour))
     assert difference(three, one) < 0.01
-    assert sum("adapted to 1 bands" in text for text in said.messages) == 1
+    assert sum("adapted to 1 band;" in text for text in said.messages) == 1
     chosen = features([colour], tmp_path / "c.h5", LITE, Images(bands=(2, 1)), workers=1).path
     assert "adapted to 2 bands" in said.text
     assert maps_of(chosen, "dense")[0].shape[2] == 472
 
 
+@pytest.mark.slow
 def test_principal_components_are_stored_with_how_they_were_made(cut: Path, tmp_path: Path) -> None:
     plain = features([cut], tmp_path / "f.h5", LITE, workers=1).path
     path = features([cut], tmp_path / "p.h5", LITE, pca=3, workers=1).path
@@ -254,6 +256,7 @@ def test_values_too_large_for_half_floats_are_kept(
     assert "3 of 3 images: features above 1 are stored as float32" in said.text
 
 
+@pytest.mark.slow
 def test_a_model_of_our_own_gives_its_vectors(cut: Path, tmp_path: Path) -> None:
     model = train([cut], tmp_path / "m.h5", Train(), method="context", sets=tiny_sets("context"), steps=1)[0].path
     path = features([cut], tmp_path / "f.h5", Features(backbone=str(model)), workers=1).path

@@ -75,6 +75,7 @@ def test_the_ceiling_is_the_achievable_accuracy_of_evaluate(sp: Path, tmp_path: 
     assert ceiling == pytest.approx(scores["achievable_segmentation_accuracy"])
 
 
+@pytest.mark.slow
 def test_labels_by_chance_give_the_largest_class(data: Path, tmp_path: Path) -> None:
     """Each superpixel has a class by chance, mostly 1: then colours say nothing."""
     sp = superpixels([data], tmp_path / "fine.h5", Superpixels(pixels_per_segment=2), workers=1).path

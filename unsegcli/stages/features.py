@@ -71,7 +71,8 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     bands, resize = found.dataset.reading.channels, _resize(params, found.dataset)
     reader = reader._replace(choice=choice._replace(bands=bands), resize=resize)
     if reader.open().found.adapted:
-        console.note(f"the first layer is adapted to {bands} bands; choose 3 with --bands to use it as it was trained")
+        what = "1 band" if bands == 1 else f"{bands} bands"
+        console.note(f"the first layer is adapted to {what}; choose 3 with --bands to use it as it was trained")
     return _write(found, reader, params)
 
 
