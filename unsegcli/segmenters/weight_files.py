@@ -47,7 +47,7 @@ def _safetensors(path: Path) -> object:
         from safetensors.torch import load_file
     except ImportError as error:
         raise DataError(
-            f"--weights {path}: needs the package safetensors, which comes with pip install 'unsegcli[timm]'"
+            f"--weights {path}: needs the package safetensors, which comes with pip install '.[timm]'"
         ) from error
     try:
         found: object = load_file(path)

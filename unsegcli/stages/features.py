@@ -54,13 +54,12 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     _check(params)
     if is_model(params.backbone):
         return _of_model(inputs, params, run)
+    dataset = find_dataset(inputs, known_from=run.output)  # before a network is downloaded
     choice = Choice(params.backbone, str(params.weights), params.layers, COLOURS)
-    reader = VectorReader(choice, run.device, 1.0, params.tile, params.per)
+    reader = VectorReader(choice, run.device, 1.0, params.tile, _per(params, dataset))
     mapper = reader.open()
     about = mapper.found.about
     console.note(about.described() if about else f"{params.backbone}: random weights, which learned nothing")
-    dataset = find_dataset(inputs, known_from=run.output)
-    reader = reader._replace(per=_per(params, dataset))
     if mapper.device.type != "cpu":
         run = replace(run, workers=1)
     found = prepare(STAGE, dataset, run, [_settings(params, mapper, reader.per)], {"network": _identity(about)})
