@@ -79,7 +79,7 @@ def test_what_is_published_was_tried_before() -> None:
 
 
 def test_the_citation_has_the_version_and_the_licence() -> None:
-    citation = read(ROOT / "CITATION.cff")
+    citation = read(ROOT / "docs" / "CITATION.cff")
     assert citation["cff-version"] == "1.2.0"
     assert citation["version"] == unsegcli.__version__
     assert citation["license"] == PROJECT["license"]
