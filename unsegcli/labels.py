@@ -413,6 +413,15 @@ class LabelMatch:
         return line
 
 
+def labels_for(what: str, names: Sequence[str], folder: Path) -> LabelMatch:
+    """Match images to their label files, and warn about those of `what` that have none."""
+    match = match_labels(names, folder)
+    if match.missing:
+        verb = "has" if len(match.missing) == 1 else "have"
+        console.warn(f"{what}: {console.count_images(len(match.missing))} {verb} no label and are not used")
+    return match
+
+
 def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
     """Find the label files of images by their stems.
 

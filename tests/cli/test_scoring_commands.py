@@ -17,6 +17,7 @@ from typed import unseg
 
 from unsegcli import store
 from unsegcli.cli.evaluate import show_scores
+from unsegcli.cli.retrieve import show_retrieval
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
 
@@ -141,3 +142,17 @@ def test_demo_leaves_other_files_alone(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "mine" / "data" / "thesis.txt").write_text("precious")
     assert "thesis.txt" in unseg("demo", "-o", "mine", "--mosaics", "2", expect=1).stderr
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["data", "thesis.txt"]
+
+
+@pytest.mark.parametrize(("halves", "said"), [(3, "over 3 random halves"), (0, "on the images of the lists")])
+def test_the_table_of_retrieval_names_networks_and_divisions(
+    halves: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = {"scores": {"miou": 0.5}, "spread": {}}
+    lite0 = {"name": "lite0", "licence": "Apache-2.0", "labels": "ImageNet-1k"}
+    run = {"input": "f.h5", "vectors": {"dimensions": 4}, "floors": [{"of": "colours", "dimensions": 2, **scored}]}
+    run |= {"pretrained": [lite0], "protocol": {"halves": halves}, "ceiling": scored, "chance": scored, **scored}
+    show_retrieval(run)
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "pretrained weights: lite0 (ImageNet-1k labels)" in printed

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unsegcli import console
-from unsegcli.cli._command import Takes, command
-from unsegcli.cli._guard import refuse_skipped
-from unsegcli.cli._tables import print_networks, print_rows, print_scores, with_spread
+from unsegcli.cli._command import command
+from unsegcli.cli._subjects import divided_how, print_networks_of, rows_of_subject, show_subjects, takes_subjects
+from unsegcli.cli._tables import print_rows, with_spread
 from unsegcli.params import Inputs, Probe, Run, Terminal
 
 if TYPE_CHECKING:
-    from unsegcli.stages.probe import ProbeScores
+    from unsegcli.dataflow.score_files import SubjectScores
 
 ARGUMENT = (
     "Models, each on its training data or on the images or superpixels named after it; superpixels, whose features are "
     "those of k-means; or files of features. Default: paths from a pipe, else a file in the working folder."
 )
-TAKES = Takes(
-    kinds=("model", "features", "superpixels"),
-    images=True,
-    finds_images=False,
-    folded=True,
-    inputs=("mask", "source_folder", "limit"),
-    run=("output", "device", "workers", "force"),
-    terminal=("json", "skip_bad", "quiet", "verbose"),
-    argument=ARGUMENT,
-    preset=True,
-)
+TAKES = takes_subjects(ARGUMENT)
 
 
-def _show(found: ProbeScores, run: Run, terminal: Terminal) -> None:
-    print_scores(found.scores, terminal, show_probes)
-    console.note(f"scores saved in {found.path}")
-    refuse_skipped(found.skipped, skip_bad=terminal.skip_bad)
+def _show(found: SubjectScores, run: Run, terminal: Terminal) -> None:
+    show_subjects(found, terminal, show_probes)
 
 
 @command("probe", Probe, TAKES, _show)
@@ -56,20 +43,12 @@ def show_probes(result: dict[str, Any]) -> None:
     first = runs[0]
     rows = []
     for run in runs:
-        rows.append(_row(run["input"], run, run["vectors"]["dimensions"]))
-        rows += [_row(f"  floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
+        rows += rows_of_subject(run)
     if first["ceiling"] is not None:
         ceiling = {name: first["ceiling"][name] for name in first["scores"]}
         rows.append({"file": "ceiling", **with_spread(ceiling.items(), {})})
     chance = {"accuracy": first["chance"]["largest_class"], "miou": first["chance"]["largest_class_miou"]}
     rows.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
-    halves = first["protocol"]["halves"]
-    images = f"mean and deviation over {halves} random halves" if halves else "on the images of the lists"
     chosen = "; the epoch is chosen on labels" if "chosen on labels" in first["labels_used"] else ""
-    print_rows(f"linear probe, trained and scored on labels{chosen}; {images}", rows)
-    for run in runs:
-        print_networks(run, f"{run['input']}: " if len(runs) > 1 else "")
-
-
-def _row(name: str, found: dict[str, Any], dimensions: int) -> dict[str, Any]:
-    return {"file": name, "dimensions": dimensions, **with_spread(found["scores"].items(), found["spread"])}
+    print_rows(f"linear probe, trained and scored on labels{chosen}; {divided_how(first)}", rows)
+    print_networks_of(runs)

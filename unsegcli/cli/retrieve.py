@@ -4,36 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unsegcli import console
-from unsegcli.cli._command import Takes, command
-from unsegcli.cli._guard import refuse_skipped
-from unsegcli.cli._tables import print_rows, print_scores, with_spread
+from unsegcli.cli._command import command
+from unsegcli.cli._subjects import (
+    divided_how,
+    print_networks_of,
+    rows_of_subject,
+    scored_row,
+    show_subjects,
+    takes_subjects,
+)
+from unsegcli.cli._tables import print_rows
 from unsegcli.params import Inputs, Retrieve, Run, Terminal
 
 if TYPE_CHECKING:
-    from unsegcli.stages.retrieve import RetrievalScores
+    from unsegcli.dataflow.score_files import SubjectScores
 
 ARGUMENT = (
     "Models, each on its training data or on the images or superpixels named after it; or, with --proposals, "
     "superpixels or files of features. Default: paths from a pipe, else a file in the working folder."
 )
-TAKES = Takes(
-    kinds=("model", "features", "superpixels"),
-    images=True,
-    finds_images=False,
-    folded=True,
-    inputs=("mask", "source_folder", "limit"),
-    run=("output", "device", "workers", "force"),
-    terminal=("json", "skip_bad", "quiet", "verbose"),
-    argument=ARGUMENT,
-    preset=True,
-)
+TAKES = takes_subjects(ARGUMENT)
 
 
-def _show(found: RetrievalScores, run: Run, terminal: Terminal) -> None:
-    print_scores(found.scores, terminal, show_retrieval)
-    console.note(f"scores saved in {found.path}")
-    refuse_skipped(found.skipped, skip_bad=terminal.skip_bad)
+def _show(found: SubjectScores, run: Run, terminal: Terminal) -> None:
+    show_subjects(found, terminal, show_retrieval)
 
 
 @command("retrieve", Retrieve, TAKES, _show)
@@ -55,13 +49,8 @@ def show_retrieval(result: dict[str, Any]) -> None:
     runs = result.get("runs", [result])
     rows = []
     for run in runs:
-        rows.append(_row(run["input"], run, run["vectors"]["dimensions"]))
-        rows += [_row(f"  floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
-        rows.append(_row("  ceiling", run["ceiling"]))
-        rows.append(_row("  chance: most frequent class", run["chance"]))
-    print_rows("retrieval, with the labels of the images that are looked up; mean and deviation over halves", rows)
-
-
-def _row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Any]:
-    shown = {"file": name} if dimensions is None else {"file": name, "dimensions": dimensions}
-    return {**shown, **with_spread(found["scores"].items(), found["spread"])}
+        rows += rows_of_subject(run)
+        rows.append(scored_row("  ceiling", run["ceiling"]))
+        rows.append(scored_row("  chance: most frequent class", run["chance"]))
+    print_rows(f"retrieval, with the labels of the images that are looked up; {divided_how(runs[0])}", rows)
+    print_networks_of(runs)

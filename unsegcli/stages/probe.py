@@ -6,10 +6,8 @@ what it measures is the vectors, and its scores are no result of a method withou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +17,15 @@ from unsegcli import console, store
 from unsegcli.core.scoring import scores
 from unsegcli.core.scoring.confusion import CountMatrix
 from unsegcli.core.scoring.linear_probe import DECAY, Probed, halves, probe_divisions
-from unsegcli.core.scoring.run_scores import VERSION, plain
+from unsegcli.core.scoring.run_scores import VERSION
 from unsegcli.core.scoring.tally import mean_and_deviation
-from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import turned_to
-from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
+from unsegcli.dataflow.provenance import note_networks
+from unsegcli.dataflow.score_files import SubjectScores, finished_scores, write_scores
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.images.working import Source
-from unsegcli.labels import GroundTruth, LabelMatch, labels_digest, labels_of, legend_of, match_labels
+from unsegcli.labels import GroundTruth, LabelMatch, labels_digest, labels_for, labels_of, legend_of
 from unsegcli.params import Cluster, Inputs, Probe, Run, Superpixels, changed_options, recorded
 from unsegcli.recipe import make_recipe
 from unsegcli.segmenters.labelled_images import TruthOf, bare_name, labelled_images, with_labels
@@ -54,19 +52,6 @@ NEEDS = "a probe needs superpixels; make them with `unseg superpixels`, or name 
 
 
 @dataclass(frozen=True)
-class ProbeScores:
-    """The scores and the file that holds them."""
-
-    path: Path
-    scores: dict[str, Any]
-
-    @property
-    def skipped(self) -> int:
-        """Number of images that could not be read here; those that an earlier stage skipped do not count."""
-        return len({one["name"] for run in _runs(self.scores) for one in run["skipped"]})
-
-
-@dataclass(frozen=True)
 class Measured:
     """What one kind of vectors gave, for each division."""
 
@@ -89,7 +74,7 @@ class Measures:
     skipped: list[dict[str, str]]
 
 
-def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -> ProbeScores:
+def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -> SubjectScores:
     """Probe vectors of superpixels, or features of pixels, with labels.
 
     Args:
@@ -103,31 +88,22 @@ def probe(inputs: Inputs, params: Probe | None = None, run: Run | None = None) -
     subjects = [_with_cutting(one, params) for one in open_subjects(inputs, NEEDS)]
     folder = labels_of(subjects[0].folder, params.labels, subjects[0].name)
     truth = GroundTruth(folder, legend_of(subjects[0].folder, params.legend, folder), params.ignore)
-    matches = [_matched(subject, folder) for subject in subjects]
+    matches = [labels_for(subject.name, subject.names, folder) for subject in subjects]
     lists = read_lists(params.fit_on, params.score_on)
     target = _target(params, run, inputs, subjects, matches, truth, lists)
     note_networks(hints_of(subjects), "metrics")
-    if target.finished() is not None:
-        with store.open_artifact(target.path) as artifact:
-            earlier = json.loads(bytes(artifact.table("scores")))
-        for one, subject in zip(_runs(earlier), subjects, strict=True):
+    earlier = finished_scores(target)
+    if earlier is not None:
+        for one, subject in zip(earlier.runs, subjects, strict=True):
             report_bad(subject, one["skipped"])
-        return ProbeScores(target.path, earlier)
+        return earlier
     measure = _pixels if params.per == "pixel" else _regions
     found = [
         _described(subject, match, measure(subject, match, truth, params, run, lists), truth, params)
         for subject, match in zip(subjects, matches, strict=True)
     ]
-    result = found[0] if len(found) == 1 else {"version": VERSION, "labels_used": _used(params), "runs": found}
-    result = plain({**result, "labels": str(folder), "legend": str(truth.legend_path) if truth.legend_path else None})
-    _write(target, result, subjects)
-    return ProbeScores(target.path, result)
-
-
-def _runs(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the scores of each subject."""
-    found: list[dict[str, Any]] = result.get("runs", [result])
-    return found
+    legend = str(truth.legend_path) if truth.legend_path else None
+    return write_scores(target, found, {"labels": str(folder), "legend": legend}, hints_of(subjects), _used(params))
 
 
 def _used(params: Probe) -> str:
@@ -154,14 +130,6 @@ def _with_cutting(subject: Subject, params: Probe) -> Subject:
     return replace(subject, cutting=cutting_of(subject.model))
 
 
-def _matched(subject: Subject, folder: Path) -> LabelMatch:
-    match = match_labels(subject.names, folder)
-    if match.missing:
-        verb = "has" if len(match.missing) == 1 else "have"
-        console.warn(f"{subject.name}: {console.count_images(len(match.missing))} {verb} no label and are not used")
-    return match
-
-
 def _target(
     params: Probe,
     run: Run,
@@ -180,14 +148,6 @@ def _target(
         own = {name: value for name, value in own.items() if name not in SETTINGS_OF_PIXELS}
     recipe = make_recipe("probe", REVISION, [own, settings], {**given, **(lists.digests if lists else {})})
     return store.Target(run.output, "metrics", recipe, force=run.force, reads=inputs.paths)
-
-
-def _write(target: store.Target, result: dict[str, Any], subjects: Sequence[Subject]) -> None:
-    text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    hints = hints_of(subjects)
-    went_in = joined(carried(hints, target.kind), {LABELS: ["probe: a linear classifier, and scoring"]})
-    tables = {"scores": np.frombuffer(text, np.uint8), **went_in}
-    store.write_whole(target, tables, {}, relative_hints(hints, target.path))
 
 
 # One subject

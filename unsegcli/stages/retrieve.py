@@ -6,10 +6,8 @@ those of their labels, which the output states; the scores are no result of a me
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +18,15 @@ from unsegcli.core.scoring import scores
 from unsegcli.core.scoring.confusion import CountMatrix
 from unsegcli.core.scoring.linear_probe import Labelled, halves
 from unsegcli.core.scoring.retrieval import majority, painted_counts, restricted, retrieved
-from unsegcli.core.scoring.run_scores import VERSION, plain
+from unsegcli.core.scoring.run_scores import VERSION
 from unsegcli.core.scoring.tally import mean_and_deviation
-from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import turned_to
-from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
+from unsegcli.dataflow.provenance import note_networks
+from unsegcli.dataflow.score_files import SubjectScores, finished_scores, write_scores
 from unsegcli.errors import ConfigError, DataError, closest
 from unsegcli.images.find import file_digest
 from unsegcli.images.working import Source
-from unsegcli.labels import GroundTruth, LabelMatch, labels_digest, labels_of, legend_of, match_labels
+from unsegcli.labels import GroundTruth, LabelMatch, labels_digest, labels_for, labels_of, legend_of
 from unsegcli.params import Cluster, Inputs, Retrieve, Run, Superpixels, recorded
 from unsegcli.recipe import make_recipe
 from unsegcli.segmenters.labelled_images import LabelledImages, bare_name, labelled_images, with_labels
@@ -56,19 +54,6 @@ Matrices = tuple[CountMatrix, CountMatrix | None]  # of all classes, and of the 
 
 
 @dataclass(frozen=True)
-class RetrievalScores:
-    """The scores and the file that holds them."""
-
-    path: Path
-    scores: dict[str, Any]
-
-    @property
-    def skipped(self) -> int:
-        """Number of images that could not be read here; those that an earlier stage skipped do not count."""
-        return len({one["name"] for run in _runs(self.scores) for one in run["skipped"]})
-
-
-@dataclass(frozen=True)
 class Known:
     """Classes that the settings name, by their numbers, and the images that are learned from."""
 
@@ -77,7 +62,7 @@ class Known:
     lists: Lists | None
 
 
-def retrieve(inputs: Inputs, params: Retrieve | None = None, run: Run | None = None) -> RetrievalScores:
+def retrieve(inputs: Inputs, params: Retrieve | None = None, run: Run | None = None) -> SubjectScores:
     """Look up the segments of some images among those of others.
 
     Args:
@@ -93,40 +78,23 @@ def retrieve(inputs: Inputs, params: Retrieve | None = None, run: Run | None = N
     _check(subjects, params)
     folder = labels_of(subjects[0].folder, params.labels, subjects[0].name)
     truth = GroundTruth(folder, legend_of(subjects[0].folder, params.legend, folder), params.ignore)
-    matches = [_matched(subject, folder) for subject in subjects]
+    matches = [labels_for(subject.name, subject.names, folder) for subject in subjects]
     lists = read_lists(params.fit_on, params.score_on)
     masks = _masks(params)
     target = _target(params, run, inputs, subjects, matches, truth, lists, masks)
     note_networks(hints_of(subjects), "metrics")
-    if target.finished() is not None:
-        with store.open_artifact(target.path) as artifact:
-            earlier = json.loads(bytes(artifact.table("scores")))
-        for one, subject in zip(_runs(earlier), subjects, strict=True):
+    earlier = finished_scores(target)
+    if earlier is not None:
+        for one, subject in zip(earlier.runs, subjects, strict=True):
             report_bad(subject, one["skipped"])
-        return RetrievalScores(target.path, earlier)
+        return earlier
     known = Known(_background(params, truth), _only(params, truth), lists)
     found = [
         _described(subject, match, _segments(subject, match, truth, params, run, masks), truth, params, known)
         for subject, match in zip(subjects, matches, strict=True)
     ]
-    result = found[0] if len(found) == 1 else {"version": VERSION, "labels_used": LABELS_USED, "runs": found}
-    result = plain({**result, "labels": str(folder), "legend": str(truth.legend_path) if truth.legend_path else None})
-    _write(target, result, subjects)
-    return RetrievalScores(target.path, result)
-
-
-def _runs(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the scores of each subject."""
-    found: list[dict[str, Any]] = result.get("runs", [result])
-    return found
-
-
-def _write(target: store.Target, result: dict[str, Any], subjects: Sequence[Subject]) -> None:
-    text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    hints = hints_of(subjects)
-    went_in = joined(carried(hints, target.kind), {LABELS: ["retrieve: looking up, and scoring"]})
-    tables = {"scores": np.frombuffer(text, np.uint8), **went_in}
-    store.write_whole(target, tables, {}, relative_hints(hints, target.path))
+    legend = str(truth.legend_path) if truth.legend_path else None
+    return write_scores(target, found, {"labels": str(folder), "legend": legend}, hints_of(subjects), LABELS_USED)
 
 
 # What is given
@@ -139,14 +107,6 @@ def _check(subjects: Sequence[Subject], params: Retrieve) -> None:
             raise ConfigError(
                 f"{subject.name}: finds no objects; give object masks with --proposals FILE, made by `unseg proposals`"
             )
-
-
-def _matched(subject: Subject, folder: Path) -> LabelMatch:
-    match = match_labels(subject.names, folder)
-    if match.missing:
-        verb = "has" if len(match.missing) == 1 else "have"
-        console.warn(f"{subject.name}: {console.count_images(len(match.missing))} {verb} no label and are not used")
-    return match
 
 
 def _masks(params: Retrieve) -> Any:

@@ -1,0 +1,61 @@
+"""What commands share that score models and files side by side, with labels: probe and retrieve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from unsegcli import console
+from unsegcli.cli._command import Takes
+from unsegcli.cli._guard import refuse_skipped
+from unsegcli.cli._tables import print_networks, print_scores, with_spread
+from unsegcli.params import Terminal
+
+if TYPE_CHECKING:
+    from unsegcli.dataflow.score_files import SubjectScores
+
+
+def takes_subjects(argument: str) -> Takes:
+    """Return what such a command takes, given the help of its argument."""
+    return Takes(
+        kinds=("model", "features", "superpixels"),
+        images=True,
+        finds_images=False,
+        folded=True,
+        inputs=("mask", "source_folder", "limit"),
+        run=("output", "device", "workers", "force"),
+        terminal=("json", "skip_bad", "quiet", "verbose"),
+        argument=argument,
+        preset=True,
+    )
+
+
+def show_subjects(found: SubjectScores, terminal: Terminal, table: Callable[[dict[str, Any]], None]) -> None:
+    """Print scores, as JSON or by a table, and fail if images were skipped."""
+    print_scores(found.scores, terminal, table)
+    console.note(f"scores saved in {found.path}")
+    refuse_skipped(found.skipped, skip_bad=terminal.skip_bad)
+
+
+def rows_of_subject(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the row of a subject and those of its floors."""
+    floors = [scored_row(f"  floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
+    return [scored_row(run["input"], run, run["vectors"]["dimensions"]), *floors]
+
+
+def scored_row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Any]:
+    """Return a row of scores with their deviations."""
+    shown = {"file": name} if dimensions is None else {"file": name, "dimensions": dimensions}
+    return {**shown, **with_spread(found["scores"].items(), found["spread"])}
+
+
+def divided_how(run: dict[str, Any]) -> str:
+    """Say over what means are taken."""
+    halves = run["protocol"]["halves"]
+    return f"mean and deviation over {halves} random halves" if halves else "on the images of the lists"
+
+
+def print_networks_of(runs: list[dict[str, Any]]) -> None:
+    """Print which pretrained networks went into each subject."""
+    for run in runs:
+        print_networks(run, f"{run['input']}: " if len(runs) > 1 else "")
