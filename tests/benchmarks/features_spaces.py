@@ -70,8 +70,9 @@ def _variants(file: FeaturesFile) -> Iterator[tuple[str, FeaturesFile, Cluster]]
     for components in COMPONENTS:
         yield f"{components} components", file, Cluster(pca=components)
     for weight in FIRST_LAYER:
-        weights = (weight, *file.weights[1:])
-        yield f"first layer by {weight:g}", replace(file, weights=weights), Cluster()
+        first, *others = file.weighted
+        weighted = (first._replace(weight=weight), *others)
+        yield f"first layer by {weight:g}", replace(file, weighted=weighted), Cluster()
     for weight in COLOURS:
         yield f"hand-crafted features by {weight:.2f}", file, Cluster(colours=weight)
 

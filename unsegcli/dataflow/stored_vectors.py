@@ -65,14 +65,29 @@ def read_stored_vectors(path: str | Path) -> StoredVectors:
                 f"{path}: has vectors of cells, not of superpixels; make those with `unseg superpixels IMAGES -o "
                 "sp.h5` and `unseg features sp.h5`"
             )
-        if artifact.has("layers/name"):
-            names = tuple(artifact.table("layers/name"))
-            sizes = tuple(int(size) for size in artifact.table("layers/dimensions"))
-        else:
-            names, sizes = ("",), (int(artifact.read("features", 0).shape[1]),)
-        weights = tuple(map(float, artifact.table("layers/weight"))) if artifact.has("layers/weight") else ()
-        weights = weights or (1.0,) * len(sizes)
+        names, layers = layers_in(artifact, "features")
+        sizes, weights = tuple(layer.size for layer in layers), tuple(layer.weight for layer in layers)
         return StoredVectors(names, sizes, weights, artifact.has("images"), pretrained_of(artifact))
+
+
+def layers_in(artifact: store.Artifact, field: str) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
+    """Return the names of the layers that vectors are joined from, and their sizes and weights, in order.
+
+    Args:
+        artifact: a file of features.
+        field: features or dense, which holds the vectors.
+    """
+    found = int(artifact.read(field, 0).shape[-1]) if artifact.window_count else 0
+    if not artifact.has("layers/dimensions"):
+        return ("",), (Layer(found),)
+    sizes = [int(size) for size in artifact.table("layers/dimensions")]
+    if artifact.window_count and sum(sizes) != found:
+        raise DataError(
+            f"{artifact.path}: has vectors of {found} dimensions, but layers of {sum(sizes)}; make it again"
+        )
+    names = artifact.table("layers/name") if artifact.has("layers/name") else [""] * len(sizes)
+    weights = artifact.table("layers/weight") if artifact.has("layers/weight") else [1.0] * len(sizes)
+    return tuple(names), tuple(Layer(size, float(weight)) for size, weight in zip(sizes, weights, strict=True))
 
 
 def seen_by_network(vectors: StoredVectors | None, bands: int) -> tuple[int, tuple[Layer, ...]]:

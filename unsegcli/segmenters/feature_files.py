@@ -18,6 +18,7 @@ from unsegcli.core.superpixels.features import feature_groups, region_features
 from unsegcli.core.superpixels.region_space import Space
 from unsegcli.core.vector_space import Layer, fit_vector_space, joined, of_length
 from unsegcli.dataflow.dataset import Dataset, Window
+from unsegcli.dataflow.stored_vectors import layers_in
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import AUTO, PER_PIXEL, PER_SUPERPIXEL, Cluster
 
@@ -32,20 +33,20 @@ class FeaturesFile:
     """What a file of features holds."""
 
     path: str
-    layers: tuple[tuple[str, int], ...]  # name and dimensions of each, in order
+    names: tuple[str, ...]  # of its layers, in order
+    weighted: tuple[Layer, ...]  # size and weight of each
     dense: bool  # whether vectors are those of cells, not of superpixels
     bands: int  # of the stored pixels; 0 = none are stored
-    weights: tuple[float, ...]  # of the layers
+
+    @property
+    def layers(self) -> tuple[tuple[str, int], ...]:
+        """Name and dimensions of each layer."""
+        return tuple((name, layer.size) for name, layer in zip(self.names, self.weighted, strict=True))
 
     @property
     def dimensions(self) -> int:
         """Number of dimensions of a vector."""
-        return sum(size for _, size in self.layers)
-
-    @property
-    def weighted(self) -> list[Layer]:
-        """Size and weight of each layer."""
-        return [Layer(size, weight) for (_, size), weight in zip(self.layers, self.weights, strict=True)]
+        return sum(layer.size for layer in self.weighted)
 
     def width(self, *, colours: bool) -> int:
         """Return the number of features that are compared."""
@@ -60,17 +61,9 @@ def features_file(dataset: Dataset) -> FeaturesFile:
         name = "dense" if dense else "features"
         if not artifact.has(name) or (dense and not artifact.has("windows/cell")):
             raise DataError(f"{path}: holds no vectors; make it again")
-        found = artifact.read(name, 0).shape[-1] if artifact.window_count else 0
-        layers: tuple[tuple[str, int], ...] = (("", int(found)),)
-        if artifact.has("layers/dimensions"):
-            sizes = (int(size) for size in artifact.table("layers/dimensions"))
-            layers = tuple(zip(artifact.table("layers/name"), sizes, strict=True))
-        weights = tuple(map(float, artifact.table("layers/weight"))) if artifact.has("layers/weight") else ()
+        names, weighted = layers_in(artifact, name)
         bands = artifact.read("images", 0).shape[2] if artifact.has("images") else 0
-        file = FeaturesFile(path, layers, dense, bands, weights or (1.0,) * len(layers))
-    if file.dimensions != found:
-        raise DataError(f"{path}: has vectors of {found} dimensions, but layers of {file.dimensions}; make it again")
-    return file
+        return FeaturesFile(path, names, weighted, dense, bands)
 
 
 def check_for_features(params: Cluster, file: FeaturesFile) -> None:
@@ -230,9 +223,9 @@ def painted_cells(
 
 def shown(file: FeaturesFile, params: Cluster) -> str:
     """Describe the space in which vectors are compared."""
-    sizes = zip(file.layers, file.weights, strict=True)
     names = ", ".join(
-        f"{name or 'vectors'} ({size}{'' if weight == 1 else f', weight {weight:g}'})" for (name, size), weight in sizes
+        f"{name or 'vectors'} ({layer.size}{'' if layer.weight == 1 else f', weight {layer.weight:g}'})"
+        for name, layer in zip(file.names, file.weighted, strict=True)
     )
     kept = f"{params.pca} principal components each" if params.pca else "all principal components"
     beside = ""
