@@ -82,25 +82,23 @@ def bytes_of_highest_map(pixels: int, maps: int, bands: int) -> float:
 
 def _interpolated(weighted: Maps, cell: tuple[float, float], rows: tuple[int, int], width: int) -> Maps:
     """Interpolate maps at pixels of some rows; the last map is the weight of each cell, by which others are divided."""
-    below = _between(np.arange(*rows), cell[0], weighted.shape[1])
-    right = _between(np.arange(width), cell[1], weighted.shape[2])
-    tall = _mixed(weighted, below, 1)
-    whole = _mixed(tall, right, 2)
+    whole = drawn_along(drawn_along(weighted, np.arange(*rows), cell[0], 1), np.arange(width), cell[1], 2)
     share = whole[-1]
     return (whole[:-1] / np.where(share > 0, share, 1)).astype(np.float32)
 
 
-def _between(places: NDArray[np.int64], size: float, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return for each pixel the cell whose centre is before it, and its way to the next one, 0 to 1."""
-    at = np.clip((places + 0.5) / size - 0.5, 0, count - 1)
-    before = np.minimum(at.astype(np.int64), max(count - 2, 0))
-    return before, (at - before).astype(np.float32)
+def drawn_along(cells: Maps, pixels: NDArray[np.int64], size: float, axis: int) -> Maps:
+    """Interpolate values of cells between their centres, along one axis; beyond the outer centres they are constant.
 
-
-def _mixed(maps: Maps, between: tuple[NDArray[np.int64], NDArray[np.float32]], axis: int) -> Maps:
-    before, share = between
-    after = np.minimum(before + 1, maps.shape[axis] - 1)
-    shape = [-1 if other == axis else 1 for other in range(maps.ndim)]
-    along = share.reshape(shape)
-    mixed: Maps = maps.take(before, axis) * (1 - along) + maps.take(after, axis) * along
-    return mixed
+    Args:
+        cells: values, in an array of any number of axes.
+        pixels: (pixels,) places along the axis.
+        size: of a cell, in pixels.
+        axis: which one is that of the cells.
+    """
+    at = np.clip((pixels + 0.5) / size - 0.5, 0, cells.shape[axis] - 1)
+    before = np.minimum(at.astype(np.int64), max(cells.shape[axis] - 2, 0))
+    after = np.minimum(before + 1, cells.shape[axis] - 1)
+    share = (at - before).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(cells.ndim)])
+    drawn: Maps = cells.take(before, axis) * (1 - share) + cells.take(after, axis) * share
+    return drawn

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.cells import drawn_along
 from unsegcli.core.compiling import compiled_loosely
 
 Floats = NDArray[np.float32]
@@ -152,12 +153,5 @@ def _cell_of(side: int, length: float) -> NDArray[np.int64]:
 
 def spread(cells: Floats, grid: tuple[int, int], cell: tuple[float, float]) -> Floats:
     """Interpolate values of cells (rows, columns, values) between their centres: (height, width, values)."""
-    found = cells
-    for axis in (0, 1):
-        places = (np.arange(grid[axis], dtype=np.float32) + np.float32(0.5)) / np.float32(cell[axis]) - np.float32(0.5)
-        places = np.clip(places, 0, found.shape[axis] - 1)
-        low = np.floor(places).astype(np.int64)
-        high = np.minimum(low + 1, found.shape[axis] - 1)
-        share = (places - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)).astype(np.float32)
-        found = found.take(low, axis) * (1 - share) + found.take(high, axis) * share
-    return found
+    tall = drawn_along(cells, np.arange(grid[0]), cell[0], 0)
+    return drawn_along(tall, np.arange(grid[1]), cell[1], 1)
