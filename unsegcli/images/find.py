@@ -28,6 +28,7 @@ SUFFIXES = (
 )
 IMAGES_FOLDER = "images"
 NOT_IMAGES = ("labels", "masks")  # subfolders that hold no images to segment
+MARKER = "unseg.json"  # in a folder of panels or label maps that unseg wrote
 LIST_SUFFIX = ".txt"
 UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
 BLOCK = 1 << 20
@@ -57,7 +58,8 @@ def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
     """List the image files in folders, files, patterns and lists, each file once, with unique names.
 
     Folders are searched recursively, in natural order (2 before 10), skipping hidden names. If a folder has a
-    subfolder `images`, only that is searched; otherwise its subfolders `labels` and `masks` are skipped.
+    subfolder `images`, only that is searched; otherwise its subfolders `labels` and `masks` are skipped. So are folders
+    in it that unseg wrote.
 
     Args:
         inputs: folders, image files, patterns such as "data/*.png", or .txt files with one path per line
@@ -204,6 +206,10 @@ def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
+        if here != top and MARKER in files:
+            console.note(f"{here}: skipped: unseg wrote this folder")
+            folders.clear()
+            continue
         kept = (name for name in folders if not name.startswith("."))
         folders[:] = sorted(name for name in kept if here != top or name not in left_out)
         for name in files:

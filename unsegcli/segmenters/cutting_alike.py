@@ -12,6 +12,7 @@ from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Inputs, Superpixels
 from unsegcli.segmenters.centres import CUTTING, shared_scaling
+from unsegcli.segmenters.model_inputs import STILL_CHOSEN
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,10 @@ class CutAlike:
         """
         wrong = [path for path in inputs.paths if is_artifact(path)]
         if wrong:
-            raise ConfigError(
-                f"{wrong[0]}: --like reads images as earlier ones were read; give images, not a file of them"
-            )
-        images = replace(inputs.images, **self.windows)
+            raise ConfigError(f"{wrong[0]}: --like reads images as earlier ones were read; give images instead")
+        images = replace(inputs.images, patch=self.patch, stride=self.stride)
         found = dataset_from_files(replace(inputs, images=images), known_from)
-        chosen = {**self.windows, "max_pixels": images.max_pixels}
+        chosen = {name: getattr(images, name) for name in STILL_CHOSEN}
         alike = replace(found, known=self.reading, known_scaling=self.scaling, recorded=(chosen,))
         return alike.with_input("like", self.path, self.fingerprint)
 
