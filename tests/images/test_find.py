@@ -47,6 +47,15 @@ def test_labels_and_masks_of_a_plain_folder_are_left_out(tmp_path: Path, caplog:
     assert names(tmp_path / "labels") == ["a.png"]
 
 
+def test_folders_that_unseg_wrote_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in `unseg map . -o map`, where the page would be taken for images when it is run again."""
+    touch(tmp_path, "a.png", "map/page/unseg.json", "map/page/shown/a.png", "map/page/sheet.png")
+    with caplog.at_level("INFO", "unseg"):
+        assert names(tmp_path) == ["a.png"]
+    assert "page: skipped: unseg wrote this folder" in caplog.text
+    assert names(tmp_path / "map/page") == ["sheet.png", "shown/a.png"]
+
+
 def test_one_file_of_any_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.dat")
     assert find_images([tmp_path / "x/a.dat"]) == [ImageFile("a.dat", tmp_path / "x/a.dat")]

@@ -85,7 +85,7 @@ def estimate(steps: Sequence[str], sizes: Sizes, workers: int) -> str:
         workers: number of processes; 0 = one for each processor.
     """
     processes, megapixels = max(1, min(workers or available_cores(), sizes.images)), sizes.pixels / 1e6
-    slow, seconds, memory, disk = _slowness(), 0.0, 0.0, 0.0
+    slow, seconds, memory, disk = slowness(), 0.0, 0.0, 0.0
     for step in steps:
         cost = STEPS[step]
         seconds += slow * (cost.start + cost.each * megapixels / (processes if cost.divides else 1))
@@ -98,7 +98,7 @@ def estimate(steps: Sequence[str], sizes: Sizes, workers: int) -> str:
     )
 
 
-def _slowness() -> float:
+def slowness() -> float:
     """Return how much slower this machine is now than the one of the figures, by cutting a small image."""
     params = Superpixels()
     if compiles_first(params):
