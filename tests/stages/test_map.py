@@ -304,23 +304,33 @@ def test_sizes_are_those_of_the_working_images(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "data", 3)
     tifffile.imwrite(folder / "stack.tif", np.zeros((4, 20, 30), np.uint16), photometric="minisblack")
     (folder / "broken.png").write_bytes(b"no image")
-    whole = 3 * 48 * 64 + 4 * 20 * 30
-    # of five files one has no header, which does not count
-    assert sizes_of(Inputs(folder)) == Sizes(7, 7, whole, 48 * 64, 3)
+    found = sizes_of(Inputs(folder))
+    assert (found.images, found.windows, found.largest, found.bands) == (7, 7, 48 * 64, 3)
+    assert found.pixels == 3 * 48 * 64 + 4 * 20 * 30
+    assert found.seen == 16 * found.pixels, "small images are enlarged by 4 for a network"
     assert sizes_of(Inputs(folder, Images(scale=0.5), limit=4)).pixels == 3 * 24 * 32
     assert sizes_of(Inputs(folder / "p0.png", Images(patch=32))).windows == 4
 
 
 def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
-    def seconds(megapixels: float, workers: int) -> str:
-        sizes = Sizes(round(megapixels), round(megapixels), megapixels * 1e6, 1_000_000, 3)
-        return estimate(["superpixels", "regions", "page"], sizes, workers)
+    def said_of(megapixels: int, steps: Sequence[str], workers: int = 1) -> str:
+        pixels = megapixels * 1e6
+        return estimate(steps, Sizes(megapixels, megapixels, pixels, 1_000_000, 3, pixels), workers)
 
-    assert "about 2 minutes" in seconds(60, 1) or "about 3 minutes" in seconds(60, 1)
-    assert "hours" in seconds(6000, 1)
-    assert seconds(60, 2) != seconds(60, 1)
+    first, *rest = said_of(60, ["superpixels", "regions", "page"]).split(", ")
+    cut, cluster, page = 2 + 60 * (0.5 + 0.001), 3 + 60 * (0.85 + 0.001), 2 + 60 * (1 + 0.02)
+    assert first == f"60 images of 60.0 megapixels: about {(cut + cluster + page) / 60:.0f} minutes"
+    assert rest == ["0.6 GB of memory and 378 MB on disk; estimated from the sizes of the images"]
+    assert "about 2.1 hours" in said_of(2400, ["train"])
+    assert said_of(60, ["superpixels"], 4) != said_of(60, ["superpixels"])
+    assert "about 20 seconds" in said_of(0, ["train"])
 
 
 def test_the_trial_of_the_machine_takes_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert 0.05 < map_costs.slowness() < 50
+    pieces, tried = map_costs.pieces_of, []
+    monkeypatch.setattr(map_costs, "pieces_of", lambda *given: tried.append(pieces(*given)))
+    assert 0 < map_costs.slowness() < 100
+    assert len(tried) == map_costs.TRIALS + 1
+    monkeypatch.setattr(map_costs, "compiles_first", lambda params: True)
+    assert map_costs.slowness() == 0
