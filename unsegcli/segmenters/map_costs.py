@@ -42,7 +42,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """What a step costs: seconds of one process, gigabytes of memory, and megabytes on disk."""
 
     start: float  # seconds
@@ -56,12 +56,12 @@ class Cost:
 
 
 STEPS = {
-    "superpixels": Cost(2.0, 0.001, 0.5, 0.3, disk=3.0, divides=True),
-    "train": Cost(20.0, 0.02, 3.1, 1.1, 0.017),
-    "vectors": Cost(5.0, 0.045, 1.9, 0.9, 0.017, disk=0.3),
-    "features": Cost(5.0, 0.01, 0.9, 1.0, disk=2.0, divides=True, sees=True),
-    "regions": Cost(3.0, 0.001, 0.85, 0.3, 0.005, disk=0.3),
-    "page": Cost(2.0, 0.02, 1.0, 0.3, disk=3.0, divides=True),
+    "superpixels": StepCost(2.0, 0.001, 0.5, 0.3, disk=3.0, divides=True),
+    "train": StepCost(20.0, 0.02, 3.1, 1.1, 0.017),
+    "vectors": StepCost(5.0, 0.045, 1.9, 0.9, 0.017, disk=0.3),
+    "features": StepCost(5.0, 0.01, 0.9, 1.0, disk=2.0, divides=True, sees=True),
+    "regions": StepCost(3.0, 0.001, 0.85, 0.3, 0.005, disk=0.3),
+    "page": StepCost(2.0, 0.02, 1.0, 0.3, disk=3.0, divides=True),
 }
 
 

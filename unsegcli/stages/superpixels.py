@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, Window, find_dataset
@@ -11,7 +12,9 @@ from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, SUPERPIXELS, Images, Inputs, Run, Superpixels, changed_options
 from unsegcli.segmenters.cutting import check_superpixels, compiles_first, cut_window, with_void
-from unsegcli.segmenters.cutting_alike import CutAlike, read_cutting
+
+if TYPE_CHECKING:
+    from unsegcli.segmenters.cutting_alike import CutAlike
 
 STAGE = Stage("superpixels", 2, "superpixels")
 # Peak memory in bytes, measured by tests/benchmarks/bench_estimate.py
@@ -69,6 +72,8 @@ def _earlier(params: Superpixels, inputs: Inputs) -> CutAlike | None:
     named = changed_options(params, (SUPERPIXELS,)) + changed_options(inputs.images, (), _names_of(inputs.images))
     if named:
         raise ConfigError(f"--like {params.like}: sets how images are read and cut; leave out {', '.join(named)}")
+    from unsegcli.segmenters.cutting_alike import read_cutting  # worker processes need none of what it imports
+
     return read_cutting(params.like)
 
 
