@@ -44,7 +44,7 @@ OPTIONS = set(
     """
     --algorithm --alpha --axes --bands --blur --centres --classes --compactness --confidence --crop --diversity
     --dry-run --export --features --force --format --grid --help --hungarian --ignore --images --init
-    --install-completion
+    --install-completion --into --split
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
     --metrics --named-on --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
     --mosaics --names --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role

@@ -1092,6 +1092,14 @@ class Relabel:
         shown="-",
         recorded=False,
     )
+    split: str = option(
+        "",
+        "Divide one cluster, given by its number or name, into several. What was clustered is found by the history of "
+        "the file; if it was moved, name it after the segmentation.",
+        metavar="CLUSTER",
+        shown="-",
+    )
+    into: int = option(2, "Number of clusters that --split makes.", metavar="N", least=2)
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)
     like: str | Path | None = option(

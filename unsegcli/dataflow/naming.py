@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,6 +56,32 @@ def by_matching(run: Predictions, wanted: dict[int, str], names: Sequence[str], 
     ]
     rest = [Group("", (number,)) for number in range(run.clusters or 0) if number not in wanted]
     return _numbered(run, [*groups, *rest], "classes")
+
+
+def divided(run: Predictions, number: int, into: int) -> Naming:
+    """Name the parts of a category; `numbers` are those of the parts.
+
+    The first part keeps the number and colour of the category; the others follow after all others.
+    """
+    names, colors = list(names_of(run)), list(colors_of(run))
+    count, own = len(names), names[number]
+    numbers = (number, *range(count, count + into - 1))
+    names += [""] * (into - 1)
+    colors += [""] * (into - 1)
+    taken = set(names)
+    for part in numbers:
+        names[part] = f"cluster {part}" + (f" (was {number})" if part != number else "")
+        if not UNNAMED.fullmatch(own):
+            names[part] = next(text for text in _numbered_names(own) if text not in taken)
+            taken.add(names[part])
+        colors[part] = colors[part] or unlike_color([color for color in colors if color])
+    return Naming(numbers, tuple(names), tuple(colors), "clusters")
+
+
+def _numbered_names(name: str) -> Iterator[str]:
+    """Yield roof 1, roof 2, ...; of what has a number already roof 1.1, roof 1.2, ..."""
+    between = "." if name[-1:].isdecimal() else " "
+    return (f"{name}{between}{number}" for number in itertools.count(1))
 
 
 def colors_of(run: Predictions) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +20,21 @@ from unsegcli.core.scoring.confusion import confusion
 from unsegcli.core.scoring.matching import one_to_one
 from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
 from unsegcli.dataflow.label_maps import Predictions, open_predictions
-from unsegcli.dataflow.naming import Naming, by_matching, by_names, colors_of, unused_color
+from unsegcli.dataflow.naming import Naming, by_matching, by_names, colors_of, divided, names_of, unused_color
 from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks, provenance
-from unsegcli.dataflow.runner import Outcome, unchanged
+from unsegcli.dataflow.runner import Outcome, unchanged, write_artifact
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
-from unsegcli.names import NamesFile, open_names, parse_rules
+from unsegcli.names import NamesFile, find_category, open_names, parse_rules
 from unsegcli.params import Inputs, Relabel, Run
 from unsegcli.recipe import make_recipe
+from unsegcli.segmenters.behind import DATA, Behind, find_behind
+from unsegcli.segmenters.comparisons import comparison_of
+from unsegcli.segmenters.splitting import Division, category_of, divided_fit, fit_parts, members
 
 REVISION = 3  # names of usual things get their usual colours; a name that a category has already merges with it
-WAYS = "rules such as 3=water, --names FILE, --metrics FILE, or --like FILE"
+WAYS = "rules such as 3=water, --names FILE, --split CLUSTER, --metrics FILE, or --like FILE"
 
 
 def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = None) -> Outcome:
@@ -42,11 +47,14 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
         run: the segmentation to write.
     """
     params, run = params or Relabel(), (run or Run()).of("relabel")
-    if len(inputs.paths) != 1:
+    if not inputs.paths or (len(inputs.paths) > 1 and not params.split):
         raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
+    _check_one_way(params)
+    if params.split:
+        return _split(predictions, inputs.paths[1:], params, run)
     named = _named(predictions, params)
     recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
     note_networks(named.hints, "segmentation")
@@ -69,9 +77,17 @@ class Named(NamedTuple):
     mixed: tuple[int, ...] = ()  # new categories that show several things
 
 
-def _named(run: Predictions, params: Relabel) -> Named:
-    if sum((bool(params.rules), *(one is not None for one in (params.names, params.metrics, params.like)))) != 1:
+def _check_one_way(params: Relabel) -> None:
+    given = (params.rules, params.names, params.metrics, params.like, params.split)
+    if sum(one not in (None, "", ()) and one != [] for one in given) != 1:
         raise ConfigError(f"give exactly one of: {WAYS}")
+    if params.into != Relabel.into and not params.split:
+        raise ConfigError("--into is only for --split; leave it out")
+    if params.split and params.legend is not None:
+        raise ConfigError("--legend names classes, and --split makes new clusters: leave one of them out")
+
+
+def _named(run: Predictions, params: Relabel) -> Named:
     legend = None if params.legend is None else read_legend(given_legend(params.legend))
     hints, inputs = dict(run.hints), dict(run.inputs)
     labels = {"labels_used": run.labels_used} if run.labels_used else {}
@@ -168,6 +184,50 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     for _ in fresh:
         colors.append(unused_color(colors))
     return Naming(numbers, tuple(names), tuple(colors), old.role)
+
+
+# Dividing
+
+
+def _split(run: Predictions, given: Sequence[str | Path], params: Relabel, how: Run) -> Outcome:
+    """Divide one category by k-means on what was compared when the segmentation was made."""
+    number = find_category(params.split, run.clusters or 0, names_of(run), f"--split {params.split}")
+    behind = find_behind(Path(run.name), given, f"unseg relabel {run.name} FILE --split {params.split}")
+    used = {name: hint for name, hint in behind.inputs.items() if name in ("model", *DATA)}
+    settings = {"rules": [], "split": number, "into": params.into}
+    inputs = {**run.inputs, **{name: hint["fingerprint"] for name, hint in used.items()}}
+    labels = {"labels_used": run.labels_used} if run.labels_used else {}
+    hints = {**run.hints, **used}
+    note_networks(hints, "segmentation")
+    reads = [hint["path"] for hint in hints.values()]
+    recipe = make_recipe("relabel", REVISION, [settings], inputs, labels)
+    target = store.Target(how.output, "segmentation", recipe, force=how.force, reads=reads)
+    return unchanged(target) or _write_split(target, run, behind, number, params.into)
+
+
+def _write_split(target: store.Target, run: Predictions, behind: Behind, number: int, into: int) -> Outcome:
+    category = category_of(run.name, number)
+    try:
+        found = comparison_of(category, behind, 0)
+        sample = members(found.dataset, found.compare, category, found.params, found.workers)
+    finally:
+        release_artifacts()
+    parts = fit_parts(sample, into, found.params, unit=found.unit)
+    naming = divided(run, number, into)
+    tables: dict[str, Any] = {"categories/name": list(naming.names), "categories/color": list(naming.colors)}
+    numbers, others = naming.numbers, None
+    if found.tables:
+        tables |= divided_fit(found.tables, found.categories, number, parts, numbers)
+        others = tables["fit/centres"][:-into]
+    work = Division(category, found.compare, parts, others, numbers, len(naming.names), found.params)
+    dataset = replace(found.dataset, hints={**run.hints, **found.dataset.hints})
+    attributes = {"role": naming.role, "clusters": len(naming.names)}
+    outcome = write_artifact(target, dataset, work, "dividing", attributes, found.workers, tables)
+    listed = ", ".join(f"{one} ({naming.names[one]})" for one in numbers)
+    console.note(f"{names_of(run)[number]} is divided into {listed}")
+    if not found.tables:
+        console.note("the file has no centres for `cluster --centres`, as the one that it was made from")
+    return outcome
 
 
 # Writing
