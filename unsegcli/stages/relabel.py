@@ -50,7 +50,14 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
     params, run = params or Relabel(), run or Run()
     if not inputs.paths or (len(inputs.paths) > 1 and not params.split):
         raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
-    run = _beside_its_input(Path(inputs.paths[0]), run).of("relabel")
+    given, run = run, _beside_its_input(Path(inputs.paths[0]), run).of("relabel")
+    outcome = _relabelled(inputs, params, run)
+    if not given.output and outcome.path.name != OUTPUTS["relabel"]:
+        console.note(f"{inputs.paths[0]} is kept: the output is {outcome.path}")
+    return outcome
+
+
+def _relabelled(inputs: Inputs, params: Relabel, run: Run) -> Outcome:
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
@@ -86,7 +93,6 @@ def _beside_its_input(path: Path, run: Run) -> Run:
     if run.output or numbered is None or path.suffix != default.suffix or path.resolve().parent != Path.cwd().resolve():
         return run
     output = default.with_stem(f"{default.stem}-{int(numbered[1] or 1) + 1}")
-    console.note(f"{path} is kept; the output is {output}")
     return replace(run, output=output)
 
 
