@@ -36,13 +36,14 @@ def read_earlier(path: str | Path) -> EarlierMap:
     """
     segmentation = Path(path) if is_artifact(path) else newest_of(Path(path))
     with store.open_artifact(segmentation, "segmentation") as artifact:
-        behind = list(provenance(artifact))
+        # the nearest first: a model behind features has superpixels of its own
+        behind = sorted(provenance(artifact), key=lambda entry: int(entry["depth"]))
     found: dict[str, Path] = {}
     for entry in behind:
         if entry["input"] not in ("superpixels", *NETWORKS) or entry["input"] in found:
             continue
         if entry["input"] in NETWORKS and found.keys() & set(NETWORKS):
-            continue  # a model behind features, which is told by their options
+            continue  # a model behind features, which their options name
         if entry["state"] != UNCHANGED:
             raise DataError(f"--like {path}: {entry['path']}, which {segmentation} came from, {entry['state']}")
         found[entry["input"]] = Path(_from_here(entry["path"]))
