@@ -50,7 +50,7 @@ def test_labels_and_masks_of_a_plain_folder_are_left_out(tmp_path: Path, caplog:
 def test_folders_that_unseg_wrote_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As in `unseg map . -o map`, where the page would be taken for images when it is run again."""
     touch(tmp_path, "a.png", "map/page/unseg.json", "map/page/shown/a.png", "map/page/sheet.png")
-    with caplog.at_level("INFO", "unseg"):
+    with caplog.at_level("DEBUG", "unseg"):
         assert names(tmp_path) == ["a.png"]
     assert "page: skipped: unseg wrote this folder" in caplog.text
     assert names(tmp_path / "map/page") == ["sheet.png", "shown/a.png"]

@@ -207,7 +207,7 @@ def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
             continue
         seen.add((state.st_dev, state.st_ino))
         if here != top and MARKER in files:
-            console.note(f"{here}: skipped: unseg wrote this folder")
+            console.detail(f"{here}: skipped: unseg wrote this folder")
             folders.clear()
             continue
         kept = (name for name in folders if not name.startswith("."))

