@@ -23,7 +23,7 @@ from unsegcli.segmenters.cutting import compiles_first, pieces_of
 
 HEADERS_READ = 1000  # of more images, evenly spaced ones
 TRIAL_SIDE, TRIALS = 256, 60  # of the images of the trial, in pixels, and their number
-TRIAL_SECONDS = 0.006  # of one, where the figures below were measured
+TRIAL_SECONDS = 0.005  # of one, where the figures below were measured
 COMPILING = 12.0  # seconds, on the first run
 SEEN_SIDE, MOST_ENLARGED = 512, 4.0  # images are enlarged for a pretrained network, as by `unseg features`
 BYTES_OF_CUTTING, BYTES_AND_BAND = 10, 5.5  # of memory for each pixel of the largest image
