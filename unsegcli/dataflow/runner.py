@@ -154,9 +154,8 @@ def write_artifact(
         raise ValueError("open the dataset first")
     with target.writing() as writer:
         remaining = dataset.units[len(writer.notes) :]
-        with _releasing(), console.progress(len(dataset.units), what) as bar:
+        with _releasing(), console.progress(len(dataset.units), what, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
-            show(0.0)
             for windows, note in _results(work, remaining, workers, show):
                 writer.append(windows, note)
                 show(0.0)
@@ -183,7 +182,7 @@ def write_artifact(
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
 
 
-def _show(bar: console.Bar, writer: store.Writer, ahead: float) -> None:
+def _show(bar: console.Progress, writer: store.Writer, ahead: float) -> None:
     """Move the bar to the images that are stored, and those after them that are done, also in part."""
     bar.update(max(0.0, writer.count + ahead - bar.n))
 
