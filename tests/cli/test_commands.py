@@ -76,8 +76,8 @@ def test_artifacts_of_other_kinds_are_not_candidates(here: Path) -> None:
 
 def test_default_number_of_clusters_is_said(here: Path) -> None:
     unseg("superpixels", *SEGMENTS)
-    assert "8 clusters" in unseg("cluster").stderr
-    assert "8 clusters" not in unseg("cluster", "--classes", "8").stderr
+    assert "8 clusters; use" in unseg("cluster").stderr
+    assert "8 clusters; use" not in unseg("cluster", "--classes", "8").stderr
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
@@ -22,7 +22,6 @@ from unsegcli.errors import ConfigError, UnsegError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from unsegcli.dataflow.runner import Outcome
 
 Parameters = ParamSpec("Parameters")
 
@@ -79,14 +78,6 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 _fail("terminated; finished work is kept, run the same command again to resume", TERMINATED)
 
     return run
-
-
-def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False) -> None:
-    """Print the output paths, and fail if images were skipped without `--skip-bad`."""
-    for outcome in () if dry_run else outcomes:
-        print(outcome.path, flush=True)
-    if outcomes:
-        refuse_skipped(outcomes[-1].skipped, skip_bad=skip_bad)
 
 
 def refuse_skipped(skipped: int, *, skip_bad: bool) -> None:

@@ -30,7 +30,6 @@ TAKES = Takes(
 
 def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
     print_scores(found.scores, terminal, show_scores)
-    console.note(f"scores saved in {found.path}")
 
 
 @command("evaluate", Evaluate, TAKES, _show)

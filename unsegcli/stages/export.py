@@ -54,4 +54,4 @@ def _backbone(path: str, params: Export, run: Run) -> Outcome:
         f"{'' if written else ' (up to date)'}; torchvision's {found.architecture} loads them with strict=False and "
         "lacks only fc.weight and fc.bias"
     )
-    return Outcome(Path(run.output))
+    return Outcome(Path(run.output), unchanged=not written)

@@ -88,7 +88,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         return outcomes
     bad = _train_all(pending, dataset, reader)
     report_skipped(bad)
-    return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
+    return [outcome._replace(skipped=len(bad)) for outcome in outcomes] if is_first() else []
 
 
 def _superpixels_of(inputs: Inputs, run: Run) -> Path | None:

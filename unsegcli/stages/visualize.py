@@ -144,11 +144,9 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if done is not None:
         if done.get("labels_used"):
             console.note(f"labels were used for {done['labels_used']}")
-        outcome = Outcome(path, int(done.get("skipped", 0)))
+        outcome = Outcome(path, int(done.get("skipped", 0)), unchanged=True)
     else:
         outcome = _made(scene, folder, run)
-    if not (params.export or run.dry_run):
-        console.note(f"open {path / PAGE}")
     return outcome
 
 
