@@ -101,6 +101,16 @@ def test_another_kind_is_replaced_only_by_force(here: Path) -> None:
     assert store.kind_of("segmentation.h5") == "superpixels"
 
 
+def test_an_interruption_promises_nothing_that_is_not_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unsegcli.stages.superpixels.superpixels", stopped)
+    assert one_line(unseg("superpixels", *SEGMENTS, expect=130)) == (
+        "error: interrupted; unfinished work is not kept; run the same command again to start it again"
+    )
+
+
 def test_quiet_and_verbose(here: Path) -> None:
     assert unseg("superpixels", *SEGMENTS, "--quiet").stderr == ""
     assert unseg("superpixels", *SEGMENTS, "-q").stderr == ""

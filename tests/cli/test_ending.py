@@ -81,6 +81,7 @@ def test_scores_lead_to_a_page_with_their_names(here: Path, make_images: MakeIma
     assert unseg("visualize", "segmentation.h5", "--metrics", "metrics.h5").stdout == "visualization\n"
 
 
+@pytest.mark.slow
 def test_masks_lead_to_the_training_on_the_same_images(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = last_line("proposals", "my photos", "--scale", "0.5", "--workers", "1")
     assert last.endswith(

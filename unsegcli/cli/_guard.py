@@ -72,10 +72,10 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 )
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
-            except KeyboardInterrupt:
-                _fail("interrupted; finished work is kept, run the same command again to resume", INTERRUPTED)
-            except _Terminated:
-                _fail("terminated; finished work is kept, run the same command again to resume", TERMINATED)
+            except KeyboardInterrupt as stop:
+                _fail(f"interrupted; {_what_is_kept(stop)}", INTERRUPTED)
+            except _Terminated as stop:
+                _fail(f"terminated; {_what_is_kept(stop)}", TERMINATED)
 
     return run
 
@@ -88,6 +88,14 @@ def refuse_skipped(skipped: int, *, skip_bad: bool) -> None:
             f"{console.count_images(skipped)} could not be read and {verb} skipped (listed above); "
             "fix or remove them, or accept this with --skip-bad"
         )
+
+
+def _what_is_kept(stop: BaseException) -> str:
+    """Say what an interrupted command has kept, as noted where it was stopped, and how to go on."""
+    notes = getattr(stop, "__notes__", [])
+    if not notes:
+        return "unfinished work is not kept; run the same command again to start it again"
+    return f"{'; '.join(notes)}; run the same command again to continue"
 
 
 def _fail(text: str, code: int) -> None:

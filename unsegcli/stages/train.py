@@ -203,7 +203,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             if watched is not None and (last or training.step % max(1, training.steps // WATCH_TIMES) == 0):
                 _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
-                _save(target, training, console.note if stop else console.detail)
+                _save(target, training)
                 saved = time.monotonic()
             if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
                 finish(job, training, batches)
@@ -258,10 +258,10 @@ def _watch(job: TrainingJob, training: Training, stats: ClusterStats | ObjectSta
         console.warn(unused)
 
 
-def _save(target: store.Target, training: Training, say: Callable[[str], None]) -> None:
+def _save(target: store.Target, training: Training) -> None:
     if is_first():
         store.save_checkpoint(target, *training.pack())
-        say(f"checkpoint saved at step {training.step} of {training.steps}")
+        console.detail(f"checkpoint saved at step {training.step} of {training.steps}")
 
 
 def _interruptible() -> AbstractContextManager[StopRequest]:
