@@ -117,7 +117,7 @@ def _of_segmentation(artifact: Artifact) -> Iterator[str]:
 def _of_metrics(artifact: Artifact) -> Iterator[str]:
     scores = json.loads(bytes(artifact.table("scores")))
     runs = scores.get("runs", [scores])
-    yield f"scores of {len(runs)} {'input' if len(runs) == 1 else 'inputs'}"
+    yield f"scores of {len(runs)} results" if len(runs) > 1 else f"scores of {runs[0]['input']}"
 
 
 CONTENTS: dict[str, Callable[[Artifact], Iterator[str]]] = {

@@ -33,10 +33,15 @@ def show_subjects(found: SubjectScores, terminal: Terminal, table: Callable[[dic
     print_scores(found.scores, terminal, table)
 
 
-def rows_of_subject(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the row of a subject and those of its floors."""
-    floors = [scored_row(f"  floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
-    return [scored_row(run["input"], run, run["vectors"]["dimensions"]), *floors]
+def row_of_subject(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a subject."""
+    return scored_row(run["input"], run, run["vectors"]["dimensions"])
+
+
+def floors_of_subject(run: dict[str, Any], several: bool) -> list[dict[str, Any]]:
+    """Return the rows of the floors of a subject, which is named if there are several."""
+    of = f"{run['input']}: " if several else ""
+    return [scored_row(f"{of}floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
 
 
 def scored_row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Any]:

@@ -155,8 +155,9 @@ class Target:
             try:
                 yield writer
             except BaseException as stop:
-                for kept in writer.keep_or_clear():
-                    stop.add_note(kept)
+                kept = writer.keep_or_clear()
+                for fact in () if isinstance(stop, Exception) else kept:  # errors say by themselves what to do
+                    stop.add_note(fact)
                 raise
 
     def _prepare_partial(self) -> None:
