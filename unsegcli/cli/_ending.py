@@ -41,7 +41,7 @@ def say_ending(ended: Ended) -> None:
     if not ended.outcomes:
         return
     width = console.width_of(sys.stderr)
-    facts = list(_contents(Path(ended.paths[0])))
+    facts = _shared([list(_contents(Path(path))) for path in ended.paths])
     while width and len(_made(ended, facts)) > width and len(facts) > 1:
         facts.pop()
     lines = [_made(ended, facts)]
@@ -51,6 +51,11 @@ def say_ending(ended: Ended) -> None:
         lines = [whole] if not width or len(whole) <= width else [*lines, f"next: {following}"]
     for line in lines:
         console.note(line)
+
+
+def _shared(facts: Sequence[Sequence[str]]) -> list[str]:
+    """Return the facts that hold for every output."""
+    return [fact for fact in facts[0] if all(fact in others for others in facts)]
 
 
 def _made(ended: Ended, facts: Sequence[str]) -> str:
@@ -168,12 +173,12 @@ def _visualize(ended: Ended) -> list[str]:
 
 def _visualize_scored(ended: Ended) -> list[str]:
     """Return the page of what was scored, with the names that the scores gave to clusters."""
-    given = str(ended.inputs.paths[0])
-    beside = [*as_typed_of(ended.params, ("labels", "legend")), *_moved(ended)]
-    return ["visualize", given, *(["--metrics", ended.paths[0]] if _has_clusters(Path(given)) else []), *beside]
+    given, *others = map(str, ended.inputs.paths)
+    named = ["--metrics", ended.paths[0]] if not others and _has_clusters(Path(given)) else []
+    return ["visualize", given, *named, *_given(ended.params, ("labels", "legend")), *_moved(ended)]
 
 
-def as_typed_of(params: Any, names: Sequence[str]) -> list[str]:
+def _given(params: Any, names: Sequence[str]) -> list[str]:
     """Return some options of settings as typed, if they were given."""
     return [part for name in names if getattr(params, name) for part in (f"--{name}", str(getattr(params, name)))]
 
