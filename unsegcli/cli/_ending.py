@@ -151,7 +151,7 @@ def _moved(ended: Ended) -> list[str]:
 
 
 def _train(ended: Ended) -> list[str]:
-    return ["train", *ended.paths]
+    return ["train", ended.paths[0]]
 
 
 def _train_by_proposals(ended: Ended) -> list[str]:
@@ -164,7 +164,7 @@ def _train_by_proposals(ended: Ended) -> list[str]:
 
 def _cluster(ended: Ended) -> list[str]:
     method = str(getattr(ended.params, "method", ""))
-    return ["cluster", *ended.paths, *(["--method", method] if method.endswith(".py") else []), *_moved(ended)]
+    return ["cluster", ended.paths[0], *(["--method", method] if method.endswith(".py") else []), *_moved(ended)]
 
 
 def _visualize(ended: Ended) -> list[str]:
