@@ -86,7 +86,8 @@ def _contents(path: Path) -> Iterator[str]:
     from unsegcli.dataflow.output_folder import MARKER
 
     if path.is_dir():
-        yield f"{len(json.loads((path / MARKER).read_text(encoding='utf-8'))['files']):,} files"
+        if (path / MARKER).is_file():
+            yield f"{len(json.loads((path / MARKER).read_text(encoding='utf-8'))['files']):,} files"
     elif store.kind_of(path) is None:
         yield f"{path.stat().st_size / 1e6:,.1f} MB"
     else:
