@@ -135,7 +135,7 @@ def command(
 
 def _outcomes(result: Any) -> Sequence[Outcome]:
     """Return what a stage wrote; some also return the scores that are in it."""
-    from unsegcli.dataflow.runner import Outcome
+    from unsegcli.dataflow.runner import Outcome, UpToDate
 
     if isinstance(result, Outcome):
         return [result]
@@ -143,7 +143,8 @@ def _outcomes(result: Any) -> Sequence[Outcome]:
         return result
     if not hasattr(result, "scores"):
         return []
-    return [Outcome(result.path, getattr(result, "skipped", 0), result.unchanged)]
+    kind = UpToDate if result.unchanged else Outcome
+    return [kind(result.path, getattr(result, "skipped", 0))]
 
 
 def _options(settings: type, takes: Takes) -> Iterator[_CommandOption]:

@@ -59,11 +59,13 @@ def _shared(facts: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _made(ended: Ended, facts: Sequence[str]) -> str:
+    from unsegcli.dataflow.runner import UpToDate
+
     first, *others = ended.paths
     if others:
         facts = [f"{len(ended.paths)} files", *(f"{fact} each" for fact in facts)]
         first = f"{first} to {others[-1]}"
-    if all(outcome.unchanged for outcome in ended.outcomes):
+    if all(isinstance(outcome, UpToDate) for outcome in ended.outcomes):
         return f"{ended.name}: {', '.join(facts)} in {first}"
     return f"{ended.name}: {', '.join([*facts, console.duration(ended.seconds, 1)])} -> {first}"
 

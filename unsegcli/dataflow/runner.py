@@ -33,11 +33,16 @@ PIXELS_WORTH_A_PROCESS = 1_500_000  # starting a process takes about a second: t
 
 
 class Outcome(NamedTuple):
-    """The result of a stage: the path of its output, the number of skipped images, and whether it was up to date."""
+    """The result of a stage: the path of its output, and the number of skipped images."""
 
     path: Path
     skipped: int = 0
-    unchanged: bool = False
+
+
+class UpToDate(Outcome):
+    """The result of a stage that had nothing to do."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -210,11 +215,11 @@ def unchanged(target: store.Target) -> Outcome | None:
         return None
     with store.open_artifact(target.path) as artifact:
         if not artifact.has("skipped/name"):
-            return Outcome(target.path, unchanged=True)
+            return UpToDate(target.path)
         bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
     report_skipped(bad)
     read_here = "pictures" in target.recipe["inputs"]  # otherwise an earlier stage skipped and reported them
-    return Outcome(target.path, len(bad) if read_here else 0, unchanged=True)
+    return UpToDate(target.path, len(bad) if read_here else 0)
 
 
 def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
