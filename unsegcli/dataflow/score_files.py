@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class SubjectScores:
 
     path: Path
     scores: dict[str, Any]
-    unchanged: bool = False  # whether they are those of an earlier run
+    unchanged: bool = field(default=False, compare=False)  # whether they are those of an earlier run
 
     @property
     def runs(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -99,7 +99,7 @@ class Evaluated:
 
     path: Path
     scores: dict[str, Any]
-    unchanged: bool = False  # whether they are those of an earlier run
+    unchanged: bool = field(default=False, compare=False)  # whether they are those of an earlier run
 
 
 def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = None) -> Evaluated:
