@@ -388,7 +388,7 @@ def _check(config: Config) -> None:
     """Check settings."""
     for name, known in CHOICES.items():
         if str(getattr(config, name)) not in known:
-            raise ConfigError(not_among(name, getattr(config, name), known))
+            raise ConfigError(not_among(name, str(getattr(config, name)), known))
     if config.batch < 2:
         raise ConfigError(f"batch {config.batch}: must be at least 2: a crop is compared with the others of its step")
     for name, (least, most) in BOUNDS.items():
