@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -17,8 +18,6 @@ TERMS = {"loss": "1.234", "conditional": "2.079", "marginal": "1.999", "spatial"
 class Terminal(io.StringIO):
     """A terminal of a width that can change."""
 
-    columns = 80
-
     def isatty(self) -> bool:
         return True
 
@@ -27,7 +26,12 @@ class Terminal(io.StringIO):
 
     def lines(self) -> list[str]:
         """All that was ever drawn on a line."""
-        return [line for line in self.getvalue().replace(console.CLEAR, "").replace("\r", "\n").split("\n") if line]
+        return [line for line in self.getvalue().replace("\r", "\n").split("\n") if line.strip()]
+
+
+def wide(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Give the terminal a width."""
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
 
 
 class Clock:
@@ -43,14 +47,17 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     monkeypatch.setattr(console, "time", found)
+    monkeypatch.setattr("tqdm.std.time", found.monotonic)
     return found
 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     found = Terminal()
-    monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=found))  # pytest replaces that of sys
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((found.columns, 24)))
+    monkeypatch.setattr(
+        console, "sys", SimpleNamespace(stderr=found, modules=sys.modules)
+    )
+    wide(monkeypatch, 80)
     console.to_stderr()
     yield found
     console.logger.handlers = []
@@ -59,21 +66,23 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     found = io.StringIO()
-    monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=found))  # pytest replaces that of sys
+    monkeypatch.setattr(
+        console, "sys", SimpleNamespace(stderr=found, modules=sys.modules)
+    )
     console.to_stderr()
     yield found
     console.logger.handlers = []
 
 
-def test_a_bar_shows_an_image_done_in_part(terminal: Terminal) -> None:
+def test_a_bar_shows_an_image_done_in_part() -> None:
     """Whole numbers stay whole; sums of shares show no rounding."""
-    with console.progress(3, "superpixels") as bar:
-        shown = [bar.bar(60)]
+    with console.progress(3, "superpixels") as work:
+        shown = [work.beside(60)]
         for more in (0.1, 0.2, 0.7, 2):
-            bar.update(more)
-            shown.append(bar.bar(60))
-    assert [line.split("|")[2].split(" of ")[0] for line in shown] == [" 0", " 0.1", " 0.3", " 1", " 3"]
-    assert [line.split("|")[0].split()[-1] for line in shown] == ["0%", "3%", "10%", "33%", "100%"]
+            work.update(more)
+            shown.append(work.beside(60))
+    assert [end.split(" of ")[0] for _, end in shown] == [" 0", " 0.1", " 0.3", " 1", " 3"]
+    assert [start.split()[-1] for start, _ in shown] == ["0%", "3%", "10%", "33%", "100%"]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +94,11 @@ def test_a_bar_shows_an_image_done_in_part(terminal: Terminal) -> None:
         (200, " 1,200 of 10,000, 12 min left, loss 1.234, 12.0 crops per s, conditional 2.079, marginal 1.999, "),
     ],
 )
-def test_terms_never_squeeze_the_bar(columns: int, beside: str, terminal: Terminal, clock: Clock) -> None:
+def test_terms_never_squeeze_the_bar(
+    columns: int, beside: str, terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """1200 of 10000 crops in 100 seconds are 12 a second; the other 8800 take 733 seconds."""
-    terminal.columns = columns
+    wide(monkeypatch, columns)
     with console.progress(10_000, "training", "crop") as bar:
         clock.now = 100
         bar.show_terms(TERMS)
@@ -100,28 +111,31 @@ def test_terms_never_squeeze_the_bar(columns: int, beside: str, terminal: Termin
     assert end.startswith(beside) if columns == 200 else end == beside
 
 
-def test_a_bar_follows_the_width_and_makes_room_for_notes(terminal: Terminal, clock: Clock) -> None:
+def test_a_bar_follows_the_width_and_makes_room_for_notes(
+    terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with console.progress(10, "drawing") as bar:
         bar.update()
         assert terminal.getvalue() == "", "short work needs no bar"
         clock.now = 1
         bar.update()
-        terminal.columns, clock.now = 40, 2
+        wide(monkeypatch, 40)
+        clock.now = 2
         bar.update()
         console.note("said meanwhile")
     shown = terminal.lines()
-    assert [len(line) for line in shown] == [79, 39, len("said meanwhile"), 39]
-    assert terminal.getvalue().endswith(f"\r{console.CLEAR}"), "nothing of the bar stays"
+    assert [len(line.rstrip()) for line in shown] == [79, 39, len("said meanwhile"), 39]
+    assert terminal.getvalue().endswith("\r"), "nothing of the bar stays"
 
 
-def test_what_an_earlier_run_did_is_no_speed(terminal: Terminal, clock: Clock) -> None:
-    with console.progress(100, "training", "crop", done=60) as bar:
-        assert "left" not in bar.bar(110)
+def test_what_an_earlier_run_did_is_no_speed(clock: Clock) -> None:
+    with console.progress(100, "training", "crop", done=60) as work:
+        assert "left" not in work.beside(110)[1]
         clock.now = 10
-        bar.update(20)
-        assert bar.bar(110).endswith("| 80 of 100, 10 s left, 2.0 crops per s")
+        work.update(20)
+        assert work.beside(110)[1] == " 80 of 100, 10 s left, 2.0 crops per s"
         clock.now = 400
-        assert bar.bar(110).endswith("20.0 s per crop")
+        assert work.beside(110)[1].endswith("20.0 s per crop")
 
 
 def test_a_log_gets_a_sentence_each_minute(log: io.StringIO, clock: Clock) -> None:

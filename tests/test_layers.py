@@ -30,7 +30,7 @@ LAYERS = [
 NO_SIBLINGS = ("stages", "methods", "datasets")
 LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}
 ONLY_IMPORTER = {"typer": "cli", "h5py": "store"}
-HEAVY = {"numpy", "h5py", "torch", "torchvision", "numba", "skimage", "scipy", "PIL", "tifffile", "imagecodecs"}
+HEAVY = {"numpy", "h5py", "torch", "torchvision", "numba", "skimage", "scipy", "PIL", "tifffile", "imagecodecs", "tqdm"}
 HEAVY |= {"rich", "pydantic"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,22 +8,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 FIRST_BAR, BAR_EVERY = 0.5, 0.1  # seconds; short work needs no bar
 FIRST_LINE, LINE_EVERY = 30.0, 60.0  # seconds, in a log file
 LEAST_BAR = 10  # columns of a bar beside which further facts are shown
 USUAL_WIDTH = 80  # columns of a terminal that does not tell
-CLEAR = "\x1b[K"  # terminals remove the rest of the line
 
 logger = logging.getLogger("unseg")
 logger.addHandler(logging.NullHandler())
-_drawing = threading.RLock()  # one thread at a time writes to standard error
-_shown: list[_Bar] = []  # bars on the terminal
 
 
 def note(text: str) -> None:
@@ -71,12 +70,11 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        with _drawing:
-            for bar in _shown:
-                bar.clear()
+        bars = sys.modules.get("tqdm")
+        if bars is None:
             print(prefix + record.getMessage(), file=sys.stderr)
-            for bar in _shown:
-                bar.draw()
+        else:
+            bars.tqdm.write(prefix + record.getMessage(), file=sys.stderr)
 
 
 def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:
@@ -115,15 +113,14 @@ class Progress:
         """Format the state as one line of a log."""
         return f"{self.what}: {self._count()} {self._units()} ({self._percent()}){''.join(self._further())}"
 
-    def bar(self, width: int, full: str = "#") -> str:
-        """Format the state as a bar of one line; the narrower it is, the less stands beside the bar."""
-        start, beside = f"{self.what} {self._percent():>4} |", f"| {self._count()}"
+    def beside(self, width: int) -> tuple[str, str]:
+        """Return the texts before and after a bar; the narrower the line, the less is said."""
+        start, end = f"{self.what} {self._percent():>4} ", f" {self._count()}"
         for fact in self._further():
-            if len(start) + LEAST_BAR + len(beside) + len(fact) > width:
+            if len(start) + LEAST_BAR + len(end) + len(fact) > width:
                 break
-            beside += fact
-        room = max(0, width - len(start) - len(beside))
-        return (start + full * int(room * self._share()) + " " * (room - int(room * self._share())) + beside)[:width]
+            end += fact
+        return start, end
 
     def _further(self) -> Iterator[str]:
         """Yield what stands after the count, the most important first."""
@@ -136,11 +133,8 @@ class Progress:
             yield f", {1 / speed:.1f} s per {self.unit}" if speed < 1 else f", {speed:,.1f} {self.unit}s per s"
         yield from terms[1:]
 
-    def _share(self) -> float:
-        return min(1.0, self.n / self.total) if self.total else 1.0
-
     def _percent(self) -> str:
-        return f"{int(100 * self._share() + 1e-9)}%"
+        return f"{int(100 * min(1.0, self.n / self.total) + 1e-9) if self.total else 100}%"
 
     def _count(self) -> str:
         return f"{self.n:,.1f}".removesuffix(".0") + f" of {self.total:,}"
@@ -164,30 +158,42 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    """Progress on a terminal: a bar that is drawn again and again on the last line."""
+    """Progress on a terminal: a bar that tqdm draws, with our own texts beside it."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._due = self.started + FIRST_BAR
-        self._full = "█" if "utf" in (getattr(sys.stderr, "encoding", None) or "").lower() else "#"
+        self._drawn = _tqdm_of(self)
 
     def changed(self) -> None:
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + BAR_EVERY
-            with _drawing:
-                self.draw(first=True)
+        self._drawn.update(self.n - self._drawn.n)
 
-    def draw(self, *, first: bool = False) -> None:
-        """Draw the bar in the present width of the terminal, if it is shown already or for the first time."""
-        if first and self not in _shown:
-            _shown.append(self)
-        line = self.bar((width_of(sys.stderr) or USUAL_WIDTH) - 1, self._full)  # a full last column would wrap
-        print(f"\r{line}{CLEAR}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
+    def close(self) -> None:
         """Remove the bar from the terminal."""
-        print(f"\r{CLEAR}", end="", file=sys.stderr, flush=True)
+        self._drawn.close()
+
+
+def _tqdm_of(work: Progress) -> tqdm[Any]:
+    from tqdm import tqdm
+
+    class Beside(tqdm):  # type: ignore[type-arg]
+        """A bar with the texts of `work` beside it, as far as they fit."""
+
+        @property
+        def format_dict(self) -> Any:
+            found = super().format_dict
+            start, end = work.beside((found["ncols"] or USUAL_WIDTH) - len("||"))
+            return {**found, "start": start, "end": end}
+
+    return Beside(
+        total=work.total,
+        initial=work.n,
+        bar_format="{start}|{bar}|{end}",
+        file=sys.stderr,
+        delay=FIRST_BAR,
+        mininterval=BAR_EVERY,
+        dynamic_ncols=True,
+        leave=False,
+    )
 
 
 @contextmanager
@@ -205,10 +211,8 @@ def progress(total: float, what: str, unit: str = "image", done: float = 0) -> I
     try:
         yield shown
     finally:
-        with _drawing:
-            if isinstance(shown, _Bar) and shown in _shown:
-                _shown.remove(shown)
-                shown.clear()
+        if isinstance(shown, _Bar):
+            shown.close()
 
 
 def _is_heard() -> bool:
