@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_interrupted_run_says_so_and_goes_on(
     run.send_signal(number)
     _, errors = run.communicate(timeout=30)
     assert run.returncode == code
-    assert "run the same command again to resume" in errors
+    assert re.search(r"; \d images are finished and kept; run the same command again to continue\n$", errors)
     assert "Traceback" not in errors
     assert not (tmp_path / "sp.h5").exists()
     again = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path)

@@ -29,7 +29,7 @@ from unsegcli.dataflow.label_maps import (
 )
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
 from unsegcli.dataflow.provenance import LABELS, in_words, networks, provenance, tables_of
-from unsegcli.dataflow.runner import Outcome, report_skipped
+from unsegcli.dataflow.runner import Outcome, UpToDate, report_skipped
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
@@ -144,11 +144,9 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if done is not None:
         if done.get("labels_used"):
             console.note(f"labels were used for {done['labels_used']}")
-        outcome = Outcome(path, int(done.get("skipped", 0)))
+        outcome: Outcome = UpToDate(path, int(done.get("skipped", 0)))
     else:
         outcome = _made(scene, folder, run)
-    if not (params.export or run.dry_run):
-        console.note(f"open {path / PAGE}")
     return outcome
 
 
