@@ -239,7 +239,7 @@ def test_dry_run_prints_no_path(here: Path) -> None:
         (["superpixels", "data", "--max-pixels", "100"], ["--max-pixels", "48 x 64"]),
         (["superpixels", "data", "--mask", "nowhere"], ["nowhere"]),
         (["superpixels", "data", "-o", "data"], ["data", "folder", "-o"]),
-        (["superpixels", "data", "-o", "data/p0.png"], ["p0.png", "--force"]),
+        (["superpixels", "data", "-o", "junk.h5"], ["junk.h5", "--force"]),
         (["cluster"], ["superpixels", "unseg cluster"]),
         (["cluster", "nowhere.h5"], ["nowhere.h5", "no such file"]),
         (["train", "data", "--method", "nowhere.py"], ["nowhere.py", "cannot be read"]),

@@ -136,7 +136,7 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     predictions = replace(predictions, maps=predictions.maps[: inputs.limit])
     if not predictions.maps:
         raise DataError(f"{inputs.paths[0]}: has no label map")
-    path = Path(run.output or DEFAULT_OUTPUT[params.export])
+    path = Path(run.of("visualize").output if run.output else DEFAULT_OUTPUT[params.export])
     _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, predictions.images])
     scene = _scene(predictions, params, inputs, run.workers)
     folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
