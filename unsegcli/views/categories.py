@@ -33,6 +33,7 @@ class Matching:
     path: Path
     fingerprint: str
     scores: dict[str, Any]  # as JSON, of this run alone
+    matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
 
     @property
     def assignment(self) -> tuple[int, ...]:
@@ -75,6 +76,7 @@ def read_matching(path: Path, run: Predictions) -> Matching:
         scores = json.loads(bytes(artifact.table("scores")))
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
         fingerprint = artifact.fingerprint
+        matrix = artifact.table("matrix") if artifact.has("matrix") else None
     numbers = [
         int(name.rpartition(".")[2])
         for name, digest in scored.items()
@@ -82,7 +84,10 @@ def read_matching(path: Path, run: Predictions) -> Matching:
     ]
     if not numbers:
         raise ConfigError(f"{path}: was not made from the current {run.name}; run `unseg evaluate {run.name}` again")
-    return Matching(path, fingerprint, scores["runs"][numbers[0]] if "runs" in scores else scores)
+    several = "runs" in scores
+    return Matching(
+        path, fingerprint, scores["runs"][numbers[0]] if several else scores, None if several else matrix
+    )
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
