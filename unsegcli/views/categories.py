@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.palette import MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.core.palette import CONFUSABLE, MOST_DISTINCT, palette, parse_color, seen_distance
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
@@ -23,7 +23,6 @@ from unsegcli.legend import Legend
 Colors = NDArray[np.uint8]
 
 MASK_COLORS = ((187, 187, 187), (68, 119, 170))  # background, object
-CONFUSABLE = 18.0  # distance in Lab below which two colours can be confused
 
 
 @dataclass(frozen=True)
