@@ -80,7 +80,9 @@ class StoredMap:
         stored = self._painted("distances", grid)
         boxes = self._boxes()
         farthest = [float(artifact.table("windows/farthest")[row]) for row in self.rows]
-        plain = [np.full((one.height, one.width), value, np.float32) for one, value in zip(boxes, farthest, strict=True)]
+        plain = [
+            np.full((one.height, one.width), value, np.float32) for one, value in zip(boxes, farthest, strict=True)
+        ]
         step = paint(plain, boxes, self.grid, grid) / np.float32(UNKNOWN_DISTANCE - 1)
         own, second = stored[:, :, 0], stored[:, :, 1]
         return Distances(np.where(own == UNKNOWN_DISTANCE, np.float32(np.nan), own * step), _ratios()[own, second])
@@ -119,10 +121,10 @@ class StoredMap:
 def _ratios() -> NDArray[np.float32]:
     """Return the ratio of each pair of stored distances; NaN if one of them is unknown, 1 if both are 0."""
     steps = np.arange(UNKNOWN_DISTANCE + 1, dtype=np.float32)
-    table: NDArray[np.float32] = steps[:, None] / np.maximum(steps, 1)
+    table: NDArray[np.float32] = np.minimum(steps[:, None] / np.maximum(steps, 1), np.float32(1))
     table[0, 0] = 1
     table[UNKNOWN_DISTANCE] = table[:, UNKNOWN_DISTANCE] = np.nan
-    return np.minimum(table, np.float32(1))
+    return table
 
 
 def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:

@@ -35,6 +35,18 @@ class Matching:
     matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
 
     @property
+    def labels(self) -> Path | None:
+        """The folder of the labels that were used for scoring, if it is known."""
+        found = self.scores.get("labels")
+        return Path(found) if isinstance(found, str) else None
+
+    @property
+    def legend(self) -> Path | None:
+        """The legend that was used for scoring; None = none."""
+        found = self.scores.get("legend")
+        return None if found is None else Path(found)
+
+    @property
     def assignment(self) -> tuple[int, ...]:
         """The class of each cluster, -1 = none; () if clusters were not matched."""
         return tuple(self.scores.get("assignment") or ())
@@ -69,8 +81,20 @@ class Categories:
         ]
 
 
-def read_matching(path: Path, run: Predictions) -> Matching:
-    """Read the scores of a run from a metrics artifact; raise an error if it has none."""
+def find_matching(paths: Sequence[Path], runs: Sequence[Predictions]) -> tuple[Matching | None, ...]:
+    """Find the scores of each run in metrics artifacts; None = no file scored it. An error if a file scored none."""
+    found: list[Matching | None] = [None] * len(runs)
+    for path in paths:
+        scored = [read_matching(path, run) for run in runs]
+        if not any(scored):
+            names = " ".join(run.name for run in runs)
+            raise ConfigError(f"{path}: was not made from the current {names}; run `unseg evaluate {names}` again")
+        found = [before or now for before, now in zip(found, scored, strict=True)]
+    return tuple(found)
+
+
+def read_matching(path: Path, run: Predictions) -> Matching | None:
+    """Read the scores of a run from a metrics artifact; None if it has none."""
     with store.open_artifact(path, "metrics") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
@@ -82,11 +106,11 @@ def read_matching(path: Path, run: Predictions) -> Matching:
         if run.inputs.get(name.rpartition(".")[0]) == digest and name.rpartition(".")[2].isdecimal()
     ]
     if not numbers:
-        raise ConfigError(f"{path}: was not made from the current {run.name}; run `unseg evaluate {run.name}` again")
-    several = "runs" in scores
-    return Matching(
-        path, fingerprint, scores["runs"][numbers[0]] if several else scores, None if several else matrix
-    )
+        return None
+    if "runs" not in scores:
+        return Matching(path, fingerprint, scores, matrix)
+    of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
+    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all})
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow.label_maps import ImageMap
 from unsegcli.views.crops import BestPlaces, Place, find_places
-from unsegcli.views.drawing import Rgb, fitted, sample_nearest
+from unsegcli.views.drawing import Rgb, fitted
 from unsegcli.views.export import areas
 
 LOOKS = 4  # lightness, green-red, blue-yellow, and how much lightness changes from pixel to pixel
@@ -71,9 +72,7 @@ def facts_of(
     )
 
 
-def _doubt(
-    item: ImageMap, grid: tuple[int, int], role: str, values: NDArray[np.int32]
-) -> NDArray[np.float32] | None:
+def _doubt(item: ImageMap, grid: tuple[int, int], role: str, values: NDArray[np.int32]) -> NDArray[np.float32] | None:
     """Return how doubtful each pixel is by the stored confidence; None if none is stored."""
     confidence = item.confidence(grid)
     if confidence is None:

@@ -58,9 +58,7 @@ def _centre_distances(run: Predictions, count: int) -> NDArray[np.float64] | Non
     return distances_between(centres, category, count)
 
 
-def distances_between(
-    centres: NDArray[np.float64], category: NDArray[Any], count: int
-) -> NDArray[np.float64]:
+def distances_between(centres: NDArray[np.float64], category: NDArray[Any], count: int) -> NDArray[np.float64]:
     """Return the distance between the nearest centres of each two clusters: (count, count); infinity = no centre.
 
     Args:

@@ -115,9 +115,7 @@ def result_data(
     }
 
 
-def _clusters(
-    result: ShownResult, tally: ClusterTally, crops: dict[int, Crops], classes: int
-) -> list[dict[str, Any]]:
+def _clusters(result: ShownResult, tally: ClusterTally, crops: dict[int, Crops], classes: int) -> list[dict[str, Any]]:
     if result.categories is None:
         return []
     total, neighbours = max(1, int(tally.pixels.sum())), tally.neighbours()
