@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from unsegcli.core.palette import FIRST, MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.core.palette import (
+    CONFUSABLE,
+    FIRST,
+    MOST_DISTINCT,
+    USUAL_COLORS,
+    palette,
+    parse_color,
+    seen_distance,
+    usual_color,
+)
 from unsegcli.errors import DataError
 
 
@@ -44,3 +55,33 @@ def test_colours_are_parsed() -> None:
     for text in ("4477aa", "#4477a", "#4477ag", "red", "#4477aa\n"):
         with pytest.raises(DataError, match="not a colour"):
             parse_color(text)
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        "water forest grass crop sand road building car shadow",
+        "water tree grass crop soil sand road building vehicle shadow cloud",
+        "sky vegetation wall window door roof road car sidewalk",
+        "sky tree building road car person grass water",
+        "sky cloud sea sand grass rock person snow",
+        "nucleus cell background",
+    ],
+)
+def test_usual_colours_of_things_seen_together_are_not_confused(together: str) -> None:
+    names = together.split()
+    shown = np.array([parse_color(USUAL_COLORS[name]) for name in names], np.uint8)
+    apart = seen_distance(shown, shown)
+    for one, other in itertools.combinations(range(len(names)), 2):
+        assert apart[one, other] > CONFUSABLE - 0.5, f"{names[one]} and {names[other]}"
+
+
+def test_water_is_blue_and_names_are_found_in_any_case_and_number() -> None:
+    red, green, blue = parse_color(USUAL_COLORS["water"])
+    assert blue > green > red
+    assert usual_color(" Water") == USUAL_COLORS["water"]
+    assert usual_color("Trees") == USUAL_COLORS["tree"]
+    assert usual_color("Bare  soil") == USUAL_COLORS["bare soil"]
+    assert usual_color("cluster 3") is None
+    assert all(name == name.lower() for name in USUAL_COLORS)
+    assert usual_color("s") is None

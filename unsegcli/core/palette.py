@@ -18,6 +18,22 @@ FIRST = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbb
 LIGHTNESS = (35.0, 90.0)  # of further colours: neither black nor white, which mean void and error
 MOST_CHROMA = 62.0  # saturated blues are far apart in CIELAB, but hard to distinguish
 MOST_DISTINCT = 64  # more categories than this repeat the colours
+CONFUSABLE = 18.0  # distance in Lab below which two colours can be confused
+# What land cover, streets, photographs and microscopy usually show. Kinds of one thing have similar colours; things that
+# are often seen together can be told apart, also by colour-blind readers.
+USUAL_COLORS: dict[str, str] = {
+    **{"water": "#5e99ee", "sea": "#23508d", "ocean": "#23508d", "river": "#5e99ee", "lake": "#4a86d8"},
+    **{"tree": "#2f6a58", "forest": "#143c28", "bush": "#2f7d52", "vegetation": "#42ac69", "plant": "#42ac69"},
+    **{"grass": "#e0eb81", "meadow": "#cfe06f", "lawn": "#e0eb81", "flower": "#e07bd0"},
+    **{"crop": "#b8aa35", "field": "#b8aa35", "farmland": "#b8aa35"},
+    **{"soil": "#4f3e14", "bare soil": "#4f3e14", "ground": "#837264", "sand": "#eae7b1", "beach": "#eae7b1"},
+    **{"road": "#3e5e72", "street": "#3e5e72", "pavement": "#dfd6e3", "sidewalk": "#dfd6e3"},
+    **{"building": "#f56c63", "house": "#f56c63", "roof": "#ba5228", "wall": "#f4c4b1"},
+    **{"window": "#14a7b8", "door": "#413521", "car": "#7644a0", "vehicle": "#7644a0", "boat": "#7644a0"},
+    **{"person": "#e75ea8", "people": "#e75ea8", "sky": "#7fc4f5", "cloud": "#bcbaa9"},
+    **{"snow": "#e7f4e5", "ice": "#aad2df", "rock": "#837264", "shadow": "#263142"},
+    **{"background": "#d6d0db", "nucleus": "#835bbc", "nuclei": "#835bbc", "cell": "#d27e96"},
+}
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
 DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
@@ -34,6 +50,12 @@ def parse_color(text: str) -> Color:
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise DataError(f"{text!r} is not a colour: write it as #rrggbb, such as #4477aa")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def usual_color(name: str) -> str | None:
+    """Return the colour that a thing of this name, or of its plural, usually has on maps; None if there is none."""
+    key = " ".join(name.lower().split())
+    return USUAL_COLORS.get(key) or USUAL_COLORS.get(key.removesuffix("s"))
 
 
 def seen_distance(colors: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:

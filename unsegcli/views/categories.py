@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.palette import MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.core.palette import CONFUSABLE, MOST_DISTINCT, palette, parse_color, seen_distance
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
@@ -23,7 +23,6 @@ from unsegcli.legend import Legend
 Colors = NDArray[np.uint8]
 
 MASK_COLORS = ((187, 187, 187), (68, 119, 170))  # background, object
-CONFUSABLE = 18.0  # distance in Lab below which two colours can be confused
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,19 @@ class Matching:
     path: Path
     fingerprint: str
     scores: dict[str, Any]  # as JSON, of this run alone
+    matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
+
+    @property
+    def labels(self) -> Path | None:
+        """The folder of the labels that were used for scoring, if it is known."""
+        found = self.scores.get("labels")
+        return Path(found) if isinstance(found, str) else None
+
+    @property
+    def legend(self) -> Path | None:
+        """The legend that was used for scoring; None = none."""
+        found = self.scores.get("legend")
+        return None if found is None else Path(found)
 
     @property
     def assignment(self) -> tuple[int, ...]:
@@ -69,20 +81,36 @@ class Categories:
         ]
 
 
-def read_matching(path: Path, run: Predictions) -> Matching:
-    """Read the scores of a run from a metrics artifact; raise an error if it has none."""
+def find_matching(paths: Sequence[Path], runs: Sequence[Predictions]) -> tuple[Matching | None, ...]:
+    """Find the scores of each run in metrics artifacts; None = no file scored it. An error if a file scored none."""
+    found: list[Matching | None] = [None] * len(runs)
+    for path in paths:
+        scored = [read_matching(path, run) for run in runs]
+        if not any(scored):
+            names = " ".join(run.name for run in runs)
+            raise ConfigError(f"{path}: was not made from the current {names}; run `unseg evaluate {names}` again")
+        found = [before or now for before, now in zip(found, scored, strict=True)]
+    return tuple(found)
+
+
+def read_matching(path: Path, run: Predictions) -> Matching | None:
+    """Read the scores of a run from a metrics artifact; None if it has none."""
     with store.open_artifact(path, "metrics") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
         fingerprint = artifact.fingerprint
+        matrix = artifact.table("matrix") if artifact.has("matrix") else None
     numbers = [
         int(name.rpartition(".")[2])
         for name, digest in scored.items()
         if run.inputs.get(name.rpartition(".")[0]) == digest and name.rpartition(".")[2].isdecimal()
     ]
     if not numbers:
-        raise ConfigError(f"{path}: was not made from the current {run.name}; run `unseg evaluate {run.name}` again")
-    return Matching(path, fingerprint, scores["runs"][numbers[0]] if "runs" in scores else scores)
+        return None
+    if "runs" not in scores:
+        return Matching(path, fingerprint, scores, matrix)
+    of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
+    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all})
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
