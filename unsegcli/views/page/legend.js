@@ -1,0 +1,103 @@
+// The legend: every cluster with its colour, name and share. A click shows it alone in all images.
+"use strict";
+
+(() => {
+  const { make, swatch, percent, iconButton } = unseg;
+  const place = document.getElementById("legend");
+  let isOpen = false; // the drawer of a phone
+
+  function draw() {
+    const result = unseg.result();
+    const groups = unseg.names().groups().filter((group) => group.pixels > 0);
+    const empty = result.clusters.length - groups.flatMap((group) => group.clusters).length;
+    place.replaceChildren(
+      heading(groups, result),
+      groups.length ? make("ul", { class: "rows" }, groups.map(row)) : null ?? "",
+      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : "",
+      ...truthClasses(),
+    );
+    place.classList.toggle("bare", !groups.length && !unseg.data.classes.length);
+    document.body.classList.toggle("no-legend", !groups.length);
+  }
+
+  function heading(groups, result) {
+    const words = result.parts ? "Parts" : result.role === "classes" ? "Classes" : result.role === "mask" ? "Mask" : "Clusters";
+    const { alone } = unseg.state;
+    return make("div", { class: "heading" },
+      make("button", { type: "button", class: "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
+        make("h2", {}, groups.length ? words : "Legend")),
+      alone ? make("button", { type: "button", class: "small", onclick: () => unseg.change({ alone: null }) }, "Show all") : null,
+    );
+  }
+
+  function toggleDrawer() {
+    isOpen = !isOpen;
+    place.classList.toggle("open", isOpen);
+    draw();
+  }
+
+  function row(group) {
+    const pressed = unseg.isAlone(group.clusters);
+    const several = group.clusters.length > 1 ? make("span", { class: "times", title: `clusters ${group.clusters.join(", ")}` }, `×${group.clusters.length}`) : null;
+    const button = make("button",
+      { type: "button", class: "row", "aria-pressed": String(pressed), "data-clusters": group.clusters.join(" "),
+        title: `${group.name}: show it alone`, onclick: () => unseg.toggleAlone(group.clusters) },
+      swatch(group.color),
+      make("span", { class: group.named ? "name" : "name nameless" }, group.name),
+      several,
+      group.mixed ? make("span", { class: "times" }, "mixed") : null,
+      make("span", { class: "share" }, percent(group.share)),
+    );
+    return make("li", { class: pressed ? "chosen" : null }, button, pressed ? nameIt(group) : null);
+  }
+
+  // What is shown alone can be named right here.
+  function nameIt(group) {
+    if (!unseg.canName()) return null;
+    const [number] = group.clusters;
+    return make("div", { class: "name-it" },
+      make("input", { type: "text", value: unseg.names().entered(number), placeholder: "Name it", "aria-label": `Name of ${group.name}`,
+        list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100",
+        onchange: (event) => renameAll(group.clusters, event.target.value) }),
+      iconButton("eye", "Show its crops", () => unseg.goToCard(number)));
+  }
+
+  function renameAll(clusters, name) {
+    const names = unseg.names();
+    names.renameAll(clusters, name);
+    unseg.change({ alone: names.groupOf(clusters[0]).clusters });
+  }
+
+  function truthClasses() {
+    const { layer } = unseg.state;
+    if (layer === "errors") return [keyList("Errors", [["pattern wrong", "wrong"], ["pattern nothing", "no label"]])];
+    if (layer !== "truth") return [];
+    return [make("h2", {}, "Ground truth"),
+      make("ul", { class: "rows still" }, unseg.data.classes.map(({ name, color }) =>
+        make("li", {}, make("span", { class: "row" }, swatch(color), make("span", { class: "name" }, name)))))];
+  }
+
+  function keyList(title, entries) {
+    return make("div", {}, make("h2", {}, title), make("ul", { class: "rows still" }, entries.map(([kind, words]) =>
+      make("li", {}, make("span", { class: "row" }, make("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), make("span", { class: "name" }, words))))));
+  }
+
+  // Mark the row of the cluster under the pointer.
+  function point(number) {
+    for (const element of place.querySelectorAll(".row[data-clusters]"))
+      element.classList.toggle("pointed", number !== null && element.dataset.clusters.split(" ").includes(String(number)));
+  }
+
+  // The next or previous row is shown alone.
+  function stepAlone(step) {
+    const groups = unseg.names().groups().filter((group) => group.pixels > 0);
+    if (!groups.length) return;
+    const now = groups.findIndex((group) => unseg.isAlone(group.clusters));
+    const next = now < 0 ? (step > 0 ? 0 : groups.length - 1) : (now + step + groups.length) % groups.length;
+    unseg.change({ alone: [...groups[next].clusters] });
+    place.querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
+  }
+
+  unseg.on("result alone names layer", draw);
+  Object.assign(unseg, { drawLegend: draw, point, stepAlone });
+})();
