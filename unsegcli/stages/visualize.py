@@ -41,7 +41,7 @@ from unsegcli.views.image_pass import each, estimated, finish
 from unsegcli.views.page import PAGE, assets_digest
 from unsegcli.views.page_data import ShownResult, short_names
 from unsegcli.views.page_folder import PageFolder
-from unsegcli.views.page_image import Drawn, Layer, PageContent, page_image
+from unsegcli.views.page_image import DrawnImage, PageContent, ResultMap, page_image
 from unsegcli.views.panels import Content
 from unsegcli.views.same_images import maps_of_images
 
@@ -410,7 +410,7 @@ def _layer_task(result: ShownResult, number: int) -> LayerTask | None:
     return None if item is None else LayerTask(item, result.run.role, result.categories)
 
 
-def _bytes_of(drawn: Drawn) -> int:
+def _bytes_of(drawn: DrawnImage) -> int:
     maps = [*drawn.maps.get("results", ()), drawn.maps.get("superpixels"), drawn.maps.get("truth")]
     return len(drawn.image) + len(drawn.thumb) + len(drawn.panel) + sum(len(one) for one in maps if one)
 
@@ -467,14 +467,14 @@ def _label_lines(scene: Scene, results: Sequence[ShownResult], page: PageFolder)
 # One image, in a worker
 
 
-def draw_image(task: ImageTask) -> Drawn:
+def draw_image(task: ImageTask) -> DrawnImage:
     """Read and draw one image; an unreadable map is reported in the result instead of stopping the run."""
     first = task.first
     warnings: list[str] = []
     try:
         layer = _layer(first)
     except DataError as error:
-        return Drawn(failed=str(error))
+        return DrawnImage(failed=str(error))
     others = [None if one is None else _read_or_warn(warnings, partial(_layer, one)) for one in task.layers[1:]]
     truth, annotators = _read_or_warn(warnings, lambda: _truth(task)) or (None, 1)
     content = Content(
@@ -494,8 +494,8 @@ def draw_image(task: ImageTask) -> Drawn:
     return drawn._replace(warnings=tuple(warnings))
 
 
-def _layer(task: LayerTask) -> Layer:
-    return Layer(task.map, task.map.on(task.map.grid), task.role, task.categories)
+def _layer(task: LayerTask) -> ResultMap:
+    return ResultMap(task.map, task.map.on(task.map.grid), task.role, task.categories)
 
 
 Found = TypeVar("Found")

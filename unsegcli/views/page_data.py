@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
 from unsegcli.views.categories import Categories, Matching
 from unsegcli.views.cluster_crops import Kept
-from unsegcli.views.cluster_facts import ClusterTally
+from unsegcli.views.cluster_facts import PageTally
 from unsegcli.views.curves import curves_behind
 from unsegcli.views.drawing import Color
 from unsegcli.views.merging import suggest
@@ -88,7 +88,7 @@ def class_rows(first: ShownResult, largest: int) -> list[dict[str, str]]:
 
 def result_data(
     result: ShownResult,
-    tally: ClusterTally,
+    tally: PageTally,
     images: Sequence[LayerFacts | None],
     crops: dict[int, Crops],
     classes: int,
@@ -115,7 +115,7 @@ def result_data(
     }
 
 
-def _clusters(result: ShownResult, tally: ClusterTally, crops: dict[int, Crops], classes: int) -> list[dict[str, Any]]:
+def _clusters(result: ShownResult, tally: PageTally, crops: dict[int, Crops], classes: int) -> list[dict[str, Any]]:
     if result.categories is None:
         return []
     total, neighbours = max(1, int(tally.pixels.sum())), tally.neighbours()
@@ -158,7 +158,7 @@ def _rounded(value: float) -> float:
     return round(float(value), 5)
 
 
-def _certainty(run: Predictions, tally: ClusterTally) -> str | None:
+def _certainty(run: Predictions, tally: PageTally) -> str | None:
     if not tally.certain:
         return None
     if tally.by_distance:
