@@ -10,13 +10,11 @@
     const result = unseg.result();
     const groups = unseg.names().groups().filter((group) => group.pixels > 0);
     const empty = result.clusters.length - groups.flatMap((group) => group.clusters).length;
-    place.replaceChildren(
+    unseg.redraw(place,
       heading(groups, result),
-      groups.length ? make("ul", { class: "rows" }, groups.map(row)) : null ?? "",
-      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : "",
-      ...truthClasses(),
-    );
-    place.classList.toggle("bare", !groups.length && !unseg.data.classes.length);
+      groups.length ? make("ul", { class: "rows" }, groups.map(row)) : null,
+      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null,
+      truthClasses());
     document.body.classList.toggle("no-legend", !groups.length);
   }
 
@@ -24,7 +22,7 @@
     const words = result.parts ? "Parts" : result.role === "classes" ? "Classes" : result.role === "mask" ? "Mask" : "Clusters";
     const { alone } = unseg.state;
     return make("div", { class: "heading" },
-      make("button", { type: "button", class: "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
+      make("button", { type: "button", class: "drawer", "data-key": "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
         make("h2", {}, groups.length ? words : "Legend")),
       alone ? make("button", { type: "button", class: "small", onclick: () => unseg.change({ alone: null }) }, "Show all") : null,
     );
@@ -41,7 +39,7 @@
     const several = group.clusters.length > 1 ? make("span", { class: "times", title: `clusters ${group.clusters.join(", ")}` }, `×${group.clusters.length}`) : null;
     const button = make("button",
       { type: "button", class: "row", "aria-pressed": String(pressed), "data-clusters": group.clusters.join(" "),
-        title: `${group.name}: show it alone`, onclick: () => unseg.toggleAlone(group.clusters) },
+        "data-key": `row ${group.clusters[0]}`, title: `${group.name}: show it alone`, onclick: () => choose(group) },
       swatch(group.color),
       make("span", { class: group.named ? "name" : "name nameless" }, group.name),
       several,
@@ -51,12 +49,18 @@
     return make("li", { class: pressed ? "chosen" : null }, button, pressed ? nameIt(group) : null);
   }
 
+  function choose(group) {
+    unseg.toggleAlone(group.clusters);
+    if (unseg.state.view === "name" && unseg.state.alone) unseg.goToCard(group.clusters[0]);
+  }
+
   // What is shown alone can be named right here.
   function nameIt(group) {
     if (!unseg.canName()) return null;
     const [number] = group.clusters;
+    const entered = unseg.names().entered(number);
     return make("div", { class: "name-it" },
-      make("input", { type: "text", value: unseg.names().entered(number), placeholder: "Name it", "aria-label": `Name of ${group.name}`,
+      make("input", { type: "text", "data-key": "name it", "data-shown": entered, value: entered, placeholder: "Name it", "aria-label": `Name of ${group.name}`,
         list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100",
         onchange: (event) => renameAll(group.clusters, event.target.value) }),
       iconButton("eye", "Show its crops", () => unseg.goToCard(number)));

@@ -104,11 +104,11 @@
   }
 
   // Paint one layer; `wanted` says after the maps have come whether it is still to be painted.
-  // request: {number, layer, result, alone, most}
+  // request: {number, layer, result, alone, aloneOf, most}; aloneOf = the result whose clusters `alone` means
   async function paint(canvas, request, wanted = () => true) {
-    const { number, layer, result, alone, most } = request;
+    const { number, layer, result, alone, aloneOf = result, most } = request;
     const kinds = LAYERS[layer].needs(result);
-    const needed = alone ? [...kinds, result] : kinds;
+    const needed = alone ? [...kinds, aloneOf] : kinds;
     const maps = await Promise.all(needed.map((kind) => unseg.numbersOf(number, kind, most)));
     if (!wanted()) return;
     if (!maps.length || maps.includes(null)) return clear(canvas);

@@ -108,7 +108,7 @@
     const classes = unseg.data.classes;
     const names = unseg.names();
     const clusters = result.clusters.map((cluster) => ({ name: names.nameOf(cluster.number), color: names.colorOf(cluster.number) }));
-    return make("div", { class: "pair-of-panels" },
+    return make("div", { class: "side-by-side" },
       before ? heatTable("Before matching: clusters", before, before.map((_, row) => clusters[row] ?? { name: "no cluster" })) : null,
       after ? heatTable("After matching: predicted classes", after, after.map((_, row) => classes[row] ?? { name: "no class" })) : null);
   }
@@ -125,7 +125,7 @@
     const total = row.reduce((sum, value) => sum + value, 0);
     return make("tr", {}, make("th", { scope: "row" }, color ? swatch(color) : null, name), row.map((value) => {
       const share = value / total;
-      const cell = make("td", { class: share > 0.5 ? "heat-cell strong" : "heat-cell", title: `${value.toLocaleString("en")} pixels` }, share < 0.005 ? "" : String(Math.round(100 * share)));
+      const cell = make("td", { class: "heat-cell", title: `${value.toLocaleString("en")} pixels` }, share < 0.005 ? "" : String(Math.round(100 * share)));
       cell.style.setProperty("--heat", `${Math.round(100 * share)}%`);
       return cell;
     }), make("td", { class: "number faint" }, short(total)));

@@ -25,7 +25,7 @@
 
   function drawHeader() {
     const { title, summary, results } = unseg.data;
-    document.getElementById("header").replaceChildren(
+    unseg.redraw(document.getElementById("header"),
       make("div", { class: "title" }, make("h1", { title }, title), make("p", { class: "faint", title: summary }, summary)),
       make("nav", { "aria-label": "Views" }, tabs()),
       make("div", { class: "actions" },
@@ -40,13 +40,13 @@
     if (unseg.hasScores()) views.push(["scores", "scores", "Scores"]);
     const { view } = unseg.state;
     return views.map(([place, name, words]) =>
-      make("a", { href: `#${place}`, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
+      make("a", { href: `#${place}`, "data-key": name, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
         onclick: (event) => { event.preventDefault(); goTo(place); } }, words));
   }
 
   function resultChooser() {
     return make("label", { class: "field" }, "Result",
-      make("select", { id: "result", onchange: (event) => unseg.change({ result: Number(event.target.value) }) },
+      make("select", { id: "result", "data-key": "result", onchange: (event) => unseg.change({ result: Number(event.target.value) }) },
         unseg.data.results.map((result, number) => make("option", { value: number, selected: number === unseg.state.result }, result.name))));
   }
 

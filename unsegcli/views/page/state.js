@@ -14,6 +14,7 @@
     sort: "order",
     filter: "",
     swipe: false,
+    box: null, // part of the image to zoom to when it is opened
     right: null, // what lies right of the swipe line: {layer, result}
   };
 
