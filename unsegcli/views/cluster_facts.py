@@ -39,7 +39,7 @@ class ImageFacts(NamedTuple):
     certainty: float | None  # 0 to 1; None = not known
     borders: tuple[tuple[int, int, int], ...]  # two clusters, the lower first, and how many pairs of pixels they share
     places: tuple[Place, ...]
-    own: ClusterSums | None  # distances to the own centre
+    by_distance: bool  # whether the certainty is from distances to centres
     looks: ClusterSums | None
 
 
@@ -67,8 +67,8 @@ def facts_of(
         1 - float(known.mean(dtype=np.float64)) if known is not None and known.size else None,
         borders_of(small),
         tuple(find_places(small, doubt)) if rgb is not None else (),
-        None if distances is None else _sums(small, distances.own[:, :, None]),
-        None if rgb is None or distances is not None else _looks(small, rgb),
+        distances is not None,
+        None if rgb is None or distances is not None else looks_of(small, rgb),
     )
 
 
@@ -106,8 +106,13 @@ def _sums(values: NDArray[np.int32], measured: NDArray[np.float32]) -> ClusterSu
     return ClusterSums(clusters.astype(np.int64), pixels, np.stack(sums, axis=1))
 
 
-def _looks(values: NDArray[np.int32], rgb: Rgb) -> ClusterSums:
-    """Sum colour and roughness of the displayed image, seen small, over the pixels of each cluster."""
+def looks_of(values: NDArray[np.int32], rgb: Rgb) -> ClusterSums:
+    """Sum colour (CIELAB) and roughness of the displayed image, seen small, over the pixels of each cluster.
+
+    Args:
+        values: (height, width) clusters on any grid.
+        rgb: the image as shown.
+    """
     from skimage.color import rgb2lab
 
     factor = min(1.0, LONGEST_LOOK / max(rgb.shape))
@@ -128,8 +133,9 @@ class ClusterTally:
         self.images = np.zeros(count, np.int64)
         self.places = BestPlaces()
         self.certain = False  # whether the certainty of any image is known
+        self.by_distance = False  # whether it is from distances to centres
         self._borders: Counter[tuple[int, int]] = Counter()
-        self._own, self._looks = _Means(count, 1), _Means(count, LOOKS)
+        self._looks_pixels, self._looks = np.zeros(count), np.zeros((count, LOOKS))
 
     def add(self, image: int, facts: ImageFacts) -> None:
         """Take one more image."""
@@ -140,16 +146,16 @@ class ClusterTally:
             self._borders[first, second] += count
         self.places.add(image, facts.places)
         self.certain |= facts.certainty is not None
-        self._own.add(facts.own)
-        self._looks.add(facts.looks)
-
-    def own_distances(self) -> NDArray[np.float64]:
-        """Return the mean distance of the pixels of each cluster to its centre; NaN = not known."""
-        return self._own.means()[:, 0]
+        self.by_distance |= facts.by_distance
+        if facts.looks is not None:
+            self._looks_pixels[facts.looks.clusters] += facts.looks.pixels
+            self._looks[facts.looks.clusters] += facts.looks.sums
 
     def looks(self) -> NDArray[np.float64]:
         """Return mean colour and roughness of each cluster: (cluster, look); NaN = not known."""
-        return self._looks.means()
+        with np.errstate(invalid="ignore"):
+            means: NDArray[np.float64] = self._looks / self._looks_pixels[:, None]
+        return means
 
     def borders(self) -> Iterator[tuple[int, int, int]]:
         """Yield each two clusters that touch, and the length of their common border."""
@@ -166,21 +172,3 @@ class ClusterTally:
             cluster: [(other, count / sum(one for one, _ in rows)) for count, other in sorted(rows)[:MOST_NEIGHBOURS]]
             for cluster, rows in found.items()
         }
-
-
-class _Means:
-    """Means of several values over the pixels of each cluster, over all images."""
-
-    def __init__(self, count: int, values: int) -> None:
-        self._pixels = np.zeros(count)
-        self._sums = np.zeros((count, values))
-
-    def add(self, found: ClusterSums | None) -> None:
-        if found is not None:
-            self._pixels[found.clusters] += found.pixels
-            self._sums[found.clusters] += found.sums
-
-    def means(self) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):
-            means: NDArray[np.float64] = self._sums / self._pixels[:, None]
-        return means

@@ -22,6 +22,7 @@ SIDE = 96  # of a crop as shown, in pixels
 MOST = 6  # typical crops of a cluster, and doubtful ones
 CELLS_OF_IMAGE, CELLS = 12, 4  # along the shorter side of an image, and of a place
 ENOUGH = 0.25  # share of the middle of a place above which more of the cluster does not make it more doubtful
+SURROUNDINGS = (130, 0.45)  # offset and contrast of what a crop shows around its cluster
 BLANK = 245  # grey value around a crop that is no square
 TYPICAL, DOUBTFUL = 0, 1
 
@@ -179,11 +180,18 @@ def cut(image: Rgb, values: NDArray[np.int32], cluster: int, box: Box) -> Rgb:
         (left * across, top * down, right * across, bottom * down),
     )
     inside = sample_nearest((values[top:bottom, left:right] == cluster).astype(np.int32), (seen.height, seen.width))
-    drawn = drawing.outlined(np.asarray(seen), inside)
+    drawn = drawing.outlined(_paled(np.asarray(seen), inside == 0), inside)
     crop = np.full((SIDE, SIDE, 3), BLANK, np.uint8)
     start = (SIDE - seen.height) // 2, (SIDE - seen.width) // 2
     crop[start[0] : start[0] + seen.height, start[1] : start[1] + seen.width] = drawn
     return crop
+
+
+def _paled(image: Rgb, outside: NDArray[np.bool_]) -> Rgb:
+    """Show what is outside of the cluster grey and pale."""
+    pale = SURROUNDINGS[0] + SURROUNDINGS[1] * image.mean(axis=2, keepdims=True)
+    mixed: Rgb = np.where(outside[:, :, None], pale, image).round().astype(np.uint8)
+    return mixed
 
 
 def _fitted(height: int, width: int) -> tuple[int, int]:

@@ -161,7 +161,7 @@ def _rounded(value: float) -> float:
 def _certainty(run: Predictions, tally: ClusterTally) -> str | None:
     if not tally.certain:
         return None
-    if np.isfinite(tally.own_distances()).any():
+    if tally.by_distance:
         return BY_DISTANCES
     return OF_MASKS if run.role == "mask" else BY_CONFIDENCE
 
