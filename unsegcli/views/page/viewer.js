@@ -29,6 +29,7 @@
     zoom = { scale: 1, x: 0, y: 0 };
     const element = make("section", { class: "viewer", "aria-label": image.name }, titleBar(image), unseg.toolBar(swipeTools()), stage);
     requestAnimationFrame(() => {
+      if (!element.isConnected) return; // one has gone on already
       showSwipe();
       place();
       if (unseg.state.box) showBox(unseg.state.box);
