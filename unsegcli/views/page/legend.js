@@ -11,11 +11,11 @@
     const groups = unseg.names().groups().filter((group) => group.pixels > 0);
     const empty = result.clusters.length - groups.flatMap((group) => group.clusters).length;
     unseg.redraw(place,
-      heading(groups, result),
+      keyOfLayer(),
+      groups.length ? heading(groups, result) : null,
       groups.length ? make("ul", { class: "rows" }, groups.map(row)) : null,
-      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null,
-      truthClasses());
-    document.body.classList.toggle("no-legend", !groups.length);
+      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null);
+    document.body.classList.toggle("no-legend", !place.hasChildNodes());
   }
 
   function heading(groups, result) {
@@ -23,7 +23,7 @@
     const { alone } = unseg.state;
     return make("div", { class: "heading" },
       make("button", { type: "button", class: "drawer", "data-key": "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
-        make("h2", {}, groups.length ? words : "Legend")),
+        make("h2", {}, words)),
       alone ? make("button", { type: "button", class: "small", onclick: () => unseg.change({ alone: null }) }, "Show all") : null,
     );
   }
@@ -72,18 +72,19 @@
     unseg.change({ alone: names.groupOf(clusters[0]).clusters });
   }
 
-  function truthClasses() {
-    const { layer } = unseg.state;
-    if (layer === "errors") return [keyList("Errors", [["pattern wrong", "wrong"], ["pattern nothing", "no label"]])];
-    if (layer !== "truth") return [];
-    return [make("h2", {}, "Ground truth"),
-      make("ul", { class: "rows still" }, unseg.data.classes.map(({ name, color }) =>
-        make("li", {}, make("span", { class: "row" }, swatch(color), make("span", { class: "name" }, name)))))];
+  // What the colours of a layer mean that does not show clusters.
+  function keyOfLayer() {
+    const { layer, view } = unseg.state;
+    if (view !== "look" && view !== "image") return null;
+    if (layer === "truth") return still("Ground truth", unseg.data.classes.map(({ name, color }) => [swatch(color), name]));
+    if (layer !== "errors") return null;
+    const pattern = (kind) => make("span", { class: `swatch pattern ${kind}`, "aria-hidden": "true" });
+    return still("Errors", [[pattern("wrong"), "wrong"], [pattern("nothing"), "no label"]]);
   }
 
-  function keyList(title, entries) {
-    return make("div", {}, make("h2", {}, title), make("ul", { class: "rows still" }, entries.map(([kind, words]) =>
-      make("li", {}, make("span", { class: "row" }, make("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), make("span", { class: "name" }, words))))));
+  function still(title, entries) {
+    return make("section", { class: "key" }, make("h2", {}, title), make("ul", {}, entries.map(([mark, words]) =>
+      make("li", { class: "row" }, mark, make("span", { class: "name" }, words)))));
   }
 
   // Mark the row of the cluster under the pointer.
@@ -102,6 +103,6 @@
     place.querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
   }
 
-  unseg.on("result alone names layer", draw);
+  unseg.on("result alone names layer view", draw);
   Object.assign(unseg, { drawLegend: draw, point, stepAlone });
 })();

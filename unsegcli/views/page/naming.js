@@ -91,7 +91,7 @@
     const element = make("article", { class: "card", id: `card-${number}`, "aria-label": cluster.name },
       make("div", { class: "head" }, color, name),
       merged, ...crops(cluster),
-      make("p", { class: "faint figures" }, `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}`),
+      make("p", { class: "faint figures" }, `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}${cluster.neighbours.length ? " · beside" : ""}`),
       neighbours(cluster),
       make("div", { class: "foot" }, make("label", { title: "Several things in one: it can be divided later" }, mixed, "Mixed"), alone));
     return { cluster, element, color, name, mixed, merged };
@@ -131,7 +131,7 @@
 
   function neighbours({ neighbours: list }) {
     if (!list.length) return null;
-    return make("div", { class: "neighbours" }, make("span", { class: "faint" }, "beside"), list.slice(0, 3).map(([number, share]) =>
+    return make("div", { class: "neighbours" }, list.slice(0, 3).map(([number, share]) =>
       make("button", { type: "button", class: "chip", "data-neighbour": number, title: `${percent(share, 0)} of its border: go there`, onclick: () => goToCard(number) })));
   }
 

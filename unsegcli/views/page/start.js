@@ -9,8 +9,7 @@
     unseg.data = data;
     document.title = data.title;
     document.body.append(make("datalist", { id: "used-names" }));
-    const layers = unseg.layers();
-    unseg.state.layer = layers.includes("map") ? "map" : layers.at(-1) ?? "image";
+    unseg.state.layer = unseg.firstLayer();
     unseg.showFade();
     readAddress();
     drawHeader();
@@ -39,6 +38,7 @@
     if (unseg.canName()) views.push(["name", "name", "Name"]);
     if (unseg.hasScores()) views.push(["scores", "scores", "Scores"]);
     const { view } = unseg.state;
+    if (views.length === 1) return null;
     return views.map(([place, name, words]) =>
       make("a", { href: `#${place}`, "data-key": name, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
         onclick: (event) => { event.preventDefault(); goTo(place); } }, words));
@@ -101,8 +101,7 @@
   });
 
   unseg.on("result", () => {
-    const layers = unseg.layers();
-    if (!layers.includes(unseg.state.layer)) unseg.state.layer = layers.includes("map") ? "map" : layers.at(-1) ?? "image";
+    if (!unseg.layers().includes(unseg.state.layer)) unseg.state.layer = unseg.firstLayer();
     unseg.state.alone = null;
     if (unseg.state.view === "name" && !unseg.canName()) return goTo("");
     drawHeader();

@@ -52,7 +52,7 @@
     const { certainty, score } = unseg.result().images[unseg.state.image];
     const facts = [at >= 0 ? `${at + 1} of ${order.length}` : "", `${image.source[1]} × ${image.source[0]}`,
       image.superpixels ? unseg.count(image.superpixels, "superpixel") : "",
-      score === null ? "" : `${unseg.percent(score)} right`, certainty === null ? "" : `${certainty.toFixed(2)} certain`];
+      score === null ? "" : `${unseg.percent(score)} right`, certainty === null ? "" : `certainty ${certainty.toFixed(2)}`];
     return make("div", { class: "title-bar" },
       make("button", { type: "button", class: "quiet labelled", onclick: closeImage, title: "Back to all images (Esc)" }, unseg.icon("back"), "All images"),
       make("h2", { title: image.name }, image.name),
@@ -147,9 +147,14 @@
     const sides = [{ layer, result }, swipe && right ? right : null];
     for (const [index, side] of sides.entries()) {
       panes[index].tag.textContent = side && swipe ? tagOf(side) : "";
-      if (side) await unseg.paint(panes[index].canvas, { number, alone, aloneOf: result, most: MOST, ...side }, wanted);
-      else unseg.clear(panes[index].canvas);
+      if (!side) unseg.clear(panes[index].canvas);
+      else await paintSide(panes[index].canvas, { number, alone, aloneOf: result, most: MOST, ...side }, wanted);
     }
+  }
+
+  async function paintSide(canvas, request, wanted) {
+    const maps = await unseg.mapsFor(request);
+    if (wanted()) unseg.paint(canvas, request, maps);
   }
 
   // ------------------------------------------------------------------ zoom and pan
