@@ -9,14 +9,13 @@ left out.
 
 The measures: `centres`, the distance between the centres of k-means; `scatter`, the mean distance of pixels to their
 centres relative to it; `looks`, the mean colour and roughness in the displayed image; `borders`, the length of the
-common border, relative to what it would be if clusters lay at random; and sums of ranks of two of them.
+common border, relative to what it would be if clusters lay at random; and means of the ranks of two of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from unsegcli.views.backdrop import find_places, regions_behind, working_pixels
 from unsegcli.views.cluster_facts import ClusterTally, facts_of, looks_of
 from unsegcli.views.display import displayed
 from unsegcli.views.encoded_maps import map_grid
-from unsegcli.views.merging import LEAST_SHARE, centre_distances, looks_apart
+from unsegcli.views.merging import LEAST_SHARE, centre_distances, looks_apart, together, touching
 
 Matrix = NDArray[np.float64]
 TOP = (5, 12)
@@ -70,8 +69,9 @@ def _measured(run: Predictions, labels: Path, legend: Path) -> dict[str, NDArray
     pairs = used[first] & used[second]
     same = (classes[first] == classes[second])[pairs]
     found = {"random": np.full(len(TOP), same.mean())}
-    for name, close in _measures(run, tally, own):
-        order = np.argsort(-close[first, second][pairs], kind="stable")
+    for name, measures in _measures(run, tally, own).items():
+        close = together(*(one[first, second][pairs] for one in measures))
+        order = np.argsort(-close, kind="stable")
         found[name] = np.array([same[order][:most].mean() for most in TOP])
     return found
 
@@ -99,27 +99,20 @@ def _counted(run: Predictions, labels: Path, legend_path: Path) -> tuple[Cluster
     return tally, own[0] / np.maximum(1, own[1]), matrix[:-1]
 
 
-def _measures(run: Predictions, tally: ClusterTally, own: Matrix) -> Iterator[tuple[str, Matrix]]:
-    """Yield name and closeness of each measure."""
+def _measures(run: Predictions, tally: ClusterTally, own: Matrix) -> dict[str, tuple[Matrix, ...]]:
+    """Return the name of each measure, and what it joins; higher = closer."""
     centres = centre_distances(run, tally.count)
     assert centres is not None
-    borders = np.zeros((tally.count, tally.count))
-    for first, second, length in tally.borders():
-        borders[first, second] = borders[second, first] = length
-    length = np.maximum(1, borders.sum(axis=1))
-    looks = -np.nan_to_num(looks_apart(tally.looks()), nan=1e9)
-    touching = borders / (length[:, None] * length[None])
-    yield "centres", -centres
-    yield "scatter", (own[:, None] + own[None]) / np.maximum(centres, 1e-9)
-    yield "looks", looks
-    yield "borders", touching
-    yield "looks and borders", _ranks(looks) + _ranks(touching)
-    yield "centres and borders", _ranks(-centres) + _ranks(touching)
-    yield "centres and looks", _ranks(-centres) + _ranks(looks)
-
-
-def _ranks(close: Matrix) -> Matrix:
-    return np.argsort(np.argsort(close, axis=None)).reshape(close.shape).astype(np.float64)
+    looks, touch = -looks_apart(tally.looks()), touching(tally.borders(), tally.count)
+    return {
+        "centres": (-centres,),
+        "scatter": ((own[:, None] + own[None]) / np.maximum(centres, 1e-9),),
+        "looks": (looks,),
+        "borders": (touch,),
+        "looks and borders": (looks, touch),
+        "centres and borders": (-centres, touch),
+        "centres and looks": (-centres, looks),
+    }
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from unsegcli.views.cluster_facts import facts_of, looks_of
 from unsegcli.views.crops import MOST, BestPlaces, Place
 from unsegcli.views.curves import MOST_POINTS, curves_of
 from unsegcli.views.encoded_maps import encoded_map, map_grid
-from unsegcli.views.merging import closest, distances_between
+from unsegcli.views.merging import closest, distances_between, together, touching
 from unsegcli.views.page_data import short_names
 
 
@@ -67,13 +67,29 @@ def test_distances_between_merged_clusters_are_those_of_their_nearest_centres() 
     assert np.isinf(apart[2]).all()
 
 
+def test_touching_is_relative_to_chance() -> None:
+    found = touching([(0, 1, 6), (1, 2, 2)], 4)
+    # Borders of 6, 8 and 2 of 16 in all: 0 and 1 would share 6 * 8 / 16 = 3.
+    np.testing.assert_allclose(found[0], [0, 2, 0, 0])
+    np.testing.assert_allclose(found[2], [0, 2, 0, 0])
+
+
 def test_the_closest_clusters_are_suggested_first() -> None:
     apart = np.array([[0, 4, 1, 9.0], [4, 0, 2, np.inf], [1, 2, 0, 9], [9, np.inf, 9, 0]])
-    found = closest(apart, np.array([0, 1, 2]), "Their centres are")
-    assert [one.clusters for one in found] == [(0, 2), (1, 2), (0, 1)]
-    assert [one.closeness for one in found] == pytest.approx([2 / 3, 1 / 2, 1 / 3], abs=1e-4)  # 2 is usual
-    assert found[0].why == "Their centres are 50% as far apart as those of two clusters usually are."
-    assert (1, 3) not in [one.clusters for one in closest(apart, np.arange(4), "")]
+    touch = np.array([[0, 3, 1, 0], [3, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0.0]])
+    found = closest(apart, touch, np.array([0, 1, 2]), "Their centres are")
+    # The ranks by distance are 1, 1/2, 0; those by borders 1/2, 0, 1.
+    assert [one.clusters for one in found] == [(0, 2), (0, 1), (1, 2)]
+    assert [one.closeness for one in found] == [0.75, 0.5, 0.25]
+    assert found[0].why == (
+        "Their centres are 50% as far apart as usual, and they touch 1.0 times as often as by chance."
+    )
+    assert (1, 3) not in [one.clusters for one in closest(apart, touch, np.arange(4), "")]
+    assert closest(apart, touch, np.array([1, 3]), "") == []
+
+
+def test_equal_pairs_are_equally_close() -> None:
+    assert together(np.array([0.0, 0, 5, 0])).tolist() == [1 / 3, 1 / 3, 1, 1 / 3]
 
 
 def test_looks_are_colour_and_roughness() -> None:

@@ -487,7 +487,7 @@ def draw_image(task: ImageTask) -> Drawn:
         _read_or_warn(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
         truth,
         annotators,
-        None if truth is None else first.map.on((truth.shape[0], truth.shape[1])),
+        first.map.on((truth.shape[0], truth.shape[1])) if truth is not None and task.with_panel else None,
         task.called,
     )
     drawn = page_image(PageContent(content, (layer, *others), task.with_panel, task.on_sheet))

@@ -1,6 +1,6 @@
 """Names and colours of the categories of a label map, from the map, a matching or a legend.
 
-Nothing here reads ground truth; names from a matching depend on labels, which the report states.
+Nothing here reads ground truth; names from a matching depend on labels, which the page states.
 """
 
 from __future__ import annotations

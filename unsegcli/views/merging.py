@@ -1,11 +1,13 @@
 """Suggest which clusters could be one, without labels.
 
-Where the centres of k-means are known, the clusters of the nearest centres are suggested; otherwise those that look
-most alike. How often such clusters are of one class is measured in `tests/benchmarks/merge_suggestions.py`.
+Two clusters are close if their centres of k-means are near each other and if they often touch; without centres, if
+they look alike and touch. How often the closest clusters are of one class is measured with labels in
+`tests/benchmarks/merge_suggestions.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +29,7 @@ class Suggestion(NamedTuple):
     """Two clusters that could be one."""
 
     clusters: tuple[int, int]
-    closeness: float  # 0 to 1; 1/2 = as far apart as two clusters usually are
+    closeness: float  # share of all pairs of clusters that are less close
     why: str
 
 
@@ -39,7 +41,7 @@ def suggest(run: Predictions, tally: ClusterTally) -> list[Suggestion]:
     apart, said = centre_distances(run, tally.count), "Their centres are"
     if apart is None:
         apart, said = looks_apart(tally.looks()), "Their colours and textures are"
-    return closest(apart, large, said)
+    return closest(apart, touching(tally.borders(), tally.count), large, said)
 
 
 def centre_distances(run: Predictions, count: int) -> Matrix | None:
@@ -74,27 +76,58 @@ def looks_apart(looks: Matrix) -> Matrix:
     return apart
 
 
-def closest(apart: Matrix, clusters: NDArray[np.intp], said: str) -> list[Suggestion]:
+def touching(borders: Iterable[tuple[int, int, int]], count: int) -> Matrix:
+    """Return how often each two clusters touch, relative to clusters that lie at random: (count, count).
+
+    Args:
+        borders: two clusters and the length of their common border.
+        count: number of clusters.
+    """
+    common = np.zeros((count, count))
+    for first, second, length in borders:
+        common[first, second] = common[second, first] = length
+    whole = common.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        found: Matrix = np.nan_to_num(common * whole.sum() / (whole[:, None] * whole[None]))
+    return found
+
+
+def together(*measures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Join measures of closeness of the same pairs: the mean share of the pairs that are less close, 0 to 1."""
+    joined: NDArray[np.float64] = np.mean([_shares_below(one) for one in measures], axis=0)
+    return joined
+
+
+def _shares_below(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of the other values that is lower than each value; equal ones count half."""
+    ordered = np.sort(values)
+    lower, upper = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    shares: NDArray[np.float64] = (lower + upper - 1) / 2 / max(1, len(values) - 1)
+    return shares
+
+
+def closest(apart: Matrix, touch: Matrix, clusters: NDArray[np.intp], said: str) -> list[Suggestion]:
     """Return the closest pairs among some clusters.
 
     Args:
-        apart: (cluster, cluster) distances; those that are not finite are not suggested.
+        apart: (cluster, cluster) distances; pairs without a finite one are left out.
+        touch: (cluster, cluster) how often they touch, 1 = as often as at random.
         clusters: to choose from.
         said: what the reason starts with.
     """
     first, second = (clusters[one] for one in np.triu_indices(len(clusters), 1))
     known = np.isfinite(apart[first, second])
-    first, second = first[known], second[known]
-    distances = apart[first, second]
-    usual = float(np.median(distances)) if len(distances) else 0.0
-    if usual <= 0:
+    pairs = first[known], second[known]
+    if not len(pairs[0]):
         return []
-    order = np.argsort(distances, kind="stable")[:MOST]
+    distances, touches = apart[pairs], touch[pairs]
+    close, usual = together(-distances, touches), float(np.median(distances)) or 1.0
     return [
         Suggestion(
-            (int(first[at]), int(second[at])),
-            round(float(usual / (usual + distances[at])), 4),
-            f"{said} {distances[at] / usual:.0%} as far apart as those of two clusters usually are.",
+            (int(pairs[0][at]), int(pairs[1][at])),
+            round(float(close[at]), 4),
+            f"{said} {distances[at] / usual:.0%} as far apart as usual, and they touch {touches[at]:.1f} times as "
+            "often as by chance.",
         )
-        for at in order
+        for at in np.argsort(-close, kind="stable")[:MOST]
     ]

@@ -38,7 +38,7 @@ class Content:
     regions: NDArray[np.int32] | None = None  # (height, width) the superpixels that a segmentation came from
     truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
     annotators: int = 1
-    predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid
+    predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid; only panels need it
     called: str = ""  # heading of the label map; "" = its role
 
 
