@@ -35,10 +35,12 @@
   }
 
   function row(group) {
-    const pressed = unseg.isAlone(group.clusters);
+    const { alone } = unseg.state;
+    const whole = unseg.isAlone(group.clusters);
+    const pressed = whole || (alone?.every((number) => group.clusters.includes(number)) && "mixed"); // mixed: a part of it
     const several = group.clusters.length > 1 ? make("span", { class: "times", title: `clusters ${group.clusters.join(", ")}` }, `×${group.clusters.length}`) : null;
     const button = make("button",
-      { type: "button", class: "row", "aria-pressed": String(pressed), "data-clusters": group.clusters.join(" "),
+      { type: "button", class: "row", "aria-pressed": String(pressed ?? false), "data-clusters": group.clusters.join(" "),
         "data-key": `row ${group.clusters[0]}`, title: `${group.name}: show it alone`, onclick: () => choose(group) },
       swatch(group.color),
       make("span", { class: group.named ? "name" : "name nameless" }, group.name),
@@ -46,7 +48,7 @@
       group.mixed ? make("span", { class: "times" }, "mixed") : null,
       make("span", { class: "share" }, percent(group.share)),
     );
-    return make("li", { class: pressed ? "chosen" : null }, button, pressed ? nameIt(group) : null);
+    return make("li", { class: pressed ? "chosen" : null }, button, pressed ? nameIt(group, alone) : null);
   }
 
   function choose(group) {
@@ -55,21 +57,21 @@
   }
 
   // What is shown alone can be named right here.
-  function nameIt(group) {
+  function nameIt(group, clusters) {
     if (!unseg.canName()) return null;
-    const [number] = group.clusters;
+    const [number] = clusters;
     const entered = unseg.names().entered(number);
     return make("div", { class: "name-it" },
       make("input", { type: "text", "data-key": "name it", "data-shown": entered, value: entered, placeholder: "Name it", "aria-label": `Name of ${group.name}`,
         list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100",
-        onchange: (event) => renameAll(group.clusters, event.target.value) }),
+        onchange: (event) => renameAll(clusters, event.target.value) }),
       iconButton("eye", "Show its crops", () => unseg.goToCard(number)));
   }
 
   function renameAll(clusters, name) {
     const names = unseg.names();
     names.renameAll(clusters, name);
-    unseg.change({ alone: names.groupOf(clusters[0]).clusters });
+    unseg.change({ alone: [...names.groupOf(clusters[0]).clusters] });
   }
 
   // What the colours of a layer mean that does not show clusters.
@@ -100,9 +102,11 @@
     const now = groups.findIndex((group) => unseg.isAlone(group.clusters));
     const next = now < 0 ? (step > 0 ? 0 : groups.length - 1) : (now + step + groups.length) % groups.length;
     unseg.change({ alone: [...groups[next].clusters] });
-    place.querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
   }
 
-  unseg.on("result alone names layer view", draw);
+  unseg.on("result alone names layer view", (changed) => {
+    draw();
+    if (changed.includes("alone")) place.querySelector(".chosen")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
   Object.assign(unseg, { drawLegend: draw, point, stepAlone });
 })();

@@ -217,7 +217,7 @@
   }
 
   function showCommand() {
-    const command = make("input", { type: "text", readonly: true, class: "command", id: "command", value: unseg.result().relabel, "aria-label": "Command", onfocus: (event) => event.target.select() });
+    const command = make("code", { class: "command", id: "command", tabindex: "0" }, unseg.result().relabel);
     const dialog = make("dialog", { class: "saved", "aria-label": "Names saved", onclose: () => dialog.remove() },
       make("h2", {}, "names.toml is in your downloads"),
       make("p", {}, "Move it beside the segmentation, and apply it:"),
@@ -228,11 +228,11 @@
   }
 
   // Where the clipboard is out of reach, the text is selected and waits for Ctrl+C.
-  async function copy(field) {
+  async function copy(command) {
     const button = document.getElementById("copy");
-    field.select();
+    getSelection().selectAllChildren(command);
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(command.textContent);
       button.textContent = "Copied";
     } catch {
       button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
