@@ -146,7 +146,7 @@ def test_curves_have_steps_and_leave_out_what_was_not_measured() -> None:
     history = {
         "loss": np.array([4, 3, np.nan, 1.0]),
         "watch-step": np.array([2.0, 4]),
-        "watch-live": np.array([5.0, 8]),
+        "watch-live_clusters": np.array([5.0, 8]),
         "classes-tried": np.array([4.0, 8]),
         "classes-stability": np.array([0.5, 0.9]),
         "restart-kept": np.array([1.0, 0]),
@@ -155,7 +155,7 @@ def test_curves_have_steps_and_leave_out_what_was_not_measured() -> None:
     found = {one["name"]: (one["unit"], one["points"]) for one in curves_of(history)}
     assert found == {
         "loss": ("loss", [(1, 4.0), (2, 3.0), (4, 1.0)]),
-        "live": ("", [(2, 5.0), (4, 8.0)]),
+        "live clusters": ("", [(2, 5.0), (4, 8.0)]),
         "stability by number of clusters": ("clusters", [(4, 0.5), (8, 0.9)]),
     }
     (long,) = curves_of({"loss": np.arange(4.0 * MOST_POINTS)})

@@ -16,7 +16,7 @@ TAKES = Takes(kinds=("segmentation", "superpixels"), inputs=("source_folder", "l
 
 @command("visualize", Visualize, TAKES)
 def visualize(inputs: Inputs, params: Visualize, run: Run) -> Any:
-    """Make a page to look at results and to name clusters, or export label maps.
+    """Show results and name clusters on a page, or export label maps.
 
     The page opens in a browser, without network. Several results of the same images are shown side by side. Exports
     are files for other programs.

@@ -49,12 +49,16 @@ def _series(history: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, str,
         if name == STEP or name.startswith((TRIED, RESTART)):
             continue
         if not name.startswith(WATCH):
-            yield name.replace("-", " "), "loss", np.arange(1, len(values) + 1), values
+            yield _in_words(name), "loss", np.arange(1, len(values) + 1), values
         elif len(values) == len(watched):
-            yield name.removeprefix(WATCH).replace("-", " "), "", watched, values
+            yield _in_words(name.removeprefix(WATCH)), "", watched, values
     tried, stability = history.get("classes-tried"), history.get("classes-stability")
     if tried is not None and stability is not None:
         yield "stability by number of clusters", "clusters", tried, stability
+
+
+def _in_words(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ")
 
 
 def _thinned(steps: NDArray[Any], values: NDArray[np.float64]) -> list[tuple[int, float]]:
