@@ -192,10 +192,16 @@
     if (cluster !== null) unseg.toggleAlone(unseg.names().groupOf(cluster).clusters);
   }
 
+  // Go on where the enlarged image was left.
+  function focusTile(number) {
+    tiles[number].frame.scrollIntoView({ block: "nearest" });
+    tiles[number].frame.querySelector(".picture")?.focus({ preventScroll: true });
+  }
+
   const isShown = () => unseg.state.view === "look";
   unseg.on("layer alone names result", () => isShown() && bringAll());
   unseg.on("sort filter", () => isShown() && arrange());
   unseg.on("alone", () => isShown() && unseg.state.sort === "share" && arrange());
 
-  Object.assign(unseg, { galleryView: view, clusterAt, valueAt });
+  Object.assign(unseg, { galleryView: view, focusTile, clusterAt, valueAt });
 })();

@@ -32,6 +32,7 @@
     isOpen = !isOpen;
     place.classList.toggle("open", isOpen);
     draw();
+    place.querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
   }
 
   function row(group) {

@@ -40,6 +40,11 @@
     return make("span", {}, input, iconButton("upload", "Load a names.toml", () => input.click()));
   }
 
+  function chooseNames() {
+    unseg.goTo("name");
+    document.getElementById("load").click();
+  }
+
   async function load(input) {
     const [file] = input.files;
     if (!file) return;
@@ -245,5 +250,5 @@
 
   unseg.on("names", refresh);
   unseg.on("names result", drawUsedNames);
-  Object.assign(unseg, { namingView: view, goToCard, undo, redo, saveNames: save, drawUsedNames, strip });
+  Object.assign(unseg, { namingView: view, goToCard, undo, redo, saveNames: save, chooseNames, drawUsedNames, strip });
 })();

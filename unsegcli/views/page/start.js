@@ -53,9 +53,10 @@
   // What the user must know at once.
   function drawNotices() {
     const lost = unseg.canName() && !unseg.names().kept;
-    document.getElementById("notices").replaceChildren(lost
-      ? make("p", { class: "notice", id: "not-kept" }, "This browser keeps nothing for this page. Before you close it, use “Save names”; “Load” in the view Name brings them back.")
-      : "");
+    unseg.redraw(document.getElementById("notices"), lost && make("div", { class: "notice", id: "not-kept" },
+      make("p", {}, "This browser keeps nothing for this page: save the names before you close it, and load them to go on."),
+      make("button", { type: "button", class: "small", "data-key": "save", onclick: unseg.saveNames }, "Save names"),
+      make("button", { type: "button", class: "small", "data-key": "load", onclick: unseg.chooseNames }, "Load names")));
   }
 
   // ------------------------------------------------------------------ views
@@ -77,6 +78,7 @@
     document.body.dataset.view = view;
     main.replaceChildren(draw());
     scrollTo(0, view === "image" ? 0 : scrolls[view] ?? 0);
+    if (view === "image") unseg.focusStage();
   }
 
   // `replace` keeps the way back short while one goes from image to image.
@@ -88,11 +90,12 @@
   }
 
   function follow() {
-    const before = `${unseg.state.view} ${unseg.state.image}`;
+    const { view, image } = unseg.state;
     readAddress();
-    if (before === `${unseg.state.view} ${unseg.state.image}`) return;
+    if (view === unseg.state.view && image === unseg.state.image) return;
     drawHeader();
     drawView();
+    if (view === "image" && unseg.state.view === "look") unseg.focusTile(image);
   }
 
   addEventListener("popstate", () => {
@@ -116,6 +119,10 @@
     if (kept !== wasKept) drawNotices();
     wasKept = kept;
     if (unseg.state.view === "scores") drawView();
+  });
+
+  addEventListener("load", () => {
+    if (!unseg.data) main.append(make("p", { class: "notice" }, "data/page.js is missing beside this page, or cannot be read."));
   });
 
   addEventListener("beforeunload", (event) => {

@@ -285,6 +285,10 @@
 
   // ------------------------------------------------------------------ going about
 
+  function focusStage() {
+    stage.focus({ preventScroll: true });
+  }
+
   function openImage(number, box = null) {
     unseg.state.box = box;
     unseg.goTo(`image-${number + 1}`);
@@ -304,5 +308,5 @@
   unseg.on("layer alone names result swipe right", () => isShown() && repaint());
   unseg.on("swipe right result", () => isShown() && stage.isConnected && showSwipe());
 
-  Object.assign(unseg, { viewerView: view, openImage, closeImage, stepImage: step, zoomBy, panBy: (x, y) => pan(x * PAN, y * PAN), fitImage: fit, toggleSwipe, ZOOM_STEP: STEP });
+  Object.assign(unseg, { viewerView: view, focusStage, openImage, closeImage, stepImage: step, zoomBy, panBy: (x, y) => pan(x * PAN, y * PAN), fitImage: fit, toggleSwipe, ZOOM_STEP: STEP });
 })();
