@@ -13,8 +13,8 @@ from page_files import decoded
 
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.views import page
+from unsegcli.views.cluster_crops import MOST, BestPlaces, Place
 from unsegcli.views.cluster_facts import facts_of, looks_of
-from unsegcli.views.crops import MOST, BestPlaces, Place
 from unsegcli.views.curves import MOST_POINTS, curves_of
 from unsegcli.views.encoded_maps import encoded_map, map_grid
 from unsegcli.views.merging import closest, distances_between, together, touching

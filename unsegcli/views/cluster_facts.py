@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow.label_maps import ImageMap
-from unsegcli.views.crops import BestPlaces, Place, find_places
+from unsegcli.views.cluster_crops import BestPlaces, Place, find_places
 from unsegcli.views.drawing import Rgb, fitted
 from unsegcli.views.export import areas
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
 from unsegcli.views.categories import Categories, Matching
+from unsegcli.views.cluster_crops import Kept
 from unsegcli.views.cluster_facts import ClusterTally
-from unsegcli.views.crops import Kept
 from unsegcli.views.curves import curves_behind
 from unsegcli.views.drawing import Color
 from unsegcli.views.merging import suggest

@@ -18,8 +18,8 @@ from unsegcli.parallel import ordered_map
 from unsegcli.views import drawing, page
 from unsegcli.views.about import short
 from unsegcli.views.categories import Categories
+from unsegcli.views.cluster_crops import SIDE, Kept, cut, sprite
 from unsegcli.views.cluster_facts import ClusterTally
-from unsegcli.views.crops import SIDE, Kept, cut, sprite
 from unsegcli.views.display import jpeg
 from unsegcli.views.drawing import Rgb
 from unsegcli.views.export import file_name
