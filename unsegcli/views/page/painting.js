@@ -94,7 +94,8 @@
   function isolate(pixels, { numbers, width }, alone) {
     const lookup = new Uint8Array(Math.max(0, ...alone) + 1);
     for (const number of alone) lookup[number] = 1;
-    const chosen = Uint8Array.from(numbers, (number) => lookup[number]); // void and larger numbers become 0
+    const chosen = new Uint8Array(numbers.length); // 0 where a number, such as void, is beyond the table
+    for (let i = 0; i < numbers.length; i++) chosen[i] = lookup[numbers[i]];
     for (let i = 0; i < chosen.length; i++) {
       const here = chosen[i];
       const x = i % width;
