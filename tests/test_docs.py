@@ -44,10 +44,10 @@ OPTIONS = set(
     """
     --algorithm --alpha --axes --bands --blur --centres --classes --compactness --confidence --crop --diversity
     --dry-run --export --features --force --format --grid --help --hungarian --ignore --images --init
-    --install-completion
+    --install-completion --into --split
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
     --metrics --named-on --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
-    --mosaics --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
+    --mosaics --names --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --backbone --layers --resize --pca --pooled --dense

@@ -22,7 +22,7 @@ LAYERS = [
     ["training", "views", "datasets"],
     ["segmenters"],
     ["dataflow", "labels"],
-    ["legend"],
+    ["legend", "names"],
     ["images", "methods", "store"],
     ["core", "recipe", "parallel", "presets"],
     ["params", "errors", "console", "_version"],

@@ -81,11 +81,10 @@ def given_legend(path: str | Path) -> Path:
 
 def read_legend(path: Path) -> Legend:
     """Read a legend: `ignore = [...]`, and `[[class]]` tables with `name`, `from` and optionally `color`."""
-    content = _read_toml(path)
-    _check_keys(content, {"ignore", "class"}, f"legend {path}")
-    tables = content.get("class", [])
-    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise DataError(f"legend {path} has no classes: add a [[class]] with name and from for each")
+    where = f"legend {path}"
+    content = read_toml(path, where)
+    check_keys(content, {"ignore", "class"}, where)
+    tables = class_tables(content, where, "name and from")
     ignore = _read_values(content.get("ignore", []), f"ignore of legend {path}")
     classes = tuple(_read_class(table, f"class {n} of legend {path}") for n, table in enumerate(tables, 1))
     legend = Legend(ignore, classes)
@@ -93,36 +92,52 @@ def read_legend(path: Path) -> Legend:
     return legend
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, where: str) -> dict[str, Any]:
+    """Read a TOML file; `where` names it in errors."""
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"legend {path} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{where} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"legend {path} is not UTF-8 text: save it as UTF-8") from error
+        raise DataError(f"{where} is not UTF-8 text: save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"legend {path} is not valid TOML: {error}") from error
+        raise DataError(f"{where} is not valid TOML: {error}") from error
 
 
-def _check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
+def check_keys(table: Mapping[str, object], known: set[str], where: str) -> None:
+    """Raise an error if a table has a key that is not known."""
     unknown = sorted(set(table) - known)
     if unknown:
         raise DataError(f"{where} has the unknown key {unknown[0]!r}: known keys are {', '.join(sorted(known))}")
 
 
-def _read_class(table: dict[str, object], where: str) -> LegendClass:
-    _check_keys(table, {"name", "color", "from"}, where)
+def class_tables(content: Mapping[str, Any], where: str, needed: str) -> list[dict[str, Any]]:
+    """Return the [[class]] tables of a file; raise an error if it has none."""
+    tables = content.get("class", [])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise DataError(f"{where} has no classes: add a [[class]] with {needed} for each")
+    return tables
+
+
+def read_name(table: Mapping[str, object], where: str) -> str:
+    """Read the name of a class."""
     name = table.get("name")
     if not isinstance(name, str) or not name.strip():
         raise DataError(f'{where} has no name: add name = "..."')
+    return name.strip()
+
+
+def _read_class(table: dict[str, object], where: str) -> LegendClass:
+    check_keys(table, {"name", "color", "from"}, where)
+    name = read_name(table, where)
     where = f"{where} ({name!r})"
     if "from" not in table:
         raise DataError(f"{where} has no from: add from = [...] with the label values of this class")
     sources = _read_values(table["from"], f"from of {where}")
     if not sources:
         raise DataError(f"from of {where} is empty: list the label values of this class")
-    color = _read_color(table["color"], f"color of {where}") if "color" in table else None
-    return LegendClass(name.strip(), color, sources)
+    color = read_color(table["color"], f"color of {where}") if "color" in table else None
+    return LegendClass(name, color, sources)
 
 
 def _read_values(values: object, where: str) -> tuple[Value, ...]:
@@ -133,13 +148,14 @@ def _read_values(values: object, where: str) -> tuple[Value, ...]:
 
 def _read_value(value: object, where: str) -> Value:
     if isinstance(value, str):
-        return _read_color(value, where)
+        return read_color(value, where)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_VALUE:
         return value
     raise DataError(f"{where} holds {value!r}: label values are integers or '#rrggbb' colours")
 
 
-def _read_color(text: object, where: str) -> Color:
+def read_color(text: object, where: str) -> Color:
+    """Read a colour written as #rrggbb."""
     if not isinstance(text, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise DataError(f"{where} is {text!r}, which is not a colour: write it as '#rrggbb'")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)

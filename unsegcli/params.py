@@ -1084,7 +1084,22 @@ class Export:
 class Relabel:
     """Settings of `unseg relabel`."""
 
-    rules: Sequence[str] = ()  # for example 3=water and 1+4=roof
+    rules: Sequence[str] = ()  # for example 3=water, 1+4=roof and roof=building
+    names: str | Path | None = option(
+        None,
+        "TOML file with names and colours of clusters, as the page of `unseg visualize` saves it.",
+        metavar="FILE",
+        shown="-",
+        recorded=False,
+    )
+    split: str = option(
+        "",
+        "Divide one cluster, given by its number or name, into several. What was clustered is found by the history of "
+        "the file; if it was moved, name it after the segmentation.",
+        metavar="CLUSTER",
+        shown="-",
+    )
+    into: int = option(2, "Number of clusters that --split makes.", metavar="N", least=2)
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)
     like: str | Path | None = option(

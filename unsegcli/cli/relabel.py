@@ -8,14 +8,16 @@ from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Relabel, Run
 
 ARGUMENT = (
-    "A segmentation, then rules: 3=water names cluster 3, 1+4=roof merges two clusters. Default file: the path from a "
-    "pipe, else a segmentation in the working folder."
+    "A segmentation, then rules: 3=water names cluster 3, 1+4=roof merges two clusters, roof=building renames a "
+    "category. Default file: the path from a pipe, else a segmentation in the working folder."
 )
 
 
 def _files_and_rules(words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    files = [word for word in words if "=" not in word]
-    return files, {"rules": tuple(word for word in words if "=" in word)}
+    from unsegcli.names import files_and_rules
+
+    files, rules = files_and_rules(words)
+    return files, {"rules": rules}
 
 
 TAKES = Takes(kinds=("segmentation",), run=("output", "force"), argument=ARGUMENT, divide=_files_and_rules)
@@ -25,7 +27,7 @@ TAKES = Takes(kinds=("segmentation",), run=("output", "force"), argument=ARGUMEN
 def relabel(inputs: Inputs, params: Relabel, run: Run) -> Any:
     """Name, merge or renumber clusters.
 
-    Examples:  unseg relabel segmentation.h5 3=water 1+4=roof   |   unseg relabel --metrics metrics.h5
+    Examples:  unseg relabel segmentation.h5 3=water 1+4=roof   |   unseg relabel segmentation.h5 --names names.toml
     """
     from unsegcli.stages.relabel import relabel as stage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ LIGHTNESS = (35.0, 90.0)  # of further colours: neither black nor white, which m
 MOST_CHROMA = 62.0  # saturated blues are far apart in CIELAB, but hard to distinguish
 MOST_DISTINCT = 64  # more categories than this repeat the colours
 CONFUSABLE = 18.0  # distance in Lab below which two colours can be confused
-# What land cover, streets, photographs and microscopy usually show. Kinds of one thing have similar colours; things that
-# are often seen together can be told apart, also by colour-blind readers.
+# What land cover, streets, photographs and microscopy usually show. Kinds of one thing have similar colours; things
+# that are often seen together can be told apart, also by colour-blind readers.
 USUAL_COLORS: dict[str, str] = {
     **{"water": "#5e99ee", "sea": "#23508d", "ocean": "#23508d", "river": "#5e99ee", "lake": "#4a86d8"},
     **{"tree": "#2f6a58", "forest": "#143c28", "bush": "#2f7d52", "vegetation": "#42ac69", "plant": "#42ac69"},
@@ -56,6 +57,33 @@ def usual_color(name: str) -> str | None:
     """Return the colour that a thing of this name, or of its plural, usually has on maps; None if there is none."""
     key = " ".join(name.lower().split())
     return USUAL_COLORS.get(key) or USUAL_COLORS.get(key.removesuffix("s"))
+
+
+def hex_color(color: Sequence[int]) -> str:
+    """Write (red, green, blue) as #rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def unlike_color(used: Sequence[str]) -> str:
+    """Return the first colour of the palette that cannot be confused with those used, else the most different one."""
+    candidates = palette(MOST_DISTINCT)
+    if not used:
+        return hex_color(candidates[0].tolist())
+    apart = _apart(candidates, used)
+    best = int(np.flatnonzero(apart > CONFUSABLE)[0]) if (apart > CONFUSABLE).any() else int(apart.argmax())
+    return hex_color(candidates[best].tolist())
+
+
+def confusable(color: str, others: Sequence[str]) -> bool:
+    """Return whether a colour can be confused with one of the others."""
+    own = np.array([parse_color(color)], np.uint8)
+    return bool(others) and bool(_apart(own, others)[0] <= CONFUSABLE)
+
+
+def _apart(colors: NDArray[np.uint8], others: Sequence[str]) -> NDArray[np.float64]:
+    """Compute the distance of each colour to the nearest of the others."""
+    nearest: NDArray[np.float64] = seen_distance(colors, np.array([*map(parse_color, others)], np.uint8)).min(axis=1)
+    return nearest
 
 
 def seen_distance(colors: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:

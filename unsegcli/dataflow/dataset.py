@@ -83,7 +83,7 @@ class ImageUnit:
                 grid,
                 _cut(pixels, box),
                 None if valid is None else _cut(valid, box),
-                _key(self.source, box),
+                window_key(self.source, box),
                 self.source.name,
             )
             for box in boxes(grid[0], grid[1], self.patch, self.stride)
@@ -128,7 +128,7 @@ class StoredUnit:
             (grid_height, grid_width),
             pixels,
             _valid(artifact, row, regions),
-            _key(self.source, box),
+            window_key(self.source, box),
             self.source.name,
             regions,
             artifact.read("features", row).astype(np.float32) if artifact.has("features") else None,
@@ -332,7 +332,7 @@ def dataset_from_artifact(
         reading = Reading.from_json(artifact.attributes["reading"])
         sources = stored_sources(artifact)[:limit]
         if source_folder is not None:
-            sources = _moved(sources, Path(source_folder))
+            sources = moved_sources(sources, Path(source_folder))
         rows: dict[int, list[int]] = {}
         for row, source in enumerate(artifact.table("windows/source")):
             rows.setdefault(int(source), []).append(row)
@@ -467,7 +467,8 @@ def release_artifacts() -> None:
     _open_artifacts.close()
 
 
-def _moved(sources: list[Source], folder: Path) -> list[Source]:
+def moved_sources(sources: list[Source], folder: Path) -> list[Source]:
+    """Return sources with their paths in another folder, where they are found by their content."""
     here = {file.digest: file for file in digest_files(find_images([folder]), {})}
     lost = [source.name for source in sources if source.digest not in here]
     if lost:
@@ -484,7 +485,8 @@ def _common_folder(paths: Iterable[Path]) -> str:
     return os.path.commonpath([Path(path).resolve().parent for path in paths])
 
 
-def _key(source: Source, box: Box) -> str:
+def window_key(source: Source, box: Box) -> str:
+    """Identify a window and its image, by the digest of its file."""
     return f"{source.digest} {source.page} {box.top} {box.left}"
 
 

@@ -251,7 +251,7 @@ def _draw(window: Window, params: Cluster, points: int, values: int) -> Drawn:
         random = np.random.default_rng([params.seed, seed])
         taken = random.choice(inside, min(params.samples, len(inside)), replace=False)
         return Drawn(features[taken], np.ones(len(taken)), window.key, image, complete=False)
-    found = _vectors(window, params)
+    found = vectors_compared(window, params)
     share = max(1, min(points, values // found.features.shape[1]))
     taken = drawn_from(found, window, params.seed, share)
     complete = found.grid is None and len(taken) == len(found.features)
@@ -304,7 +304,7 @@ def assigned(window: Window, params: Cluster, fit: Fit) -> AssignedPixels:
 
 
 def _clusters_of_cells(window: Window, params: Cluster, fit: Fit) -> NDArray[np.int32]:
-    found = _vectors(window, params)
+    found = vectors_compared(window, params)
     clusters = painted_cells(window, found, fit.space(found.features), fit.centres, refine=bool(params.refine))
     return np.where(found.numbers < 0, -1, clusters)
 
@@ -323,11 +323,11 @@ def _pixels_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDAr
 def _regions_and_nearest(window: Window, params: Cluster, fit: Fit) -> tuple[NDArray[np.int32], Nearness]:
     if window.key in fit.known and window.superpixels is not None:
         return window.superpixels, fit.known[window.key]
-    found = _vectors(window, params)
+    found = vectors_compared(window, params)
     return found.numbers, fit.nearest(found.features)
 
 
-def _vectors(window: Window, params: Cluster) -> Vectors:
+def vectors_compared(window: Window, params: Cluster) -> Vectors:
     """Return the vectors of a file of features, else hand-crafted features of superpixels."""
     if window.features is not None or window.dense is not None:
         return vectors_of(window, colours=params.colours != 0)

@@ -211,7 +211,7 @@ def dataset_to_assign(centres: Centres, inputs: Inputs, known_from: str | Path |
     """
     if any(is_artifact(path) for path in inputs.paths):
         dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=known_from)
-        _check_artifact(centres, dataset)
+        check_comparable(centres, dataset)
     else:
         dataset = _new_images(centres, inputs, known_from)
     return dataset.with_input("centres", centres.path, centres.fingerprint)
@@ -239,7 +239,7 @@ def _new_images(centres: Centres, inputs: Inputs, known_from: str | Path | None)
     return replace(dataset, known=centres.reading, known_scaling=centres.scaling, recorded=(chosen,))
 
 
-def _check_artifact(centres: Centres, dataset: Dataset) -> None:
+def check_comparable(centres: Centres, dataset: Dataset) -> None:
     """Raise an error if the features of an artifact are not those that the centres were fitted on."""
     path, own = dataset.hints[dataset.kind]["path"], "features"
     if centres.settings.features == "bands":

@@ -48,6 +48,12 @@ def nearness(points: NDArray[Any], centres: NDArray[Any], step: int = 1) -> Near
     shares = np.full(distances.shape, UNKNOWN_DISTANCE, np.uint8)
     known = distances[:, : len(centres)]  # without the second of a single centre
     farthest = float(known.max(initial=0.0))
-    rounded = np.rint(known * (STEPS / step / (farthest or 1.0))) * step
-    shares[:, : len(centres)] = np.minimum(rounded, STEPS)
+    shares[:, : len(centres)] = in_steps(known, farthest, step)
     return Nearness(clusters, shares, farthest)
+
+
+def in_steps(distances: NDArray[Any], farthest: float, step: int = 1) -> NDArray[np.uint8]:
+    """Round distances to numbers of steps, of which the farthest distance has STEPS."""
+    rounded = np.rint(distances * (STEPS / step / (farthest or 1.0))) * step
+    steps: NDArray[np.uint8] = np.minimum(rounded, STEPS).astype(np.uint8)
+    return steps

@@ -6,9 +6,9 @@ With a metrics artifact the names come from a matching to labels, which the reci
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,32 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.core.palette import MOST_DISTINCT, palette
 from unsegcli.core.scoring.confusion import confusion
 from unsegcli.core.scoring.matching import one_to_one
 from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
 from unsegcli.dataflow.label_maps import Predictions, open_predictions
-from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
-from unsegcli.dataflow.runner import Outcome, unchanged
-from unsegcli.errors import ConfigError
+from unsegcli.dataflow.naming import Naming, by_matching, by_names, colors_of, divided, names_of, unused_color
+from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks, provenance
+from unsegcli.dataflow.runner import Outcome, unchanged, write_artifact
+from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
+from unsegcli.names import NamesFile, find_category, open_names, parse_rules
 from unsegcli.params import Inputs, Relabel, Run
 from unsegcli.recipe import make_recipe
+from unsegcli.segmenters.behind import DATA, Behind, find_behind
+from unsegcli.segmenters.comparisons import comparison_of
+from unsegcli.segmenters.splitting import Division, category_of, divided_fit, fit_parts, members
 
-REVISION = 2  # categories keep their colours, and those without a rule their names
-RULE = re.compile(r"\s*(\d+(?:\s*\+\s*\d+)*)\s*=\s*(\S.*?)\s*")
-UNNAMED = re.compile(r"cluster \d+( \(was \d+\))?")
-
-
-@dataclass(frozen=True)
-class Naming:
-    """The new number of each category, and the names and colours of the new categories."""
-
-    numbers: tuple[int, ...]  # one for each old category
-    names: tuple[str, ...]
-    colors: tuple[str, ...]
-    role: str  # clusters or classes
+REVISION = 3  # names of usual things get their usual colours; a name that a category has already merges with it
+WAYS = "rules such as 3=water, --names FILE, --split CLUSTER, --metrics FILE, or --like FILE"
 
 
 def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = None) -> Outcome:
@@ -49,22 +42,29 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
 
     Args:
         inputs: a segmentation.
-        params: rules such as `3=water`; or a metrics file or an earlier segmentation to copy names from; and a legend
-            with names and colours, whose order sets the numbers.
+        params: rules such as `3=water`, or a file of names; or a metrics file or an earlier segmentation to copy names
+            from; and a legend with names and colours, whose order sets the numbers.
         run: the segmentation to write.
     """
     params, run = params or Relabel(), (run or Run()).of("relabel")
-    if len(inputs.paths) != 1:
+    if not inputs.paths or (len(inputs.paths) > 1 and not params.split):
         raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
+    _check_one_way(params)
+    if params.split:
+        return _split(predictions, inputs.paths[1:], params, run)
     named = _named(predictions, params)
     recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
     note_networks(named.hints, "segmentation")
     reads = [hint["path"] for hint in named.hints.values()]
     target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
-    return unchanged(target) or _write(target, predictions, named.naming, named.hints)
+    outcome = unchanged(target) or _write(target, predictions, named.naming, named.hints)
+    for number in named.mixed:
+        name = named.naming.names[number]
+        console.note(f"{name} is mixed; divide it: unseg relabel {target.path} --split {number}")
+    return outcome
 
 
 class Named(NamedTuple):
@@ -74,13 +74,23 @@ class Named(NamedTuple):
     inputs: dict[str, str]
     hints: dict[str, dict[str, str]]
     more: dict[str, str]  # of the recipe
+    mixed: tuple[int, ...] = ()  # new categories that show several things
+
+
+def _check_one_way(params: Relabel) -> None:
+    given = (params.rules, params.names, params.metrics, params.like, params.split)
+    if sum(one not in (None, "", ()) and one != [] for one in given) != 1:
+        raise ConfigError(f"give exactly one of: {WAYS}")
+    if params.into != Relabel.into and not params.split:
+        raise ConfigError("--into is only for --split; leave it out")
+    if params.split and params.legend is not None:
+        raise ConfigError("--legend names classes, and --split makes new clusters: leave one of them out")
 
 
 def _named(run: Predictions, params: Relabel) -> Named:
-    if sum((bool(params.rules), params.metrics is not None, params.like is not None)) != 1:
-        raise ConfigError("give exactly one of: rules such as 3=water, --metrics FILE, or --like FILE")
     legend = None if params.legend is None else read_legend(given_legend(params.legend))
     hints, inputs = dict(run.hints), dict(run.inputs)
+    labels = {"labels_used": run.labels_used} if run.labels_used else {}
     if params.legend is not None:
         inputs["legend"] = file_digest(Path(params.legend))
     if params.metrics is not None:
@@ -93,34 +103,37 @@ def _named(run: Predictions, params: Relabel) -> Named:
         old = open_predictions(params.like)
         naming = _like(run, old)
         inputs["like"], hints["like"] = old.inputs["segmentation"], old.hints["segmentation"]
-        return Named(naming, inputs, hints, {})
-    return Named(_by_rules(run, params.rules, legend), inputs, hints, {})
+        return Named(naming, inputs, hints, labels)
+    if params.names is not None:
+        naming, mixed = _by_file(run, open_names(params.names), legend)
+        inputs["names"] = file_digest(Path(params.names))
+        return Named(naming, inputs, hints, labels, mixed)
+    names = parse_rules(params.rules, run.clusters or 0, run.categories)
+    return Named(by_names(run, names, legend), inputs, hints, labels)
 
 
 # How to name
 
 
-def _by_rules(run: Predictions, rules: Sequence[str], legend: Legend | None) -> Naming:
-    """Number categories in the order of the legend or the rules; unnamed clusters follow in their old order."""
-    clusters, wanted = run.clusters or 0, dict[int, str]()
-    for rule in rules:
-        match = RULE.fullmatch(rule)
-        if match is None:
-            raise ConfigError(f"{rule!r} is not a rule: write 3=water, or 1+4=roof to merge")
-        for number in map(int, match[1].split("+")):
-            if number >= clusters:
-                raise ConfigError(f"{rule!r} names cluster {number}, but the clusters are 0 to {clusters - 1}")
-            if wanted.setdefault(number, match[2]) != match[2]:
-                raise ConfigError(f"cluster {number} is given two names, {wanted[number]!r} and {match[2]!r}")
-    if legend is None:
-        names = list(dict.fromkeys(wanted.values()))
-        old = _colors_of(run)
-        first = {name: number for number, name in reversed(wanted.items())}
-        return _numbered(run, wanted, names, tuple(old[first[name]] for name in names), "clusters")
-    unknown = sorted(set(wanted.values()) - set(legend.names))
-    if unknown:
-        raise ConfigError(f"the legend has no class {unknown[0]!r}; it has {', '.join(legend.names)}")
-    return _numbered(run, wanted, list(legend.names), _legend_colors(legend), "classes")
+def _by_file(run: Predictions, file: NamesFile, legend: Legend | None) -> tuple[Naming, tuple[int, ...]]:
+    """Name clusters by a file; return also the new numbers of those that it calls mixed."""
+    _check_made_for(run, file)
+    names = file.names(run.clusters or 0)
+    naming = by_names(run, names, legend)
+    return naming, tuple(dict.fromkeys(naming.numbers[one.clusters[0]] for one in names if one.mixed))
+
+
+def _check_made_for(run: Predictions, file: NamesFile) -> None:
+    """Raise an error if a file of names belongs to another segmentation: its numbers mean other clusters."""
+    if file.segmentation in ("", run.inputs["segmentation"]):
+        return
+    with store.open_artifact(run.name) as artifact:
+        before = [one["path"] for one in provenance(artifact) if one["fingerprint"] == file.segmentation]
+    found = f"relabel {os.path.relpath(before[0])}, for which it was" if before else "relabel the one that it was"
+    raise DataError(
+        f"{file.path}: names the clusters of another segmentation than {run.name}: {found} made, or save the names "
+        f"again from the page of {run.name}"
+    )
 
 
 def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Naming, str]:
@@ -136,57 +149,7 @@ def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Na
     if legend is not None and list(legend.names) != names:
         raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which differ from the legend")
     wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
-    colors = _palette(len(names)) if legend is None else _legend_colors(legend)
-    return _numbered(run, wanted, names, colors, "classes"), fingerprint
-
-
-def _numbered(
-    run: Predictions, wanted: dict[int, str], names: Sequence[str], colors: tuple[str, ...], role: str
-) -> Naming:
-    """Number categories in the order of `names`, which have these colours, followed by unnamed clusters.
-
-    An unnamed cluster keeps a name of its own and its colour, unless a named category has that colour.
-    """
-    clusters = run.clusters or 0
-    unnamed = [number for number in range(clusters) if number not in wanted]
-    numbers = tuple(
-        names.index(wanted[number]) if number in wanted else len(names) + unnamed.index(number)
-        for number in range(clusters)
-    )
-    old, all_colors = _colors_of(run), list(colors)
-    for number in unnamed:
-        all_colors.append(old[number] if old[number] not in all_colors else _unused_color(all_colors))
-    kept = [_kept_name(run, number, numbers[number]) for number in unnamed]
-    return Naming(numbers, (*names, *kept), tuple(all_colors), role)
-
-
-def _kept_name(run: Predictions, old: int, new: int) -> str:
-    """Return the name of a cluster that no rule mentions: its own if it has one, else its number, now and before."""
-    name = run.categories[old] if old < len(run.categories) else ""
-    if name and not UNNAMED.fullmatch(name):
-        return name
-    return f"cluster {new}" if new == old else f"cluster {new} (was {old})"
-
-
-def _colors_of(run: Predictions) -> tuple[str, ...]:
-    """Return the colours in which `visualize` shows the categories of a segmentation."""
-    return (*run.colors, *_palette(run.clusters or 0)[len(run.colors) :])
-
-
-def _legend_colors(legend: Legend) -> tuple[str, ...]:
-    own = _palette(len(legend.classes))
-    given = (None if one.color is None else "#{:02x}{:02x}{:02x}".format(*one.color) for one in legend.classes)
-    return tuple(color or filled for color, filled in zip(given, own, strict=True))
-
-
-def _palette(count: int) -> tuple[str, ...]:
-    return tuple("#{:02x}{:02x}{:02x}".format(*color) for color in palette(count).tolist())
-
-
-def _unused_color(used: Sequence[str]) -> str:
-    """Return the first colour of the palette that is not used yet, or the next one if all are."""
-    own = _palette(max(MOST_DISTINCT, len(used) + 1))
-    return next((color for color in own if color not in used), own[len(used)])
+    return by_matching(run, wanted, names, legend), fingerprint
 
 
 def _like(run: Predictions, old: Predictions) -> Naming:
@@ -217,10 +180,54 @@ def _like(run: Predictions, old: Predictions) -> Naming:
     )
     names = [*(old.categories or [f"cluster {number}" for number in range(old.clusters)])]
     names += [f"cluster {old.clusters + number}" for number in range(len(fresh))]
-    colors = list(_colors_of(old))
+    colors = list(colors_of(old))
     for _ in fresh:
-        colors.append(_unused_color(colors))
+        colors.append(unused_color(colors))
     return Naming(numbers, tuple(names), tuple(colors), old.role)
+
+
+# Dividing
+
+
+def _split(run: Predictions, given: Sequence[str | Path], params: Relabel, how: Run) -> Outcome:
+    """Divide one category by k-means on what was compared when the segmentation was made."""
+    number = find_category(params.split, run.clusters or 0, names_of(run), f"--split {params.split}")
+    behind = find_behind(Path(run.name), given, f"unseg relabel {run.name} FILE --split {params.split}")
+    used = {name: hint for name, hint in behind.inputs.items() if name in ("model", *DATA)}
+    settings = {"rules": [], "split": number, "into": params.into}
+    inputs = {**run.inputs, **{name: hint["fingerprint"] for name, hint in used.items()}}
+    labels = {"labels_used": run.labels_used} if run.labels_used else {}
+    hints = {**run.hints, **used}
+    note_networks(hints, "segmentation")
+    reads = [hint["path"] for hint in hints.values()]
+    recipe = make_recipe("relabel", REVISION, [settings], inputs, labels)
+    target = store.Target(how.output, "segmentation", recipe, force=how.force, reads=reads)
+    return unchanged(target) or _write_split(target, run, behind, number, params.into)
+
+
+def _write_split(target: store.Target, run: Predictions, behind: Behind, number: int, into: int) -> Outcome:
+    category = category_of(run.name, number)
+    try:
+        found = comparison_of(category, behind, 0)
+        sample = members(found.dataset, found.compare, category, found.params, found.workers)
+    finally:
+        release_artifacts()
+    parts = fit_parts(sample, into, found.params, unit=found.unit)
+    naming = divided(run, number, into)
+    tables: dict[str, Any] = {"categories/name": list(naming.names), "categories/color": list(naming.colors)}
+    numbers, others = naming.numbers, None
+    if found.tables:
+        tables |= divided_fit(found.tables, found.categories, number, parts, numbers)
+        others = tables["fit/centres"][:-into]
+    work = Division(category, found.compare, parts, others, numbers, len(naming.names), found.params)
+    dataset = replace(found.dataset, hints={**run.hints, **found.dataset.hints})
+    attributes = {"role": naming.role, "clusters": len(naming.names)}
+    outcome = write_artifact(target, dataset, work, "dividing", attributes, found.workers, tables)
+    listed = ", ".join(f"{one} ({naming.names[one]})" for one in numbers)
+    console.note(f"{names_of(run)[number]} is divided into {listed}")
+    if not found.tables:
+        console.note("the file has no centres for `cluster --centres`, as the one that it was made from")
+    return outcome
 
 
 # Writing

@@ -21,7 +21,7 @@
   }
 
   function factTable(facts) {
-    return make("dl", { class: "facts" }, facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
+    return make("dl", { class: "fact-list" }, facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
   }
 
   function chain(steps) {

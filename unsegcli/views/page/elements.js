@@ -30,8 +30,13 @@ const unseg = {};
       else if (name === "value" || name === "checked") element[name] = value;
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(...shown(children));
     return element;
+  }
+
+  // Children may be nested lists; what is absent is null or false.
+  function shown(children) {
+    return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
   }
 
   function svg(tag, attributes = {}, ...children) {
@@ -57,6 +62,13 @@ const unseg = {};
     return element;
   }
 
+  // Replace what is in a place; what had the keyboard keeps it, found again by its data-key.
+  function redraw(place, ...children) {
+    const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+    place.replaceChildren(...shown(children));
+    if (key !== undefined) [...place.querySelectorAll("[data-key]")].find((element) => element.dataset.key === key)?.focus({ preventScroll: true });
+  }
+
   function percent(share, digits = 1) {
     if (share === null || share === undefined) return "none";
     if (share > 0 && share < 0.0005) return "< 0.1 %";
@@ -72,5 +84,5 @@ const unseg = {};
     return path.split("/").map(encodeURIComponent).join("/");
   }
 
-  Object.assign(unseg, { make, svg, icon, iconButton, swatch, percent, count, address });
+  Object.assign(unseg, { make, redraw, svg, icon, iconButton, swatch, percent, count, address });
 })();

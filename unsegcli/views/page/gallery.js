@@ -4,6 +4,7 @@
 (() => {
   const { make, percent, address } = unseg;
   const MOST = 300_000; // pixels of a map in a tile
+  const FEW = 4; // images that are shown larger
   const BUDGET = 8; // milliseconds of painting between two frames
   const SORTS = {
     order: "In order",
@@ -16,8 +17,8 @@
   let tiles = []; // one for each image: {number, frame, canvas or null, isNear}
   let grid = null;
   let status = null;
-  const dirty = new Set();
-  let scheduled = false;
+  const queue = new Map(); // tile -> its maps
+  let frame = 0;
 
   const observer = new IntersectionObserver(notice, { rootMargin: "700px 0px" });
 
@@ -33,6 +34,7 @@
     tiles = unseg.data.images.map((image, number) => ({ number, frame: make("figure", { class: "tile" }), canvas: null, isNear: false }));
     const element = make("div", { class: "grid" }, tiles.map((tile) => tile.frame));
     element.style.setProperty("--aspect", middleAspect());
+    if (tiles.length <= FEW) element.classList.add("few");
     for (const tile of tiles) {
       tile.frame.dataset.number = tile.number;
       observer.observe(tile.frame);
@@ -54,7 +56,7 @@
       tile.isNear = isIntersecting;
       if (isIntersecting) {
         if (!tile.canvas) fill(tile);
-        schedule(tile);
+        bring(tile);
       } else if (tile.canvas) unseg.clear(tile.canvas);
     }
   }
@@ -62,7 +64,7 @@
   function fill(tile) {
     const image = unseg.data.images[tile.number];
     tile.canvas = make("canvas", { class: "over", width: "0", height: "0", "aria-hidden": "true" });
-    tile.note = make("span", { class: "note" });
+    tile.note = make("span", { class: "note", title: unseg.result().certainty });
     const open = () => unseg.openImage(tile.number);
     tile.frame.replaceChildren(
       make("button", { type: "button", class: "picture", "aria-label": `Open ${image.name}`,
@@ -72,36 +74,33 @@
     annotate(tile);
   }
 
-  function schedule(tile) {
-    dirty.add(tile);
-    if (scheduled) return;
-    scheduled = true;
-    requestAnimationFrame(work);
-  }
-
-  function work() {
-    scheduled = false;
-    const end = performance.now() + BUDGET;
-    for (const tile of dirty) {
-      dirty.delete(tile);
-      if (tile.isNear) repaint(tile);
-      if (performance.now() > end) break;
-    }
-    if (dirty.size && !scheduled) schedule(dirty.values().next().value);
-  }
-
-  async function repaint(tile) {
+  // Bring the maps of a tile, and put it into the queue of those to paint.
+  async function bring(tile) {
     const { layer, result, alone } = unseg.state;
-    const turn = (tile.turn = (tile.turn ?? 0) + 1);
+    const request = { number: tile.number, layer, result, alone, most: MOST };
+    tile.request = request;
     try {
-      await unseg.paint(tile.canvas, { number: tile.number, layer, result, alone, most: MOST }, () => tile.turn === turn && tile.isNear);
+      const maps = await unseg.mapsFor(request);
+      if (tile.request === request && tile.isNear) queue.set(tile, maps);
+      if (!frame && queue.size) frame = requestAnimationFrame(work);
     } catch (error) {
       tile.note.textContent = error.message;
     }
   }
 
-  function repaintAll() {
-    for (const tile of tiles) if (tile.isNear) schedule(tile);
+  // Paint as many tiles as fit between two frames.
+  function work() {
+    const end = performance.now() + BUDGET;
+    for (const [tile, maps] of queue) {
+      queue.delete(tile);
+      if (tile.isNear) unseg.paint(tile.canvas, tile.request, maps);
+      if (performance.now() > end) break;
+    }
+    frame = queue.size ? requestAnimationFrame(work) : 0;
+  }
+
+  function bringAll() {
+    for (const tile of tiles) if (tile.isNear) bring(tile);
   }
 
   // ------------------------------------------------------------------ order and filter
@@ -161,9 +160,9 @@
     const { certainty, score } = unseg.result().images[tile.number];
     const { sort, alone } = unseg.state;
     if (sort === "share" && alone) tile.note.textContent = percent(shareOfChosen(tile.number));
-    else if (sort === "certainty" && certainty !== null) tile.note.textContent = `${certainty.toFixed(2)} certain`;
+    else if (sort === "certainty" && certainty !== null) tile.note.textContent = `certainty ${certainty.toFixed(2)}`;
     else if (score !== null) tile.note.textContent = `${percent(score, 0)} right`;
-    else tile.note.textContent = certainty === null ? "" : `${certainty.toFixed(2)} certain`;
+    else tile.note.textContent = certainty === null ? "" : `certainty ${certainty.toFixed(2)}`;
   }
 
   // ------------------------------------------------------------------ the pointer on a tile
@@ -193,10 +192,16 @@
     if (cluster !== null) unseg.toggleAlone(unseg.names().groupOf(cluster).clusters);
   }
 
+  // Go on where the enlarged image was left.
+  function focusTile(number) {
+    tiles[number].frame.scrollIntoView({ block: "nearest" });
+    tiles[number].frame.querySelector(".picture")?.focus({ preventScroll: true });
+  }
+
   const isShown = () => unseg.state.view === "look";
-  unseg.on("layer alone names result", () => isShown() && repaintAll());
+  unseg.on("layer alone names result", () => isShown() && bringAll());
   unseg.on("sort filter", () => isShown() && arrange());
   unseg.on("alone", () => isShown() && unseg.state.sort === "share" && arrange());
 
-  Object.assign(unseg, { galleryView: view, clusterAt, valueAt });
+  Object.assign(unseg, { galleryView: view, focusTile, clusterAt, valueAt });
 })();

@@ -51,7 +51,7 @@
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") return void undoOrRedo(event);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isText(target)) {
-      if (event.key === "Escape") target.blur();
+      if (event.key === "Escape") leave(target);
       return;
     }
     if (target.type === "range" && event.key.startsWith("Arrow")) return;
@@ -59,6 +59,12 @@
     if (!entry || (entry[3] && !entry[3]())) return;
     event.preventDefault();
     entry[2](event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  }
+
+  // What was typed and not confirmed is forgotten.
+  function leave(field) {
+    if (field.dataset.shown !== undefined) field.value = field.dataset.shown;
+    field.blur();
   }
 
   // Text that is being typed has an undo of its own.

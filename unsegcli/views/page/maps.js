@@ -73,8 +73,9 @@
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     context.imageSmoothingEnabled = false; // numbers cannot be averaged
     context.drawImage(image, 0, 0, width, height);
-    const bytes = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
-    return { width, height, numbers: bytes.map((pixel) => pixel & 0xffffff) };
+    const numbers = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+    for (let i = 0; i < numbers.length; i++) numbers[i] &= 0xffffff; // without opacity
+    return { width, height, numbers };
   }
 
   Object.assign(unseg, { numbersOf, VOID });

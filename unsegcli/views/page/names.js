@@ -7,7 +7,7 @@
   const EMPTY = { names: {}, colors: {}, mixed: {}, dismissed: {} };
 
   const keyOf = (name) => name.toLowerCase();
-  const tidy = (name) => name.replace(/\s+/g, " ").trim();
+  const tidy = (name) => name.replace(/\s+/g, " ").replace(/\p{C}/gu, "").trim(); // a name is one line that can be read
   const pairOf = (a, b) => `${Math.min(a, b)}-${Math.max(a, b)}`;
 
   class Names {

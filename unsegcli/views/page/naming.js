@@ -24,13 +24,13 @@
     const { named, total, mixed, share } = names.progress();
     const fill = make("span", { class: "fill" });
     fill.style.width = `${100 * share}%`;
-    parts.bar.replaceChildren(
+    unseg.redraw(parts.bar,
       make("div", { class: "progress" },
         make("p", { id: "progress" }, make("strong", {}, `${named} of ${total} named`), `, ${percent(share, 0)} of the pixels${mixed ? `, ${mixed} mixed` : ""}`),
         make("div", { class: "meter", "aria-hidden": "true" }, fill)),
       make("div", { class: "actions" },
-        iconButton("undo", "Undo (Ctrl+Z)", unseg.undo, { id: "undo", disabled: !names.past.length }),
-        iconButton("redo", "Redo (Ctrl+Shift+Z)", unseg.redo, { id: "redo", disabled: !names.future.length }),
+        iconButton("undo", "Undo (Ctrl+Z)", unseg.undo, { id: "undo", "data-key": "undo", disabled: !names.past.length }),
+        iconButton("redo", "Redo (Ctrl+Shift+Z)", unseg.redo, { id: "redo", "data-key": "redo", disabled: !names.future.length }),
         loadButton(),
         make("button", { type: "button", class: "primary", id: "save", onclick: save }, icon("download"), "Save names")));
   }
@@ -38,6 +38,11 @@
   function loadButton() {
     const input = make("input", { type: "file", id: "load", accept: ".toml", class: "hidden", tabindex: "-1", "aria-label": "Names to load", onchange: () => load(input) });
     return make("span", {}, input, iconButton("upload", "Load a names.toml", () => input.click()));
+  }
+
+  function chooseNames() {
+    unseg.goTo("name");
+    document.getElementById("load").click();
   }
 
   async function load(input) {
@@ -56,19 +61,19 @@
 
   function drawSuggestions() {
     const open = unseg.names().suggestions().slice(0, 3);
-    parts.suggestions.replaceChildren(...open.map(suggestion));
+    unseg.redraw(parts.suggestions, open.map(suggestion));
     parts.suggestions.className = open.length ? "suggestions" : "";
   }
 
-  function suggestion({ clusters: [a, b], why }) {
+  function suggestion({ clusters: [a, b], why }, place) {
     const names = unseg.names();
     const one = (number) => make("span", { class: "one" }, strip(number, "typical", 3), swatch(names.colorOf(number)), make("span", {}, names.nameOf(number)));
     return make("div", { class: "suggestion", "data-pair": `${a} ${b}` },
       make("div", { class: "both" }, one(a), one(b)),
       make("p", {}, "Look alike: merge? ", make("span", { class: "faint" }, why)),
       make("div", { class: "actions" },
-        make("button", { type: "button", class: "small accept", onclick: () => accept(a, b) }, "Merge"),
-        make("button", { type: "button", class: "small dismiss", onclick: () => names.dismiss(a, b) }, "Keep apart")));
+        make("button", { type: "button", class: "small accept", "data-key": `accept ${place}`, onclick: () => accept(a, b) }, "Merge"),
+        make("button", { type: "button", class: "small dismiss", "data-key": `dismiss ${place}`, onclick: () => names.dismiss(a, b) }, "Keep apart")));
   }
 
   function accept(a, b) {
@@ -86,15 +91,15 @@
     const name = make("input", { type: "text", class: "name-field", list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100", "aria-label": `Name of ${cluster.name}`,
       onchange: (event) => names.rename(number, event.target.value), onkeydown: (event) => event.key === "Enter" && enter(event, number) });
     const mixed = make("input", { type: "checkbox", onchange: (event) => names.setMixed(number, event.target.checked) });
-    const alone = make("button", { type: "button", class: "small labelled", onclick: () => unseg.toggleAlone([number]) }, icon("eye"), "Show alone");
+    const alone = make("button", { type: "button", class: "small labelled alone", title: "Show it alone in all images", onclick: () => showAlone(number) }, icon("eye"), "Show alone");
     const merged = make("p", { class: "merged" });
     const element = make("article", { class: "card", id: `card-${number}`, "aria-label": cluster.name },
       make("div", { class: "head" }, color, name),
       merged, ...crops(cluster),
-      make("p", { class: "faint figures" }, `${cluster.name} · ${percent(cluster.share)} of the pixels · in ${unseg.count(cluster.images, "image")}`),
+      make("p", { class: "faint figures" }, `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}${cluster.neighbours.length ? " · beside" : ""}`),
       neighbours(cluster),
       make("div", { class: "foot" }, make("label", { title: "Several things in one: it can be divided later" }, mixed, "Mixed"), alone));
-    return { cluster, element, color, name, mixed, alone, merged };
+    return { cluster, element, color, name, mixed, merged };
   }
 
   function crops(cluster) {
@@ -105,6 +110,11 @@
     return [row("Typical", "typical", typical), row("Doubtful", "doubtful", doubtful)];
   }
 
+  function showAlone(number) {
+    unseg.change({ alone: [number], sort: "share" });
+    unseg.goTo("");
+  }
+
   // Crops lie beside each other in one file; each is a window onto it.
   function strip(number, kind, most) {
     const { crops } = unseg.result().clusters.find((cluster) => cluster.number === number);
@@ -112,10 +122,10 @@
     if (!crops) return element;
     const total = crops.typical.length + crops.doubtful.length;
     const first = kind === "typical" ? 0 : crops.typical.length;
-    crops[kind].slice(0, most).forEach(({ image }, index) => {
+    crops[kind].slice(0, most).forEach(({ image, box }, index) => {
       const { name } = unseg.data.images[image];
       const crop = make("button", { type: "button", class: "crop", title: name, "aria-label": `${kind} crop, in ${name}: open it`,
-        onclick: () => { unseg.change({ alone: [number] }); unseg.openImage(image); } });
+        onclick: () => { unseg.change({ alone: [number] }); unseg.openImage(image, box); } });
       crop.style.backgroundImage = `url("${address(crops.file)}")`;
       crop.style.backgroundSize = `${100 * total}% 100%`;
       crop.style.backgroundPosition = `${total > 1 ? (100 * (first + index)) / (total - 1) : 0}% 0`;
@@ -126,28 +136,27 @@
 
   function neighbours({ neighbours: list }) {
     if (!list.length) return null;
-    return make("div", { class: "neighbours" }, make("span", { class: "faint" }, "beside"), list.slice(0, 3).map(([number, share]) =>
+    return make("div", { class: "neighbours" }, list.slice(0, 3).map(([number, share]) =>
       make("button", { type: "button", class: "chip", "data-neighbour": number, title: `${percent(share, 0)} of its border: go there`, onclick: () => goToCard(number) })));
   }
 
   // The card shows what is so now; the field that is being typed into is left alone.
-  function refreshCard({ cluster, element, color, name, mixed, alone, merged }) {
+  function refreshCard({ cluster, element, color, name, mixed, merged }) {
     const names = unseg.names();
     const { number } = cluster;
     const group = names.groupOf(number);
     color.value = group.color;
-    name.value = names.entered(number);
+    name.value = name.dataset.shown = names.entered(number);
     const isMixed = names.isMixed(number);
     name.disabled = isMixed;
     name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name";
     mixed.checked = isMixed;
-    alone.setAttribute("aria-pressed", String(unseg.isAlone([number])));
     element.classList.toggle("done", (group.named && !isMixed) || isMixed);
     element.style.setProperty("--own", group.color);
     drawMerged(merged, group, number);
     for (const chip of element.querySelectorAll("[data-neighbour]")) {
       const other = Number(chip.dataset.neighbour);
-      chip.replaceChildren(swatch(names.colorOf(other)), names.nameOf(other));
+      chip.replaceChildren(swatch(names.colorOf(other)), make("span", {}, names.nameOf(other)));
     }
   }
 
@@ -213,7 +222,7 @@
   }
 
   function showCommand() {
-    const command = make("input", { type: "text", readonly: true, class: "command", id: "command", value: unseg.result().relabel, "aria-label": "Command", onfocus: (event) => event.target.select() });
+    const command = make("code", { class: "command", id: "command", tabindex: "0" }, unseg.result().relabel);
     const dialog = make("dialog", { class: "saved", "aria-label": "Names saved", onclose: () => dialog.remove() },
       make("h2", {}, "names.toml is in your downloads"),
       make("p", {}, "Move it beside the segmentation, and apply it:"),
@@ -224,11 +233,11 @@
   }
 
   // Where the clipboard is out of reach, the text is selected and waits for Ctrl+C.
-  async function copy(field) {
+  async function copy(command) {
     const button = document.getElementById("copy");
-    field.select();
+    getSelection().selectAllChildren(command);
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(command.textContent);
       button.textContent = "Copied";
     } catch {
       button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
@@ -239,7 +248,7 @@
     document.getElementById("used-names").replaceChildren(...unseg.names().used().map((value) => make("option", { value })));
   }
 
-  unseg.on("names alone", refresh);
+  unseg.on("names", refresh);
   unseg.on("names result", drawUsedNames);
-  Object.assign(unseg, { namingView: view, goToCard, undo, redo, saveNames: save, drawUsedNames, strip });
+  Object.assign(unseg, { namingView: view, goToCard, undo, redo, saveNames: save, chooseNames, drawUsedNames, strip });
 })();

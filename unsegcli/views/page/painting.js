@@ -4,7 +4,7 @@
 (() => {
   const { VOID } = unseg;
   const CLEAR = 0;
-  const BORDER = rgba(255, 221, 77);
+  const BORDER = [rgba(255, 221, 77), rgba(0, 0, 0, 150)]; // a line with a shadow: seen on bright and on dark
   const VEIL = rgba(16, 17, 20, 205); // over everything that is not shown alone
   const OUTLINE = [rgba(255, 255, 255), rgba(0, 0, 0)];
   const NOTHING = [rgba(60, 62, 66, 150), rgba(110, 112, 118, 150)]; // stripes where a map says nothing
@@ -34,7 +34,7 @@
     image: { needs: () => [], paint: () => {} },
     superpixels: {
       needs: () => ["superpixels"],
-      paint: (pixels, [superpixels]) => paintBorders(pixels, superpixels, BORDER),
+      paint: (pixels, [superpixels]) => paintBorders(pixels, superpixels),
     },
     map: {
       needs: (result) => [result],
@@ -67,11 +67,14 @@
   }
 
   // A pixel is on a border if the next one to the right or below is of another superpixel.
-  function paintBorders(pixels, { numbers, width }, color) {
+  function paintBorders(pixels, { numbers, width }) {
+    const [line, shadow] = BORDER;
     for (let i = 0; i < numbers.length; i++) {
-      const inside = (i + 1) % width === 0 || numbers[i] === numbers[i + 1];
-      const above = i + width >= numbers.length || numbers[i] === numbers[i + width];
-      pixels[i] = inside && above ? CLEAR : color;
+      const right = (i + 1) % width !== 0 && numbers[i] !== numbers[i + 1];
+      const below = i + width < numbers.length && numbers[i] !== numbers[i + width];
+      if (right && pixels[i + 1] === CLEAR) pixels[i + 1] = shadow;
+      if (below && pixels[i + width] === CLEAR) pixels[i + width] = shadow;
+      if (right || below) pixels[i] = line;
     }
   }
 
@@ -91,32 +94,34 @@
   function isolate(pixels, { numbers, width }, alone) {
     const lookup = new Uint8Array(Math.max(0, ...alone) + 1);
     for (const number of alone) lookup[number] = 1;
-    const chosen = (i) => lookup[numbers[i]] === 1;
-    for (let i = 0; i < numbers.length; i++) {
-      const here = chosen(i);
+    const chosen = new Uint8Array(numbers.length); // 0 where a number, such as void, is beyond the table
+    for (let i = 0; i < numbers.length; i++) chosen[i] = lookup[numbers[i]];
+    for (let i = 0; i < chosen.length; i++) {
+      const here = chosen[i];
       const x = i % width;
       const edge =
-        (x > 0 && chosen(i - 1) !== here) || (x < width - 1 && chosen(i + 1) !== here) ||
-        (i >= width && chosen(i - width) !== here) || (i + width < numbers.length && chosen(i + width) !== here);
+        (x > 0 && chosen[i - 1] !== here) || (x < width - 1 && chosen[i + 1] !== here) ||
+        (i >= width && chosen[i - width] !== here) || (i + width < chosen.length && chosen[i + width] !== here);
       if (edge) pixels[i] = OUTLINE[here ? 0 : 1];
       else if (!here) pixels[i] = VEIL;
     }
   }
 
-  // Paint one layer; `wanted` says after the maps have come whether it is still to be painted.
-  // request: {number, layer, result, alone, most}
-  async function paint(canvas, request, wanted = () => true) {
-    const { number, layer, result, alone, most } = request;
+  // The maps that are needed to paint something.
+  // request: {number, layer, result, alone, aloneOf, most}; aloneOf = the result whose clusters `alone` means
+  function mapsFor({ number, layer, result, alone, aloneOf = result, most }) {
     const kinds = LAYERS[layer].needs(result);
-    const needed = alone ? [...kinds, result] : kinds;
-    const maps = await Promise.all(needed.map((kind) => unseg.numbersOf(number, kind, most)));
-    if (!wanted()) return;
+    const needed = alone ? [...kinds, aloneOf] : kinds;
+    return Promise.all(needed.map((kind) => unseg.numbersOf(number, kind, most)));
+  }
+
+  function paint(canvas, request, maps) {
     if (!maps.length || maps.includes(null)) return clear(canvas);
     const { width, height } = maps[0];
     const image = new ImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
-    LAYERS[layer].paint(pixels, maps, request);
-    if (alone) isolate(pixels, maps.at(-1), alone);
+    LAYERS[request.layer].paint(pixels, maps, request);
+    if (request.alone) isolate(pixels, maps.at(-1), request.alone);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
@@ -126,5 +131,5 @@
     canvas.width = canvas.height = 0;
   }
 
-  Object.assign(unseg, { paint, clear });
+  Object.assign(unseg, { mapsFor, paint, clear });
 })();

@@ -6,7 +6,7 @@
   const NAMES = { accuracy: "pixel accuracy", miou: "mean IoU", nmi: "NMI", ari: "ARI", iou: "IoU", dice: "Dice", live_clusters: "clusters in use", largest_cluster: "largest cluster" };
   const MAIN = ["accuracy", "miou", "iou", "dice", "nmi", "ari"];
 
-  const words = (name) => NAMES[name] ?? name.replaceAll("_", " ");
+  const words = (name) => NAMES[name] ?? name.replaceAll("_", " ").replace(/\bmiou\b/, "mean IoU");
 
   function figure(value) {
     if (typeof value !== "number") return value === null || value === undefined ? "none" : String(value);
@@ -59,7 +59,7 @@
   // ------------------------------------------------------------------ one result
 
   function protocol({ protocol: used, images }) {
-    const plain = Object.entries(used ?? {}).filter(([, value]) => value !== null && typeof value !== "object");
+    const plain = Object.entries(used ?? {}).filter(([name, value]) => value !== null && typeof value !== "object" && `${name} ${value}` !== "name unseg");
     return make("p", { class: "faint" }, [...plain.map(([name, value]) => `${words(name)} ${value}`), `${images ?? "?"} images`].join(" · "));
   }
 
@@ -70,7 +70,7 @@
     const chance = floors.length ? floors : Object.entries(scores.chance ?? {});
     return make("div", {},
       bars(main.map((name) => ({ name: words(name), value: scores.scores[name], interval: scores.interval?.[name] })), "95 % interval as a line"),
-      chance.length ? [make("h3", {}, "Floors and chance"), bars(chance.map(([name, value]) => ({ name: words(name), value, quiet: true })))] : null,
+      chance.length ? [make("h3", {}, "Floors and chance"), bars(chance.map(([name, value]) => ({ name: words(name).replace(/^chance: /, ""), value, quiet: true })))] : null,
       rest.length ? make("p", { class: "faint" }, rest.map(([name, value]) => `${words(name)}: ${figure(value)}`).join(" · ")) : null);
   }
 
@@ -108,7 +108,7 @@
     const classes = unseg.data.classes;
     const names = unseg.names();
     const clusters = result.clusters.map((cluster) => ({ name: names.nameOf(cluster.number), color: names.colorOf(cluster.number) }));
-    return make("div", { class: "pair-of-panels" },
+    return make("div", { class: "side-by-side" },
       before ? heatTable("Before matching: clusters", before, before.map((_, row) => clusters[row] ?? { name: "no cluster" })) : null,
       after ? heatTable("After matching: predicted classes", after, after.map((_, row) => classes[row] ?? { name: "no class" })) : null);
   }
@@ -125,7 +125,7 @@
     const total = row.reduce((sum, value) => sum + value, 0);
     return make("tr", {}, make("th", { scope: "row" }, color ? swatch(color) : null, name), row.map((value) => {
       const share = value / total;
-      const cell = make("td", { class: share > 0.5 ? "heat-cell strong" : "heat-cell", title: `${value.toLocaleString("en")} pixels` }, share < 0.005 ? "" : String(Math.round(100 * share)));
+      const cell = make("td", { class: "heat-cell", title: `${value.toLocaleString("en")} pixels` }, share < 0.005 ? "" : String(Math.round(100 * share)));
       cell.style.setProperty("--heat", `${Math.round(100 * share)}%`);
       return cell;
     }), make("td", { class: "number faint" }, short(total)));

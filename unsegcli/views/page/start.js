@@ -9,8 +9,7 @@
     unseg.data = data;
     document.title = data.title;
     document.body.append(make("datalist", { id: "used-names" }));
-    const layers = unseg.layers();
-    unseg.state.layer = layers.includes("map") ? "map" : layers.at(-1) ?? "image";
+    unseg.state.layer = unseg.firstLayer();
     unseg.showFade();
     readAddress();
     drawHeader();
@@ -25,7 +24,7 @@
 
   function drawHeader() {
     const { title, summary, results } = unseg.data;
-    document.getElementById("header").replaceChildren(
+    unseg.redraw(document.getElementById("header"),
       make("div", { class: "title" }, make("h1", { title }, title), make("p", { class: "faint", title: summary }, summary)),
       make("nav", { "aria-label": "Views" }, tabs()),
       make("div", { class: "actions" },
@@ -39,23 +38,25 @@
     if (unseg.canName()) views.push(["name", "name", "Name"]);
     if (unseg.hasScores()) views.push(["scores", "scores", "Scores"]);
     const { view } = unseg.state;
+    if (views.length === 1) return null;
     return views.map(([place, name, words]) =>
-      make("a", { href: `#${place}`, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
+      make("a", { href: `#${place}`, "data-key": name, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
         onclick: (event) => { event.preventDefault(); goTo(place); } }, words));
   }
 
   function resultChooser() {
     return make("label", { class: "field" }, "Result",
-      make("select", { id: "result", onchange: (event) => unseg.change({ result: Number(event.target.value) }) },
+      make("select", { id: "result", "data-key": "result", onchange: (event) => unseg.change({ result: Number(event.target.value) }) },
         unseg.data.results.map((result, number) => make("option", { value: number, selected: number === unseg.state.result }, result.name))));
   }
 
   // What the user must know at once.
   function drawNotices() {
     const lost = unseg.canName() && !unseg.names().kept;
-    document.getElementById("notices").replaceChildren(lost
-      ? make("p", { class: "notice", id: "not-kept" }, "This browser keeps nothing for this page. Before you close it, use “Save names”; “Load” in the view Name brings them back.")
-      : "");
+    unseg.redraw(document.getElementById("notices"), lost && make("div", { class: "notice", id: "not-kept" },
+      make("p", {}, "This browser keeps nothing for this page: save the names before you close it, and load them to go on."),
+      make("button", { type: "button", class: "small", "data-key": "save", onclick: unseg.saveNames }, "Save names"),
+      make("button", { type: "button", class: "small", "data-key": "load", onclick: unseg.chooseNames }, "Load names")));
   }
 
   // ------------------------------------------------------------------ views
@@ -77,6 +78,7 @@
     document.body.dataset.view = view;
     main.replaceChildren(draw());
     scrollTo(0, view === "image" ? 0 : scrolls[view] ?? 0);
+    if (view === "image") unseg.focusStage();
   }
 
   // `replace` keeps the way back short while one goes from image to image.
@@ -88,11 +90,12 @@
   }
 
   function follow() {
-    const before = `${unseg.state.view} ${unseg.state.image}`;
+    const { view, image } = unseg.state;
     readAddress();
-    if (before === `${unseg.state.view} ${unseg.state.image}`) return;
+    if (view === unseg.state.view && image === unseg.state.image) return;
     drawHeader();
     drawView();
+    if (view === "image" && unseg.state.view === "look") unseg.focusTile(image);
   }
 
   addEventListener("popstate", () => {
@@ -101,8 +104,7 @@
   });
 
   unseg.on("result", () => {
-    const layers = unseg.layers();
-    if (!layers.includes(unseg.state.layer)) unseg.state.layer = layers.includes("map") ? "map" : layers.at(-1) ?? "image";
+    if (!unseg.layers().includes(unseg.state.layer)) unseg.state.layer = unseg.firstLayer();
     unseg.state.alone = null;
     if (unseg.state.view === "name" && !unseg.canName()) return goTo("");
     drawHeader();
@@ -117,6 +119,10 @@
     if (kept !== wasKept) drawNotices();
     wasKept = kept;
     if (unseg.state.view === "scores") drawView();
+  });
+
+  addEventListener("load", () => {
+    if (!unseg.data) main.append(make("p", { class: "notice" }, "data/page.js is missing beside this page, or cannot be read."));
   });
 
   addEventListener("beforeunload", (event) => {

@@ -14,6 +14,7 @@
     sort: "order",
     filter: "",
     swipe: false,
+    box: null, // part of the image to zoom to when it is opened
     right: null, // what lies right of the swipe line: {layer, result}
   };
 
@@ -36,6 +37,12 @@
     return unseg.data.results[state.result];
   }
 
+  // The layer that a result is best looked at with.
+  function firstLayer() {
+    const layers = unseg.layers();
+    return ["map", "superpixels", "image"].find((layer) => layers.includes(layer)) ?? layers[0] ?? "image";
+  }
+
   function isAlone(clusters) {
     const { alone } = state;
     return alone !== null && alone.length === clusters.length && clusters.every((number) => alone.includes(number));
@@ -53,5 +60,5 @@
     silence = setTimeout(() => (place.textContent = ""), 5000);
   }
 
-  Object.assign(unseg, { state, on, change, tell, result, isAlone, toggleAlone, say });
+  Object.assign(unseg, { state, on, change, tell, result, firstLayer, isAlone, toggleAlone, say });
 })();

@@ -44,7 +44,8 @@
   }
 
   function bar(...more) {
-    return make("div", { class: "tools" }, layerButtons(), fader(), ...more);
+    const hasImages = unseg.data.images.some((image) => image.file);
+    return make("div", { class: "tools" }, layerButtons(), hasImages ? fader() : null, ...more);
   }
 
   unseg.on("layer", () => {

@@ -27,10 +27,13 @@
       panes.map(({ box }) => box), divider, readout);
     listen();
     zoom = { scale: 1, x: 0, y: 0 };
-    const element = make("section", { class: "viewer", "aria-label": image.name }, titleBar(image), unseg.toolBar(swipeTools(), zoomTools()), stage);
+    const element = make("section", { class: "viewer", "aria-label": image.name }, titleBar(image), unseg.toolBar(swipeTools()), stage);
     requestAnimationFrame(() => {
+      if (!element.isConnected) return; // one has gone on already
       showSwipe();
       place();
+      if (unseg.state.box) showBox(unseg.state.box);
+      unseg.state.box = null;
     });
     repaint();
     return element;
@@ -39,7 +42,8 @@
   function pane(image, side) {
     const canvas = make("canvas", { class: "over", width: "0", height: "0", "aria-hidden": "true" });
     const plane = make("div", { class: "plane" }, image.file ? make("img", { src: address(image.file), alt: side === "left" ? image.name : "", draggable: "false" }) : null, canvas);
-    return { plane, canvas, box: make("div", { class: `pane ${side}` }, plane) };
+    const tag = make("span", { class: "tag" });
+    return { plane, canvas, tag, box: make("div", { class: `pane ${side}` }, plane, tag) };
   }
 
   function titleBar(image) {
@@ -48,18 +52,19 @@
     const { certainty, score } = unseg.result().images[unseg.state.image];
     const facts = [at >= 0 ? `${at + 1} of ${order.length}` : "", `${image.source[1]} × ${image.source[0]}`,
       image.superpixels ? unseg.count(image.superpixels, "superpixel") : "",
-      score === null ? "" : `${unseg.percent(score)} right`, certainty === null ? "" : `${certainty.toFixed(2)} certain`];
+      score === null ? "" : `${unseg.percent(score)} right`, certainty === null ? "" : `certainty ${certainty.toFixed(2)}`];
     return make("div", { class: "title-bar" },
       make("button", { type: "button", class: "quiet labelled", onclick: closeImage, title: "Back to all images (Esc)" }, unseg.icon("back"), "All images"),
       make("h2", { title: image.name }, image.name),
       make("span", { class: "faint facts" }, facts.filter(Boolean).join(" · ")),
+      zoomTools(),
       make("span", { class: "pair" },
         iconButton("previous", "Previous image (key P)", () => step(-1), { disabled: at <= 0 }),
         iconButton("next", "Next image (key N)", () => step(1), { disabled: at < 0 || at >= order.length - 1 })));
   }
 
   function zoomTools() {
-    return make("span", { class: "pair" },
+    return make("span", { class: "pair zoom-tools" },
       iconButton("minus", "Zoom out (key −)", () => zoomBy(1 / STEP)),
       iconButton("fit", "See all of it (key 0)", fit),
       iconButton("plus", "Zoom in (key +)", () => zoomBy(STEP)));
@@ -72,7 +77,7 @@
     const several = results.length > 1;
     return unseg.layers().flatMap((layer) =>
       ["map", "errors"].includes(layer) && several
-        ? results.map((result, number) => ({ layer, result: number, words: `${unseg.LAYERS[layer]}: ${result.name}` }))
+        ? results.map((_, number) => ({ layer, result: number, words: tagOf({ layer, result: number }) }))
         : [{ layer, result: unseg.state.result, words: unseg.LAYERS[layer] }]);
   }
 
@@ -91,6 +96,11 @@
       make("button", { type: "button", class: "quiet labelled", id: "swipe", "aria-pressed": String(swipe), title: "Compare two layers (key W)", onclick: toggleSwipe }, unseg.icon("swipe"), "Compare"),
       make("select", { id: "right-layer", "aria-label": "Layer on the right", hidden: !swipe, onchange: (event) => unseg.change({ right: options[event.target.value] }) },
         options.map((option, index) => make("option", { value: index, selected: index === chosen }, option.words))));
+  }
+
+  function tagOf({ layer, result }) {
+    const several = unseg.data.results.length > 1 && ["map", "errors"].includes(layer);
+    return several ? `${unseg.LAYERS[layer]}: ${unseg.data.results[result].name}` : unseg.LAYERS[layer];
   }
 
   function toggleSwipe() {
@@ -136,9 +146,15 @@
     const wanted = () => now === turn;
     const sides = [{ layer, result }, swipe && right ? right : null];
     for (const [index, side] of sides.entries()) {
-      if (side) await unseg.paint(panes[index].canvas, { number, alone, most: MOST, ...side }, wanted);
-      else unseg.clear(panes[index].canvas);
+      panes[index].tag.textContent = side && swipe ? tagOf(side) : "";
+      if (!side) unseg.clear(panes[index].canvas);
+      else await paintSide(panes[index].canvas, { number, alone, aloneOf: result, most: MOST, ...side }, wanted);
     }
+  }
+
+  async function paintSide(canvas, request, wanted) {
+    const maps = await unseg.mapsFor(request);
+    if (wanted()) unseg.paint(canvas, request, maps);
   }
 
   // ------------------------------------------------------------------ zoom and pan
@@ -183,6 +199,16 @@
 
   function fit() {
     zoom = { scale: 1, x: 0, y: 0 };
+    place();
+  }
+
+  // Zoom to a box of the map's grid: [top, left, bottom, right].
+  function showBox([top, left, bottom, right]) {
+    const [rows, columns] = unseg.data.images[unseg.state.image].grid;
+    const [width, height] = fitted();
+    const scale = Math.max(1, Math.min(rows / (bottom - top), columns / (right - left)) / 2.5);
+    const middle = [(left + right) / 2 / columns - 0.5, (top + bottom) / 2 / rows - 0.5];
+    zoom = { scale, x: -middle[0] * width * scale, y: -middle[1] * height * scale };
     place();
   }
 
@@ -259,7 +285,12 @@
 
   // ------------------------------------------------------------------ going about
 
-  function openImage(number) {
+  function focusStage() {
+    stage.focus({ preventScroll: true });
+  }
+
+  function openImage(number, box = null) {
+    unseg.state.box = box;
     unseg.goTo(`image-${number + 1}`);
   }
 
@@ -277,5 +308,5 @@
   unseg.on("layer alone names result swipe right", () => isShown() && repaint());
   unseg.on("swipe right result", () => isShown() && stage.isConnected && showSwipe());
 
-  Object.assign(unseg, { viewerView: view, openImage, closeImage, stepImage: step, zoomBy, panBy: (x, y) => pan(x * PAN, y * PAN), fitImage: fit, toggleSwipe, ZOOM_STEP: STEP });
+  Object.assign(unseg, { viewerView: view, focusStage, openImage, closeImage, stepImage: step, zoomBy, panBy: (x, y) => pan(x * PAN, y * PAN), fitImage: fit, toggleSwipe, ZOOM_STEP: STEP });
 })();
