@@ -126,11 +126,7 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     """
     params, run = params or Visualize(), run or Run()
     _check(params, inputs)
-    runs = [open_predictions(given, params.role) for given in inputs.paths]
-    runs[0] = replace(runs[0], maps=runs[0].maps[: inputs.limit])
-    for one in runs:
-        if not one.maps:
-            raise DataError(f"{one.name}: has no label map")
+    runs = _opened(inputs, params)
     path = Path(run.output or DEFAULT_OUTPUT[params.export])
     _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, runs[0].images])
     scene = _scene(runs, params, inputs, run.workers)
@@ -145,6 +141,14 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if not (params.export or run.dry_run):
         console.note(f"open {path / PAGE}")
     return outcome
+
+
+def _opened(inputs: Inputs, params: Visualize) -> list[Predictions]:
+    runs = [open_predictions(given, params.role) for given in inputs.paths]
+    for one in runs:
+        if not one.maps:
+            raise DataError(f"{one.name}: has no label map")
+    return [replace(runs[0], maps=runs[0].maps[: inputs.limit]), *runs[1:]]
 
 
 def _made(scene: Scene, folder: OutputFolder, run: Run) -> Outcome:
@@ -198,33 +202,16 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 
 def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, workers: int) -> Scene:
-    run = runs[0]
+    run, shows_page = runs[0], not params.export
     matchings = find_matching(_metrics_files(params), runs)
     beside = run.images if given.source_folder is None else Path(given.source_folder)
-    inputs = _input_digests(runs, matchings)
-    shows_page = not params.export
-    label_folder = _label_folder(params.labels, matchings, beside) if shows_page and params.truth else None
-    match = _match(run, label_folder, params.labels is not None) if label_folder is not None else None
-    label_folder = label_folder if match is not None else None
+    label_folder, match = _labels(run, params, matchings, beside) if shows_page and params.truth else (None, None)
     legend_path = _legend_path(run, params.legend, matchings, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
-    if label_folder is not None:
-        for one in runs:
-            check_same_classes(one, meaning)
-    regions = _regions(runs) if shows_page else {}
-    images = find_places(run, given.source_folder, inputs, workers) if shows_page else {}
-    if legend_path is not None:
-        inputs["legend"] = file_digest(legend_path)
-    if label_folder is not None and match is not None:
-        inputs["labels"] = labels_digest([match], label_folder)
-        console.note(f"reading labels from {label_folder}, for display only")
-        if match.missing:
-            console.note(match.describe())
-    if regions:
-        inputs["superpixels"] = next(iter(regions.values())).fingerprint
-    if shows_page:
-        inputs["page"] = assets_digest()
-    return Scene(
+    for one in runs if match is not None else ():
+        check_same_classes(one, meaning)
+    inputs = _input_digests(runs, matchings)
+    scene = Scene(
         tuple(runs),
         params,
         given.limit,
@@ -234,10 +221,39 @@ def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, worker
         label_folder,
         match,
         _ignored(matchings, meaning),
-        regions,
-        images,
+        _regions(runs) if shows_page else {},
+        find_places(run, given.source_folder, inputs, workers) if shows_page else {},
         inputs,
     )
+    return replace(scene, inputs=inputs | _digests_of_shown(scene))
+
+
+def _labels(
+    run: Predictions, params: Visualize, matchings: Sequence[Matching | None], beside: Path | None
+) -> tuple[Path | None, LabelMatch | None]:
+    """Return the folder of labels to show, and which are of which image; None if there are none."""
+    folder = _label_folder(params.labels, matchings, beside)
+    match = _match(run, folder, params.labels is not None) if folder is not None else None
+    if match is None:
+        return None, None
+    console.note(f"reading labels from {folder}, for display only")
+    if match.missing:
+        console.note(match.describe())
+    return folder, match
+
+
+def _digests_of_shown(scene: Scene) -> dict[str, str]:
+    """Return the digests of what is shown besides results and images."""
+    found = {}
+    if scene.legend_path is not None:
+        found["legend"] = file_digest(scene.legend_path)
+    if scene.label_folder is not None and scene.match is not None:
+        found["labels"] = labels_digest([scene.match], scene.label_folder)
+    if scene.regions:
+        found["superpixels"] = next(iter(scene.regions.values())).fingerprint
+    if not scene.params.export:
+        found["page"] = assets_digest()
+    return found
 
 
 def _metrics_files(params: Visualize) -> list[Path]:
