@@ -362,7 +362,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
         return estimated(folder, tasks, draw_image, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
-        page = PageFolder(writer, results)
+        page = PageFolder(writer, results, scene.legend)
         made = zip(scene.run.maps, each(tasks, draw_image, workers, "drawing"), strict=True)
         for row, (item, drawn) in enumerate(made):
             if drawn.failed:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.palette import palette
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
-from unsegcli.views.categories import Categories, Matching
+from unsegcli.legend import Legend
+from unsegcli.views.categories import Categories, Matching, known_classes
 from unsegcli.views.cluster_crops import Kept
 from unsegcli.views.cluster_facts import PageTally
 from unsegcli.views.curves import curves_behind
-from unsegcli.views.drawing import Color
 from unsegcli.views.merging import suggest
 from unsegcli.views.page_image import LayerFacts
 
@@ -55,7 +56,7 @@ class Crops:
         return {"file": self.file, "side": self.side, **places}
 
 
-def hex_color(color: Sequence[int] | NDArray[np.uint8] | Color) -> str:
+def hex_color(color: NDArray[np.uint8]) -> str:
     """Write a colour as `#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*(int(level) for level in color))
 
@@ -68,19 +69,19 @@ def short_names(runs: Sequence[Predictions]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} {number + 1}" for number, name in enumerate(names)]
 
 
-def class_rows(first: ShownResult, largest: int) -> list[dict[str, str]]:
+def class_rows(results: Sequence[ShownResult], legend: Legend | None, largest: int) -> list[dict[str, str]]:
     """Return name and colour of each class of the ground truth; `largest` is the number of classes in the labels."""
-    from unsegcli.core.palette import palette
-
     if not largest:
         return []
-    names: Sequence[str] = () if first.categories is None else first.categories.class_names
-    known = [] if first.categories is None else [hex_color(color) for color in first.categories.class_colors]
-    more = [hex_color(color) for color in palette(max(largest, len(names)))]
+    named = [one.categories for one in results if one.categories is not None]
+    names, colors = known_classes(legend, None)
+    if named:
+        names, colors = named[0].class_names, named[0].class_colors
+    more = palette(max(largest, len(names)))
     return [
         {
             "name": names[number] if number < len(names) else f"class {number}",
-            "color": known[number] if number < len(known) else color,
+            "color": hex_color(colors[number] if number < len(colors) else color),
         }
         for number, color in enumerate(more)
     ]

@@ -14,6 +14,7 @@ from unsegcli import console
 from unsegcli.core.palette import USUAL_COLORS
 from unsegcli.dataflow.label_maps import ImageMap
 from unsegcli.dataflow.output_folder import FolderWriter, safe_names
+from unsegcli.legend import Legend
 from unsegcli.parallel import ordered_map
 from unsegcli.views import drawing, page
 from unsegcli.views.about import short
@@ -45,9 +46,9 @@ class CropTask:
 class PageFolder:
     """Writes the folder of a page."""
 
-    def __init__(self, writer: FolderWriter, results: Sequence[ShownResult]) -> None:
-        """Start with nothing drawn; `results` have maps of the same images."""
-        self._writer, self._results = writer, results
+    def __init__(self, writer: FolderWriter, results: Sequence[ShownResult], legend: Legend | None) -> None:
+        """Start with nothing drawn; `results` have maps of the same images, `legend` has the names of classes."""
+        self._writer, self._results, self._legend = writer, results, legend
         maps = [one for one in results[0].maps if one is not None]
         files = safe_names(page.addressable([file_name(item) for item in maps]), ".jpg")
         self._names = dict(zip((item.name for item in maps), files, strict=True))
@@ -114,7 +115,7 @@ class PageFolder:
         """Write crops, data, contact sheet and page."""
         crops = [self._places(number) for number in range(len(self._results))]
         self._write_crops(crops, workers)
-        classes = class_rows(self._results[0], self._classes)
+        classes = class_rows(self._results, self._legend, self._classes)
         data = {
             "version": VERSION,
             "title": title,
