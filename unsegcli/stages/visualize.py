@@ -127,7 +127,7 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     params, run = params or Visualize(), run or Run()
     _check(params, inputs)
     runs = _opened(inputs, params)
-    path = Path(run.output or DEFAULT_OUTPUT[params.export])
+    path = Path(run.of("visualize").output if run.output else DEFAULT_OUTPUT[params.export])
     _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, runs[0].images])
     scene = _scene(runs, params, inputs, run.workers)
     folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
