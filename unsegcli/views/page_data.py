@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unsegcli.core.palette import palette
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
 from unsegcli.legend import Legend
+from unsegcli.names import UNNAMED
 from unsegcli.views.categories import Categories, Matching, known_classes
 from unsegcli.views.cluster_crops import Kept
 from unsegcli.views.cluster_facts import PageTally
@@ -140,7 +141,7 @@ def _clusters(result: ShownResult, tally: PageTally, crops: dict[int, Crops], cl
 
 def _is_named(run: Predictions, number: int) -> bool:
     """Whether somebody gave the cluster a name; relabel calls the others "cluster 2 (was 4)"."""
-    return number < len(run.categories) and not run.categories[number].startswith("cluster ")
+    return number < len(run.categories) and UNNAMED.fullmatch(run.categories[number]) is None
 
 
 def _image(facts: LayerFacts | None) -> dict[str, Any]:
