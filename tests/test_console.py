@@ -54,9 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     found = Terminal()
-    monkeypatch.setattr(
-        console, "sys", SimpleNamespace(stderr=found, modules=sys.modules)
-    )
+    monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=found, modules=sys.modules))
     wide(monkeypatch, 80)
     console.to_stderr()
     yield found
@@ -66,9 +64,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     found = io.StringIO()
-    monkeypatch.setattr(
-        console, "sys", SimpleNamespace(stderr=found, modules=sys.modules)
-    )
+    monkeypatch.setattr(console, "sys", SimpleNamespace(stderr=found, modules=sys.modules))
     console.to_stderr()
     yield found
     console.logger.handlers = []

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.palette import CONFUSABLE, MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.core.palette import (
+    CONFUSABLE,
+    MOST_DISTINCT,
+    class_colors,
+    hex_color,
+    palette,
+    parse_color,
+    seen_distance,
+)
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
@@ -150,10 +158,9 @@ def known_classes(legend: Legend | None, matching: Matching | None) -> tuple[tup
             f"{matching.path}: was made with the classes {', '.join(matching.class_names)}, but the legend has "
             f"{', '.join(legend.names)}: give the legend used for scoring with --legend"
         )
-    colors = palette(len(names))
-    for number, one in enumerate(legend.classes if legend is not None else ()):
-        if one.color is not None:
-            colors[number] = one.color
+    given = ["" if one.color is None else hex_color(one.color) for one in legend.classes] if legend is not None else []
+    chosen = class_colors(names, given or [""] * len(names))
+    colors = np.array([*map(parse_color, chosen)], np.uint8).reshape(-1, 3)
     return names, colors
 
 
