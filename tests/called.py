@@ -98,7 +98,7 @@ def visualize(
     return stage(*split(paths, output or "", params or settings.Visualize(), None, how))
 
 
-def relabel(path: str | Path, rules: Sequence[str] = (), output: str | Path = "", **how: Any) -> Outcome:
+def relabel(path: Paths, rules: Sequence[str] = (), output: str | Path = "", **how: Any) -> Outcome:
     from unsegcli.stages.relabel import relabel as stage
 
     return stage(*split(path, output, settings.Relabel(rules), None, how))

@@ -1,6 +1,6 @@
 """The settings of each stage: names, defaults and `--help` texts.
 
-Imports only the standard library, so that the command line starts quickly.
+Imports only the standard library and errors, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from unsegcli.errors import ConfigError
 
 AUTO = "auto"  # as the number of clusters: chosen before clustering, without labels
 DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
@@ -32,6 +34,7 @@ OUTPUTS = {
     "demo": "unseg-demo",
 }
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
@@ -409,8 +412,25 @@ class Run:
     )
 
     def of(self, stage: str) -> Run:
-        """Fill in the default output of a stage if none is set."""
-        return self if self.output else replace(self, output=OUTPUTS[stage])
+        """Fill in the default output of a stage if none is set, and check the suffix of one that is set."""
+        if not self.output:
+            return replace(self, output=OUTPUTS[stage])
+        _check_suffix(Path(self.output), OUTPUTS[stage])
+        return self
+
+
+def _check_suffix(output: Path, default: str) -> None:
+    """Raise an error for an output that is named like a picture."""
+    suffix = output.suffix.lower()
+    if suffix not in PICTURE_SUFFIXES or output.is_dir():
+        return
+    if Path(default).suffix == ".h5":
+        raise ConfigError(
+            f"-o {output}: the output is an HDF5 file: name it {output.with_suffix('.h5')}; `unseg visualize` makes "
+            "pictures of it"
+        )
+    if not Path(default).suffix:
+        raise ConfigError(f"-o {output}: the output is a folder: name it {output.with_suffix('')}")
 
 
 @dataclass(frozen=True)

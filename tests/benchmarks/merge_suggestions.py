@@ -29,7 +29,7 @@ from unsegcli.labels import match_labels, read_labels
 from unsegcli.legend import read_legend
 from unsegcli.params import Cluster
 from unsegcli.views.backdrop import find_places, regions_behind, working_pixels
-from unsegcli.views.cluster_facts import ClusterTally, facts_of, looks_of
+from unsegcli.views.cluster_facts import PageTally, facts_of, looks_of
 from unsegcli.views.display import displayed
 from unsegcli.views.encoded_maps import map_grid
 from unsegcli.views.merging import LEAST_SHARE, centre_distances, looks_apart, together, touching
@@ -76,13 +76,13 @@ def _measured(run: Predictions, labels: Path, legend: Path) -> dict[str, NDArray
     return found
 
 
-def _counted(run: Predictions, labels: Path, legend_path: Path) -> tuple[ClusterTally, Matrix, Matrix]:
+def _counted(run: Predictions, labels: Path, legend_path: Path) -> tuple[PageTally, Matrix, Matrix]:
     """Return the tally of all images, the mean distance to the own centre, and pixels by cluster and class."""
     legend = read_legend(legend_path)
     count, classes = run.clusters or 0, len(legend.names)
     files = match_labels([item.name for item in run.maps], labels).paths
     places, regions = find_places(run, None, {}, 1), regions_behind(run)
-    tally, matrix, own = ClusterTally(count), np.zeros((count + 1, classes)), np.zeros((2, count))
+    tally, matrix, own = PageTally(count), np.zeros((count + 1, classes)), np.zeros((2, count))
     for number, item in enumerate(run.maps):
         values, grid = item.on(item.grid), map_grid(item.grid)
         pixels = working_pixels(item, regions.get(item.name), places.get(item.name))
@@ -99,7 +99,7 @@ def _counted(run: Predictions, labels: Path, legend_path: Path) -> tuple[Cluster
     return tally, own[0] / np.maximum(1, own[1]), matrix[:-1]
 
 
-def _measures(run: Predictions, tally: ClusterTally, own: Matrix) -> dict[str, tuple[Matrix, ...]]:
+def _measures(run: Predictions, tally: PageTally, own: Matrix) -> dict[str, tuple[Matrix, ...]]:
     """Return the name of each measure, and what it joins; higher = closer."""
     centres = centre_distances(run, tally.count)
     assert centres is not None

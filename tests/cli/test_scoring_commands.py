@@ -117,6 +117,39 @@ def test_relabel_by_hand_and_by_metrics(here: Path) -> None:
     assert "3=water" in unseg("relabel", "segmentation.h5", expect=2).stderr
 
 
+def test_a_chain_of_names_is_followed_and_nothing_is_overwritten(here: Path) -> None:
+    assert unseg("relabel", "0=water", "1+2=roof").stdout == "relabelled.h5\n"
+    again = unseg("relabel", "Roof=barn")
+    assert again.stdout == "relabelled-2.h5\n"
+    assert (
+        "using relabelled.h5 (segmentation), the last of segmentation.h5 -> relabelled.h5: each was made"
+        in again.stderr
+    )
+    with store.open_artifact("relabelled-2.h5") as artifact:
+        assert artifact.table("categories/name") == ["water", "barn", "cluster 2"]
+    assert unseg("relabel", "relabelled-2.h5", "barn=hut").stdout == "relabelled-3.h5\n"
+    assert "relabelled-3.h5 (segmentation), the last of" in unseg("evaluate").stderr
+    text = unseg("inspect", "relabelled-3.h5").stdout
+    assert "hut" in text.split("categories, 0 pixels are void")[1].split("contents")[0]
+    unseg("relabel", "segmentation.h5", "3=sand", "-o", "other.h5")
+    refused = unseg("visualize", expect=1).stderr
+    assert "several segmentation files (other.h5, relabelled-3.h5, relabelled-2.h5" in refused
+    assert "name one" in refused
+
+
+def test_words_that_are_no_rules_and_outputs_that_are_no_files_are_explained(here: Path) -> None:
+    for words, complaint in (
+        (["0=sand,1=road"], "write 0=sand 1=road"),
+        (["0:tree"], "write 0=tree"),
+        (["0", "=", "tree"], "write 0=tree without spaces"),
+        (["water"], "no such file; if it is meant as a rule: write 3=water"),
+        (["0=a", "-o", "a.png"], "-o a.png: the output is an HDF5 file: name it a.h5"),
+    ):
+        assert complaint in unseg("relabel", "segmentation.h5", *words, expect=2).stderr
+    assert "the output is a folder: name it a" in unseg("visualize", "segmentation.h5", "-o", "a.jpg", expect=2).stderr
+    assert "an HDF5 file" in unseg("cluster", "superpixels.h5", "-o", "a.tif", expect=2).stderr
+
+
 @pytest.mark.slow
 def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     """The README's promise, with fewer images: every command runs, the scores beat chance, and it can be repeated."""

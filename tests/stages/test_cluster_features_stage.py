@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from called import cluster, superpixels
+from called import cluster, relabel, superpixels
 from numpy.typing import NDArray
 from reading_back import fingerprint, maps_of, table_of
 
@@ -109,6 +109,20 @@ def test_quadrants_are_found_though_layers_differ_in_size(pooled: Path, tmp_path
 def test_cells_are_drawn_at_the_pixels(dense: Path, tmp_path: Path, how: dict[str, Any]) -> None:
     found = np.stack(maps_of(cluster([dense], tmp_path / "a.h5", FOUR, workers=1, **how).path))
     assert agreement(found) > (0.99 if how.get("refine") is not False else 0.93)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "dense"])
+def test_a_cluster_is_divided_by_the_vectors_that_made_it(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    two = cluster([request.getfixturevalue(kind)], tmp_path / "two.h5", Cluster(classes=2), workers=1).path
+    one = relabel(two, [], tmp_path / "one.h5", split="1").path
+    path = relabel(one, [], tmp_path / "split.h5", split="0").path
+    assert agreement(np.stack(maps_of(two))) < 0.6
+    assert agreement(np.stack(maps_of(path))) > 0.95
+    assert len(table_of(path, "fit/centres")) == 4
+    with store.open_artifact(path) as artifact:
+        assert store.problems_of(artifact) == []
 
 
 def test_void_stays_void_in_cells(sp: Path, tmp_path: Path) -> None:

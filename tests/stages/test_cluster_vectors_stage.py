@@ -78,6 +78,28 @@ def test_another_number_of_clusters_groups_the_vectors(model: Path, method: Path
             assert own.max() < second.max() == 254
 
 
+def test_a_group_of_vectors_is_divided(model: Path, method: Path, tmp_path: Path) -> None:
+    two = cluster([model], tmp_path / "two.h5", Cluster(classes=2, method=method)).path
+    with pytest.raises(ConfigError, match="your own method; give its Python file"):
+        relabel(two, [], tmp_path / "a.h5", split="0")
+    path = relabel([two, method], [], tmp_path / "four.h5", split="0", into=3).path
+    assert agree(maps_of(path), [QUADRANTS] * 3) > 0.97
+    new = cluster([model], tmp_path / "new.h5", Cluster(centres=path, method=method)).path
+    assert np.mean(np.stack(maps_of(new)) == np.stack(maps_of(path))) > 0.97
+
+
+@pytest.mark.parametrize("by", ["vectors", "colours"])
+def test_a_cluster_of_a_model_is_divided(by: str, model: Path, method: Path, tmp_path: Path) -> None:
+    """By what the model knows of superpixels; without its method file by their colours."""
+    seg = cluster([model], tmp_path / "seg.h5", Cluster(method=method)).path
+    merged = relabel(seg, ["0+3=both"], tmp_path / "merged.h5").path
+    given = [merged, method] if by == "vectors" else [merged]
+    path = relabel(given, [], tmp_path / "split.h5", split="both").path
+    assert agree(maps_of(path), [QUADRANTS] * 3) > 0.95
+    with store.open_artifact(path) as artifact:
+        assert not artifact.has("fit/centres")
+
+
 def test_its_own_number_keeps_its_own_clusters(model: Path, method: Path, tmp_path: Path) -> None:
     made = [cluster([model], tmp_path / f"{n}.h5", Cluster(classes=n, method=method)).path for n in (None, 4)]
     assert fingerprint(made[0]) == fingerprint(made[1])

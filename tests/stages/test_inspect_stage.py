@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
-from called import cluster, inspect, superpixels
+from called import cluster, inspect, relabel, superpixels
 from conftest import MakeImages
 
-from unsegcli.params import Cluster, Superpixels
+from unsegcli.dataflow.label_maps import open_predictions
+from unsegcli.params import Cluster, Images, Superpixels
 
 
 @pytest.fixture
@@ -65,3 +67,31 @@ def test_verify_finds_a_changed_value(chain: tuple[Path, Path]) -> None:
         file["segmentation/000001"][0, 0] = (file["segmentation/000001"][0, 0] + 1) % 3
     problems = inspect(chain[1], verify=True)["problems"]
     assert any("segmentation/000001" in problem for problem in problems)
+
+
+def test_categories_have_the_names_and_areas_of_the_maps(chain: tuple[Path, Path], tmp_path: Path) -> None:
+    path = relabel(chain[1], ["2=water", "0=barn"], tmp_path / "named.h5").path
+    found = inspect(path)
+    labels = np.stack([item.on(item.grid) for item in open_predictions(path).maps])
+    assert [row["name"] for row in found["categories"]] == ["water", "barn", "cluster 2 (was 1)"]
+    assert [row["pixels"] for row in found["categories"]] == np.bincount(labels.ravel()).tolist()
+    assert [row["color"] for row in found["categories"]] == list(open_predictions(path).colors)
+    assert sum(row["share"] for row in found["categories"]) == pytest.approx(1)
+    assert "categories" not in inspect(chain[0])
+
+
+def test_pixels_in_several_windows_or_none_are_counted_once(make_images: MakeImages, tmp_path: Path) -> None:
+    from PIL import Image
+
+    valid = np.full((48, 64), 255, np.uint8)
+    valid[:5, :60] = 0
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(valid).save(tmp_path / "masks" / "p0.png")
+    params, patches = Cluster(classes=3, features="bands"), Images(patch=24, stride=16)
+    folder, masks = make_images(count=1), tmp_path / "masks"
+    path = cluster([folder], tmp_path / "seg.h5", params, patches, mask=masks, workers=1).path
+    found = inspect(path)
+    labels = open_predictions(path).maps[0].on((48, 64))
+    assert found["windows"] > 4
+    assert [row["pixels"] for row in found["categories"]] == np.bincount(labels[labels >= 0]).tolist()
+    assert found["void_pixels"] == (labels < 0).sum() == 300

@@ -397,6 +397,12 @@ def test_superpixels_are_shown_with_their_mean_colours(scene: Path) -> None:
     assert "superpixels" in data["summary"]
 
 
+def test_superpixels_and_their_truth_have_the_names_of_the_legend(scene: Path) -> None:
+    data = page_data(visualize(scene / "sp.h5", scene / "out", limit=1, workers=1).path)
+    assert [(one["name"], one["color"]) for one in data["classes"]][::2] == [("water", "#0000ff"), ("road", "#00ff00")]
+    assert page_maps(scene / "out", 0)["truth"] is not None
+
+
 def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     (scene / "sp.h5").unlink()
     (scene / "data" / "images").rename(scene / "moved")

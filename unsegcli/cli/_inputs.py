@@ -54,14 +54,17 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
     found = _artifacts_here(kinds)
     for kind in kinds:
         paths = found[kind]
-        if len(paths) > 1:
+        chain = _chain(paths) if len(paths) > 1 and kind == "segmentation" else []
+        if len(paths) > 1 and not chain:
             listed = ", ".join(str(path) for path in paths)
             raise DataError(
                 f"the working folder has several {kind} files ({listed}): name one, as in `{command} {paths[0]}`"
             )
         if paths:
-            console.note(f"using {paths[0]} ({kind})")
-            return [str(paths[0])]
+            taken = (chain or paths)[-1]
+            why = f", the last of {' -> '.join(map(str, chain))}: each was made from the one before" if chain else ""
+            console.note(f"using {taken} ({kind}){why}")
+            return [str(taken)]
     for folder in IMAGE_FOLDERS if images else ():
         if Path(folder).is_dir():
             console.note(f"using the images in {folder}/")
@@ -77,6 +80,24 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
     raise DataError(
         f"no input given, and the working folder has none of: {', '.join(wanted)}; name the input after `{command}`"
     )
+
+
+def _chain(paths: list[Path]) -> list[Path]:
+    """Return segmentations in the order in which each was made from the one before; none if they are no such chain."""
+    from unsegcli.store import open_artifact
+
+    before: dict[str, str] = {}
+    by_fingerprint: dict[str, Path] = {}
+    for path in paths:
+        with open_artifact(path) as artifact:
+            by_fingerprint[artifact.fingerprint] = path
+            before[artifact.fingerprint] = artifact.inputs.get("segmentation", {}).get("fingerprint", "")
+    chain: list[Path] = []
+    here = next(one for one in before if one not in before.values())
+    while here in before:
+        chain.insert(0, by_fingerprint[here])
+        here = before[here]
+    return chain if len(chain) == len(paths) else []
 
 
 def _images_here() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from unsegcli.cli._command import Takes, command
@@ -25,7 +27,8 @@ def _show(described: dict[str, Any], run: Run, terminal: Terminal) -> None:
 def inspect(inputs: Inputs, params: Inspect, run: Run) -> Any:
     """Show what a file contains and how it was made.
 
-    Prints its kind, sizes and recipe, and the chain of files and images that it was made from.
+    Prints its kind, sizes and recipe, and the chain of files and images that it was made from; of a segmentation also
+    its clusters, with their names, colours and areas.
     """
     from unsegcli.stages.inspect import inspect as stage
 
@@ -41,6 +44,9 @@ def _print(described: dict[str, Any]) -> None:
     names = ("made_by", "created", "seconds", "command", "fingerprint", "recipe_digest")
     facts = {name.replace("_", " "): described[name] for name in names}
     _print_columns([[*pair] for pair in {**facts, **described["attributes"], **_flat(described["recipe"])}.items()])
+    if described.get("categories"):
+        print(f"\ncategories, {described['void_pixels']:,} pixels are void")
+        _print_columns([["number", "name", "pixels", "share", "colour"], *map(_category, described["categories"])])
     print("\ncontents")
     rows = [
         [row["field"], f"{row['datasets']:,}", f"{row['bytes']:,}", f"{row['stored_bytes']:,}"]
@@ -60,6 +66,15 @@ def _print(described: dict[str, Any]) -> None:
         print(f"skipped {row['name']}: {row['reason']}")
     if "problems" in described:
         print("\n" + "\n".join(described["problems"] or ["every invariant holds"]))
+
+
+def _category(row: dict[str, Any]) -> list[str]:
+    """Return a row of the table of categories; on a terminal with a block of its colour."""
+    color = row["color"]
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+        color += f" \x1b[48;2;{red};{green};{blue}m    \x1b[0m"
+    return [str(row["number"]), row["name"], f"{row['pixels']:,}", f"{row['share']:.1%}", color]
 
 
 def _print_columns(rows: list[list[Any]]) -> None:

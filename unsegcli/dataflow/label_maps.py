@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.geometry import Box, paint, sample_nearest
+from unsegcli.core.geometry import Box, cores, paint, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
@@ -307,6 +307,34 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
         inputs={"maps": digest},
         hints={"maps": {"path": str(given), "fingerprint": digest}},
     )
+
+
+def count_pixels(artifact: store.Artifact, done: Callable[[], object] = lambda: None) -> tuple[NDArray[np.int64], int]:
+    """Count the pixels of each category of a segmentation, and those that are void, on its working grid.
+
+    Windows are read one after the other; where they overlap, each pixel counts once, as when they are put together.
+
+    Args:
+        artifact: the segmentation.
+        done: called after each window.
+    """
+    count = int(artifact.attributes["clusters"])
+    areas, void = np.zeros(count, np.int64), 0
+    rows: dict[int, list[int]] = {}
+    for row, source in enumerate(artifact.table("windows/source")):
+        rows.setdefault(int(source), []).append(row)
+    for own in rows.values():
+        windows = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in own]
+        for row, window, core in zip(own, windows, cores(windows), strict=True):
+            labels = artifact.read("segmentation", row)
+            inside = labels[core.top - window.top : core.bottom - window.top, core.left - window.left :][
+                :, : core.right - core.left
+            ]
+            found = np.bincount(inside.ravel(), minlength=np.iinfo(labels.dtype).max + 1)
+            areas += found[:count]
+            void += int(found[-1])
+            done()
+    return areas, void
 
 
 def image_folder(sources: Sequence[Source]) -> Path | None:

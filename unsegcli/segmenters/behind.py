@@ -36,6 +36,7 @@ class Behind:
     inputs: Mapping[str, Mapping[str, str]]  # name -> path and fingerprint
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the run that made it
     folder: Path | None = None  # where the images are now; None = where they were
+    method: Path | None = None  # the user's own method of the model
 
     @property
     def model(self) -> Path | None:
@@ -73,7 +74,8 @@ def find_behind(path: Path, given: Sequence[str | Path], how: str) -> Behind:
 
     Args:
         path: the segmentation.
-        given: where its model, superpixels, features or images are now; those that are not given are where they were.
+        given: where its model, superpixels, features or images are now, and the method file of a model; those that are
+            not given are where they were.
         how: what to type to give them, for errors.
     """
     found, named = _origin_if_there(path) if given else _origin(path, how), _by_kind(given)
@@ -82,7 +84,7 @@ def find_behind(path: Path, given: Sequence[str | Path], how: str) -> Behind:
     for name in ("model", *DATA):
         if name in kept:
             _check_unchanged(path, kept[name], how)
-    return Behind(path, {**kept, **named.inputs}, found.settings, named.folder)
+    return Behind(path, {**kept, **named.inputs}, found.settings, named.folder, named.method)
 
 
 def _check_unchanged(path: Path, hint: Mapping[str, str], how: str) -> None:
@@ -99,17 +101,22 @@ def _shown(hint: Mapping[str, str]) -> str:
 
 def _by_kind(given: Sequence[str | Path]) -> Behind:
     """Sort files by their kind; a folder is that of the images."""
-    inputs, folder = {}, None
+    inputs, folder, method = {}, None, None
     for path in map(Path, given):
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-        if not is_artifact(path):
+        if path.suffix == ".py":
+            method = path
+            continue
+        if not path.is_dir() and not is_artifact(path):
+            raise DataError(f"{path}: is neither a model, superpixels, features, nor the folder of the images")
+        if path.is_dir():
             folder = path
             continue
         with store.open_artifact(path, "model", *DATA) as artifact:
             name = "model" if is_model(path) else artifact.kind
             inputs[name] = {"path": str(path), "fingerprint": artifact.fingerprint}
-    return Behind(Path(), inputs, folder=folder)
+    return Behind(Path(), inputs, folder=folder, method=method)
 
 
 def _origin_if_there(path: Path) -> Behind:

@@ -57,9 +57,9 @@ def comparison_of(category: Category, behind: Behind, workers: int) -> Compariso
     if settings is not None:
         return _by_groups(category, behind, params)
     model = None if behind.model is None else read_model_file(behind.model)
-    if model is not None and BY_A_USER not in model.method:
+    if model is not None and (BY_A_USER not in model.method or behind.method is not None):
         console.note(f"comparing the vectors of {model.path}")
-        return Comparison(behind.dataset(), _by_model(model, cutting_of(model)), params, workers=1)
+        return Comparison(behind.dataset(), _by_model(model, behind, cutting_of(model)), params, workers=1)
     return _by_hand(category, behind, params, workers, model)
 
 
@@ -88,14 +88,17 @@ def _by_groups(category: Category, behind: Behind, params: Cluster) -> Compariso
     if behind.model is None:
         raise DataError(f"{category.path}: groups the vectors of a model; give that model after it")
     model = read_model_file(behind.model)
+    if BY_A_USER in model.method and behind.method is None:
+        raise ConfigError(f"{category.path}: was made by your own method; give its Python file after it")
     groups, _ = read_groups(category.path, model)
-    compare = _by_model(model, groups.cutting or Superpixels())
+    compare = _by_model(model, behind, groups.cutting or Superpixels())
     categories = tuple(map(int, groups.categories))
     return Comparison(behind.dataset(), compare, params, categories=categories, tables=groups.kept, workers=1)
 
 
-def _by_model(model: ModelFile, cutting: Superpixels) -> Compare:
-    return ByVectors(described_by(model, None, "auto", Cluster.tile, cutting))
+def _by_model(model: ModelFile, behind: Behind, cutting: Superpixels) -> Compare:
+    method = None if behind.method is None else str(behind.method)
+    return ByVectors(described_by(model, method, "auto", Cluster.tile, cutting))
 
 
 def _by_hand(category: Category, behind: Behind, params: Cluster, workers: int, model: ModelFile | None) -> Comparison:

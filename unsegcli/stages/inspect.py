@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console, store
+from unsegcli.core.palette import hex_color
+from unsegcli.dataflow.label_maps import count_pixels, open_predictions
 from unsegcli.dataflow.provenance import LABELS, networks, provenance, tables_of
 from unsegcli.errors import ConfigError
 from unsegcli.params import Inputs, Inspect, Run
 from unsegcli.recipe import recipe_digest
+from unsegcli.views.categories import name_categories
 
 
 def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = None) -> dict[str, Any]:
@@ -23,8 +26,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
 
     Returns:
         kind, version, attributes, recipe, sizes, provenance (the chain of inputs), pretrained networks, what labels
-        were used for, and skipped images; with `verify`
-        also `problems`, the list of violated invariants.
+        were used for, and skipped images; of a segmentation also `categories`: number, name, colour, pixels and share
+        of those that are not void; with `verify` also `problems`, the list of violated invariants.
     """
     if len(inputs.paths) != 1:
         raise ConfigError(f"inspect needs exactly one file, but {len(inputs.paths)} are given")
@@ -54,9 +57,31 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         if artifact.has("sources/name"):
             described["sources"] = len(artifact.table("sources/name"))
             described["windows"] = artifact.window_count
+        if artifact.kind == "segmentation":
+            described |= _categories(artifact)
         if verify:
             described["problems"] = _verify(artifact)
     return described
+
+
+def _categories(artifact: store.Artifact) -> dict[str, Any]:
+    """Return the categories with their names, colours and pixels, and the number of void pixels."""
+    run, count = open_predictions(artifact.path), int(artifact.attributes["clusters"])
+    shown = name_categories(run, count, None, None)
+    with console.progress(artifact.window_count, "counting pixels", unit="window") as bar:
+        areas, void = count_pixels(artifact, lambda: bar.update())
+    total = max(1, int(areas.sum()))
+    rows = [
+        {
+            "number": number,
+            "name": shown.names[number],
+            "color": hex_color(shown.colors[number].tolist()),
+            "pixels": int(areas[number]),
+            "share": int(areas[number]) / total,
+        }
+        for number in range(count)
+    ]
+    return {"categories": rows, "void_pixels": void}
 
 
 def _contents(artifact: store.Artifact) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
 from unsegcli.names import NamesFile, find_category, open_names, parse_rules
-from unsegcli.params import Inputs, Relabel, Run
+from unsegcli.params import OUTPUTS, Inputs, Relabel, Run
 from unsegcli.recipe import make_recipe
 from unsegcli.segmenters.behind import DATA, Behind, find_behind
 from unsegcli.segmenters.comparisons import comparison_of
@@ -46,9 +47,17 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
             from; and a legend with names and colours, whose order sets the numbers.
         run: the segmentation to write.
     """
-    params, run = params or Relabel(), (run or Run()).of("relabel")
+    params, run = params or Relabel(), run or Run()
     if not inputs.paths or (len(inputs.paths) > 1 and not params.split):
         raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
+    given, run = run, _beside_its_input(Path(inputs.paths[0]), run).of("relabel")
+    outcome = _relabelled(inputs, params, run)
+    if not given.output and outcome.path.name != OUTPUTS["relabel"]:
+        console.note(f"{inputs.paths[0]} is kept: the output is {outcome.path}")
+    return outcome
+
+
+def _relabelled(inputs: Inputs, params: Relabel, run: Run) -> Outcome:
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
@@ -75,6 +84,16 @@ class Named(NamedTuple):
     hints: dict[str, dict[str, str]]
     more: dict[str, str]  # of the recipe
     mixed: tuple[int, ...] = ()  # new categories that show several things
+
+
+def _beside_its_input(path: Path, run: Run) -> Run:
+    """Choose a default output that is not the input, nor a file that the input was made from: relabelled-2.h5."""
+    default = Path(OUTPUTS["relabel"])
+    numbered = re.fullmatch(rf"{default.stem}(?:-(\d+))?", path.stem)
+    if run.output or numbered is None or path.suffix != default.suffix or path.resolve().parent != Path.cwd().resolve():
+        return run
+    output = default.with_stem(f"{default.stem}-{int(numbered[1] or 1) + 1}")
+    return replace(run, output=output)
 
 
 def _check_one_way(params: Relabel) -> None:

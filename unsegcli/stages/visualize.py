@@ -41,7 +41,7 @@ from unsegcli.views.image_pass import each, estimated, finish
 from unsegcli.views.page import PAGE, assets_digest
 from unsegcli.views.page_data import ShownResult, short_names
 from unsegcli.views.page_folder import PageFolder
-from unsegcli.views.page_image import Drawn, Layer, PageContent, page_image
+from unsegcli.views.page_image import DrawnImage, PageContent, ResultMap, page_image
 from unsegcli.views.panels import Content
 from unsegcli.views.same_images import maps_of_images
 
@@ -126,12 +126,8 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     """
     params, run = params or Visualize(), run or Run()
     _check(params, inputs)
-    runs = [open_predictions(given, params.role) for given in inputs.paths]
-    runs[0] = replace(runs[0], maps=runs[0].maps[: inputs.limit])
-    for one in runs:
-        if not one.maps:
-            raise DataError(f"{one.name}: has no label map")
-    path = Path(run.output or DEFAULT_OUTPUT[params.export])
+    runs = _opened(inputs, params)
+    path = Path(run.of("visualize").output if run.output else DEFAULT_OUTPUT[params.export])
     _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, runs[0].images])
     scene = _scene(runs, params, inputs, run.workers)
     folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
@@ -145,6 +141,14 @@ def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None =
     if not (params.export or run.dry_run):
         console.note(f"open {path / PAGE}")
     return outcome
+
+
+def _opened(inputs: Inputs, params: Visualize) -> list[Predictions]:
+    runs = [open_predictions(given, params.role) for given in inputs.paths]
+    for one in runs:
+        if not one.maps:
+            raise DataError(f"{one.name}: has no label map")
+    return [replace(runs[0], maps=runs[0].maps[: inputs.limit]), *runs[1:]]
 
 
 def _made(scene: Scene, folder: OutputFolder, run: Run) -> Outcome:
@@ -198,33 +202,16 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 
 def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, workers: int) -> Scene:
-    run = runs[0]
+    run, shows_page = runs[0], not params.export
     matchings = find_matching(_metrics_files(params), runs)
     beside = run.images if given.source_folder is None else Path(given.source_folder)
-    inputs = _input_digests(runs, matchings)
-    shows_page = not params.export
-    label_folder = _label_folder(params.labels, matchings, beside) if shows_page and params.truth else None
-    match = _match(run, label_folder, params.labels is not None) if label_folder is not None else None
-    label_folder = label_folder if match is not None else None
+    label_folder, match = _labels(run, params, matchings, beside) if shows_page and params.truth else (None, None)
     legend_path = _legend_path(run, params.legend, matchings, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
-    if label_folder is not None:
-        for one in runs:
-            check_same_classes(one, meaning)
-    regions = _regions(runs) if shows_page else {}
-    images = find_places(run, given.source_folder, inputs, workers) if shows_page else {}
-    if legend_path is not None:
-        inputs["legend"] = file_digest(legend_path)
-    if label_folder is not None and match is not None:
-        inputs["labels"] = labels_digest([match], label_folder)
-        console.note(f"reading labels from {label_folder}, for display only")
-        if match.missing:
-            console.note(match.describe())
-    if regions:
-        inputs["superpixels"] = next(iter(regions.values())).fingerprint
-    if shows_page:
-        inputs["page"] = assets_digest()
-    return Scene(
+    for one in runs if match is not None else ():
+        check_same_classes(one, meaning)
+    inputs = _input_digests(runs, matchings)
+    scene = Scene(
         tuple(runs),
         params,
         given.limit,
@@ -234,10 +221,39 @@ def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, worker
         label_folder,
         match,
         _ignored(matchings, meaning),
-        regions,
-        images,
+        _regions(runs) if shows_page else {},
+        find_places(run, given.source_folder, inputs, workers) if shows_page else {},
         inputs,
     )
+    return replace(scene, inputs=inputs | _digests_of_shown(scene))
+
+
+def _labels(
+    run: Predictions, params: Visualize, matchings: Sequence[Matching | None], beside: Path | None
+) -> tuple[Path | None, LabelMatch | None]:
+    """Return the folder of labels to show, and which are of which image; None if there are none."""
+    folder = _label_folder(params.labels, matchings, beside)
+    match = _match(run, folder, params.labels is not None) if folder is not None else None
+    if match is None:
+        return None, None
+    console.note(f"reading labels from {folder}, for display only")
+    if match.missing:
+        console.note(match.describe())
+    return folder, match
+
+
+def _digests_of_shown(scene: Scene) -> dict[str, str]:
+    """Return the digests of what is shown besides results and images."""
+    found = {}
+    if scene.legend_path is not None:
+        found["legend"] = file_digest(scene.legend_path)
+    if scene.label_folder is not None and scene.match is not None:
+        found["labels"] = labels_digest([scene.match], scene.label_folder)
+    if scene.regions:
+        found["superpixels"] = next(iter(scene.regions.values())).fingerprint
+    if not scene.params.export:
+        found["page"] = assets_digest()
+    return found
 
 
 def _metrics_files(params: Visualize) -> list[Path]:
@@ -346,7 +362,7 @@ def _draw_all(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -
         return estimated(folder, tasks, draw_image, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
-        page = PageFolder(writer, results)
+        page = PageFolder(writer, results, scene.legend)
         made = zip(scene.run.maps, each(tasks, draw_image, workers, "drawing"), strict=True)
         for row, (item, drawn) in enumerate(made):
             if drawn.failed:
@@ -410,7 +426,7 @@ def _layer_task(result: ShownResult, number: int) -> LayerTask | None:
     return None if item is None else LayerTask(item, result.run.role, result.categories)
 
 
-def _bytes_of(drawn: Drawn) -> int:
+def _bytes_of(drawn: DrawnImage) -> int:
     maps = [*drawn.maps.get("results", ()), drawn.maps.get("superpixels"), drawn.maps.get("truth")]
     return len(drawn.image) + len(drawn.thumb) + len(drawn.panel) + sum(len(one) for one in maps if one)
 
@@ -467,14 +483,14 @@ def _label_lines(scene: Scene, results: Sequence[ShownResult], page: PageFolder)
 # One image, in a worker
 
 
-def draw_image(task: ImageTask) -> Drawn:
+def draw_image(task: ImageTask) -> DrawnImage:
     """Read and draw one image; an unreadable map is reported in the result instead of stopping the run."""
     first = task.first
     warnings: list[str] = []
     try:
         layer = _layer(first)
     except DataError as error:
-        return Drawn(failed=str(error))
+        return DrawnImage(failed=str(error))
     others = [None if one is None else _read_or_warn(warnings, partial(_layer, one)) for one in task.layers[1:]]
     truth, annotators = _read_or_warn(warnings, lambda: _truth(task)) or (None, 1)
     content = Content(
@@ -494,8 +510,8 @@ def draw_image(task: ImageTask) -> Drawn:
     return drawn._replace(warnings=tuple(warnings))
 
 
-def _layer(task: LayerTask) -> Layer:
-    return Layer(task.map, task.map.on(task.map.grid), task.role, task.categories)
+def _layer(task: LayerTask) -> ResultMap:
+    return ResultMap(task.map, task.map.on(task.map.grid), task.role, task.categories)
 
 
 Found = TypeVar("Found")

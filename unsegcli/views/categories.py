@@ -122,7 +122,7 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
         legend: names and colours of the classes, if any.
         matching: clusters matched to classes, if any.
     """
-    class_names, class_colors = _classes(legend, matching)
+    class_names, class_colors = known_classes(legend, matching)
     names, colors, class_of = _unnamed(run.role, count, class_names, class_colors)
     if run.parts:
         names = [f"part {number}" for number in range(count)]
@@ -142,7 +142,8 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
     return Categories(tuple(names), colors, class_of, tuple(map(_class_name, class_names)), class_colors, shared)
 
 
-def _classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:
+def known_classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:
+    """Return names and colours of the classes of the ground truth; none if neither names them."""
     names = legend.names if legend is not None else matching.class_names if matching is not None else ()
     if legend is not None and matching is not None and matching.class_names not in ((), legend.names):
         raise ConfigError(

@@ -39,7 +39,7 @@ class Place(NamedTuple):
     box: Box  # on the grid of the maps
 
 
-class _Cells(NamedTuple):
+class _CellCounts(NamedTuple):
     """What the cells of an image hold of each of its clusters: (row, column, cluster)."""
 
     side: int  # of a cell, in pixels
@@ -68,7 +68,7 @@ def find_places(values: NDArray[np.int32], doubt: NDArray[np.float32] | None) ->
     return found
 
 
-def _cells(values: NDArray[np.int32], doubt: NDArray[np.float32] | None, clusters: NDArray[np.int32]) -> _Cells:
+def _cells(values: NDArray[np.int32], doubt: NDArray[np.float32] | None, clusters: NDArray[np.int32]) -> _CellCounts:
     side = max(1, min(values.shape) // CELLS_OF_IMAGE)
     rows, columns = values.shape[0] // side, values.shape[1] // side
     inner = values[: rows * side, : columns * side]
@@ -83,13 +83,13 @@ def _cells(values: NDArray[np.int32], doubt: NDArray[np.float32] | None, cluster
 
     pixels = summed(None)
     if doubt is None:
-        return _Cells(side, pixels, np.zeros_like(pixels), np.zeros_like(pixels))
+        return _CellCounts(side, pixels, np.zeros_like(pixels), np.zeros_like(pixels))
     seen = doubt[: rows * side, : columns * side].ravel()
     known = np.isfinite(seen)
-    return _Cells(side, pixels, summed(known), summed(np.where(known, seen, 0)))
+    return _CellCounts(side, pixels, summed(known), summed(np.where(known, seen, 0)))
 
 
-def _scores(cells: _Cells, with_doubt: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _scores(cells: _CellCounts, with_doubt: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how typical and how doubtful each place is of each cluster: (row, column, cluster)."""
     rows, columns = (min(CELLS, side) for side in cells.pixels.shape[:2])
     share = _summed(cells.pixels, (rows, columns), (rows, columns)) / (rows * columns * cells.side**2)
@@ -126,7 +126,7 @@ def _apart(scores: NDArray[np.float64]) -> Iterable[tuple[float, int, int]]:
         left[max(0, row - CELLS + 1) : row + CELLS, max(0, column - CELLS + 1) : column + CELLS] = 0
 
 
-def _box(cells: _Cells, row: int, column: int) -> Box:
+def _box(cells: _CellCounts, row: int, column: int) -> Box:
     rows, columns = (min(CELLS, side) for side in cells.pixels.shape[:2])
     top, left = row * cells.side, column * cells.side
     return top, left, top + rows * cells.side, left + columns * cells.side

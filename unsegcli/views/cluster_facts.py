@@ -1,6 +1,6 @@
 """What is known of each cluster without labels: areas, borders, certainty, distances, looks and places to show.
 
-`facts_of` measures one image, in a worker; `ClusterTally` adds up all images.
+`facts_of` measures one image, in a worker; `PageTally` adds up all images.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def looks_of(values: NDArray[np.int32], rgb: Rgb) -> ClusterSums:
     return _sums(sample_nearest(values, grid), np.concatenate([lab, rough[:, :, None]], axis=2))
 
 
-class ClusterTally:
+class PageTally:
     """Adds up what all images say of the clusters of one result."""
 
     def __init__(self, count: int) -> None:

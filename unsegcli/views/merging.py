@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import Predictions
-from unsegcli.views.cluster_facts import ClusterTally
+from unsegcli.views.cluster_facts import PageTally
 
 MOST = 12  # suggestions
 MOST_CLUSTERS = 500  # above, comparing all pairs would take too long
@@ -33,7 +33,7 @@ class Suggestion(NamedTuple):
     why: str
 
 
-def suggest(run: Predictions, tally: ClusterTally) -> list[Suggestion]:
+def suggest(run: Predictions, tally: PageTally) -> list[Suggestion]:
     """Return the pairs of clusters that could be merged, the closest first."""
     large = np.flatnonzero(tally.pixels > LEAST_SHARE * max(1, tally.pixels.sum()))
     if run.role != "clusters" or run.parts or not 2 <= len(large) <= MOST_CLUSTERS:

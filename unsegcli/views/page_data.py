@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.palette import palette
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
-from unsegcli.views.categories import Categories, Matching
+from unsegcli.legend import Legend
+from unsegcli.names import UNNAMED
+from unsegcli.views.categories import Categories, Matching, known_classes
 from unsegcli.views.cluster_crops import Kept
-from unsegcli.views.cluster_facts import ClusterTally
+from unsegcli.views.cluster_facts import PageTally
 from unsegcli.views.curves import curves_behind
-from unsegcli.views.drawing import Color
 from unsegcli.views.merging import suggest
 from unsegcli.views.page_image import LayerFacts
 
@@ -55,7 +57,7 @@ class Crops:
         return {"file": self.file, "side": self.side, **places}
 
 
-def hex_color(color: Sequence[int] | NDArray[np.uint8] | Color) -> str:
+def hex_color(color: NDArray[np.uint8]) -> str:
     """Write a colour as `#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*(int(level) for level in color))
 
@@ -68,19 +70,19 @@ def short_names(runs: Sequence[Predictions]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} {number + 1}" for number, name in enumerate(names)]
 
 
-def class_rows(first: ShownResult, largest: int) -> list[dict[str, str]]:
+def class_rows(results: Sequence[ShownResult], legend: Legend | None, largest: int) -> list[dict[str, str]]:
     """Return name and colour of each class of the ground truth; `largest` is the number of classes in the labels."""
-    from unsegcli.core.palette import palette
-
     if not largest:
         return []
-    names: Sequence[str] = () if first.categories is None else first.categories.class_names
-    known = [] if first.categories is None else [hex_color(color) for color in first.categories.class_colors]
-    more = [hex_color(color) for color in palette(max(largest, len(names)))]
+    named = [one.categories for one in results if one.categories is not None]
+    names, colors = known_classes(legend, None)
+    if named:
+        names, colors = named[0].class_names, named[0].class_colors
+    more = palette(max(largest, len(names)))
     return [
         {
             "name": names[number] if number < len(names) else f"class {number}",
-            "color": known[number] if number < len(known) else color,
+            "color": hex_color(colors[number] if number < len(colors) else color),
         }
         for number, color in enumerate(more)
     ]
@@ -88,7 +90,7 @@ def class_rows(first: ShownResult, largest: int) -> list[dict[str, str]]:
 
 def result_data(
     result: ShownResult,
-    tally: ClusterTally,
+    tally: PageTally,
     images: Sequence[LayerFacts | None],
     crops: dict[int, Crops],
     classes: int,
@@ -115,7 +117,7 @@ def result_data(
     }
 
 
-def _clusters(result: ShownResult, tally: ClusterTally, crops: dict[int, Crops], classes: int) -> list[dict[str, Any]]:
+def _clusters(result: ShownResult, tally: PageTally, crops: dict[int, Crops], classes: int) -> list[dict[str, Any]]:
     if result.categories is None:
         return []
     total, neighbours = max(1, int(tally.pixels.sum())), tally.neighbours()
@@ -139,7 +141,7 @@ def _clusters(result: ShownResult, tally: ClusterTally, crops: dict[int, Crops],
 
 def _is_named(run: Predictions, number: int) -> bool:
     """Whether somebody gave the cluster a name; relabel calls the others "cluster 2 (was 4)"."""
-    return number < len(run.categories) and not run.categories[number].startswith("cluster ")
+    return number < len(run.categories) and UNNAMED.fullmatch(run.categories[number]) is None
 
 
 def _image(facts: LayerFacts | None) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def _rounded(value: float) -> float:
     return round(float(value), 5)
 
 
-def _certainty(run: Predictions, tally: ClusterTally) -> str | None:
+def _certainty(run: Predictions, tally: PageTally) -> str | None:
     if not tally.certain:
         return None
     if tally.by_distance:

@@ -14,17 +14,18 @@ from unsegcli import console
 from unsegcli.core.palette import USUAL_COLORS
 from unsegcli.dataflow.label_maps import ImageMap
 from unsegcli.dataflow.output_folder import FolderWriter, safe_names
+from unsegcli.legend import Legend
 from unsegcli.parallel import ordered_map
 from unsegcli.views import drawing, page
 from unsegcli.views.about import short
 from unsegcli.views.categories import Categories
 from unsegcli.views.cluster_crops import SIDE, Kept, cut, sprite
-from unsegcli.views.cluster_facts import ClusterTally
+from unsegcli.views.cluster_facts import PageTally
 from unsegcli.views.display import jpeg
 from unsegcli.views.drawing import Rgb
 from unsegcli.views.export import file_name
 from unsegcli.views.page_data import Crops, ShownResult, class_rows, result_data
-from unsegcli.views.page_image import Drawn, LayerFacts, png
+from unsegcli.views.page_image import DrawnImage, LayerFacts, png
 from unsegcli.views.panels import BRIGHTENED, CELL
 
 VERSION = 1  # of the data
@@ -45,13 +46,13 @@ class CropTask:
 class PageFolder:
     """Writes the folder of a page."""
 
-    def __init__(self, writer: FolderWriter, results: Sequence[ShownResult]) -> None:
-        """Start with nothing drawn; `results` have maps of the same images."""
-        self._writer, self._results = writer, results
+    def __init__(self, writer: FolderWriter, results: Sequence[ShownResult], legend: Legend | None) -> None:
+        """Start with nothing drawn; `results` have maps of the same images, `legend` has the names of classes."""
+        self._writer, self._results, self._legend = writer, results, legend
         maps = [one for one in results[0].maps if one is not None]
         files = safe_names(page.addressable([file_name(item) for item in maps]), ".jpg")
         self._names = dict(zip((item.name for item in maps), files, strict=True))
-        self._tallies = [ClusterTally(_count(one)) for one in results]
+        self._tallies = [PageTally(_count(one)) for one in results]
         self._images: list[dict[str, Any]] = []
         self._rows: list[int] = []  # of the maps of each image that was drawn
         self._facts: list[tuple[LayerFacts | None, ...]] = []
@@ -59,7 +60,7 @@ class PageFolder:
         self._warnings: list[str] = []
         self._classes, self.bare, self._brighter = 0, 0, False
 
-    def add(self, row: int, item: ImageMap, drawn: Drawn) -> None:
+    def add(self, row: int, item: ImageMap, drawn: DrawnImage) -> None:
         """Write the files of one image; `row` is its place among the maps."""
         number, name = len(self._images), self._names[item.name]
         files = {"file": f"images/{name}", "thumb": f"thumbs/{name}"} if drawn.image else {"file": None, "thumb": None}
@@ -83,7 +84,7 @@ class PageFolder:
         self._rows.append(row)
         self._note(number, item, drawn)
 
-    def _note(self, number: int, item: ImageMap, drawn: Drawn) -> None:
+    def _note(self, number: int, item: ImageMap, drawn: DrawnImage) -> None:
         self._facts.append(drawn.layers)
         for tally, layer in zip(self._tallies, drawn.layers, strict=True):
             if layer is not None:
@@ -114,7 +115,7 @@ class PageFolder:
         """Write crops, data, contact sheet and page."""
         crops = [self._places(number) for number in range(len(self._results))]
         self._write_crops(crops, workers)
-        classes = class_rows(self._results[0], self._classes)
+        classes = class_rows(self._results, self._legend, self._classes)
         data = {
             "version": VERSION,
             "title": title,

@@ -24,7 +24,7 @@ NO_CELL = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
-class Layer:
+class ResultMap:
     """The label map of one result."""
 
     map: ImageMap
@@ -38,7 +38,7 @@ class PageContent:
     """Everything the page can show of one image."""
 
     first: Content  # of the first result, for panels and the contact sheet
-    layers: tuple[Layer | None, ...]  # of each result; None = it lacks the image
+    layers: tuple[ResultMap | None, ...]  # of each result; None = it lacks the image
     with_panel: bool
     on_sheet: bool
 
@@ -51,7 +51,7 @@ class LayerFacts(NamedTuple):
     scored: int  # labelled pixels; 0 = not known
 
 
-class Drawn(NamedTuple):
+class DrawnImage(NamedTuple):
     """The page's part for one image, or the error."""
 
     image: bytes = b""  # JPEG; empty = the image could not be read
@@ -68,7 +68,7 @@ class Drawn(NamedTuple):
     failed: str = ""
 
 
-def page_image(content: PageContent) -> Drawn:
+def page_image(content: PageContent) -> DrawnImage:
     """Make the page's part for one image."""
     first = content.first
     shown = None if first.pixels is None else displayed(first.pixels, first.values)
@@ -76,7 +76,7 @@ def page_image(content: PageContent) -> Drawn:
     grid = map_grid((first.values.shape[0], first.values.shape[1]))
     truth = None if first.truth is None else np.sign(first.truth) if first.role == "mask" else first.truth
     regions = first.values if first.categories is None else first.regions
-    return Drawn(
+    return DrawnImage(
         b"" if rgb is None else jpeg(rgb, LONGEST_IMAGE),
         b"" if rgb is None else jpeg(rgb, LONGEST_THUMB),
         {
@@ -94,14 +94,14 @@ def page_image(content: PageContent) -> Drawn:
     )
 
 
-def _encoded(layer: Layer | None, grid: tuple[int, int]) -> str | None:
+def _encoded(layer: ResultMap | None, grid: tuple[int, int]) -> str | None:
     if layer is None or layer.categories is None:
         return None
     return encoded_map(sample_nearest(layer.values, grid))
 
 
 def _layer_facts(
-    layer: Layer | None, grid: tuple[int, int], rgb: Rgb | None, truth: NDArray[Any] | None
+    layer: ResultMap | None, grid: tuple[int, int], rgb: Rgb | None, truth: NDArray[Any] | None
 ) -> LayerFacts | None:
     if layer is None or layer.categories is None:
         return None
