@@ -249,7 +249,7 @@
     name.value = name.dataset.shown = names.entered(number);
     const isMixed = names.isMixed(number);
     name.disabled = isMixed;
-    name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name";
+    name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name, then Enter";
     mixed.checked = isMixed;
     element.classList.toggle("done", (group.named && !isMixed) || isMixed);
     element.style.setProperty("--own", group.color);
@@ -321,6 +321,7 @@
 
   function save() {
     const names = unseg.names();
+    if (!names.toSave().length) return unseg.say("There is nothing to save yet: type a name first.");
     const file = new Blob([names.toToml()], { type: "application/toml" });
     const link = make("a", { href: URL.createObjectURL(file), download: "names.toml" });
     link.click();
@@ -330,6 +331,7 @@
   }
 
   function showCommand() {
+    const hasMixed = unseg.names().progress().mixed > 0;
     const command = make("code.command", { id: "command", tabindex: "0" }, unseg.result().relabel);
     const dialog = make(
       "dialog.saved",
@@ -337,6 +339,7 @@
       make("h2", "names.toml is in your downloads"),
       make("p", "Move it beside the segmentation, and apply it:"),
       make("div.copy", command, make("button.primary", { id: "copy", onclick: () => copy(command) }, "Copy")),
+      hasMixed ? make("p.faint", "The command then says how to divide what is mixed.") : null,
       make("button", { id: "close-saved", onclick: () => dialog.close() }, "Close"),
     );
     document.body.append(dialog);

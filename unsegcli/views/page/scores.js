@@ -144,7 +144,7 @@
     if (!classes?.length) return null;
     const colors = new Map(unseg.data.classes.map(({ name, color }) => [name, color]));
     return make(
-      "div",
+      "div.by-class",
       make("h3", "IoU of each class"),
       bars(
         classes.map((row) => ({
