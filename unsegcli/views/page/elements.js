@@ -22,16 +22,27 @@ const unseg = {};
     eye: "M2 10c2-4 5-5 8-5s6 1 8 5c-2 4-5 5-8 5s-6-1-8-5zm8-2.2a2.2 2.2 0 1 0 0 4.4 2.2 2.2 0 0 0 0-4.4",
   };
 
-  function make(tag, attributes = {}, ...children) {
+  // make("button.small", {title: "..."}, children...): an element with classes; attributes may be left out.
+  // Attributes that begin with "on" are listeners.
+  function make(selector, ...rest) {
+    const [tag, ...classes] = selector.split(".");
     const element = document.createElement(tag);
+    if (classes.length) element.className = classes.join(" ");
+    if (tag === "button") element.type = "button";
+    const hasAttributes =
+      rest.length > 0 && rest[0] !== null && Object.getPrototypeOf(Object(rest[0])) === Object.prototype;
+    if (hasAttributes) setAll(element, rest.shift());
+    element.append(...shown(rest));
+    return element;
+  }
+
+  function setAll(element, attributes) {
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
       else if (name === "value" || name === "checked") element[name] = value;
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...shown(children));
-    return element;
   }
 
   // Children may be nested lists; what is absent is null or false.
@@ -52,12 +63,12 @@ const unseg = {};
 
   // A button that shows an icon; its words are its tooltip and its name for screen readers.
   function iconButton(name, words, onclick, attributes = {}) {
-    return make("button", { type: "button", class: "quiet", title: words, "aria-label": words, onclick, ...attributes }, icon(name));
+    return make("button.quiet", { title: words, "aria-label": words, onclick, ...attributes }, icon(name));
   }
 
   // Colours are set as a property: the page's policy forbids style attributes.
   function swatch(color, kind = "swatch") {
-    const element = make("span", { class: kind, "aria-hidden": "true" });
+    const element = make(`span.${kind}`, { "aria-hidden": "true" });
     element.style.background = color;
     return element;
   }
@@ -66,7 +77,10 @@ const unseg = {};
   function redraw(place, ...children) {
     const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     place.replaceChildren(...shown(children));
-    if (key !== undefined) [...place.querySelectorAll("[data-key]")].find((element) => element.dataset.key === key)?.focus({ preventScroll: true });
+    if (key !== undefined)
+      [...place.querySelectorAll("[data-key]")]
+        .find((element) => element.dataset.key === key)
+        ?.focus({ preventScroll: true });
   }
 
   function percent(share, digits = 1) {

@@ -24,15 +24,28 @@
 
   function view() {
     grid ??= makeGrid();
-    status = make("span", { class: "faint status" });
-    const element = make("section", { class: "look", "aria-label": "Images" }, unseg.toolBar(sorter(), filterBox(), status), grid);
+    status = make("span.faint.status");
+    const element = make(
+      "section.look",
+      { "aria-label": "Images" },
+      unseg.toolBar(sorter(), filterBox(), status),
+      grid,
+    );
     arrange();
     return element;
   }
 
   function makeGrid() {
-    tiles = unseg.data.images.map((image, number) => ({ number, frame: make("figure", { class: "tile" }), canvas: null, isNear: false }));
-    const element = make("div", { class: "grid" }, tiles.map((tile) => tile.frame));
+    tiles = unseg.data.images.map((image, number) => ({
+      number,
+      frame: make("figure.tile"),
+      canvas: null,
+      isNear: false,
+    }));
+    const element = make(
+      "div.grid",
+      tiles.map((tile) => tile.frame),
+    );
     element.style.setProperty("--aspect", middleAspect());
     if (tiles.length <= FEW) element.classList.add("few");
     for (const tile of tiles) {
@@ -63,14 +76,23 @@
 
   function fill(tile) {
     const image = unseg.data.images[tile.number];
-    tile.canvas = make("canvas", { class: "over", width: "0", height: "0", "aria-hidden": "true" });
-    tile.note = make("span", { class: "note", title: unseg.result().certainty });
+    tile.canvas = make("canvas.over", { width: "0", height: "0", "aria-hidden": "true" });
+    tile.note = make("span.note", { title: unseg.result().certainty });
     const open = () => unseg.openImage(tile.number);
     tile.frame.replaceChildren(
-      make("button", { type: "button", class: "picture", "aria-label": `Open ${image.name}`,
-        onclick: (event) => (event.shiftKey ? pick(tile, event) : open()), onpointermove: (event) => point(tile, event), onpointerleave: () => unseg.point(null) },
-        image.thumb ? make("img", { src: address(image.thumb), loading: "lazy", decoding: "async", alt: "" }) : null, tile.canvas),
-      make("figcaption", {}, make("span", { class: "name", title: image.name }, image.name), tile.note));
+      make(
+        "button.picture",
+        {
+          "aria-label": `Open ${image.name}`,
+          onclick: (event) => (event.shiftKey ? pick(tile, event) : open()),
+          onpointermove: (event) => point(tile, event),
+          onpointerleave: () => unseg.point(null),
+        },
+        image.thumb ? make("img", { src: address(image.thumb), loading: "lazy", decoding: "async", alt: "" }) : null,
+        tile.canvas,
+      ),
+      make("figcaption", make("span.name", { title: image.name }, image.name), tile.note),
+    );
     annotate(tile);
   }
 
@@ -108,20 +130,40 @@
   function sorter() {
     const facts = unseg.result().images;
     const possible = Object.keys(SORTS).filter((sort) =>
-      sort === "certainty" || sort === "score" ? facts.some((image) => image[sort] !== null) : sort !== "share" || unseg.result().clusters.length);
-    return make("select", { id: "sort", "aria-label": "Sort", title: "Sort", onchange: (event) => unseg.change({ sort: event.target.value }) },
-        possible.map((sort) => make("option", { value: sort, selected: sort === unseg.state.sort }, SORTS[sort])));
+      sort === "certainty" || sort === "score"
+        ? facts.some((image) => image[sort] !== null)
+        : sort !== "share" || unseg.result().clusters.length,
+    );
+    return make(
+      "select",
+      {
+        id: "sort",
+        "aria-label": "Sort",
+        title: "Sort",
+        onchange: (event) => unseg.change({ sort: event.target.value }),
+      },
+      possible.map((sort) => make("option", { value: sort, selected: sort === unseg.state.sort }, SORTS[sort])),
+    );
   }
 
   function filterBox() {
-    return make("input", { type: "search", id: "filter", placeholder: "Filter names", "aria-label": "Filter by name", value: unseg.state.filter,
-      oninput: (event) => unseg.change({ filter: event.target.value }) });
+    return make("input", {
+      type: "search",
+      id: "filter",
+      placeholder: "Filter names",
+      "aria-label": "Filter by name",
+      value: unseg.state.filter,
+      oninput: (event) => unseg.change({ filter: event.target.value }),
+    });
   }
 
   function shareOfChosen(number) {
     const { areas, void: nothing } = unseg.result().images[number];
     const total = areas.reduce((sum, [, pixels]) => sum + pixels, nothing);
-    const chosen = areas.reduce((sum, [cluster, pixels]) => sum + (unseg.state.alone?.includes(cluster) ? pixels : 0), 0);
+    const chosen = areas.reduce(
+      (sum, [cluster, pixels]) => sum + (unseg.state.alone?.includes(cluster) ? pixels : 0),
+      0,
+    );
     return total ? chosen / total : 0;
   }
 
@@ -136,7 +178,10 @@
     const wanted = filter.trim().toLowerCase();
     let order = tiles.filter(({ number }) => unseg.data.images[number].name.toLowerCase().includes(wanted));
     if (sort === "share" && alone) order = order.filter(({ number }) => shareOfChosen(number) > 0);
-    if (sort === "name") order.sort((a, b) => unseg.data.images[a.number].name.localeCompare(unseg.data.images[b.number].name, "en", { numeric: true }));
+    if (sort === "name")
+      order.sort((a, b) =>
+        unseg.data.images[a.number].name.localeCompare(unseg.data.images[b.number].name, "en", { numeric: true }),
+      );
     else if (sort !== "order" && (sort !== "share" || alone)) {
       const worths = new Map(order.map((tile) => [tile, worth(tile.number)]));
       order.sort((a, b) => worths.get(a) - worths.get(b) || a.number - b.number);
@@ -149,9 +194,10 @@
     grid.replaceChildren(...order.map((tile) => tile.frame));
     unseg.imageOrder = order.map((tile) => tile.number);
     const all = tiles.length;
-    status.textContent = order.length === all ? unseg.count(all, "image") : `${order.length} of ${unseg.count(all, "image")}`;
+    status.textContent =
+      order.length === all ? unseg.count(all, "image") : `${order.length} of ${unseg.count(all, "image")}`;
     if (unseg.state.sort === "share" && !unseg.state.alone) status.textContent = "Choose a cluster in the legend";
-    if (!order.length) grid.append(make("p", { class: "faint" }, "No image matches."));
+    if (!order.length) grid.append(make("p.faint", "No image matches."));
     for (const tile of tiles) if (tile.canvas) annotate(tile);
   }
 

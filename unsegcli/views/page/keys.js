@@ -7,7 +7,11 @@
 
   // [keys, words, action, whether it may act now]
   const KEYS = [
-    [["1", "2", "3", "4", "5"], "image, superpixels, label map, truth, errors", (key) => unseg.chooseLayer(Object.keys(unseg.LAYERS)[key - 1])],
+    [
+      ["1", "2", "3", "4", "5"],
+      "image, superpixels, label map, truth, errors",
+      (key) => unseg.chooseLayer(Object.keys(unseg.LAYERS)[key - 1]),
+    ],
     [[",", "."], "fade to the image, to the layer", (key) => unseg.fadeBy(key === "," ? -0.1 : 0.1)],
     [["[", "]"], "previous, next cluster alone", (key) => unseg.stepAlone(key === "[" ? -1 : 1)],
     [["Escape"], "show all clusters again; back to all images", release],
@@ -22,7 +26,12 @@
     [["d"], "dark or light", () => unseg.switchTheme()],
     [["?"], "this help", () => showHelp()],
   ];
-  const MORE = [["Ctrl Z", "undo a name"], ["Ctrl Shift Z", "do it again"], ["Enter", "in a name: go to the next unnamed cluster"], ["Shift click", "on a small image: show the cluster there alone"]];
+  const MORE = [
+    ["Ctrl Z", "undo a name"],
+    ["Ctrl Shift Z", "do it again"],
+    ["Enter", "in a name: go to the next unnamed cluster"],
+    ["Shift click", "on a small image: show the cluster there alone"],
+  ];
   const WRITTEN = { Escape: "Esc", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "-": "−" };
   const byKey = new Map(KEYS.flatMap((entry) => entry[0].map((key) => [key, entry])));
 
@@ -77,13 +86,32 @@
   }
 
   function showHelp() {
-    const key = (text) => make("kbd", {}, WRITTEN[text] ?? (text.length === 1 ? text.toUpperCase() : text));
-    const row = (keys, words) => make("div", {}, make("dt", {}, keys.map(key)), make("dd", {}, words));
-    const possible = KEYS.filter(([keys]) => (keys[0] !== "m" || unseg.canName()) && (keys[0] !== "c" || unseg.hasScores()));
-    const dialog = make("dialog", { class: "help", "aria-label": "Keys", onclose: () => dialog.remove(), onclick: (event) => event.target === dialog && dialog.close() },
-      make("div", { class: "inside" },
-        make("div", { class: "heading" }, make("h2", {}, "Keys"), unseg.iconButton("close", "Close (Esc)", () => dialog.close())),
-        make("dl", { class: "keys" }, possible.map(([keys, words]) => row(keys, words)), MORE.map(([keys, words]) => row(keys.split(" "), words)))));
+    const key = (text) => make("kbd", WRITTEN[text] ?? (text.length === 1 ? text.toUpperCase() : text));
+    const row = (keys, words) => make("div", make("dt", keys.map(key)), make("dd", words));
+    const possible = KEYS.filter(
+      ([keys]) => (keys[0] !== "m" || unseg.canName()) && (keys[0] !== "c" || unseg.hasScores()),
+    );
+    const dialog = make(
+      "dialog.help",
+      {
+        "aria-label": "Keys",
+        onclose: () => dialog.remove(),
+        onclick: (event) => event.target === dialog && dialog.close(),
+      },
+      make(
+        "div.inside",
+        make(
+          "div.heading",
+          make("h2", "Keys"),
+          unseg.iconButton("close", "Close (Esc)", () => dialog.close()),
+        ),
+        make(
+          "dl.keys",
+          possible.map(([keys, words]) => row(keys, words)),
+          MORE.map(([keys, words]) => row(keys.split(" "), words)),
+        ),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
   }

@@ -8,23 +8,38 @@
 
   function draw() {
     const result = unseg.result();
-    const groups = unseg.names().groups().filter((group) => group.pixels > 0);
+    const groups = unseg
+      .names()
+      .groups()
+      .filter((group) => group.pixels > 0);
     const empty = result.clusters.length - groups.flatMap((group) => group.clusters).length;
-    unseg.redraw(place,
+    unseg.redraw(
+      place,
       keyOfLayer(),
       groups.length ? heading(groups, result) : null,
-      groups.length ? make("ul", { class: "rows" }, groups.map(row)) : null,
-      empty ? make("p", { class: "faint" }, `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null);
+      groups.length ? make("ul.rows", groups.map(row)) : null,
+      empty ? make("p.faint", `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null,
+    );
     document.body.classList.toggle("no-legend", !place.hasChildNodes());
   }
 
   function heading(groups, result) {
-    const words = result.parts ? "Parts" : result.role === "classes" ? "Classes" : result.role === "mask" ? "Mask" : "Clusters";
+    const words = result.parts
+      ? "Parts"
+      : result.role === "classes"
+        ? "Classes"
+        : result.role === "mask"
+          ? "Mask"
+          : "Clusters";
     const { alone } = unseg.state;
-    return make("div", { class: "heading" },
-      make("button", { type: "button", class: "drawer", "data-key": "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
-        make("h2", {}, words)),
-      alone ? make("button", { type: "button", class: "small", onclick: () => unseg.change({ alone: null }) }, "Show all") : null,
+    return make(
+      "div.heading",
+      make(
+        "button.drawer",
+        { "data-key": "drawer", "aria-expanded": String(isOpen), onclick: toggleDrawer },
+        make("h2", words),
+      ),
+      alone ? make("button.small", { onclick: () => unseg.change({ alone: null }) }, "Show all") : null,
     );
   }
 
@@ -39,15 +54,24 @@
     const { alone } = unseg.state;
     const whole = unseg.isAlone(group.clusters);
     const pressed = whole || (alone?.every((number) => group.clusters.includes(number)) && "mixed"); // mixed: a part of it
-    const several = group.clusters.length > 1 ? make("span", { class: "times", title: `clusters ${group.clusters.join(", ")}` }, `×${group.clusters.length}`) : null;
-    const button = make("button",
-      { type: "button", class: "row", "aria-pressed": String(pressed ?? false), "data-clusters": group.clusters.join(" "),
-        "data-key": `row ${group.clusters[0]}`, title: `${group.name}: show it alone`, onclick: () => choose(group) },
+    const several =
+      group.clusters.length > 1
+        ? make("span.times", { title: `clusters ${group.clusters.join(", ")}` }, `×${group.clusters.length}`)
+        : null;
+    const button = make(
+      "button.row",
+      {
+        "aria-pressed": String(pressed ?? false),
+        "data-clusters": group.clusters.join(" "),
+        "data-key": `row ${group.clusters[0]}`,
+        title: `${group.name}: show it alone`,
+        onclick: () => choose(group),
+      },
       swatch(group.color),
       make("span", { class: group.named ? "name" : "name nameless" }, group.name),
       several,
-      group.mixed ? make("span", { class: "times" }, "mixed") : null,
-      make("span", { class: "share" }, percent(group.share)),
+      group.mixed ? make("span.times", "mixed") : null,
+      make("span.share", percent(group.share)),
     );
     return make("li", { class: pressed ? "chosen" : null }, button, pressed ? nameIt(group, alone) : null);
   }
@@ -62,11 +86,23 @@
     if (!unseg.canName()) return null;
     const [number] = clusters;
     const entered = unseg.names().entered(number);
-    return make("div", { class: "name-it" },
-      make("input", { type: "text", "data-key": "name it", "data-shown": entered, value: entered, placeholder: "Name it", "aria-label": `Name of ${group.name}`,
-        list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100",
-        onchange: (event) => renameAll(clusters, event.target.value) }),
-      iconButton("eye", "Show its crops", () => unseg.goToCard(number)));
+    return make(
+      "div.name-it",
+      make("input", {
+        type: "text",
+        "data-key": "name it",
+        "data-shown": entered,
+        value: entered,
+        placeholder: "Name it",
+        "aria-label": `Name of ${group.name}`,
+        list: "used-names",
+        autocomplete: "off",
+        spellcheck: "false",
+        maxlength: "100",
+        onchange: (event) => renameAll(clusters, event.target.value),
+      }),
+      iconButton("eye", "Show its crops", () => unseg.goToCard(number)),
+    );
   }
 
   function renameAll(clusters, name) {
@@ -79,26 +115,45 @@
   function keyOfLayer() {
     const { layer, view } = unseg.state;
     if (view !== "look" && view !== "image") return null;
-    if (layer === "truth") return still("Ground truth", unseg.data.classes.map(({ name, color }) => [swatch(color), name]));
+    if (layer === "truth")
+      return still(
+        "Ground truth",
+        unseg.data.classes.map(({ name, color }) => [swatch(color), name]),
+      );
     if (layer !== "errors") return null;
-    const pattern = (kind) => make("span", { class: `swatch pattern ${kind}`, "aria-hidden": "true" });
-    return still("Errors", [[pattern("wrong"), "wrong"], [pattern("nothing"), "no label"]]);
+    const pattern = (kind) => make(`span.swatch.pattern.${kind}`, { "aria-hidden": "true" });
+    return still("Errors", [
+      [pattern("wrong"), "wrong"],
+      [pattern("nothing"), "no label"],
+    ]);
   }
 
   function still(title, entries) {
-    return make("section", { class: "key" }, make("h2", {}, title), make("ul", {}, entries.map(([mark, words]) =>
-      make("li", { class: "row" }, mark, make("span", { class: "name" }, words)))));
+    return make(
+      "section.key",
+      make("h2", title),
+      make(
+        "ul",
+        entries.map(([mark, words]) => make("li.row", mark, make("span.name", words))),
+      ),
+    );
   }
 
   // Mark the row of the cluster under the pointer.
   function point(number) {
     for (const element of place.querySelectorAll(".row[data-clusters]"))
-      element.classList.toggle("pointed", number !== null && element.dataset.clusters.split(" ").includes(String(number)));
+      element.classList.toggle(
+        "pointed",
+        number !== null && element.dataset.clusters.split(" ").includes(String(number)),
+      );
   }
 
   // The next or previous row is shown alone.
   function stepAlone(step) {
-    const groups = unseg.names().groups().filter((group) => group.pixels > 0);
+    const groups = unseg
+      .names()
+      .groups()
+      .filter((group) => group.pixels > 0);
     if (!groups.length) return;
     const now = groups.findIndex((group) => unseg.isAlone(group.clusters));
     const next = now < 0 ? (step > 0 ? 0 : groups.length - 1) : (now + step + groups.length) % groups.length;
@@ -107,7 +162,8 @@
 
   unseg.on("result alone names layer view", (changed) => {
     draw();
-    if (changed.includes("alone")) place.querySelector(".chosen")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (changed.includes("alone"))
+      place.querySelector(".chosen")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
   Object.assign(unseg, { drawLegend: draw, point, stepAlone });
 })();

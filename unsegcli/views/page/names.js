@@ -58,7 +58,9 @@
 
     // Names in use, for suggestions while typing.
     used() {
-      return this.groups().filter((group) => group.named).map((group) => group.name);
+      return this.groups()
+        .filter((group) => group.named)
+        .map((group) => group.name);
     }
 
     progress() {
@@ -74,9 +76,15 @@
 
     // Pairs that look alike and are still apart.
     suggestions() {
-      return this.result.suggestions.filter(({ clusters: [a, b] }) =>
-        this.clusters.has(a) && this.clusters.has(b) && !this.state.dismissed[pairOf(a, b)] &&
-        this.groupOf(a) !== this.groupOf(b) && !this.isMixed(a) && !this.isMixed(b));
+      return this.result.suggestions.filter(
+        ({ clusters: [a, b] }) =>
+          this.clusters.has(a) &&
+          this.clusters.has(b) &&
+          !this.state.dismissed[pairOf(a, b)] &&
+          this.groupOf(a) !== this.groupOf(b) &&
+          !this.isMixed(a) &&
+          !this.isMixed(b),
+      );
     }
 
     makeGroups() {
@@ -84,7 +92,8 @@
       for (const cluster of this.result.clusters) {
         const name = this.effectiveName(cluster);
         const key = keyOf(name);
-        if (!groups.has(key)) groups.set(key, { key, name, clusters: [], named: false, mixed: false, share: 0, pixels: 0 });
+        if (!groups.has(key))
+          groups.set(key, { key, name, clusters: [], named: false, mixed: false, share: 0, pixels: 0 });
         const group = groups.get(key);
         group.clusters.push(cluster.number);
         group.share += cluster.share;
@@ -242,7 +251,9 @@
     // Groups that say more than the file has already.
     toSave() {
       return this.groups()
-        .filter((group) => group.named || group.mixed || group.clusters.length > 1 || this.state.colors[group.key]?.picked)
+        .filter(
+          (group) => group.named || group.mixed || group.clusters.length > 1 || this.state.colors[group.key]?.picked,
+        )
         .map(({ name, color, clusters, mixed }) => ({ name, color, clusters, mixed }));
     }
 

@@ -8,11 +8,22 @@
   let parts = {}; // of the view that change
 
   function view() {
-    const living = unseg.result().clusters.filter((cluster) => cluster.pixels > 0).sort((a, b) => b.pixels - a.pixels);
+    const living = unseg
+      .result()
+      .clusters.filter((cluster) => cluster.pixels > 0)
+      .sort((a, b) => b.pixels - a.pixels);
     cards = new Map(living.map((cluster) => [cluster.number, card(cluster)]));
-    parts = { bar: make("div", { class: "progress-bar" }), suggestions: make("div") };
-    const element = make("section", { class: "naming", "aria-label": "Name the clusters" }, parts.bar, parts.suggestions,
-      make("div", { class: "cards" }, [...cards.values()].map(({ element }) => element)));
+    parts = { bar: make("div.progress-bar"), suggestions: make("div") };
+    const element = make(
+      "section.naming",
+      { "aria-label": "Name the clusters" },
+      parts.bar,
+      parts.suggestions,
+      make(
+        "div.cards",
+        [...cards.values()].map(({ element }) => element),
+      ),
+    );
     refresh();
     return element;
   }
@@ -22,22 +33,52 @@
   function drawBar() {
     const names = unseg.names();
     const { named, total, mixed, share } = names.progress();
-    const fill = make("span", { class: "fill" });
+    const fill = make("span.fill");
     fill.style.width = `${100 * share}%`;
-    unseg.redraw(parts.bar,
-      make("div", { class: "progress" },
-        make("p", { id: "progress" }, make("strong", {}, `${named} of ${total} named`), `, ${percent(share, 0)} of the pixels${mixed ? `, ${mixed} mixed` : ""}`),
-        make("div", { class: "meter", "aria-hidden": "true" }, fill)),
-      make("div", { class: "actions" },
-        iconButton("undo", "Undo (Ctrl+Z)", unseg.undo, { id: "undo", "data-key": "undo", disabled: !names.past.length }),
-        iconButton("redo", "Redo (Ctrl+Shift+Z)", unseg.redo, { id: "redo", "data-key": "redo", disabled: !names.future.length }),
+    unseg.redraw(
+      parts.bar,
+      make(
+        "div.progress",
+        make(
+          "p",
+          { id: "progress" },
+          make("strong", `${named} of ${total} named`),
+          `, ${percent(share, 0)} of the pixels${mixed ? `, ${mixed} mixed` : ""}`,
+        ),
+        make("div.meter", { "aria-hidden": "true" }, fill),
+      ),
+      make(
+        "div.actions",
+        iconButton("undo", "Undo (Ctrl+Z)", unseg.undo, {
+          id: "undo",
+          "data-key": "undo",
+          disabled: !names.past.length,
+        }),
+        iconButton("redo", "Redo (Ctrl+Shift+Z)", unseg.redo, {
+          id: "redo",
+          "data-key": "redo",
+          disabled: !names.future.length,
+        }),
         loadButton(),
-        make("button", { type: "button", class: "primary", id: "save", onclick: save }, icon("download"), "Save names")));
+        make("button.primary", { id: "save", onclick: save }, icon("download"), "Save names"),
+      ),
+    );
   }
 
   function loadButton() {
-    const input = make("input", { type: "file", id: "load", accept: ".toml", class: "hidden", tabindex: "-1", "aria-label": "Names to load", onchange: () => load(input) });
-    return make("span", {}, input, iconButton("upload", "Load a names.toml", () => input.click()));
+    const input = make("input.hidden", {
+      type: "file",
+      id: "load",
+      accept: ".toml",
+      tabindex: "-1",
+      "aria-label": "Names to load",
+      onchange: () => load(input),
+    });
+    return make(
+      "span",
+      input,
+      iconButton("upload", "Load a names.toml", () => input.click()),
+    );
   }
 
   function chooseNames() {
@@ -67,13 +108,23 @@
 
   function suggestion({ clusters: [a, b], why }, place) {
     const names = unseg.names();
-    const one = (number) => make("span", { class: "one" }, strip(number, "typical", 3), swatch(names.colorOf(number)), make("span", {}, names.nameOf(number)));
-    return make("div", { class: "suggestion", "data-pair": `${a} ${b}` },
-      make("div", { class: "both" }, one(a), one(b)),
-      make("p", {}, "Look alike: merge? ", make("span", { class: "faint" }, why)),
-      make("div", { class: "actions" },
-        make("button", { type: "button", class: "small accept", "data-key": `accept ${place}`, onclick: () => accept(a, b) }, "Merge"),
-        make("button", { type: "button", class: "small dismiss", "data-key": `dismiss ${place}`, onclick: () => names.dismiss(a, b) }, "Keep apart")));
+    const one = (number) =>
+      make("span.one", strip(number, "typical", 3), swatch(names.colorOf(number)), make("span", names.nameOf(number)));
+    return make(
+      "div.suggestion",
+      { "data-pair": `${a} ${b}` },
+      make("div.both", one(a), one(b)),
+      make("p", "Look alike: merge? ", make("span.faint", why)),
+      make(
+        "div.actions",
+        make("button.small.accept", { "data-key": `accept ${place}`, onclick: () => accept(a, b) }, "Merge"),
+        make(
+          "button.small.dismiss",
+          { "data-key": `dismiss ${place}`, onclick: () => names.dismiss(a, b) },
+          "Keep apart",
+        ),
+      ),
+    );
   }
 
   function accept(a, b) {
@@ -87,26 +138,59 @@
   function card(cluster) {
     const { number } = cluster;
     const names = unseg.names();
-    const color = make("input", { type: "color", title: "Colour", "aria-label": `Colour of cluster ${number}`, onchange: (event) => names.recolor(number, event.target.value) });
-    const name = make("input", { type: "text", class: "name-field", list: "used-names", autocomplete: "off", spellcheck: "false", maxlength: "100", "aria-label": `Name of ${cluster.name}`,
-      onchange: (event) => names.rename(number, event.target.value), onkeydown: (event) => event.key === "Enter" && enter(event, number) });
-    const mixed = make("input", { type: "checkbox", onchange: (event) => names.setMixed(number, event.target.checked) });
-    const alone = make("button", { type: "button", class: "small labelled alone", title: "Show it alone in all images", onclick: () => showAlone(number) }, icon("eye"), "Show alone");
-    const merged = make("p", { class: "merged" });
-    const element = make("article", { class: "card", id: `card-${number}`, "aria-label": cluster.name },
-      make("div", { class: "head" }, color, name),
-      merged, ...crops(cluster),
-      make("p", { class: "faint figures" }, `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}${cluster.neighbours.length ? " · beside" : ""}`),
+    const color = make("input", {
+      type: "color",
+      title: "Colour",
+      "aria-label": `Colour of cluster ${number}`,
+      onchange: (event) => names.recolor(number, event.target.value),
+    });
+    const name = make("input", {
+      type: "text",
+      class: "name-field",
+      list: "used-names",
+      autocomplete: "off",
+      spellcheck: "false",
+      maxlength: "100",
+      "aria-label": `Name of ${cluster.name}`,
+      onchange: (event) => names.rename(number, event.target.value),
+      onkeydown: (event) => event.key === "Enter" && enter(event, number),
+    });
+    const mixed = make("input", {
+      type: "checkbox",
+      onchange: (event) => names.setMixed(number, event.target.checked),
+    });
+    const alone = make(
+      "button.small.labelled.alone",
+      { title: "Show it alone in all images", onclick: () => showAlone(number) },
+      icon("eye"),
+      "Show alone",
+    );
+    const merged = make("p.merged");
+    const element = make(
+      "article.card",
+      { id: `card-${number}`, "aria-label": cluster.name },
+      make("div.head", color, name),
+      merged,
+      ...crops(cluster),
+      make(
+        "p.faint.figures",
+        `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}${cluster.neighbours.length ? " · beside" : ""}`,
+      ),
       neighbours(cluster),
-      make("div", { class: "foot" }, make("label", { title: "Several things in one: it can be divided later" }, mixed, "Mixed"), alone));
+      make(
+        "div.foot",
+        make("label", { title: "Several things in one: it can be divided later" }, mixed, "Mixed"),
+        alone,
+      ),
+    );
     return { cluster, element, color, name, mixed, merged };
   }
 
   function crops(cluster) {
-    if (!cluster.crops) return [make("p", { class: "faint" }, "No crops.")];
+    if (!cluster.crops) return [make("p.faint", "No crops.")];
     const { typical, doubtful } = cluster.crops;
-    const row = (words, kind, crops) => crops.length
-      ? make("div", { class: "crops" }, make("h3", {}, words), strip(cluster.number, kind, crops.length)) : null;
+    const row = (words, kind, crops) =>
+      crops.length ? make("div.crops", make("h3", words), strip(cluster.number, kind, crops.length)) : null;
     return [row("Typical", "typical", typical), row("Doubtful", "doubtful", doubtful)];
   }
 
@@ -118,14 +202,20 @@
   // Crops lie beside each other in one file; each is a window onto it.
   function strip(number, kind, most) {
     const { crops } = unseg.result().clusters.find((cluster) => cluster.number === number);
-    const element = make("span", { class: "strip" });
+    const element = make("span.strip");
     if (!crops) return element;
     const total = crops.typical.length + crops.doubtful.length;
     const first = kind === "typical" ? 0 : crops.typical.length;
     crops[kind].slice(0, most).forEach(({ image, box }, index) => {
       const { name } = unseg.data.images[image];
-      const crop = make("button", { type: "button", class: "crop", title: name, "aria-label": `${kind} crop, in ${name}: open it`,
-        onclick: () => { unseg.change({ alone: [number] }); unseg.openImage(image, box); } });
+      const crop = make("button.crop", {
+        title: name,
+        "aria-label": `${kind} crop, in ${name}: open it`,
+        onclick: () => {
+          unseg.change({ alone: [number] });
+          unseg.openImage(image, box);
+        },
+      });
       crop.style.backgroundImage = `url("${address(crops.file)}")`;
       crop.style.backgroundSize = `${100 * total}% 100%`;
       crop.style.backgroundPosition = `${total > 1 ? (100 * (first + index)) / (total - 1) : 0}% 0`;
@@ -136,8 +226,18 @@
 
   function neighbours({ neighbours: list }) {
     if (!list.length) return null;
-    return make("div", { class: "neighbours" }, list.slice(0, 3).map(([number, share]) =>
-      make("button", { type: "button", class: "chip", "data-neighbour": number, title: `${percent(share, 0)} of its border: go there`, onclick: () => goToCard(number) })));
+    return make(
+      "div.neighbours",
+      list
+        .slice(0, 3)
+        .map(([number, share]) =>
+          make("button.chip", {
+            "data-neighbour": number,
+            title: `${percent(share, 0)} of its border: go there`,
+            onclick: () => goToCard(number),
+          }),
+        ),
+    );
   }
 
   // The card shows what is so now; the field that is being typed into is left alone.
@@ -149,21 +249,29 @@
     name.value = name.dataset.shown = names.entered(number);
     const isMixed = names.isMixed(number);
     name.disabled = isMixed;
-    name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name";
+    name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name, then Enter";
     mixed.checked = isMixed;
     element.classList.toggle("done", (group.named && !isMixed) || isMixed);
     element.style.setProperty("--own", group.color);
     drawMerged(merged, group, number);
     for (const chip of element.querySelectorAll("[data-neighbour]")) {
       const other = Number(chip.dataset.neighbour);
-      chip.replaceChildren(swatch(names.colorOf(other)), make("span", {}, names.nameOf(other)));
+      chip.replaceChildren(swatch(names.colorOf(other)), make("span", names.nameOf(other)));
     }
   }
 
   function drawMerged(place, group, number) {
     const others = group.clusters.filter((other) => other !== number);
-    place.replaceChildren(...(others.length ? ["Merged with ", others.map((other) => unseg.names().clusters.get(other).name).join(", "), " ",
-      make("button", { type: "button", class: "link", onclick: () => unseg.names().separate(number) }, "Separate")] : []));
+    place.replaceChildren(
+      ...(others.length
+        ? [
+            "Merged with ",
+            others.map((other) => unseg.names().clusters.get(other).name).join(", "),
+            " ",
+            make("button.link", { onclick: () => unseg.names().separate(number) }, "Separate"),
+          ]
+        : []),
+    );
     place.hidden = !others.length;
   }
 
@@ -213,6 +321,7 @@
 
   function save() {
     const names = unseg.names();
+    if (!names.toSave().length) return unseg.say("There is nothing to save yet: type a name first.");
     const file = new Blob([names.toToml()], { type: "application/toml" });
     const link = make("a", { href: URL.createObjectURL(file), download: "names.toml" });
     link.click();
@@ -222,12 +331,17 @@
   }
 
   function showCommand() {
-    const command = make("code", { class: "command", id: "command", tabindex: "0" }, unseg.result().relabel);
-    const dialog = make("dialog", { class: "saved", "aria-label": "Names saved", onclose: () => dialog.remove() },
-      make("h2", {}, "names.toml is in your downloads"),
-      make("p", {}, "Move it beside the segmentation, and apply it:"),
-      make("div", { class: "copy" }, command, make("button", { type: "button", id: "copy", class: "primary", onclick: () => copy(command) }, "Copy")),
-      make("button", { type: "button", id: "close-saved", onclick: () => dialog.close() }, "Close"));
+    const hasMixed = unseg.names().progress().mixed > 0;
+    const command = make("code.command", { id: "command", tabindex: "0" }, unseg.result().relabel);
+    const dialog = make(
+      "dialog.saved",
+      { "aria-label": "Names saved", onclose: () => dialog.remove() },
+      make("h2", "names.toml is in your downloads"),
+      make("p", "Move it beside the segmentation, and apply it:"),
+      make("div.copy", command, make("button.primary", { id: "copy", onclick: () => copy(command) }, "Copy")),
+      hasMixed ? make("p.faint", "The command then says how to divide what is mixed.") : null,
+      make("button", { id: "close-saved", onclick: () => dialog.close() }, "Close"),
+    );
     document.body.append(dialog);
     dialog.showModal();
   }
@@ -245,7 +359,12 @@
   }
 
   function drawUsedNames() {
-    document.getElementById("used-names").replaceChildren(...unseg.names().used().map((value) => make("option", { value })));
+    document.getElementById("used-names").replaceChildren(
+      ...unseg
+        .names()
+        .used()
+        .map((value) => make("option", { value })),
+    );
   }
 
   unseg.on("names", refresh);

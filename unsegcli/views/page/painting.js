@@ -32,23 +32,27 @@
 
   const LAYERS = {
     image: { needs: () => [], paint: () => {} },
-    superpixels: {
-      needs: () => ["superpixels"],
-      paint: (pixels, [superpixels]) => paintBorders(pixels, superpixels),
-    },
+    superpixels: { needs: () => ["superpixels"], paint: (pixels, [superpixels]) => paintBorders(pixels, superpixels) },
     map: {
       needs: (result) => [result],
       paint: (pixels, [map], { result, alone }) => {
         const names = unseg.namesOf(result);
         const opacity = alone ? Math.round(255 * ALONE) : 255;
-        const colors = unseg.data.results[result].clusters.map(({ number }) => [number, pixelOf(names.colorOf(number), opacity)]);
+        const colors = unseg.data.results[result].clusters.map(({ number }) => [
+          number,
+          pixelOf(names.colorOf(number), opacity),
+        ]);
         paintNumbers(pixels, map, colors);
       },
     },
     truth: {
       needs: () => ["truth"],
       paint: (pixels, [truth]) =>
-        paintNumbers(pixels, truth, unseg.data.classes.map(({ color }, number) => [number, pixelOf(color)])),
+        paintNumbers(
+          pixels,
+          truth,
+          unseg.data.classes.map(({ color }, number) => [number, pixelOf(color)]),
+        ),
     },
     errors: {
       needs: (result) => [result, "truth"],
@@ -100,8 +104,10 @@
       const here = chosen[i];
       const x = i % width;
       const edge =
-        (x > 0 && chosen[i - 1] !== here) || (x < width - 1 && chosen[i + 1] !== here) ||
-        (i >= width && chosen[i - width] !== here) || (i + width < chosen.length && chosen[i + width] !== here);
+        (x > 0 && chosen[i - 1] !== here) ||
+        (x < width - 1 && chosen[i + 1] !== here) ||
+        (i >= width && chosen[i - width] !== here) ||
+        (i + width < chosen.length && chosen[i + width] !== here);
       if (edge) pixels[i] = OUTLINE[here ? 0 : 1];
       else if (!here) pixels[i] = VEIL;
     }

@@ -24,13 +24,17 @@
 
   function drawHeader() {
     const { title, summary, results } = unseg.data;
-    unseg.redraw(document.getElementById("header"),
-      make("div", { class: "title" }, make("h1", { title }, title), make("p", { class: "faint", title: summary }, summary)),
+    unseg.redraw(
+      document.getElementById("header"),
+      make("div.title", make("h1", { title }, title), make("p.faint", { title: summary }, summary)),
       make("nav", { "aria-label": "Views" }, tabs()),
-      make("div", { class: "actions" },
+      make(
+        "div.actions",
         results.length > 1 ? resultChooser() : null,
         iconButton("theme", "Dark or light (key D)", unseg.switchTheme),
-        iconButton("help", "Keys (?)", unseg.showHelp)));
+        iconButton("help", "Keys (?)", unseg.showHelp),
+      ),
+    );
   }
 
   function tabs() {
@@ -40,23 +44,57 @@
     const { view } = unseg.state;
     if (views.length === 1) return null;
     return views.map(([place, name, words]) =>
-      make("a", { href: `#${place}`, "data-key": name, "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
-        onclick: (event) => { event.preventDefault(); goTo(place); } }, words));
+      make(
+        "a",
+        {
+          href: `#${place}`,
+          "data-key": name,
+          "aria-current": view === name || (view === "image" && name === "look") ? "page" : null,
+          onclick: (event) => {
+            event.preventDefault();
+            goTo(place);
+          },
+        },
+        words,
+      ),
+    );
   }
 
   function resultChooser() {
-    return make("label", { class: "field" }, "Result",
-      make("select", { id: "result", "data-key": "result", onchange: (event) => unseg.change({ result: Number(event.target.value) }) },
-        unseg.data.results.map((result, number) => make("option", { value: number, selected: number === unseg.state.result }, result.name))));
+    return make(
+      "label.field",
+      "Result",
+      make(
+        "select",
+        {
+          id: "result",
+          "data-key": "result",
+          onchange: (event) => unseg.change({ result: Number(event.target.value) }),
+        },
+        unseg.data.results.map((result, number) =>
+          make("option", { value: number, selected: number === unseg.state.result }, result.name),
+        ),
+      ),
+    );
   }
 
   // What the user must know at once.
   function drawNotices() {
     const lost = unseg.canName() && !unseg.names().kept;
-    unseg.redraw(document.getElementById("notices"), lost && make("div", { class: "notice", id: "not-kept" },
-      make("p", {}, "This browser keeps nothing for this page: save the names before you close it, and load them to go on."),
-      make("button", { type: "button", class: "small", "data-key": "save", onclick: unseg.saveNames }, "Save names"),
-      make("button", { type: "button", class: "small", "data-key": "load", onclick: unseg.chooseNames }, "Load names")));
+    unseg.redraw(
+      document.getElementById("notices"),
+      lost &&
+        make(
+          "div.notice",
+          { id: "not-kept" },
+          make(
+            "p",
+            "This browser keeps nothing for this page: save the names before you close it, and load them to go on.",
+          ),
+          make("button.small", { "data-key": "save", onclick: unseg.saveNames }, "Save names"),
+          make("button.small", { "data-key": "load", onclick: unseg.chooseNames }, "Load names"),
+        ),
+    );
   }
 
   // ------------------------------------------------------------------ views
@@ -74,10 +112,12 @@
 
   function drawView() {
     const { view } = unseg.state;
-    const draw = { look: unseg.galleryView, image: unseg.viewerView, name: unseg.namingView, scores: unseg.scoresView }[view];
+    const draw = { look: unseg.galleryView, image: unseg.viewerView, name: unseg.namingView, scores: unseg.scoresView }[
+      view
+    ];
     document.body.dataset.view = view;
     main.replaceChildren(draw());
-    scrollTo(0, view === "image" ? 0 : scrolls[view] ?? 0);
+    scrollTo(0, view === "image" ? 0 : (scrolls[view] ?? 0));
     if (view === "image") unseg.focusStage();
   }
 
@@ -122,11 +162,13 @@
   });
 
   addEventListener("load", () => {
-    if (!unseg.data) main.append(make("p", { class: "notice" }, "data/page.js is missing beside this page, or cannot be read."));
+    if (!unseg.data) main.append(make("p.notice", "data/page.js is missing beside this page, or cannot be read."));
   });
 
   addEventListener("beforeunload", (event) => {
-    const lost = unseg.data?.results.some((result, number) => unseg.canName(result) && !unseg.namesOf(number).kept && !unseg.namesOf(number).saved);
+    const lost = unseg.data?.results.some(
+      (result, number) => unseg.canName(result) && !unseg.namesOf(number).kept && !unseg.namesOf(number).saved,
+    );
     if (lost) event.preventDefault();
   });
 

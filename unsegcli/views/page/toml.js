@@ -7,8 +7,10 @@
   const COLOR = /^#[0-9a-f]{6}$/i;
 
   function quote(text) {
-    const escaped = text.replace(/["\\\u0000-\u001f\u007f]/g, (letter) =>
-      SHORT[letter] ?? `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`);
+    const escaped = text.replace(
+      /["\\\u0000-\u001f\u007f]/g,
+      (letter) => SHORT[letter] ?? `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`,
+    );
     return `"${escaped}"`;
   }
 

@@ -29,23 +29,46 @@
 
   function layerButtons() {
     const order = Object.keys(LAYERS);
-    return make("div", { class: "choice", role: "group", "aria-label": "Layer" }, layers().map((layer) =>
-      make("button", { type: "button", "data-layer": layer, "aria-pressed": String(unseg.state.layer === layer),
-        title: `${LAYERS[layer]} (key ${order.indexOf(layer) + 1})`, onclick: () => chooseLayer(layer) }, LAYERS[layer])));
+    return make(
+      "div.choice",
+      { role: "group", "aria-label": "Layer" },
+      layers().map((layer) =>
+        make(
+          "button",
+          {
+            "data-layer": layer,
+            "aria-pressed": String(unseg.state.layer === layer),
+            title: `${LAYERS[layer]} (key ${order.indexOf(layer) + 1})`,
+            onclick: () => chooseLayer(layer),
+          },
+          LAYERS[layer],
+        ),
+      ),
+    );
   }
 
   function fader() {
-    const label = make("label", { class: "fader" }, "Image",
-      make("input", { type: "range", id: "fade", min: "0", max: "100", value: String(Math.round(100 * unseg.state.fade)),
-        "aria-label": "Fade between image and layer", title: "Fade (keys , and .)",
-        oninput: (event) => unseg.change({ fade: event.target.valueAsNumber / 100 }) }),
-      "Layer");
+    const label = make(
+      "label.fader",
+      "Image",
+      make("input", {
+        type: "range",
+        id: "fade",
+        min: "0",
+        max: "100",
+        value: String(Math.round(100 * unseg.state.fade)),
+        "aria-label": "Fade between image and layer",
+        title: "Fade (keys , and .)",
+        oninput: (event) => unseg.change({ fade: event.target.valueAsNumber / 100 }),
+      }),
+      "Layer",
+    );
     return label;
   }
 
   function bar(...more) {
     const hasImages = unseg.data.images.some((image) => image.file);
-    return make("div", { class: "tools" }, layerButtons(), hasImages ? fader() : null, ...more);
+    return make("div.tools", layerButtons(), hasImages ? fader() : null, ...more);
   }
 
   unseg.on("layer", () => {

@@ -22,12 +22,23 @@
     const image = unseg.data.images[state.image];
     panes = [pane(image, "left"), pane(image, "right")];
     divider = makeDivider();
-    readout = make("p", { class: "readout faint", "aria-hidden": "true" });
-    stage = make("div", { class: "stage", tabindex: "0", role: "group", "aria-label": `${image.name}, enlarged: drag to move, turn the wheel to zoom` },
-      panes.map(({ box }) => box), divider, readout);
+    readout = make("p.readout.faint", { "aria-hidden": "true" });
+    stage = make(
+      "div.stage",
+      { tabindex: "0", role: "group", "aria-label": `${image.name}, enlarged: drag to move, turn the wheel to zoom` },
+      panes.map(({ box }) => box),
+      divider,
+      readout,
+    );
     listen();
     zoom = { scale: 1, x: 0, y: 0 };
-    const element = make("section", { class: "viewer", "aria-label": image.name }, titleBar(image), unseg.toolBar(swipeTools()), stage);
+    const element = make(
+      "section.viewer",
+      { "aria-label": image.name },
+      titleBar(image),
+      unseg.toolBar(swipeTools()),
+      stage,
+    );
     requestAnimationFrame(() => {
       if (!element.isConnected) return; // one has gone on already
       showSwipe();
@@ -40,62 +51,106 @@
   }
 
   function pane(image, side) {
-    const canvas = make("canvas", { class: "over", width: "0", height: "0", "aria-hidden": "true" });
-    const plane = make("div", { class: "plane" }, image.file ? make("img", { src: address(image.file), alt: side === "left" ? image.name : "", draggable: "false" }) : null, canvas);
-    const tag = make("span", { class: "tag" });
-    return { plane, canvas, tag, box: make("div", { class: `pane ${side}` }, plane, tag) };
+    const canvas = make("canvas.over", { width: "0", height: "0", "aria-hidden": "true" });
+    const plane = make(
+      "div.plane",
+      image.file
+        ? make("img", { src: address(image.file), alt: side === "left" ? image.name : "", draggable: "false" })
+        : null,
+      canvas,
+    );
+    const tag = make("span.tag");
+    return { plane, canvas, tag, box: make(`div.pane.${side}`, plane, tag) };
   }
 
   function titleBar(image) {
     const order = unseg.imageOrder ?? unseg.data.images.map((_, number) => number);
     const at = order.indexOf(unseg.state.image);
     const { certainty, score } = unseg.result().images[unseg.state.image];
-    const facts = [at >= 0 ? `${at + 1} of ${order.length}` : "", `${image.source[1]} × ${image.source[0]}`,
+    const facts = [
+      at >= 0 ? `${at + 1} of ${order.length}` : "",
+      `${image.source[1]} × ${image.source[0]}`,
       image.superpixels ? unseg.count(image.superpixels, "superpixel") : "",
-      score === null ? "" : `${unseg.percent(score)} right`, certainty === null ? "" : `certainty ${certainty.toFixed(2)}`];
-    return make("div", { class: "title-bar" },
-      make("button", { type: "button", class: "quiet labelled", onclick: closeImage, title: "Back to all images (Esc)" }, unseg.icon("back"), "All images"),
+      score === null ? "" : `${unseg.percent(score)} right`,
+      certainty === null ? "" : `certainty ${certainty.toFixed(2)}`,
+    ];
+    return make(
+      "div.title-bar",
+      make(
+        "button.quiet.labelled",
+        { onclick: closeImage, title: "Back to all images (Esc)" },
+        unseg.icon("back"),
+        "All images",
+      ),
       make("h2", { title: image.name }, image.name),
-      make("span", { class: "faint facts" }, facts.filter(Boolean).join(" · ")),
+      make("span.faint.facts", facts.filter(Boolean).join(" · ")),
       zoomTools(),
-      make("span", { class: "pair" },
+      make(
+        "span.pair",
         iconButton("previous", "Previous image (key P)", () => step(-1), { disabled: at <= 0 }),
-        iconButton("next", "Next image (key N)", () => step(1), { disabled: at < 0 || at >= order.length - 1 })));
+        iconButton("next", "Next image (key N)", () => step(1), { disabled: at < 0 || at >= order.length - 1 }),
+      ),
+    );
   }
 
   function zoomTools() {
-    return make("span", { class: "pair zoom-tools" },
+    return make(
+      "span.pair.zoom-tools",
       iconButton("minus", "Zoom out (key −)", () => zoomBy(1 / STEP)),
       iconButton("fit", "See all of it (key 0)", fit),
-      iconButton("plus", "Zoom in (key +)", () => zoomBy(STEP)));
+      iconButton("plus", "Zoom in (key +)", () => zoomBy(STEP)),
+    );
   }
 
   // ------------------------------------------------------------------ two layers
 
+  // What can lie right of the line: layers of the image, and maps and errors of every result.
   function rights() {
     const { results } = unseg.data;
-    const several = results.length > 1;
-    return unseg.layers().flatMap((layer) =>
-      ["map", "errors"].includes(layer) && several
-        ? results.map((_, number) => ({ layer, result: number, words: tagOf({ layer, result: number }) }))
-        : [{ layer, result: unseg.state.result, words: unseg.LAYERS[layer] }]);
+    const isScored = ({ clusters }) => clusters.some((cluster) => cluster.class !== null);
+    const having = { map: ({ clusters }) => clusters.length > 0, errors: isScored };
+    return unseg.layers().flatMap((layer) => {
+      if (results.length < 2 || !having[layer]) return [{ layer, result: unseg.state.result }];
+      return results.flatMap((result, number) => (having[layer](result) ? [{ layer, result: number }] : []));
+    });
   }
 
   // The first thing to compare with: another result, else the truth, else the image.
   function firstRight() {
     const { layer, result } = unseg.state;
     const others = rights().filter((right) => right.layer !== layer || right.result !== result);
-    return others.find((right) => right.layer === layer) ?? others.find((right) => right.layer === "truth") ?? others[0] ?? null;
+    return (
+      others.find((right) => right.layer === layer) ??
+      others.find((right) => right.layer === "truth") ??
+      others[0] ??
+      null
+    );
   }
 
   function swipeTools() {
     const options = rights();
     const { right, swipe } = unseg.state;
-    const chosen = right && options.findIndex((option) => option.layer === right.layer && option.result === right.result);
-    return make("span", { class: "pair swipe-tools" },
-      make("button", { type: "button", class: "quiet labelled", id: "swipe", "aria-pressed": String(swipe), title: "Compare two layers (key W)", onclick: toggleSwipe }, unseg.icon("swipe"), "Compare"),
-      make("select", { id: "right-layer", "aria-label": "Layer on the right", hidden: !swipe, onchange: (event) => unseg.change({ right: options[event.target.value] }) },
-        options.map((option, index) => make("option", { value: index, selected: index === chosen }, option.words))));
+    const chosen =
+      right && options.findIndex((option) => option.layer === right.layer && option.result === right.result);
+    return make(
+      "span.pair.swipe-tools",
+      make(
+        "button.quiet.labelled",
+        { id: "swipe", "aria-pressed": String(swipe), title: "Compare two layers (key W)", onclick: toggleSwipe },
+        unseg.icon("swipe"),
+        "Compare",
+      ),
+      make(
+        "select",
+        {
+          id: "right-layer",
+          "aria-label": "Layer on the right",
+          hidden: !swipe,
+          onchange: (event) => unseg.change({ right: options[event.target.value] }),
+        },
+        options.map((option, index) => make("option", { value: index, selected: index === chosen }, tagOf(option))),
+      ),
+    );
   }
 
   function tagOf({ layer, result }) {
@@ -109,7 +164,12 @@
   }
 
   function makeDivider() {
-    return make("div", { class: "divider", role: "slider", tabindex: "0", "aria-label": "Line between the two layers", "aria-valuemin": "0", "aria-valuemax": "100",
+    return make("div.divider", {
+      role: "slider",
+      tabindex: "0",
+      "aria-label": "Line between the two layers",
+      "aria-valuemin": "0",
+      "aria-valuemax": "100",
       onkeydown: (event) => {
         const step = { ArrowLeft: -0.05, ArrowRight: 0.05 }[event.key];
         if (step === undefined) return;
@@ -122,8 +182,10 @@
         divider.setPointerCapture(event.pointerId);
       },
       onpointermove: (event) => {
-        if (divider.hasPointerCapture(event.pointerId)) moveCut((event.clientX - stage.getBoundingClientRect().left) / stage.clientWidth);
-      } });
+        if (divider.hasPointerCapture(event.pointerId))
+          moveCut((event.clientX - stage.getBoundingClientRect().left) / stage.clientWidth);
+      },
+    });
   }
 
   function moveCut(to) {
@@ -219,10 +281,17 @@
 
   function listen() {
     let moved = 0;
-    stage.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      zoomBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 5 : 1)), ...fromMiddle(event));
-    }, { passive: false });
+    stage.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        zoomBy(
+          Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 5 : 1)),
+          ...fromMiddle(event),
+        );
+      },
+      { passive: false },
+    );
     stage.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       stage.setPointerCapture(event.pointerId);
@@ -269,13 +338,15 @@
     const cluster = await unseg.clusterAt(unseg.state.image, panes[0].plane, event, MOST);
     unseg.point(cluster);
     const truth = unseg.data.images[unseg.state.image].truth ? await truthAt(event) : null;
-    readout.textContent = [cluster === null ? "" : unseg.names().nameOf(cluster), truth ? `truth: ${truth}` : ""].filter(Boolean).join(" · ");
+    readout.textContent = [cluster === null ? "" : unseg.names().nameOf(cluster), truth ? `truth: ${truth}` : ""]
+      .filter(Boolean)
+      .join(" · ");
   }
 
   async function truthAt(event) {
     const map = await unseg.numbersOf(unseg.state.image, "truth", MOST);
     const value = map ? unseg.valueAt(map, panes[0].plane, event) : null;
-    return value === null ? null : unseg.data.classes[value]?.name ?? null;
+    return value === null ? null : (unseg.data.classes[value]?.name ?? null);
   }
 
   async function pick(event) {
@@ -308,5 +379,16 @@
   unseg.on("layer alone names result swipe right", () => isShown() && repaint());
   unseg.on("swipe right result", () => isShown() && stage.isConnected && showSwipe());
 
-  Object.assign(unseg, { viewerView: view, focusStage, openImage, closeImage, stepImage: step, zoomBy, panBy: (x, y) => pan(x * PAN, y * PAN), fitImage: fit, toggleSwipe, ZOOM_STEP: STEP });
+  Object.assign(unseg, {
+    viewerView: view,
+    focusStage,
+    openImage,
+    closeImage,
+    stepImage: step,
+    zoomBy,
+    panBy: (x, y) => pan(x * PAN, y * PAN),
+    fitImage: fit,
+    toggleSwipe,
+    ZOOM_STEP: STEP,
+  });
 })();
