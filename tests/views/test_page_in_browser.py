@@ -392,6 +392,20 @@ def test_scores_of_several_results_stand_beside_each_other(open_page: Opener, sc
     assert len(legend(page)) == 2
 
 
+def test_no_two_names_share_a_colour(open_page: Opener, scored: Path) -> None:
+    page = open_page(scored)
+    assert len(set(legend(page).values())) == 2  # clusters have the colours of their classes
+    page.keyboard.press("m")
+    for number in range(4):
+        say_name(page, number, f"name {number}")
+    colors = [color for name, color in legend(page).items() if name.startswith("name")]
+    assert len(set(colors)) == 4
+    say_name(page, 3, "another name")
+    assert legend(page)["another name"] == colors[3]
+    say_name(page, 3, "Another name")  # in another spelling
+    assert legend(page)["Another name"] == colors[3]
+
+
 def test_names_with_tags_and_quotes_stay_text(open_page: Opener, plain: Path) -> None:
     page = open_page(plain)
     page.locator(".tile .name", has_text="onerror").wait_for()

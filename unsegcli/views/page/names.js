@@ -4,6 +4,12 @@
 
 (() => {
   const STORE = "unseg names ";
+  // Paul Tol's bright and muted schemes, made for colour-blind readers.
+  // prettier-ignore
+  const SPARE = [
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288", "#ddcc77",
+    "#117733", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499",
+  ];
   const EMPTY = { names: {}, colors: {}, mixed: {}, dismissed: {} };
 
   const keyOf = (name) => name.toLowerCase();
@@ -132,30 +138,29 @@
     }
 
     renameAll(members, typed) {
-      const group = this.groupOf(members[0]);
-      const name = this.spelling(tidy(typed));
+      const from = this.groupOf(members[0]);
+      const others = this.groups().filter((group) => group !== from || members.length < group.clusters.length);
+      const tidied = tidy(typed);
+      const same = others.find((group) => group.key === keyOf(tidied));
+      const name = same?.name ?? tidied; // a name that is in use keeps its spelling
       if (name === this.entered(members[0])) return false;
       return this.commit((draft) => {
         for (const member of members) {
           if (name === "") delete draft.names[member];
           else draft.names[member] = name;
         }
-        if (name !== "") this.chooseColor(draft, keyOf(name), group);
+        if (name !== "" && !same?.named) this.chooseColor(draft, keyOf(name), from, others);
       });
     }
 
-    // A name that is in use keeps its spelling.
-    spelling(name) {
-      return this.groups().find((group) => group.key === keyOf(name))?.name ?? name;
-    }
-
-    chooseColor(draft, key, from) {
-      if (draft.colors[key] || this.groups().some((group) => group.key === key && group.named)) return;
+    // The colour that was picked, else the usual one of the name, else the one that the cluster has: no two names share
+    // one, though clusters may that were matched to the same class.
+    chooseColor(draft, key, from, others) {
       const before = draft.colors[from.key];
-      const usual = this.usual[key];
-      const taken = this.groups().some((group) => group.named && group.key !== key && group.color === usual);
-      if (before?.picked) draft.colors[key] = before;
-      else draft.colors[key] = { color: usual && !taken ? usual : from.color, picked: false };
+      if (before?.picked) return void (draft.colors[key] = before);
+      const taken = new Set(others.filter((group) => group.named).map((group) => group.color));
+      const free = [this.usual[key], from.color, ...SPARE].find((color) => color && !taken.has(color));
+      draft.colors[key] = { color: free ?? from.color, picked: false };
     }
 
     recolor(number, color) {

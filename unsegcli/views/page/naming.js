@@ -249,7 +249,11 @@
     name.value = name.dataset.shown = names.entered(number);
     const isMixed = names.isMixed(number);
     name.disabled = isMixed;
-    name.placeholder = isMixed ? "mixed: to be divided first" : group.clusters.length > 1 ? group.name : "Name, then Enter";
+    name.placeholder = isMixed
+      ? "mixed: to be divided first"
+      : group.clusters.length > 1
+        ? group.name
+        : "Name, then Enter";
     mixed.checked = isMixed;
     element.classList.toggle("done", (group.named && !isMixed) || isMixed);
     element.style.setProperty("--own", group.color);
