@@ -56,6 +56,7 @@ OPTIONS = set(
     --area --clean --masks --no-clean --smallest
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
+    --quick
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
     --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
@@ -249,7 +250,7 @@ def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
 def test_reference_has_the_defaults_of_the_settings() -> None:
     stated = {
         "--pixels-per-segment": str(params.Superpixels.pixels_per_segment),
-        "--classes": str(params.DEFAULT_CLASSES),
+        "--classes": f"{params.DEFAULT_CLASSES}; {params.MAP_CLASSES} for map",
         "--starts": str(params.Cluster.starts),
         "--square": f"{params.Iem.square:.3g}",
         "--diversity": f"{params.Iem.diversity:g}",
@@ -503,12 +504,13 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
-    assert len(lines) == 10
+    assert made >= {"map", "new-map", "best"}
+    assert len(lines) == 12
 
 
 # page -> what its blocks make
 MADE = {
-    "first-map": {"sp.h5", "segmentation.h5", "visualization", "eight.h5", "named.h5", "named", "maps"},
+    "first-map": {"map", "named", "maps", "new-map", "fine.h5", "eight.h5"},
     "your-images": {"sp.h5", "five.h5", "maps", "each"},
     "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
     "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},

@@ -41,6 +41,14 @@ class ConfigError(UnsegError):
     """A setting that is invalid, alone or in combination with another setting or with the input."""
 
 
+class StepError(UnsegError):
+    """A command that failed as a step of another; it has said why itself, unless a signal ended it (a code below 0)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def closest(word: str, known: Sequence[str]) -> str:
     """Suggest the most similar known name, as the end of a message; empty if none is similar."""
     found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=MIN_SIMILARITY)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.features import features
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
+    from unsegcli.stages.map import map
     from unsegcli.stages.probe import probe
     from unsegcli.stages.propagate import propagate
     from unsegcli.stages.proposals import proposals
@@ -32,6 +33,7 @@ __all__ = [
     "features",
     "iem",
     "inspect",
+    "map",
     "probe",
     "propagate",
     "proposals",

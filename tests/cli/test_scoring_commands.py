@@ -18,6 +18,7 @@ from typed import unseg
 from unsegcli import store
 from unsegcli.cli.evaluate import show_scores
 from unsegcli.cli.retrieve import show_retrieval
+from unsegcli.stages.demo import MAPS, SCORED, best_of
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
 
@@ -163,19 +164,30 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "try/report"
-        assert "$ unseg superpixels data -o superpixels.h5" in done.stderr
+        assert "$ unseg map data --seed 0 -o map" in done.stderr
+        assert done.stderr.splitlines()[-1] == "then map images of your own:  unseg map PHOTOS -o map"
         assert ("up to date" in done.stderr) is again
     assert (tmp_path / "try" / "report" / "index.html").exists()
     with store.open_artifact(tmp_path / "try" / "metrics.h5") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
     assert scores["scores"]["accuracy"] > 1.3 * scores["chance"]["largest_class"]
+    with store.open_artifact(tmp_path / "try" / "named.h5") as artifact:
+        assert "brick" in artifact.table("categories/name")
+
+
+def test_the_demo_shows_the_most_accurate_map_and_the_learned_one_if_they_tie() -> None:
+    scores = {"metrics.h5": 0.5, "regions-metrics.h5": 0.6, "pixels-metrics.h5": 0.4}
+    found = {name: {"scores": {"accuracy": accuracy}} for name, accuracy in scores.items()}
+    assert MAPS[best_of(found)] == "regions.h5"
+    assert best_of(found | {"metrics.h5": {"scores": {"accuracy": 0.6}}}) == "metrics.h5"
+    assert set(MAPS) == set(SCORED)
 
 
 def test_demo_leaves_other_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "thesis.txt").write_text("precious")
-    assert "thesis.txt" in unseg("demo", "-o", "mine", "--mosaics", "2", expect=1).stderr
+    assert "thesis.txt" in unseg("demo", "-o", "mine", "--mosaics", "8", expect=1).stderr
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["data", "thesis.txt"]
 
 

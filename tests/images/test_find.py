@@ -39,6 +39,15 @@ def test_images_subfolder_is_the_images(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b/1.png", "labels/2.png"]
 
 
+def test_folders_that_unseg_wrote_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in `unseg map . -o map`, where the page would be taken for images when it is run again."""
+    touch(tmp_path, "a.png", "map/page/unseg.json", "map/page/shown/a.png", "map/page/sheet.png")
+    with caplog.at_level("DEBUG", "unseg"):
+        assert names(tmp_path) == ["a.png"]
+    assert "page: skipped: unseg wrote this folder" in caplog.text
+    assert names(tmp_path / "map/page") == ["sheet.png", "shown/a.png"]
+
+
 def test_one_file_of_any_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.dat")
     assert find_images([tmp_path / "x/a.dat"]) == [ImageFile("a.dat", tmp_path / "x/a.dat")]

@@ -355,3 +355,38 @@ def test_the_estimated_memory_is_that_of_the_algorithm() -> None:
     for bands, gigabytes in ((1, 0.73), (3, 1.10), (4, 1.30), (8, 2.03)):
         assert 0.1 + peak_of("slic", 36_000_000, bands) / 1e9 == pytest.approx(gigabytes, rel=0.1)
     assert peak_of("slic-skimage", 1000, 3) > peak_of("felzenszwalb", 1000, 3) > 0
+
+
+# ---------------------------------------------------------------------------------------- like an earlier file
+
+
+def test_images_are_read_and_cut_like_those_of_an_earlier_file(make_images: MakeImages, tmp_path: Path) -> None:
+    old, new = make_images("old", count=1), make_images("new", count=2)
+    how = Images(bands=(3, 1), patch=32, scale=0.5)
+    first = superpixels([old], tmp_path / "a.h5", replace(SMALL, compactness=3.0), how, workers=1).path
+    again = superpixels([new], tmp_path / "b.h5", Superpixels(like=first), workers=1).path
+    plain = superpixels([new], tmp_path / "c.h5", replace(SMALL, compactness=3.0), how, workers=1).path
+    with store.open_artifact(again) as made, store.open_artifact(plain) as wanted:
+        assert made.window_count == wanted.window_count
+        for row in range(made.window_count):
+            np.testing.assert_array_equal(made.read("superpixels", row), wanted.read("superpixels", row))
+        assert made.attributes["reading"] == wanted.attributes["reading"]
+        assert made.recipe["parameters"].items() >= {"compactness": 3.0, "patch": 32}.items()
+        assert made.inputs["like"]["fingerprint"] == fingerprint(first)
+
+
+def test_what_cannot_be_like_an_earlier_file_is_refused(make_images: MakeImages, tmp_path: Path) -> None:
+    old = superpixels([make_images("old", count=1)], tmp_path / "a.h5", SMALL, workers=1).path
+    like = Superpixels(like=old)
+    with pytest.raises(ConfigError, match="sets how images are read and cut; leave out --segments, --bands"):
+        superpixels(["old"], tmp_path / "b.h5", replace(like, segments=3), Images(bands=(1,)))
+    with pytest.raises(ConfigError, match="give images instead"):
+        superpixels([old], tmp_path / "b.h5", like)
+    again = superpixels([old], tmp_path / "c.h5", SMALL, workers=1).path
+    with pytest.raises(ArtifactError, match="does not record how its images were read and cut"):
+        superpixels([tmp_path / "old"], tmp_path / "b.h5", Superpixels(like=again))
+    (tmp_path / "grey").mkdir()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / "grey" / "g.png")
+    Image.fromarray(np.zeros((48, 64, 4), np.uint8)).save(tmp_path / "grey" / "four.png")
+    with pytest.raises(DataError, match="four"):
+        superpixels([tmp_path / "grey" / "four.png"], tmp_path / "b.h5", like, workers=1)

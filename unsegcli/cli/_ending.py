@@ -85,11 +85,11 @@ def _is_last() -> bool:
 def _contents(path: Path) -> Iterator[str]:
     """Yield what an output holds, the most important first."""
     from unsegcli import store
-    from unsegcli.dataflow.output_folder import MARKER
+    from unsegcli.images.find import MARKER
 
     if path.is_dir():
         if (path / MARKER).is_file():
-            yield f"{len(json.loads((path / MARKER).read_text(encoding='utf-8'))['files']):,} files"
+            yield console.count_images(json.loads((path / MARKER).read_text(encoding="utf-8"))["images"])
     elif store.kind_of(path) is None:
         yield f"{path.stat().st_size / 1e6:,.1f} MB"
     else:

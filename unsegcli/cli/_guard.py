@@ -17,7 +17,7 @@ import typer
 
 from unsegcli import console
 from unsegcli.cli._help import MISUSED
-from unsegcli.errors import ConfigError, UnsegError
+from unsegcli.errors import ConfigError, StepError, UnsegError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,6 +56,10 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 command(*args, **kwargs)
                 if sys.stdout is not None:  # None if it is closed
                     sys.stdout.flush()
+            except StepError as error:
+                if error.code > 0:
+                    raise typer.Exit(error.code) from error
+                _fail(str(error), FAILED)
             except ConfigError as error:  # found by a stage, but as wrong as what typer finds
                 _fail(str(error), MISUSED)
             except UnsegError as error:

@@ -10,29 +10,25 @@ from unsegcli.params import Demo, Inputs, Run, Terminal
 
 
 def _show(folder: Path, run: Run, terminal: Terminal) -> None:
-    import json
-
     from unsegcli import console
     from unsegcli.cli.evaluate import show_scores
-    from unsegcli.stages.demo import REPORT, SCORED, compared
-    from unsegcli.store import open_artifact
+    from unsegcli.stages.demo import REPORT, SCORED, best_of, compared, scores_in
 
-    found = {}
-    for name, what in SCORED.items():
-        with open_artifact(folder / name) as artifact:
-            found[what] = json.loads(bytes(artifact.table("scores")))
-        console.note(f"{what}:")
-        show_scores(found[what])
-    console.note(compared({what: one["scores"] for what, one in found.items()}))
-    console.note(f"open {folder / REPORT / 'index.html'}")
+    found = scores_in(folder)
+    best = best_of(found)
+    console.note(f"{SCORED[best]}:")
+    show_scores(found[best])
+    console.note(compared({SCORED[name]: one["scores"] for name, one in found.items()}))
+    console.note(f"open {folder / REPORT / 'index.html'}, which shows the most accurate one: {SCORED[best]}")
+    console.note("then map images of your own:  unseg map PHOTOS -o map")
     print(folder / REPORT)
 
 
 @command("demo", Demo, Takes(argument="", run=("output",), terminal=("quiet", "verbose")), _show)
 def demo(inputs: Inputs, params: Demo, run: Run) -> Any:
-    """Run all main steps on generated data.
+    """Try `unseg map` on generated data with known classes.
 
-    Trains on mosaics of real photographs with known classes; takes about a minute.
+    Mosaics of real photographs; their map is named and scored beside its floors. Takes about a minute.
     """
     from unsegcli.stages.demo import demo as stage
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unsegcli import console
-from unsegcli.errors import UnsegError
+from unsegcli.errors import StepError
+
+KILLED = "; if memory ran out, use fewer --workers, a smaller --size, or --patch"
 
 
 def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
@@ -38,7 +40,8 @@ def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
         raise
     if code:
         where = f" in {folder}" if folder else ""
-        raise UnsegError(f"`{command}`{where} failed with exit code {code}; see above")
+        how = f"failed with exit code {code}; see above" if code > 0 else f"was ended by signal {-code}{KILLED}"
+        raise StepError(f"`{command}`{where} {how}", code)
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:

@@ -25,9 +25,9 @@ from typing import Any
 from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.errors import ArtifactError
+from unsegcli.images.find import MARKER
 from unsegcli.recipe import Recipe, canonical, differences
 
-MARKER = "unseg.json"
 FORMAT = "unseg-folder"
 VERSION = 1
 LOCK = "lock"  # in the partial folder

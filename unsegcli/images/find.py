@@ -28,6 +28,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".btf", ".tf8", ".npy"),
 )
 IMAGES_FOLDER = "images"
+MARKER = "unseg.json"  # in a folder of a page or of label maps that unseg wrote
 LIST_SUFFIX = ".txt"
 UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
 BLOCK = 1 << 20
@@ -58,8 +59,8 @@ def find_images(inputs: Sequence[str | Path], *, annotations: bool = False) -> l
     """List the image files in folders, files, patterns and lists, each file once, with unique names.
 
     Folders are searched recursively, in natural order (2 before 10), skipping hidden names. If a folder has a
-    subfolder `images`, only that is searched. What looks like annotations of other images is left out, and a note
-    says so; a folder or file that is given itself is always taken.
+    subfolder `images`, only that is searched. Folders in it that unseg wrote are skipped. What looks like annotations
+    of other images is left out, and a note says so. A folder or file that is given itself is always taken.
 
     Args:
         inputs: folders, image files, patterns such as "data/*.png", or .txt files with one path per line
@@ -217,6 +218,10 @@ def names_below(top: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
+        if here != top and MARKER in files:
+            console.detail(f"{here}: skipped: unseg wrote this folder")
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:

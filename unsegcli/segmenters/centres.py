@@ -156,7 +156,7 @@ def _centres_of(artifact: store.Artifact, values: Any) -> Centres:
         path=Path(artifact.path),
         fingerprint=artifact.fingerprint,
         reading=Reading.from_json(artifact.attributes["reading"]),
-        scaling=_scaling(artifact),
+        scaling=shared_scaling(artifact),
         settings=settings,
         fit=Fit(centres, space, artifact.table("centres") if artifact.has("centres") else np.zeros((0, 0))),
         categories=categories,
@@ -190,7 +190,7 @@ def _read_settings(values: dict[str, Any]) -> FitSettings:
     return settings
 
 
-def _scaling(artifact: store.Artifact) -> Limits | None:
+def shared_scaling(artifact: store.Artifact) -> Limits | None:
     """Return the scaling that all images share, if they do."""
     reading = Reading.from_json(artifact.attributes["reading"])
     shared = {source.scaling for source in stored_sources(artifact)}

@@ -1,25 +1,27 @@
-"""`unseg demo`: run all steps from images to scores on mosaics with known classes, in about a minute.
+"""`unseg demo`: make a map of mosaics with known classes, compare it with its floors, and name the best one.
 
 The textures are photographs from scikit-image; each step runs a command that a user could type.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli import console
+from unsegcli import console, store
 from unsegcli.core.mosaic import mosaic
 from unsegcli.core.palette import palette
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
-from unsegcli.params import Demo, Run
+from unsegcli.params import MAP_CLASSES, Demo, Run
 
 # class -> function that loads its texture from scikit-image
 TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
@@ -31,22 +33,21 @@ TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
     "fur": lambda: _photograph("chelsea")[:, 60:400],  # the cat without the background
 }
 COMMANDS = (
-    "superpixels data -o superpixels.h5",
-    "train superpixels.h5 --classes {classes} --seed {seed} -o model.h5",
-    "cluster model.h5 -o segmentation.h5",
-    "cluster superpixels.h5 --classes {classes} --seed {seed} -o regions.h5",
+    "map data --seed {seed} -o map",
+    "cluster map/superpixels.h5 --classes {classes} --seed {seed} -o regions.h5",
     "cluster data --features bands --classes {classes} --seed {seed} -o pixels.h5",
-    "evaluate segmentation.h5 -o metrics.h5",
-    "evaluate regions.h5 -o regions-metrics.h5",
-    "evaluate pixels.h5 -o pixels-metrics.h5",
-    "visualize segmentation.h5 --metrics metrics.h5 -o report",
+    "evaluate map/segmentation.h5 --many-to-one --named-on even -o metrics.h5",
+    "evaluate regions.h5 --many-to-one --named-on even -o regions-metrics.h5",
+    "evaluate pixels.h5 --many-to-one --named-on even -o pixels-metrics.h5",
 )
+OF_THE_BEST = ("relabel {map} --metrics {metrics} -o named.h5", "visualize named.h5 -o report")
 # metrics -> what was scored
 SCORED = {
     "metrics.h5": "learned",
     "regions-metrics.h5": "k-means on regions",
     "pixels-metrics.h5": "k-means on blurred pixels",
 }
+MAPS = {"metrics.h5": "map/segmentation.h5", "regions-metrics.h5": "regions.h5", "pixels-metrics.h5": "pixels.h5"}
 REPORT = "report"
 
 
@@ -60,8 +61,25 @@ def demo(params: Demo | None = None, run: Run | None = None) -> Path:
     params, folder = params or Demo(), Path((run or Run()).of("demo").output)
     _write_mosaics(folder / "data", params)
     for command in COMMANDS:
-        run_command(shlex.split(command.format(classes=len(TEXTURES), seed=params.seed)), folder)
+        run_command(shlex.split(command.format(classes=MAP_CLASSES, seed=params.seed)), folder)
+    best = best_of(scores_in(folder))
+    for command in OF_THE_BEST:
+        run_command(shlex.split(command.format(map=MAPS[best], metrics=best)), folder)
     return folder
+
+
+def scores_in(folder: Path) -> dict[str, Any]:
+    """Read what `evaluate` wrote: metrics -> scores, protocol and all else."""
+    found = {}
+    for name in SCORED:
+        with store.open_artifact(folder / name, "metrics") as artifact:
+            found[name] = json.loads(bytes(artifact.table("scores")))
+    return found
+
+
+def best_of(found: Mapping[str, Any]) -> str:
+    """Return the metrics of the most accurate map; of equal ones, the first."""
+    return max(found, key=lambda name: float(found[name]["scores"]["accuracy"]))
 
 
 def compared(scores: Mapping[str, Mapping[str, float]]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from unsegcli import console, store
-from unsegcli.dataflow.dataset import Window, find_dataset
+from unsegcli.dataflow.dataset import Dataset, Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
-from unsegcli.params import AUTO, Inputs, Run, Superpixels
+from unsegcli.params import AUTO, SUPERPIXELS, Images, Inputs, Run, Superpixels, changed_options
 from unsegcli.segmenters.cutting import check_superpixels, compiles_first, cut_window, with_void
+
+if TYPE_CHECKING:
+    from unsegcli.segmenters.cutting_alike import CutAlike
 
 STAGE = Stage("superpixels", 2, "superpixels")
 # Peak memory in bytes, measured by tests/benchmarks/bench_estimate.py
@@ -27,8 +32,11 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
         run: how to run, and the artifact to write.
     """
     params, run = params or Superpixels(), (run or Run()).of("superpixels")
+    earlier = _earlier(params, inputs)
+    if earlier is not None:
+        params = replace(earlier.params, pixels=params.pixels)
     _check(params, inputs, run.device)
-    found = prepare(STAGE, find_dataset(inputs, known_from=run.output), run, [params])
+    found = prepare(STAGE, _dataset(inputs, run, earlier), run, [params])
     if found.earlier is None and run.device in (AUTO, "cpu") and compiles_first(params):
         console.note("the first run compiles SLIC for this processor, which takes about ten seconds")
     return found.write(
@@ -55,6 +63,28 @@ def cut_into_superpixels(window: Window, params: Superpixels, device: str = AUTO
     if params.pixels:
         datasets["images"] = store.encode(window.pixels)
     return Result(datasets, {"superpixels": pieces.count}, pieces.warning)
+
+
+def _earlier(params: Superpixels, inputs: Inputs) -> CutAlike | None:
+    """Return how an earlier file was read and cut, if these images are to be treated like its images."""
+    if params.like is None:
+        return None
+    named = changed_options(params, (SUPERPIXELS,)) + changed_options(inputs.images, (), _names_of(inputs.images))
+    if named:
+        raise ConfigError(f"--like {params.like}: sets how images are read and cut; leave out {', '.join(named)}")
+    from unsegcli.segmenters.cutting_alike import read_cutting  # worker processes need none of what it imports
+
+    return read_cutting(params.like)
+
+
+def _names_of(images: Images) -> list[str]:
+    return [name for name in vars(images) if name != "max_pixels"]
+
+
+def _dataset(inputs: Inputs, run: Run, earlier: CutAlike | None) -> Dataset:
+    if earlier is None:
+        return find_dataset(inputs, known_from=run.output)
+    return earlier.dataset(inputs, known_from=run.output)
 
 
 def _check(params: Superpixels, inputs: Inputs, device: str) -> None:

