@@ -461,3 +461,8 @@ def test_help_and_theme_answer_to_keys(open_page: Opener, plain: Path) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.keyboard.press("m")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.locator(".card").count() == 6

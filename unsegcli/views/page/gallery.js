@@ -5,6 +5,8 @@
   const { make, percent, address } = unseg;
   const MOST = 300_000; // pixels of a map in a tile
   const FEW = 4; // images that are shown larger
+  const FIRST = 100; // frames that are there at once; the others follow in portions, so that the page starts quickly
+  const PORTION = 300;
   const BUDGET = 8; // milliseconds of painting between two frames
   const SORTS = {
     order: "In order",
@@ -19,10 +21,12 @@
   let status = null;
   const queue = new Map(); // tile -> its maps
   let frame = 0;
+  let following = 0; // timer of the frames that are still to come
 
   const observer = new IntersectionObserver(notice, { rootMargin: "700px 0px" });
 
   function view() {
+    const isFirst = grid === null;
     grid ??= makeGrid();
     status = make("span.faint.status");
     const element = make(
@@ -31,7 +35,7 @@
       unseg.toolBar(sorter(), filterBox(), status),
       grid,
     );
-    arrange();
+    arrange(isFirst);
     return element;
   }
 
@@ -189,9 +193,11 @@
     return order;
   }
 
-  function arrange() {
+  function arrange(inPortions = false) {
     const order = ordered();
-    grid.replaceChildren(...order.map((tile) => tile.frame));
+    clearTimeout(following);
+    grid.replaceChildren(...order.slice(0, inPortions ? FIRST : order.length).map((tile) => tile.frame));
+    if (inPortions) follow(order, FIRST);
     unseg.imageOrder = order.map((tile) => tile.number);
     const all = tiles.length;
     status.textContent =
@@ -199,6 +205,14 @@
     if (unseg.state.sort === "share" && !unseg.state.alone) status.textContent = "Choose a cluster in the legend";
     if (!order.length) grid.append(make("p.faint", "No image matches."));
     for (const tile of tiles) if (tile.canvas) annotate(tile);
+  }
+
+  function follow(order, from) {
+    if (from >= order.length) return;
+    following = setTimeout(() => {
+      grid.append(...order.slice(from, from + PORTION).map((tile) => tile.frame));
+      follow(order, from + PORTION);
+    });
   }
 
   // The figure that matters at the moment, under the image.

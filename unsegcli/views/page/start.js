@@ -138,6 +138,12 @@
     if (view === "image" && unseg.state.view === "look") unseg.focusTile(image);
   }
 
+  // Its address is no view.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
+
   addEventListener("popstate", () => {
     scrolls[unseg.state.view] ??= scrollY;
     follow();
