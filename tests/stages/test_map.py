@@ -318,10 +318,10 @@ def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
         return estimate(steps, Sizes(megapixels, megapixels, pixels, 1_000_000, 3, pixels), workers)
 
     first, *rest = said_of(60, ["superpixels", "regions", "page"]).split(", ")
-    cut, cluster, page = 2 + 60 * (0.5 + 0.001), 3 + 60 * (0.85 + 0.001), 2 + 60 * (1 + 0.02)
-    assert first == f"60 images of 60.0 megapixels: about {(cut + cluster + page) / 60:.0f} minutes"
-    assert rest == ["0.6 GB of memory and 378 MB on disk; estimated from the sizes of the images"]
-    assert "about 2.1 hours" in said_of(2400, ["train"])
+    cut, cluster, page = 2.5 + 60 * (0.18 + 0.002), 3 + 60 * (0.85 + 0.001), 2 + 60 * (0.15 + 0.02)
+    assert first == f"60 images of 60.0 megapixels: about {5 * round((cut + cluster + page) / 5):.0f} seconds"
+    assert rest == ["0.6 GB of memory and 228 MB on disk; estimated from the sizes of the images"]
+    assert "about 2.4 hours" in said_of(2400, ["train"])
     assert said_of(60, ["superpixels"], 4) != said_of(60, ["superpixels"])
     assert "about 20 seconds" in said_of(0, ["train"])
 

@@ -51,17 +51,18 @@ class StepCost:
     memory: float  # GB
     memory_each: float = 0.0  # GB for each megapixel
     disk: float = 0.0  # MB for each megapixel
+    disk_of_image: float = 0.0  # MB
     divides: bool = False  # whether several processes share the work
     sees: bool = False  # whether megapixels are those that a pretrained network sees
 
 
 STEPS = {
-    "superpixels": StepCost(2.0, 0.001, 0.5, 0.3, disk=3.0, divides=True),
-    "train": StepCost(20.0, 0.02, 3.1, 1.1, 0.017),
+    "superpixels": StepCost(2.5, 0.002, 0.18, 0.3, disk=3.0, divides=True),
+    "train": StepCost(20.0, 0.02, 3.6, 1.1, 0.017),
     "vectors": StepCost(5.0, 0.045, 1.9, 0.9, 0.017, disk=0.3),
     "features": StepCost(5.0, 0.01, 0.9, 1.0, disk=2.0, divides=True, sees=True),
     "regions": StepCost(3.0, 0.001, 0.85, 0.3, 0.005, disk=0.3),
-    "page": StepCost(2.0, 0.02, 1.0, 0.3, disk=3.0, divides=True),
+    "page": StepCost(2.0, 0.02, 0.15, 0.3, disk=0.4, disk_of_image=0.1, divides=True),
 }
 
 
@@ -107,7 +108,7 @@ def estimate(steps: Sequence[str], sizes: Sizes, workers: int) -> str:
         worked = cost.image * sizes.windows + cost.megapixel * (sizes.seen / 1e6 if cost.sees else megapixels)
         seconds += (slow or 1.0) * (cost.start + worked / (processes if cost.divides else 1))
         memory = max(memory, (cost.memory + cost.memory_each * megapixels) * (processes if cost.divides else 1))
-        disk += cost.disk * megapixels
+        disk += cost.disk * megapixels + cost.disk_of_image * sizes.images
     return (
         f"{console.count_images(sizes.images)} of {megapixels:,.1f} megapixels: {_duration(seconds)}, "
         f"{memory:.1f} GB of memory and {max(1, disk):,.0f} MB on disk; estimated from the sizes of the images"
