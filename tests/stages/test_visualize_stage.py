@@ -924,7 +924,7 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
     assert "using seg.h5" in done.stderr
     assert "reading labels from" in done.stderr
-    assert re.search(r"visualize: 3 images, [\d.]+ s -> visualization\n$", done.stderr)
+    assert re.search(r"visualize: 1 image, [\d.]+ s -> visualization\n$", done.stderr)
     again = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
     assert again.stderr.endswith("nothing to do\nlabels were used for display\nvisualize: 1 image in visualization\n")
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
