@@ -91,11 +91,11 @@ def evaluate(paths: Paths, output: str | Path = "", params: settings.Evaluate | 
 
 
 def visualize(
-    path: str | Path, output: str | Path | None = None, params: settings.Visualize | None = None, **how: Any
+    paths: Paths, output: str | Path | None = None, params: settings.Visualize | None = None, **how: Any
 ) -> Outcome:
     from unsegcli.stages.visualize import visualize as stage
 
-    return stage(*split(path, output or "", params or settings.Visualize(), None, how))
+    return stage(*split(paths, output or "", params or settings.Visualize(), None, how))
 
 
 def relabel(path: Paths, rules: Sequence[str] = (), output: str | Path = "", **how: Any) -> Outcome:

@@ -58,6 +58,7 @@ OPTIONS = set(
     --metric --pca --whiten --colours --no-refine
     --quick
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
+    --panels
     --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v

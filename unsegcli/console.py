@@ -6,15 +6,20 @@ Library code calls these functions and never prints. The command line sets `quie
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    Bar = tqdm[Any]
+FIRST_BAR, BAR_EVERY = 0.5, 0.1  # seconds; short work needs no bar
+FIRST_LINE, LINE_EVERY = 30.0, 60.0  # seconds, in a log file
+LEAST_BAR = 10  # columns of a bar beside which further facts are shown
+USUAL_WIDTH = 80  # columns of a terminal that does not tell
 
 logger = logging.getLogger("unseg")
 logger.addHandler(logging.NullHandler())
@@ -40,17 +45,36 @@ def count_images(count: int) -> str:
     return f"{count} image" if count == 1 else f"{count} images"
 
 
+def duration(seconds: float, decimals: int = 0) -> str:
+    """Format a duration: "8 s", "1 min 30 s", "12 min", "2 h 5 min"."""
+    if round(seconds) < 60:
+        return f"{seconds:.{decimals}f} s"
+    minutes = round(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min" + (f" {round(seconds) % 60} s" if minutes < 10 else "")
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def width_of(stream: Any) -> int | None:
+    """Return the present number of columns of a terminal; None for a file or a pipe."""
+    if stream is None or not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_WIDTH
+    except (OSError, ValueError):
+        return USUAL_WIDTH
+
+
 class _StderrHandler(logging.Handler):
     """Write to the current `sys.stderr` without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        text = prefix + record.getMessage()
         bars = sys.modules.get("tqdm")
         if bars is None:
-            print(text, file=sys.stderr)
+            print(prefix + record.getMessage(), file=sys.stderr)
         else:
-            bars.tqdm.write(text, file=sys.stderr)
+            bars.tqdm.write(prefix + record.getMessage(), file=sys.stderr)
 
 
 def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:
@@ -64,44 +88,132 @@ def errors_only() -> None:
     logger.setLevel(logging.ERROR)
 
 
-class _LogLines:
-    """Standard error for a progress bar without a terminal: each update is a separate line."""
+class Progress:
+    """How far long work is, and how fast; this class shows nothing, others show it as a bar or as lines."""
 
-    def write(self, text: str) -> None:
-        """Write the text of the bar without terminal control characters."""
-        if text.strip():
-            print(text.strip(), file=sys.stderr)
+    def __init__(self, total: float, what: str, unit: str, done: float) -> None:
+        self.total, self.what, self.unit = total, what, unit
+        self.n = self._before = done  # units done; before this run
+        self.terms: dict[str, str] = {}
+        self.started = time.monotonic()
 
-    def flush(self) -> None:
-        """Do nothing: `write` does not buffer."""
+    def update(self, more: float = 1) -> None:
+        """Count further units, or a share of one."""
+        self.n += more
+        self.changed()
+
+    def show_terms(self, terms: Mapping[str, str]) -> None:
+        """Show values beside the count, such as terms of a loss, the most important first."""
+        self.terms = dict(terms)
+
+    def changed(self) -> None:
+        """React to a new count."""
+
+    def sentence(self) -> str:
+        """Format the state as one line of a log."""
+        return f"{self.what}: {self._count()} {self._units()} ({self._percent()}){''.join(self._further())}"
+
+    def beside(self, width: int) -> tuple[str, str]:
+        """Return the texts before and after a bar; the narrower the line, the less is said."""
+        start, end = f"{self.what} {self._percent():>4} ", f" {self._count()}"
+        for fact in self._further():
+            if len(start) + LEAST_BAR + len(end) + len(fact) > width:
+                break
+            end += fact
+        return start, end
+
+    def _further(self) -> Iterator[str]:
+        """Yield what stands after the count, the most important first."""
+        terms = [f", {name} {value}" for name, value in self.terms.items()]
+        speed = (self.n - self._before) / max(1e-9, time.monotonic() - self.started)
+        if speed:
+            yield f", {duration((self.total - self.n) / speed)} left"
+        yield from terms[:1]
+        if speed:
+            yield f", {1 / speed:.1f} s per {self.unit}" if speed < 1 else f", {speed:,.1f} {self.unit}s per s"
+        yield from terms[1:]
+
+    def _percent(self) -> str:
+        return f"{int(100 * min(1.0, self.n / self.total) + 1e-9) if self.total else 100}%"
+
+    def _count(self) -> str:
+        return f"{self.n:,.1f}".removesuffix(".0") + f" of {self.total:,}"
+
+    def _units(self) -> str:
+        return self.unit if self.total == 1 else f"{self.unit}s"
 
 
-class _Count(float):
-    """A count on a bar; it is shown with a decimal while a unit is done in part."""
+class _Lines(Progress):
+    """Progress in a log file: a line each minute, without control characters."""
 
-    def __add__(self, more: float) -> _Count:
-        return _Count(float(self) + more)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._due = self.started + FIRST_LINE
 
-    def __str__(self) -> str:
-        return f"{float(self):.1f}".removesuffix(".0")
+    def changed(self) -> None:
+        now = time.monotonic()
+        if now >= self._due and self.n < self.total:
+            self._due = now + LINE_EVERY
+            note(self.sentence())
+
+
+class _Bar(Progress):
+    """Progress on a terminal: a bar that tqdm draws, with our own texts beside it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._drawn = _tqdm_of(self)
+
+    def changed(self) -> None:
+        self._drawn.update(self.n - self._drawn.n)
+
+    def close(self) -> None:
+        """Remove the bar from the terminal."""
+        self._drawn.close()
+
+
+def _tqdm_of(work: Progress) -> tqdm[Any]:
+    from tqdm import tqdm
+
+    class Beside(tqdm):  # type: ignore[type-arg]
+        """A bar with the texts of `work` beside it, as far as they fit."""
+
+        @property
+        def format_dict(self) -> Any:
+            found = super().format_dict
+            start, end = work.beside((found["ncols"] or USUAL_WIDTH) - len("||"))
+            return {**found, "start": start, "end": end}
+
+    return Beside(
+        total=work.total,
+        initial=work.n,
+        bar_format="{start}|{bar}|{end}",
+        file=sys.stderr,
+        delay=FIRST_BAR,
+        mininterval=BAR_EVERY,
+        dynamic_ncols=True,
+        leave=False,
+    )
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str = "image") -> Iterator[Bar]:
-    """Show a progress bar with the remaining time; in a log file a line every ten seconds; nothing if quiet."""
-    from tqdm import tqdm
+def progress(total: float, what: str, unit: str = "image", done: float = 0) -> Iterator[Progress]:
+    """Show a bar on a terminal, and a line each minute in a log file; nothing if quiet, or if the work is short.
 
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    with tqdm(
-        total=total,
-        initial=_Count(),
-        desc=what,
-        unit=unit,
-        file=sys.stderr if on_terminal else _LogLines(),
-        disable=not logger.isEnabledFor(logging.INFO) or len(logger.handlers) == 0,
-        mininterval=0.1 if on_terminal else 10.0,
-        dynamic_ncols=on_terminal,
-        delay=0.5 if on_terminal else 10.0,  # short work needs no bar
-        leave=not on_terminal,
-    ) as bar:
-        yield bar
+    Args:
+        total: number of units.
+        what: name of the work.
+        unit: name of one unit.
+        done: units done by an earlier run, which do not count for the speed.
+    """
+    kind = Progress if not _is_heard() else _Lines if width_of(sys.stderr) is None else _Bar
+    shown = kind(total, what, unit, done)
+    try:
+        yield shown
+    finally:
+        if isinstance(shown, _Bar):
+            shown.close()
+
+
+def _is_heard() -> bool:
+    return logger.isEnabledFor(logging.INFO) and len(logger.handlers) > 0

@@ -53,3 +53,8 @@ def closest(word: str, known: Sequence[str]) -> str:
     """Suggest the most similar known name, as the end of a message; empty if none is similar."""
     found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=MIN_SIMILARITY)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def not_among(what: str, word: str, known: Sequence[str]) -> str:
+    """Say that a word is not among the known ones, which are listed, and suggest one of them."""
+    return f"{what} {word}: is not one of {', '.join(known)}{closest(word, known)}"

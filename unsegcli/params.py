@@ -1176,7 +1176,7 @@ class Visualize:
 
     export: str = option(
         "",
-        "Instead of panels, write label maps as greyscale files on the grid of each image as displayed, or a table "
+        "Instead of the page, write label maps as greyscale files on the grid of each image as displayed, or a table "
         "with the area of each category in each image.",
         panel=EXPORT,
         choices=("labels", "csv"),
@@ -1187,8 +1187,9 @@ class Visualize:
     )
     truth: bool = option(
         True, "Do not show ground truth, even if it is next to the images.", flag="--no-labels"
-    )  # whether to show ground truth if it is found; only for panels
+    )  # whether to show ground truth if it is found; only for the page
+    panels: bool = option(False, "Also write a PNG for each image: image, superpixels, label map, truth and errors.")
     labels: str | Path | None = option(None, LABELS, instead_of="truth")
     legend: str | Path | None = option(None, LEGEND)
-    metrics: str | Path | None = option(None, METRICS)
+    metrics: str | Path | Sequence[str | Path] = option((), replace(METRICS, form="several"))
     role: str = option("", ROLE)

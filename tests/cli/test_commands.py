@@ -76,8 +76,8 @@ def test_artifacts_of_other_kinds_are_not_candidates(here: Path) -> None:
 
 def test_default_number_of_clusters_is_said(here: Path) -> None:
     unseg("superpixels", *SEGMENTS)
-    assert "8 clusters" in unseg("cluster").stderr
-    assert "8 clusters" not in unseg("cluster", "--classes", "8").stderr
+    assert "8 clusters; use" in unseg("cluster").stderr
+    assert "8 clusters; use" not in unseg("cluster", "--classes", "8").stderr
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,16 @@ def test_another_kind_is_replaced_only_by_force(here: Path) -> None:
     assert "--force" in one_line(unseg("superpixels", "data", "-o", "segmentation.h5", *SEGMENTS, expect=1))
     unseg("superpixels", "data", "-o", "segmentation.h5", *SEGMENTS, "--force")
     assert store.kind_of("segmentation.h5") == "superpixels"
+
+
+def test_an_interruption_promises_nothing_that_is_not_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unsegcli.stages.superpixels.superpixels", stopped)
+    assert one_line(unseg("superpixels", *SEGMENTS, expect=130)) == (
+        "error: interrupted; unfinished work is not kept; run the same command again to start it again"
+    )
 
 
 def test_quiet_and_verbose(here: Path) -> None:
@@ -256,6 +266,11 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
     [
         (["superpixels", "--no-such-option"], ["--no-such-option", "unseg superpixels --help"]),
         (["superpixels", "--compactnes", "3"], ["did you mean --compactness?"]),
+        (["train", "--clases", "3"], ["did you mean --classes?"]),
+        (["train", "--segments", "9"], ["--segments: is an option of `unseg superpixels`, not of `unseg train`"]),
+        (["train", "--segmnts", "9"], ["did you mean --segments? (of `unseg superpixels`)"]),
+        (["train", "data", "--set", "optimizer=Adam"], ["did you mean adam?"]),
+        (["train", "data", "--preset", "iic-potsdam"], ["context has no presets; iic-potsdam is for iic"]),
         (["superpixels", "data", "--algorithm", "quickshift"], ["slic, slic-skimage, felzenszwalb"]),
         (["superpixels", "data", "--algorithm", "slick"], ["did you mean slic?"]),
         (["no-such-command"], ["no-such-command", "superpixels, features, train, cluster"]),
@@ -282,7 +297,7 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["superpixels", "data", "--mask", "data", "--no-pixels"], ["--mask", "--no-pixels"]),
         (["train", "data", "--method", "inmar"], ["did you mean inmars?"]),
         (["train", "data", "--method", "iic", "--set", "crops=9"], ["did you mean crop?"]),
-        (["train", "data", "--method", "iic", "--set", "crop=x"], ["crop", "not of type int"]),
+        (["train", "data", "--method", "iic", "--set", "crop=x"], ["crop x: must be a whole number"]),
         (["train", "data", "--method", "iic", "--preset", "x"], ["--preset x"]),
     ],
     ids=lambda value: " ".join(value),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,13 +115,17 @@ def test_unreadable_output_folder(here: Path) -> None:
 
 
 SLOW_RUN = """
-import sys, time
+import os, sys, time
 import unsegcli.store.writing as writing
 import unsegcli.segmenters.cutting as cutting
 writing.SHARD_SECONDS = 0.0
 slic = cutting.ALGORITHMS["slic"]
+begun = []
 def slowly(*arguments):
+    begun.append(arguments)
     time.sleep(0.15)
+    while len(begun) > 2 and os.path.exists("hold"):
+        time.sleep(0.01)
     return slic(*arguments)
 cutting.ALGORITHMS["slic"] = slowly
 from unsegcli.__main__ import main
@@ -129,7 +134,7 @@ main()
 
 
 def start_slow_run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A run that takes 0.15 s an image and stores each one at once."""
+    """A run that takes 0.15 s an image and stores each one at once; it stops before the third while `hold` exists."""
     command = [sys.executable, "-c", SLOW_RUN, "superpixels", "data", "-o", "sp.h5", *SEGMENTS.split(), *arguments]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -151,7 +156,7 @@ def test_interrupted_run_says_so_and_goes_on(
     run.send_signal(number)
     _, errors = run.communicate(timeout=30)
     assert run.returncode == code
-    assert "run the same command again to resume" in errors
+    assert re.search(r"; \d images are finished and kept; run the same command again to continue\n$", errors)
     assert "Traceback" not in errors
     assert not (tmp_path / "sp.h5").exists()
     again = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path)
@@ -179,10 +184,12 @@ def test_killed_at_any_moment_nothing_half_is_left(undisturbed: str, make_images
 
 def test_second_run_on_the_same_output_waits_for_nobody(make_images: MakeImages, tmp_path: Path) -> None:
     make_images(count=8)
+    (tmp_path / "hold").touch()
     run = start_slow_run(tmp_path)
     wait_for_shards(tmp_path, 1)
     done = shell(f"unseg superpixels data -o sp.h5 {SEGMENTS}", tmp_path, expect=1)
     assert "another unseg" in done.stderr
+    (tmp_path / "hold").unlink()
     assert run.wait(timeout=600) == 0
     run.communicate()
     shell("unseg inspect sp.h5 --verify", tmp_path)

@@ -72,12 +72,14 @@ def test_tables_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     found = json.loads(unseg("evaluate", "--per-image", "--protocol", "stego").stdout)
     show_scores(found)
     shown = capsys.readouterr().out
-    for word in ("accuracy", "chance: largest class", "oracle", "not reproduced", "CRF", "pixels unmatched"):
+    for word in ("accuracy", "by chance", "largest class", "oracle", "not reproduced", "CRF", "pixels unmatched"):
         assert word in " ".join(shown.split())
     several: dict[str, Any] = json.loads(unseg("evaluate", "segmentation.h5", "segmentation.h5", "-o", "m2.h5").stdout)
     show_scores(several)
     shown = capsys.readouterr().out
     assert "2 runs" in shown
+    below = shown.split("├")[-1]  # chance is apart from the results
+    assert ("chance: largest class" in below, "segmentation" in below) == (True, False)
     assert sum("mean" in line for line in shown.splitlines()) == 1
 
 

@@ -12,6 +12,9 @@ from unsegcli.core.palette import (
     FIRST,
     MOST_DISTINCT,
     USUAL_COLORS,
+    class_colors,
+    confusable,
+    hex_color,
     palette,
     parse_color,
     seen_distance,
@@ -85,3 +88,11 @@ def test_water_is_blue_and_names_are_found_in_any_case_and_number() -> None:
     assert usual_color("cluster 3") is None
     assert all(name == name.lower() for name in USUAL_COLORS)
     assert usual_color("s") is None
+
+
+def test_classes_have_their_usual_colours_where_these_can_be_told_apart() -> None:
+    usual = class_colors(["tree", "Trees", "asphalt", "water"], ["", "", "", "#e02020"])
+    assert (usual[0], usual[3]) == (USUAL_COLORS["tree"], "#e02020")
+    assert usual[1] != usual[0], "the same thing twice"
+    assert all(not confusable(color, usual[:number]) for number, color in enumerate(usual))
+    assert class_colors(["0", "1"], ["", ""]) == [hex_color(color) for color in palette(2).tolist()]

@@ -97,7 +97,7 @@ def test_from_features_to_maps_scores_and_pages(here: Path, capsys: pytest.Captu
     assert tables_in("metrics.h5") == {**LITE, "labels/used": ["evaluate: scoring"]}
     assert tables_in("named.h5") == {**LITE, "labels/used": ["relabel: names from metrics.h5"]}
     unseg("visualize", "named.h5", "--no-labels", "--workers", "1")
-    page = Path("visualization/index.html").read_text()
+    page = Path("visualization/data/page.js").read_text()
     assert "lite0 (ImageNet-1k labels)" in page
     assert "relabel: names from metrics.h5" in page
     shown = unseg("inspect", "named.h5").stdout

@@ -39,14 +39,6 @@ def test_images_subfolder_is_the_images(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b/1.png", "labels/2.png"]
 
 
-def test_labels_and_masks_of_a_plain_folder_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "a.png", "labels/a.png", "masks/a.png", "sub/labels/a.png")
-    with caplog.at_level("INFO", "unseg"):
-        assert names(tmp_path) == ["a.png", "sub/labels/a.png"]
-    assert "labels/ and masks/ skipped" in caplog.text
-    assert names(tmp_path / "labels") == ["a.png"]
-
-
 def test_folders_that_unseg_wrote_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As in `unseg map . -o map`, where the page would be taken for images when it is run again."""
     touch(tmp_path, "a.png", "map/page/unseg.json", "map/page/shown/a.png", "map/page/sheet.png")
@@ -123,7 +115,6 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ("empty", "looked for .png"),
-        ("only", "skipped: labels/"),
         ("missing", "no such file or folder"),
         ("*.tif", "no image matches this pattern: looked for .png"),
         ("only/*", "but 1 other files or folders do"),

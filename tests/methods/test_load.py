@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,9 @@ def test_wrong_name_lists_the_right_ones(mine: Loaded) -> None:
 )  # fmt: skip
 def test_wrong_type_is_named(mine: Loaded, name: str, value: Any) -> None:
     message = error_of(config_from, mine, {name: value})
-    assert message.startswith(f"{name}: {value!r} is not of type ")
+    assert re.fullmatch(
+        rf"{name} {re.escape(str(value))}: must be (true or false|a whole number|a number|text)", message
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_mistakes_in_a_pair_or_a_file(mine: Loaded, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("learning_rate = = 1")
     assert "is not TOML" in error_of(settings_of, mine, file=tmp_path / "bad.toml")
     (tmp_path / "deep.toml").write_text("[rate]\nhigh = 1\n")
-    assert "rate: {'high': 1} is not of type float" in error_of(settings_of, mine, file=tmp_path / "deep.toml")
+    assert "rate {'high': 1}: must be a number" in error_of(settings_of, mine, file=tmp_path / "deep.toml")
 
 
 def test_fields_of_other_types_are_refused(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_as_typed(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     result = unseg("retrieve", "sp.h5", "--proposals", "masks.h5", "--only", "red, Blue", "--floors")
     found = json.loads(result.stdout)
     assert found["protocol"]["only"] == ["red", "Blue"]
-    assert "scores saved in retrieval.h5" in result.stderr
+    assert "-> retrieval.h5" in result.stderr
     assert "12 segments in 12 images, 12 with a class" in result.stderr
     assert "--only grue" in one_line(unseg("retrieve", "sp.h5", "--proposals", "masks.h5", "--only", "grue", expect=2))
     monkeypatch.setenv("COLUMNS", "160")

@@ -209,7 +209,7 @@ def test_the_bar_moves_while_an_image_is_worked_on(
 
     bar = Bar()
     monkeypatch.setitem(ALGORITHMS, "slic", reporting)
-    monkeypatch.setattr(console, "progress", lambda *_: nullcontext(bar))
+    monkeypatch.setattr(console, "progress", lambda *_, done: nullcontext(bar))
     reading = Images(patch=20, size=(20, 40)) if cut else Images()
     superpixels([make_images(count=2)], tmp_path / "sp.h5", SMALL, reading, workers=1)
     assert bar.seen == [number / 8 for number in EIGHTHS[cut]]

@@ -423,7 +423,9 @@ def test_wrong_wishes(params: Train, more: dict[str, Any], words: str, folder: P
 
 def test_dry_run_writes_nothing(folder: Path, mine: str, tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     train([folder], tmp_path / "m.h5", replace(PLAIN, epochs=2), method=mine, workers=1, dry_run=True)
-    assert "would train mine for 3 steps, about 0.0 minutes on cpu, with 6 images" in said.text
+    assert "would train mine for 3 steps, about 0 s on cpu, with 6 images" in said.text
+    train([folder], tmp_path / "m.h5", replace(PLAIN, epochs=2, seeds=3), method=mine, workers=1, dry_run=True)
+    assert "3 steps, about 0 s for each of 3 models, 0 s in total, on cpu" in said.text
     assert not list(tmp_path.glob("*.h5*"))
 
 
@@ -690,8 +692,9 @@ def test_interrupted_training_keeps_its_state(
     assert (out, f"error: {word}" in rest, "Traceback" in rest) == ("", True, False)
     step = step_kept(output)
     assert 0 < step < LONG
-    assert f"checkpoint saved at step {step} of {LONG}" in rest.split("error: ")[0]
-    assert "run the same command again to resume" in rest
+    assert rest.splitlines()[-1] == (
+        f"error: {word}; checkpoint saved at step {step} of {LONG}; run the same command again to continue"
+    )
     resume(undisturbed, output)
     assert f"resuming after step {step} of {LONG}" in said.text
     assert same_weights(output, undisturbed / "whole.h5")

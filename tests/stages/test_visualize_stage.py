@@ -1,4 +1,4 @@
-"""Panels, reports and exports: the right pixels, names that stay inside, and folders that are never overrun."""
+"""The page, panels and exports: the right pixels, names that stay inside, and folders that are never overrun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +21,7 @@ from conftest import MakeImages, four_quadrants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from page_files import decoded, page_data, page_maps, shown
 from PIL import Image
 
 from unsegcli import store
@@ -138,70 +138,170 @@ def _heard(caplog: pytest.LogCaptureFixture, _own_logger: None) -> None:
     caplog.set_level(logging.DEBUG, "unseg")
 
 
-class Page(HTMLParser):
-    """The tags and attributes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        assert not any(name.startswith("on") for name, _ in attrs)
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
+# ---------------------------------------------------------------------------------------- the page
 
 
-# ---------------------------------------------------------------------------------------- panels and report
+def page_files(images: int, panels: bool = False) -> set[str]:
+    """The files of a page of images p0, p1, ... besides its crops and assets."""
+    names = [f"p{number}" for number in range(images)]
+    of_images = {f"{folder}/{name}.jpg" for folder in ("images", "thumbs") for name in names}
+    maps = {f"data/maps/{number}.js" for number in range(images)}
+    drawn = {f"panels/{name}.png" for name in names if panels}
+    return {"contact-sheet.png", "data/page.js", "index.html", "unseg.json"} | of_images | maps | drawn
 
 
-def test_folder_has_a_panel_a_image_a_sheet_and_a_report(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture(scope="module")
+def drawn(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the template with its scores and panels."""
+    out = tmp_path_factory.mktemp("drawn") / "out"
+    return visualize(template / "seg.h5", out, Visualize(panels=True), metrics=template / "metrics.h5", workers=1).path
+
+
+def test_folder_has_the_files_of_the_page(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     outcome = visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
     assert outcome == (scene / "out", 0)
-    panels = [f"panels/p{number}.png" for number in range(3)]
-    assert files_of(outcome.path) == ["contact-sheet.png", "index.html", *panels, "unseg.json"]
+    found = {name for name in files_of(outcome.path) if not name.startswith(("page/", "crops/"))}
+    assert found == page_files(3)
+    assert {f"crops/0-{number}.jpg" for number in range(4)} <= set(files_of(outcome.path))
+    assert {".css", ".js"} == {path.suffix for path in (outcome.path / "page").iterdir()}
     assert not (scene / "out.partial").exists()
     assert "reading labels from" in said(caplog)
     about = json.loads((scene / "out" / "unseg.json").read_text())
     assert about["labels_used"] == "naming clusters and display"
 
 
-def test_report_is_self_contained_and_escapes_everything(scene: Path) -> None:
-    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
-    text = (scene / "out" / "index.html").read_text()
-    page = Page(text)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert "http:" not in text
-    assert "https:" not in text
-    assert EVIL in "".join(page.words)  # as text
-    assert [image["src"] for image in page.images] == ["contact-sheet.png", *(f"panels/p{n}.png" for n in range(3))]
-    assert page.images[-1]["loading"] == "lazy"
-    for image in page.images:
-        with Image.open(scene / "out" / str(image["src"])) as shown:
-            assert (str(shown.width), str(shown.height)) == (image["width"], image["height"])
-        assert len(str(image["alt"])) > 10
-    words = " ".join(page.words)
-    for expected in (
-        "Labels were used here",
-        "accuracy",
-        "sp.h5",
-        "parameters classes",
-        "k-means" if False else "miou",
-    ):
-        assert expected in words
+def test_every_file_that_the_page_names_is_there(drawn: Path) -> None:
+    data = page_data(drawn)
+    named = [image[key] for image in data["images"] for key in ("file", "thumb", "maps")]
+    named += [cluster["crops"]["file"] for cluster in data["results"][0]["clusters"]]
+    assert set(named) <= set(files_of(drawn))
+    text = (drawn / "index.html").read_text()
+    assert "<title>seg.h5: clusters</title>" in text
+    assert set(re.findall(r'(?:src|href)="((?:page|data)/[^"]+)"', text)) <= set(files_of(drawn))
+
+
+def test_the_page_needs_no_network_and_text_cannot_become_code(drawn: Path) -> None:
+    for path in [drawn / "index.html", *(drawn / "page").iterdir()]:
+        assert not re.search(r"https?://(?!www\.w3\.org/)", path.read_text()), path
+    assert [one["name"] for one in page_data(drawn)["classes"]] == ["water", EVIL, "road"]
+    assert b"<" not in (drawn / "data" / "page.js").read_bytes()
+
+
+def test_the_page_says_what_was_run_and_what_labels_were_used_for(drawn: Path) -> None:
+    data = page_data(drawn)
+    assert data["summary"] == "3 images, 4 categories. Each has the same colour in every image."
+    facts = dict(data["about"]["facts"])
+    assert facts["parameters classes"] == "4"
+    assert [step["path"].rpartition("/")[2] for step in data["about"]["provenance"]] == ["sp.h5", "images"]
+    assert any("are wrong" in line for line in data["about"]["labels"])
+    assert any("names of clusters come from" in line for line in data["about"]["labels"])
+    assert data["about"]["pretrained"] == []
+
+
+def test_scores_and_confusion_are_those_of_evaluate(drawn: Path, template: Path) -> None:
+    result = page_data(drawn)["results"][0]
+    scores = json.loads(bytes(_table(template / "metrics.h5", "scores")))
+    assert result["scores"] == scores
+    assert ["chance: largest class", scores["chance"]["largest_class"]] in result["floors"]
+    matrix = _table(template / "metrics.h5", "matrix")
+    assert result["confusion"]["clusters_by_class"] == matrix[:-1].tolist()
+    after = np.zeros((3, 3), int)
+    for row, class_ in zip(matrix, scores["assignment"], strict=False):
+        after[class_] += row * (class_ >= 0)
+    assert result["confusion"]["classes_by_class"] == after.tolist()
+    assert [one["class"] for one in result["clusters"]] == scores["assignment"]
+    scored = [one["score"] for one in result["images"]]
+    assert np.mean(scored) == pytest.approx(scores["scores"]["accuracy"], abs=1e-4)  # of images of one size
 
 
 def test_without_labels_nothing_is_said_of_them(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
     assert "label" not in said(caplog).replace(str(scene), "")
-    assert "Labels were used" not in (scene / "out" / "index.html").read_text()
+    data = page_data(scene / "out")
+    assert (data["about"]["labels"], data["classes"]) == ([], [])
+    assert [one["class"] for one in data["results"][0]["clusters"]] == [None] * 4
+    assert page_maps(scene / "out", 0)["truth"] is None
     assert json.loads((scene / "out" / "unseg.json").read_text())["labels_used"] is None
+
+
+def test_maps_and_images_are_those_that_were_worked_on(drawn: Path, template: Path) -> None:
+    maps = page_maps(drawn, 1)
+    np.testing.assert_array_equal(decoded(maps["results"][0]), _map(template / "seg.h5", 1))
+    with store.open_artifact(template / "sp.h5") as artifact:
+        np.testing.assert_array_equal(decoded(maps["superpixels"]), artifact.read("superpixels", 1))
+        counted = int(artifact.table("windows/superpixels")[1])
+    truth = np.repeat(np.repeat(np.array([[0, 1], [2, 2]]), 24, axis=0), 32, axis=1)
+    truth[:2] = -1
+    np.testing.assert_array_equal(decoded(maps["truth"]), truth)
+    about = page_data(drawn)["images"][1]
+    assert (about["grid"], about["source"], about["superpixels"], about["truth"]) == ([48, 64], [48, 64], counted, True)
+    image = shown(drawn, about["file"]).astype(int)
+    assert np.abs(image - four_quadrants(48, 64, 1)).mean() < 6
+    assert shown(drawn, about["thumb"]).shape == (48, 64, 3)
+
+
+def test_the_contact_sheet_has_the_truth_too(scene: Path) -> None:
+    wide = visualize(scene / "seg.h5", scene / "with", workers=1).path
+    cell = shown(wide, "contact-sheet.png")[drawing.MARGIN + drawing.TITLE :, drawing.MARGIN :][:48, : 3 * 64 + 4]
+    truth = cell[:, 2 * 66 :].astype(int)
+    blue, yellow = truth[12, 12], truth[12, 50]  # water, and the second class
+    assert blue[2] > blue[0] + 50
+    assert yellow[2] < yellow[0] - 50
+
+
+def test_a_new_page_replaces_one_of_other_assets(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1).path
+    before = stamps(out)
+    visualize(scene / "seg.h5", out, Visualize(truth=False), workers=1)
+    assert stamps(out) == before
+    monkeypatch.setattr("unsegcli.stages.visualize.assets_digest", lambda: "another")
+    visualize(scene / "seg.h5", out, Visualize(truth=False), workers=1)
+    assert stamps(out) != before
+
+
+def test_several_results_are_shown_over_the_images_of_the_first(scene: Path) -> None:
+    images = scene / "data" / "images"
+    other = cluster([images / "p2.png", images / "p0.png"], scene / "b.h5", Cluster(features="bands", classes=2))
+    evaluate(
+        [scene / "seg.h5", other.path],
+        scene / "both.h5",
+        Evaluate(replicates=0),
+        workers=1,
+        labels=scene / "data" / "labels",
+    )
+    out = visualize([scene / "seg.h5", other.path], scene / "out", metrics=scene / "both.h5", workers=1).path
+    data = page_data(out)
+    assert [one["name"] for one in data["results"]] == ["seg", "b"]
+    assert [len(one["clusters"]) for one in data["results"]] == [4, 2]
+    assert [one["scores"]["protocol"]["clusters"] for one in data["results"]] == [4, 2]
+    assert [one["name"] for one in data["images"]] == ["p0.png", "p1.png", "p2.png"]
+    np.testing.assert_array_equal(decoded(page_maps(out, 0)["results"][1]), _map(other.path, 1))
+    np.testing.assert_array_equal(decoded(page_maps(out, 2)["results"][1]), _map(other.path, 0))
+    assert page_maps(out, 1)["results"][1] is None
+    assert data["results"][1]["images"][1] == {"areas": [], "void": 0, "certainty": None, "score": None}
+
+
+def test_each_result_takes_the_metrics_that_scored_it(scene: Path) -> None:
+    named = relabel(scene / "seg.h5", ["0=alpha"], scene / "named.h5").path
+    second = evaluate([named], scene / "second.h5", Evaluate(replicates=0), workers=1).path
+    files = (scene / "metrics.h5", second)
+    data = page_data(visualize([named, scene / "seg.h5"], scene / "out", metrics=files, workers=1).path)
+    assert [one["scores"]["input"].rpartition("/")[2] for one in data["results"]] == ["named.h5", "seg.h5"]
+    with pytest.raises(ConfigError, match=r"second\.h5: was not made from"):
+        visualize(scene / "seg.h5", scene / "out", metrics=files, workers=1)
+
+
+def test_results_of_other_images_are_refused(scene: Path, make_images: MakeImages) -> None:
+    other = cluster(
+        [make_images("other", count=2, height=24)], scene / "b.h5", Cluster(features="bands", classes=2)
+    ).path
+    with pytest.raises(DataError, match=r"b\.h5: has none of the images of .*seg\.h5"):
+        visualize([scene / "seg.h5", other], scene / "out", workers=1)
+    with pytest.raises(ConfigError, match="exactly one"):
+        visualize([scene / "seg.h5", scene / "seg.h5"], scene / "out", CSV)
+
+
+# ---------------------------------------------------------------------------------------- panels
 
 
 def panel_of(path: Path) -> NDArray[np.uint8]:
@@ -215,9 +315,14 @@ def tile(panel: NDArray[np.uint8], number: int, height: int = 240, width: int = 
     return panel[top : top + height, left : left + width]
 
 
-def test_tiles_show_image_outlines_clusters_truth_and_errors(scene: Path) -> None:
-    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
-    panel = panel_of(scene / "out" / "panels" / "p0.png")
+def test_panels_are_written_where_they_are_asked_for(drawn: Path, scene: Path) -> None:
+    assert {name for name in files_of(drawn) if not name.startswith(("page/", "crops/"))} == page_files(3, panels=True)
+    with pytest.raises(ConfigError, match="--panels is only for the page"):
+        visualize(scene / "seg.h5", scene / "out", CSV, panels=True)
+
+
+def test_tiles_show_image_outlines_clusters_truth_and_errors(drawn: Path, template: Path) -> None:
+    panel, scene = panel_of(drawn / "panels" / "p0.png"), template
     shown = [tile(panel, number) for number in range(5)]
     np.testing.assert_array_equal(shown[0][2::5, 2::5], four_quadrants(48, 64, 0))
     assert (shown[1] != shown[0]).any(axis=2).mean() < 0.2  # outlines only
@@ -242,24 +347,27 @@ def _table(path: Path, name: str) -> Any:
         return artifact.table(name)
 
 
-def _map(path: Path) -> NDArray[Any]:
+def _map(path: Path, row: int = 0) -> NDArray[Any]:
     with store.open_artifact(path) as artifact:
-        return artifact.read("segmentation", 0)
+        return artifact.read("segmentation", row)
 
 
-def test_errors_are_counted_as_evaluate_counts_them(scene: Path) -> None:
-    visualize(scene / "seg.h5", scene / "out", metrics=scene / "metrics.h5", workers=1)
-    scores = json.loads(bytes(_table(scene / "metrics.h5", "scores")))
+def test_errors_are_counted_as_evaluate_counts_them(drawn: Path, template: Path) -> None:
+    scores = json.loads(bytes(_table(template / "metrics.h5", "scores")))
     wrong = 1 - scores["scores"]["accuracy"]
-    assert f"{wrong:.1%} of {scores['pixels']['scored']:,} labelled" in (scene / "out" / "index.html").read_text()
+    said_of_labels = " ".join(page_data(drawn)["about"]["labels"])
+    assert f"{wrong:.1%} of {scores['pixels']['scored']:,} labelled" in said_of_labels
 
 
 def test_without_metrics_there_is_truth_but_no_errors(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
-    visualize(scene / "seg.h5", scene / "out", workers=1)
+    visualize(scene / "seg.h5", scene / "out", Visualize(panels=True), workers=1)
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     assert panel.shape[1] == 2 * drawing.MARGIN + 4 * 320 + 3 * drawing.GUTTER
     assert "with --metrics" in said(caplog)
-    assert "not matched to classes" in (scene / "out" / "index.html").read_text()
+    data = page_data(scene / "out")
+    assert any("not matched to classes" in line for line in data["about"]["labels"])
+    assert [image["score"] for image in data["results"][0]["images"]] == [None] * 3
+    assert data["results"][0]["scores"] is None
 
 
 def test_metrics_of_another_run_are_refused(scene: Path) -> None:
@@ -270,29 +378,44 @@ def test_metrics_of_another_run_are_refused(scene: Path) -> None:
 
 def test_names_given_by_relabel_win(scene: Path) -> None:
     named = relabel(scene / "seg.h5", ["0=alpha", "1+2=beta"], scene / "named.h5").path
-    visualize(named, scene / "out", workers=1)
-    text = (scene / "out" / "index.html").read_text()
-    assert ">alpha<" in text
-    assert ">beta<" in text
-    assert "superpixels" in text  # found through two files
+    visualize(named, scene / "out", Visualize(panels=True), workers=1)
+    data = page_data(scene / "out")
+    found = [(one["name"], one["named"]) for one in data["results"][0]["clusters"]]
+    assert found == [("alpha", True), ("beta", True), ("cluster 2 (was 3)", False)]
+    assert data["images"][0]["superpixels"] > 0  # found through two files
     assert panel_of(scene / "out" / "panels" / "p0.png").shape[1] > 4 * 320
 
 
 def test_superpixels_are_shown_with_their_mean_colours(scene: Path) -> None:
-    visualize(scene / "sp.h5", scene / "out", Visualize(truth=False), workers=1)
+    visualize(scene / "sp.h5", scene / "out", Visualize(truth=False, panels=True), workers=1)
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     assert tile(panel, 1)[60, 60].tolist() == pytest.approx([220, 30, 30], abs=6)
-    assert "superpixels" in (scene / "out" / "index.html").read_text()
+    data, maps = page_data(scene / "out"), page_maps(scene / "out", 0)
+    assert (data["results"][0]["role"], data["results"][0]["clusters"]) == ("superpixels", [])
+    assert maps["results"] == [None]
+    assert decoded(maps["superpixels"]).max() + 1 == data["images"][0]["superpixels"]
+    assert "superpixels" in data["summary"]
+
+
+def test_superpixels_and_their_truth_have_the_names_of_the_legend(scene: Path) -> None:
+    data = page_data(visualize(scene / "sp.h5", scene / "out", limit=1, workers=1).path)
+    assert [(one["name"], one["color"]) for one in data["classes"]][::2] == [("water", "#0000ff"), ("road", "#00ff00")]
+    assert page_maps(scene / "out", 0)["truth"] is not None
 
 
 def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     (scene / "sp.h5").unlink()
     (scene / "data" / "images").rename(scene / "moved")
-    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
+    params = Visualize(truth=False, panels=True)
+    visualize(scene / "seg.h5", scene / "out", params, workers=1)
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     assert panel.shape[1] == drawing.NARROWEST_PANEL + 2 * drawing.MARGIN
     assert "--images" in said(caplog)
-    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), images=scene / "moved", workers=1)
+    data = page_data(scene / "out")
+    assert [(image["file"], image["thumb"]) for image in data["images"]] == [(None, None)] * 3
+    assert [one["crops"] for one in data["results"][0]["clusters"]] == [None] * 4
+    assert not (scene / "out" / "crops").exists()
+    visualize(scene / "seg.h5", scene / "out", params, images=scene / "moved", workers=1)
     assert "other missing images" in said(caplog)  # the recipe differs, and so the folder is replaced
     panel = panel_of(scene / "out" / "panels" / "p0.png")
     np.testing.assert_array_equal(tile(panel, 0)[2::5, 2::5], four_quadrants(48, 64, 0))
@@ -301,16 +424,20 @@ def test_images_that_are_gone_leave_the_maps(scene: Path, caplog: pytest.LogCapt
 def test_a_changed_image_is_not_shown_as_the_one_that_was_segmented(scene: Path) -> None:
     (scene / "sp.h5").unlink()
     Image.fromarray(four_quadrants(48, 64, 9)).save(scene / "data" / "images" / "p1.png")
-    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False), workers=1)
+    visualize(scene / "seg.h5", scene / "out", Visualize(truth=False, panels=True), workers=1)
     assert (
         panel_of(scene / "out" / "panels" / "p0.png").shape[1] > panel_of(scene / "out" / "panels" / "p1.png").shape[1]
     )
-    assert "has changed" in (scene / "out" / "index.html").read_text()
+    data = page_data(scene / "out")
+    assert [image["file"] for image in data["images"]] == ["images/p0.jpg", None, "images/p2.jpg"]
+    assert any("has changed" in line for line in data["about"]["warnings"])
+    shown_in_crops = {one["image"] for cluster in data["results"][0]["clusters"] for one in cluster["crops"]["typical"]}
+    assert shown_in_crops == {0, 2}
 
 
 def test_bad_labels_leave_the_panel_without_truth(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.new("L", (10, 90)).save(scene / "data" / "labels" / "p1.png")
-    assert visualize(scene / "seg.h5", scene / "out", workers=1).skipped == 0
+    assert visualize(scene / "seg.h5", scene / "out", Visualize(panels=True), workers=1).skipped == 0
     assert "p1.png" in said(caplog)
     sizes = [panel_of(scene / "out" / "panels" / f"p{number}.png").shape[1] for number in range(3)]
     assert sizes[1] < sizes[0] == sizes[2]
@@ -322,7 +449,7 @@ def test_folders_of_label_maps_are_shown_with_images_found_by_name(tmp_path: Pat
     maps.mkdir()
     for number, name in enumerate(["p0.png", "p1_mask.png", "p2.jpg.png"]):
         Image.fromarray(np.full((48, 64), number, np.uint8)).save(maps / name)
-    visualize(maps, tmp_path / "out", images=images, workers=1)
+    visualize(maps, tmp_path / "out", Visualize(panels=True), images=images, workers=1)
     for name in ("p0.png", "p1_mask.png", "p2.jpg.png"):
         panel = panel_of(tmp_path / "out" / "panels" / name)
         assert tile(panel, 0)[60, 60].tolist() == pytest.approx([220, 30, 30], abs=30)
@@ -340,9 +467,13 @@ def test_role_mask_shows_background_and_object_and_its_errors(tmp_path: Path, ma
     Image.fromarray(found).save(tmp_path / "maps" / "p0.png")
     Image.fromarray(np.uint8(7) * found.repeat(1, axis=0)).save(tmp_path / "data" / "labels" / "p0.png")
     visualize(tmp_path / "maps", tmp_path / "out", role="mask", images=images, workers=1)
-    text = (tmp_path / "out" / "index.html").read_text()
-    assert "0.0% of 3,072 labelled pixels" in text
-    assert "object" in text
+    data = page_data(tmp_path / "out")
+    assert "0.0% of 3,072 labelled pixels" in data["about"]["labels"][0]
+    result = data["results"][0]
+    assert [(one["name"], one["class"]) for one in result["clusters"]] == [("background", 0), ("object", 1)]
+    assert [one["name"] for one in data["classes"]] == ["background", "object"]
+    assert result["images"][0]["score"] == 1
+    np.testing.assert_array_equal(decoded(page_maps(tmp_path / "out", 0)["truth"]), found)
 
 
 def test_a_file_that_is_no_map_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -360,9 +491,11 @@ def test_a_file_that_is_no_map_is_skipped_and_counted(tmp_path: Path) -> None:
 
 
 def test_limit_takes_the_first_and_workers_change_nothing(scene: Path) -> None:
-    visualize(scene / "seg.h5", scene / "one", limit=2, workers=1)
-    visualize(scene / "seg.h5", scene / "two", limit=2, workers=2)
-    assert "panels/p2.png" not in files_of(scene / "one")
+    params = Visualize(panels=True)
+    visualize(scene / "seg.h5", scene / "one", params, limit=2, workers=1)
+    visualize(scene / "seg.h5", scene / "two", params, limit=2, workers=2)
+    assert page_files(2, panels=True) <= set(files_of(scene / "one"))
+    assert not [name for name in files_of(scene / "one") if "p2" in name]
     for name in files_of(scene / "one"):
         assert (scene / "one" / name).read_bytes() == (scene / "two" / name).read_bytes()
 
@@ -379,32 +512,34 @@ def test_a_dark_image_is_shown_brighter_and_that_is_said(tmp_path: Path) -> None
         Image.fromarray(four_quadrants(48, 64, number) // level).save(tmp_path / "data" / f"p{number}.png")
     sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
     seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=3), workers=1).path
-    visualize(seg, tmp_path / "out", workers=1)
+    visualize(seg, tmp_path / "out", Visualize(panels=True), workers=1)
     dark, bright = (tile(panel_of(tmp_path / "out" / "panels" / f"p{number}.png"), 0) for number in range(2))
     assert dark.max() > 200
     np.testing.assert_array_equal(bright[2::5, 2::5], four_quadrants(48, 64, 1))
-    text = (tmp_path / "out" / "index.html").read_text()
-    assert "64 x 48 pixels, brightened for display</figcaption>" in text
-    assert "64 x 48 pixels</figcaption>" in text
+    assert shown(tmp_path / "out", "images/p0.jpg").max() > 200
 
 
 def test_parts_are_called_parts_and_the_working_size_is_said(tmp_path: Path, make_images: MakeImages) -> None:
     images = make_images(count=2)
     parts = iem([images], tmp_path / "parts.h5", Iem(size=(24,), iterations=3, kernel=3, parts=3), workers=1).path
     visualize(parts, tmp_path / "out", workers=1)
-    text = (tmp_path / "out" / "index.html").read_text()
-    assert "parts.h5: parts" in text
-    assert "Side by side: image, parts." in text
-    assert ">part 2<" in text
-    assert "Part 1 of one image is not part 1 of another" in text
-    assert "64 x 48 pixels, worked on at 32 x 24</figcaption>" in text
+    data = page_data(tmp_path / "out")
+    result = data["results"][0]
+    assert (data["title"], result["parts"]) == ("parts.h5: parts", True)
+    assert [one["name"] for one in result["clusters"]] == ["part 0", "part 1", "part 2"]
+    assert [one["crops"] for one in result["clusters"]] == [None] * 3  # part 1 here is not part 1 there
+    assert result["suggestions"] == []
+    assert "Part 1 of one image is not part 1 of another" in data["summary"]
+    assert (data["images"][0]["grid"], data["images"][0]["source"]) == ([24, 32], [48, 64])
 
 
-def test_the_report_has_the_numbers_of_exported_maps(scene: Path) -> None:
+def test_the_page_has_the_numbers_and_areas_of_exports(scene: Path) -> None:
     named = relabel(scene / "seg.h5", ["2=alpha"], scene / "named.h5").path
-    visualize(named, scene / "out", workers=1)
-    text = (scene / "out" / "index.html").read_text()
-    assert re.search(r'</span>alpha</td><td class="number">0</td>', text)
+    clusters = page_data(visualize(named, scene / "out", workers=1).path)["results"][0]["clusters"]
+    assert (clusters[0]["number"], clusters[0]["name"]) == (0, "alpha")
+    table = visualize(named, scene / "csv", CSV, workers=1).path / "areas.csv"
+    rows = list(csv.DictReader(io.StringIO(table.read_text(), newline="")))
+    assert clusters[0]["pixels"] == sum(int(row["alpha pixels"]) for row in rows)
 
 
 # ---------------------------------------------------------------------------------------- categories
@@ -425,6 +560,7 @@ def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(sce
 
     run = open_predictions(scene / "seg.h5")
     matching = read_matching(scene / "metrics.h5", run)
+    assert matching is not None
     matching = replace(matching, scores={**matching.scores, "assignment": [0, -1, 0, 2]})
     found = name_categories(run, 4, read_legend(scene / "data" / "classes.toml"), matching)
     assert found.names == ("water (cluster 0)", "cluster 1", "water (cluster 2)", "road (cluster 3)")
@@ -565,8 +701,9 @@ def test_pages_have_their_number_before_the_suffix(tmp_path: Path) -> None:
 def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     path = segmentation(tmp_path / "a.h5", [np.zeros((3, 3), np.uint8)], ["caf\udce9.png"])
     assert "caf\udce9.png" in files_of(visualize(path, tmp_path / "out", LABELS, workers=1).path)
-    visualize(path, tmp_path / "panels", workers=1)
-    assert "panels/caf%E9.png" in (tmp_path / "panels" / "index.html").read_text()
+    page = visualize(path, tmp_path / "page", Visualize(panels=True), workers=1).path
+    assert page_data(page)["images"][0]["name"] == "caf\ufffd.png"
+    assert "panels/caf_.png" in files_of(page)  # a browser has no address for the other name
     assert b"caf\xe9.png" in (visualize(path, tmp_path / "csv", CSV, workers=1).path / "areas.csv").read_bytes()
 
 
@@ -730,7 +867,7 @@ def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unsegcli.stages.visualize.map_areas", broken)
+    monkeypatch.setattr("unsegcli.views.export_folder.map_areas", broken)
     with pytest.raises(KeyboardInterrupt):
         visualize(scene / "seg.h5", out, CSV, workers=1)
     assert stamps(out) == before
@@ -787,9 +924,9 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     assert (done.stdout, done.exit_code) == ("visualization\n", 0)
     assert "using seg.h5" in done.stderr
     assert "reading labels from" in done.stderr
-    assert done.stderr.endswith("open visualization/index.html\n")
+    assert re.search(r"visualize: 1 image, [\d.]+ s -> visualization\n$", done.stderr)
     again = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
-    assert again.stderr.endswith("nothing to do\nlabels were used for display\nopen visualization/index.html\n")
+    assert again.stderr.endswith("nothing to do\nlabels were used for display\nvisualize: 1 image in visualization\n")
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
     assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv"])

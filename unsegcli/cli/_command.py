@@ -6,6 +6,7 @@ A command declares its settings and shared options; the values typed are passed 
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unsegcli import console
+from unsegcli.cli._ending import Ended, say_ending
 from unsegcli.cli._forms import value_from
-from unsegcli.cli._guard import finish, guarded
+from unsegcli.cli._guard import guarded, refuse_skipped
 from unsegcli.cli._inputs import resolve_inputs
 from unsegcli.params import OUTPUTS, PRESET, READING, Images, Inputs, Option, Run, Terminal
 
@@ -77,13 +79,14 @@ class _CommandOption:
         return self.is_switch and self.option.flag.startswith("--no-")
 
 
-def finish_outcome(outcome: Outcome, run: Run, terminal: Terminal) -> None:
-    """Print the path of the output."""
-    finish([outcome], skip_bad=terminal.skip_bad, dry_run=run.dry_run)
+def print_paths(result: Outcome | Sequence[Outcome], run: Run, terminal: Terminal) -> None:
+    """Print the path of each output."""
+    for outcome in () if run.dry_run else _outcomes(result):
+        print(outcome.path, flush=True)
 
 
 def command(
-    name: str, settings: type, takes: Takes, show: Callable[[Any, Run, Terminal], None] = finish_outcome
+    name: str, settings: type, takes: Takes, show: Callable[[Any, Run, Terminal], None] = print_paths
 ) -> Callable[[Body], Callable[..., None]]:
     """Turn a function of `Inputs`, settings and `Run` into a command.
 
@@ -113,7 +116,14 @@ def command(
                 paths = resolve_inputs(paths, f"unseg {name}", kinds, takes.images and takes.finds_images)
             inputs = Inputs(paths, Images(**_values(given, Images)), **_values(given, Inputs))
             run = Run(**_values(given, Run))
-            show(body(inputs, params, run), run, terminal)
+            started = time.monotonic()
+            result = body(inputs, params, run)
+            show(result, run, terminal)
+            outcomes = _outcomes(result)
+            if not run.dry_run:
+                say_ending(Ended(name, outcomes, inputs, params, time.monotonic() - started))
+            if outcomes:
+                refuse_skipped(outcomes[-1].skipped, skip_bad=terminal.skip_bad)
 
         run_command.__signature__ = _signature(typed, takes, name)  # type: ignore[attr-defined]
         run_command.__annotations__ = {}
@@ -121,6 +131,20 @@ def command(
         return run_command
 
     return decorate
+
+
+def _outcomes(result: Any) -> Sequence[Outcome]:
+    """Return what a stage wrote; some also return the scores that are in it."""
+    from unsegcli.dataflow.runner import Outcome, UpToDate
+
+    if isinstance(result, Outcome):
+        return [result]
+    if isinstance(result, list):
+        return result
+    if not hasattr(result, "scores"):
+        return []
+    kind = UpToDate if result.unchanged else Outcome
+    return [kind(result.path, getattr(result, "skipped", 0))]
 
 
 def _options(settings: type, takes: Takes) -> Iterator[_CommandOption]:

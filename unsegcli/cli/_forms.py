@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from unsegcli.errors import closest
+from unsegcli.errors import not_among
 from unsegcli.params import AUTO, Option
 
 # (option, old value) -> current value
@@ -51,8 +51,10 @@ def _choice(spelling: str, text: str, choices: Sequence[str]) -> str:
     if text.lower() in choices:
         return text.lower()
     renamed = RENAMED_VALUES.get((spelling, text.lower()))
-    guess = f"; {text} is now called {renamed}" if renamed else closest(text, choices)
-    raise typer.BadParameter(f"{spelling} {text}: is not one of {', '.join(choices)}{guess}")
+    wrong = not_among(spelling, text, () if renamed else choices)
+    if renamed:
+        wrong = f"{spelling} {text}: is now called {renamed}"
+    raise typer.BadParameter(wrong)
 
 
 def _number(spelling: str, text: str, option: Option, *, whole: bool) -> int | float:

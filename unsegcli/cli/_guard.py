@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
@@ -22,7 +22,6 @@ from unsegcli.errors import ConfigError, StepError, UnsegError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from unsegcli.dataflow.runner import Outcome
 
 Parameters = ParamSpec("Parameters")
 
@@ -77,20 +76,12 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 )
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
-            except KeyboardInterrupt:
-                _fail("interrupted; finished work is kept, run the same command again to resume", INTERRUPTED)
-            except _Terminated:
-                _fail("terminated; finished work is kept, run the same command again to resume", TERMINATED)
+            except KeyboardInterrupt as stop:
+                _fail(f"interrupted; {_what_is_kept(stop)}", INTERRUPTED)
+            except _Terminated as stop:
+                _fail(f"terminated; {_what_is_kept(stop)}", TERMINATED)
 
     return run
-
-
-def finish(outcomes: Sequence[Outcome], *, skip_bad: bool, dry_run: bool = False) -> None:
-    """Print the output paths, and fail if images were skipped without `--skip-bad`."""
-    for outcome in () if dry_run else outcomes:
-        print(outcome.path, flush=True)
-    if outcomes:
-        refuse_skipped(outcomes[-1].skipped, skip_bad=skip_bad)
 
 
 def refuse_skipped(skipped: int, *, skip_bad: bool) -> None:
@@ -101,6 +92,14 @@ def refuse_skipped(skipped: int, *, skip_bad: bool) -> None:
             f"{console.count_images(skipped)} could not be read and {verb} skipped (listed above); "
             "fix or remove them, or accept this with --skip-bad"
         )
+
+
+def _what_is_kept(stop: BaseException) -> str:
+    """Say what an interrupted command has kept, as noted where it was stopped, and how to go on."""
+    notes = getattr(stop, "__notes__", [])
+    if not notes:
+        return "unfinished work is not kept; run the same command again to start it again"
+    return f"{'; '.join(notes)}; run the same command again to continue"
 
 
 def _fail(text: str, code: int) -> None:

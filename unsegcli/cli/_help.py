@@ -115,9 +115,23 @@ def _usage_message(error: Any) -> str:
     renamed = RENAMED_OPTIONS.get(command.name or "", {}).get(name)
     if renamed:
         return f"{name}: {renamed}"
-    known = [spelling for parameter in command.params for spelling in parameter.opts]
-    help = f"; see `{error.ctx.command_path} --help`"
-    return f"{name}: no such option{closest(name, known) or help}"
+    return f"{name}: {_no_such_option(error.ctx, name)}"
+
+
+def _no_such_option(ctx: Any, name: str) -> str:
+    """Suggest the most similar option, of this command or else of another."""
+    owners = {spelling: "" for parameter in ctx.command.params for spelling in parameter.opts}
+    for other, command in getattr(ctx.parent.command, "commands", {}).items() if ctx.parent else ():
+        for parameter in command.params:
+            for spelling in parameter.opts:
+                owners.setdefault(spelling, other)
+    if name in owners:
+        return f"is an option of `unseg {owners[name]}`, not of `unseg {ctx.command.name}`"
+    guess = closest(name, list(owners))
+    owner = next((owners[spelling] for spelling in owners if f" {spelling}?" in guess), "")
+    return f"no such option{guess or f'; see `{ctx.command_path} --help`'}" + (
+        f" (of `unseg {owner}`)" if owner else ""
+    )
 
 
 def _our_style(error: Any) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from unsegcli import console
 from unsegcli.cli._command import Takes
-from unsegcli.cli._guard import refuse_skipped
 from unsegcli.cli._tables import print_networks, print_scores, with_spread
 from unsegcli.params import Terminal
 
@@ -31,16 +29,19 @@ def takes_subjects(argument: str) -> Takes:
 
 
 def show_subjects(found: SubjectScores, terminal: Terminal, table: Callable[[dict[str, Any]], None]) -> None:
-    """Print scores, as JSON or by a table, and fail if images were skipped."""
+    """Print scores, as JSON or by a table."""
     print_scores(found.scores, terminal, table)
-    console.note(f"scores saved in {found.path}")
-    refuse_skipped(found.skipped, skip_bad=terminal.skip_bad)
 
 
-def rows_of_subject(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the row of a subject and those of its floors."""
-    floors = [scored_row(f"  floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
-    return [scored_row(run["input"], run, run["vectors"]["dimensions"]), *floors]
+def row_of_subject(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a subject."""
+    return scored_row(run["input"], run, run["vectors"]["dimensions"])
+
+
+def floors_of_subject(run: dict[str, Any], several: bool) -> list[dict[str, Any]]:
+    """Return the rows of the floors of a subject, which is named if there are several."""
+    of = f"{run['input']}: " if several else ""
+    return [scored_row(f"{of}floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
 
 
 def scored_row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Any]:

@@ -19,17 +19,21 @@ def print_scores(scores: dict[str, Any], terminal: Terminal, show: Callable[[dic
         show(scores)
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table; its columns are the keys of the rows, in the order in which they appear."""
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], compare: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Print a table of results, and below a line what they are to be compared with, such as chance.
+
+    Its columns are the keys of the rows, in the order in which they appear.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys(name for row in (*rows, *compare) for name in row))
     table = Table(title=title, title_justify="left")
     for name in columns:
         table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(row[name]) if name in row else "" for name in columns))
+    for number, row in enumerate((*rows, *compare), start=1):
+        cells = (cell(row[name]) if name in row else "" for name in columns)
+        table.add_row(*cells, end_section=number == len(rows))
     Console(highlight=False, markup=False, emoji=False).print(table)
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unsegcli.cli._command import Takes, command
-from unsegcli.cli._guard import finish
-from unsegcli.params import K_MEANS, VECTORS, Cluster, Inputs, Run, Terminal, changed_options
-
-if TYPE_CHECKING:
-    from unsegcli.dataflow.runner import Outcome
+from unsegcli.params import K_MEANS, VECTORS, Cluster, Inputs, Run, changed_options
 
 
 def _kinds(params: Cluster) -> tuple[str, ...]:
@@ -30,11 +25,7 @@ TAKES = Takes(
 )
 
 
-def _show(outcomes: Sequence[Outcome], run: Run, terminal: Terminal) -> None:
-    finish(outcomes, skip_bad=terminal.skip_bad, dry_run=run.dry_run)
-
-
-@command("cluster", Cluster, TAKES, _show)
+@command("cluster", Cluster, TAKES)
 def cluster(inputs: Inputs, params: Cluster, run: Run) -> Any:
     """Assign every pixel to a cluster, by a model or by k-means.
 

@@ -30,7 +30,6 @@ TAKES = Takes(
 
 def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
     print_scores(found.scores, terminal, show_scores)
-    console.note(f"scores saved in {found.path}")
 
 
 @command("evaluate", Evaluate, TAKES, _show)
@@ -66,10 +65,10 @@ def _show_runs(result: dict[str, Any]) -> None:
         if name in result
     ]
     chance = result["runs"][0]["chance"].get("largest_class")
-    rows += [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
+    compare = [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
     protocol = result["runs"][0]["protocol"]
     said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
-    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", rows)
+    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", rows, compare)
     print_networks(result)
 
 
@@ -105,9 +104,12 @@ def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
     for name, value in run["scores"].items():
         low, high = run["interval"].get(name, (None, None))
         table.add_row(name.replace("_", " "), number(value), "" if low is None else f"{low:.3f} to {high:.3f}")
-    for name, value in run["chance"].items():
-        table.add_row(f"chance: {name.replace('_', ' ')}", number(value), "")
     out.print(table)
+    if run["chance"]:
+        chance = table_type("by chance", "value")
+        for name, value in run["chance"].items():
+            chance.add_row(name.replace("_", " "), number(value))
+        out.print(chance)
     if run["per_class"]:
         classes = table_type("class", "IoU", "precision", "recall", "share of pixels", "clusters")
         total = sum(row["pixels"] for row in run["per_class"]) or 1

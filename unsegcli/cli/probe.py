@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unsegcli.cli._command import command
-from unsegcli.cli._subjects import divided_how, print_networks_of, rows_of_subject, show_subjects, takes_subjects
+from unsegcli.cli._subjects import (
+    divided_how,
+    floors_of_subject,
+    print_networks_of,
+    row_of_subject,
+    show_subjects,
+    takes_subjects,
+)
 from unsegcli.cli._tables import print_rows, with_spread
 from unsegcli.params import Inputs, Probe, Run, Terminal
 
@@ -38,17 +45,16 @@ def probe(inputs: Inputs, params: Probe, run: Run) -> Any:
 
 
 def show_probes(result: dict[str, Any]) -> None:
-    """Print one row for each file and its floors, and rows of what is possible and of what one gets for nothing."""
+    """Print one row for each file; and floors, what is possible, and what one gets for nothing."""
     runs = result.get("runs", [result])
     first = runs[0]
-    rows = []
-    for run in runs:
-        rows += rows_of_subject(run)
+    compare = [row for run in runs for row in floors_of_subject(run, len(runs) > 1)]
     if first["ceiling"] is not None:
         ceiling = {name: first["ceiling"][name] for name in first["scores"]}
-        rows.append({"file": "ceiling", **with_spread(ceiling.items(), {})})
+        compare.append({"file": "ceiling", **with_spread(ceiling.items(), {})})
     chance = {"accuracy": first["chance"]["largest_class"], "miou": first["chance"]["largest_class_miou"]}
-    rows.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
+    compare.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
     chosen = "; the epoch is chosen on labels" if "chosen on labels" in first["labels_used"] else ""
-    print_rows(f"linear probe, trained and scored on labels{chosen}; {divided_how(first)}", rows)
+    title = f"linear probe, trained and scored on labels{chosen}; {divided_how(first)}"
+    print_rows(title, [row_of_subject(run) for run in runs], compare)
     print_networks_of(runs)

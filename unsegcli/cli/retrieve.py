@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from unsegcli.cli._command import command
 from unsegcli.cli._subjects import (
     divided_how,
+    floors_of_subject,
     print_networks_of,
-    rows_of_subject,
+    row_of_subject,
     scored_row,
     show_subjects,
     takes_subjects,
@@ -45,12 +46,14 @@ def retrieve(inputs: Inputs, params: Retrieve, run: Run) -> Any:
 
 
 def show_retrieval(result: dict[str, Any]) -> None:
-    """Print one row for each file, and rows of floors, of what is possible, and of what one gets for nothing."""
+    """Print one row for each file; and floors, what is possible, and what one gets for nothing."""
     runs = result.get("runs", [result])
-    rows = []
+    compare = []
     for run in runs:
-        rows += rows_of_subject(run)
-        rows.append(scored_row("  ceiling", run["ceiling"]))
-        rows.append(scored_row("  chance: most frequent class", run["chance"]))
-    print_rows(f"retrieval, with the labels of the images that are looked up; {divided_how(runs[0])}", rows)
+        of = f"{run['input']}: " if len(runs) > 1 else ""
+        compare += floors_of_subject(run, len(runs) > 1)
+        compare.append(scored_row(f"{of}ceiling", run["ceiling"]))
+        compare.append(scored_row(f"{of}chance: most frequent class", run["chance"]))
+    title = f"retrieval, with the labels of the images that are looked up; {divided_how(runs[0])}"
+    print_rows(title, [row_of_subject(run) for run in runs], compare)
     print_networks_of(runs)

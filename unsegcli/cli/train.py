@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unsegcli.cli._command import Takes, command
-from unsegcli.cli._guard import finish
-from unsegcli.params import Inputs, Run, Terminal, Train
-
-if TYPE_CHECKING:
-    from unsegcli.dataflow.runner import Outcome
+from unsegcli.params import Inputs, Run, Train
 
 TAKES = Takes(
     kinds=("superpixels", "features"),
@@ -21,11 +16,7 @@ TAKES = Takes(
 )
 
 
-def _show(outcomes: Sequence[Outcome], run: Run, terminal: Terminal) -> None:
-    finish(outcomes, skip_bad=terminal.skip_bad, dry_run=run.dry_run)
-
-
-@command("train", Train, TAKES, _show)
+@command("train", Train, TAKES)
 def train(inputs: Inputs, params: Train, run: Run) -> Any:
     """Train a network on images without labels.
 

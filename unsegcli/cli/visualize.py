@@ -16,9 +16,10 @@ TAKES = Takes(kinds=("segmentation", "superpixels"), inputs=("source_folder", "l
 
 @command("visualize", Visualize, TAKES)
 def visualize(inputs: Inputs, params: Visualize, run: Run) -> Any:
-    """Draw label maps as panels and a report, or export them.
+    """Show results and name clusters on a page, or export label maps.
 
-    Exports are files for other programs. The report shows all panels, and a contact sheet of many images.
+    The page opens in a browser, without network. Several results of the same images are shown side by side. Exports
+    are files for other programs.
 
     Examples:  unseg visualize segmentation.h5 --metrics metrics.h5   |   unseg visualize --export labels -o masks
     """

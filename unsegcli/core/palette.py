@@ -59,6 +59,23 @@ def usual_color(name: str) -> str | None:
     return USUAL_COLORS.get(key) or USUAL_COLORS.get(key.removesuffix("s"))
 
 
+def class_colors(names: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Choose the colours of classes: those given ("" = none), else the usual ones of their names, else the palette's.
+
+    A usual colour is left out if it could be confused with a colour that is already taken.
+    """
+    found = list(given)
+    for number, name in enumerate(names):
+        wish = "" if found[number] else usual_color(name) or ""
+        if wish and not confusable(wish, [color for color in found if color]):
+            found[number] = wish
+    settled = [color for color in found if color]
+    for number, color in enumerate(map(hex_color, palette(len(names)).tolist())):
+        if not found[number]:
+            found[number] = unlike_color([one for one in found if one]) if confusable(color, settled) else color
+    return found
+
+
 def hex_color(color: Sequence[int]) -> str:
     """Write (red, green, blue) as #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*color)

@@ -30,8 +30,9 @@ def run_command(arguments: Sequence[str], folder: Path | None = None) -> None:
     )
     try:
         code = process.wait()
-    except KeyboardInterrupt:  # a terminal sends SIGINT to both processes
+    except KeyboardInterrupt as stop:  # a terminal sends SIGINT to both processes
         _wait_for(process)
+        stop.add_note("the line above says what is kept")
         raise
     except BaseException:
         process.terminate()

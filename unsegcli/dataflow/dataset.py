@@ -469,7 +469,7 @@ def release_artifacts() -> None:
 
 def moved_sources(sources: list[Source], folder: Path) -> list[Source]:
     """Return sources with their paths in another folder, where they are found by their content."""
-    here = {file.digest: file for file in digest_files(find_images([folder]), {})}
+    here = {file.digest: file for file in digest_files(find_images([folder], annotations=True), {})}
     lost = [source.name for source in sources if source.digest not in here]
     if lost:
         raise DataError(f"{folder}: no file has the content of {lost[0]} ({len(lost)} images not found)")

@@ -5,11 +5,12 @@ Ground truth is not read here. Maps of both origins have the same interface.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,17 @@ from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
 from unsegcli.recipe import listing_digest
+from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
 LARGEST_NUMBER = 65_535  # largest category in a file of another tool
+
+
+class Distances(NamedTuple):
+    """How far pixels are from centres, in the space in which clusters were compared: (height, width), NaN = unknown."""
+
+    own: NDArray[np.float32]  # to the centre of the own cluster
+    ratio: NDArray[np.float32]  # that, divided by the distance to the second nearest: 0 = typical, 1 = undecided
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,21 @@ class StoredMap:
         artifact = held_open(self.path, self.fingerprint)
         return self._painted("confidence", grid) if artifact.has("confidence") else None
 
+    def distances(self, grid: tuple[int, int]) -> Distances | None:
+        """Return how far each pixel is from the centres of its clusters, or None if that is not stored."""
+        artifact = held_open(self.path, self.fingerprint)
+        if not (artifact.has("distances") and artifact.has("windows/farthest")):
+            return None
+        stored = self._painted("distances", grid)
+        boxes = self._boxes()
+        farthest = [float(artifact.table("windows/farthest")[row]) for row in self.rows]
+        plain = [
+            np.full((one.height, one.width), value, np.float32) for one, value in zip(boxes, farthest, strict=True)
+        ]
+        step = paint(plain, boxes, self.grid, grid) / np.float32(UNKNOWN_DISTANCE - 1)
+        own, second = stored[:, :, 0], stored[:, :, 1]
+        return Distances(np.where(own == UNKNOWN_DISTANCE, np.float32(np.nan), own * step), _ratios()[own, second])
+
     def certainty(self, box: Box, grid: tuple[int, int]) -> float:
         """Return the mean window confidence inside a box of a grid over the whole image; 1 if none is stored."""
         artifact = held_open(self.path, self.fingerprint)
@@ -71,7 +95,7 @@ class StoredMap:
         sure = [float(artifact.table("windows/confidence")[row]) for row in self.rows]
         if len(sure) == 1:
             return sure[0]
-        boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
+        boxes = self._boxes()
         plain = [np.full((one.height, one.width), value) for one, value in zip(boxes, sure, strict=True)]
         return float(paint(plain, boxes, self.grid, grid)[box.slices].mean())
 
@@ -80,13 +104,27 @@ class StoredMap:
         artifact = held_open(self.path, self.fingerprint)
         return self._painted("images", self.grid) if artifact.has("images") else None
 
+    def _boxes(self) -> list[Box]:
+        table = held_open(self.path, self.fingerprint).table("windows/box")
+        return [Box(*(int(side) for side in table[row])) for row in self.rows]
+
     def _painted(self, field: str, grid: tuple[int, int]) -> NDArray[Any]:
         artifact = held_open(self.path, self.fingerprint)
-        boxes = [Box(*(int(side) for side in artifact.table("windows/box")[row])) for row in self.rows]
+        boxes = self._boxes()
         maps = [artifact.read(field, row) for row in self.rows]
         if field == "superpixels" and len(maps) > 1:
             maps = _numbered_through(maps, [int(artifact.table("windows/superpixels")[row]) for row in self.rows])
         return paint(maps, boxes, self.grid, grid)
+
+
+@functools.cache
+def _ratios() -> NDArray[np.float32]:
+    """Return the ratio of each pair of stored distances; NaN if one of them is unknown, 1 if both are 0."""
+    steps = np.arange(UNKNOWN_DISTANCE + 1, dtype=np.float32)
+    table: NDArray[np.float32] = np.minimum(steps[:, None] / np.maximum(steps, 1), np.float32(1))
+    table[0, 0] = 1
+    table[UNKNOWN_DISTANCE] = table[:, UNKNOWN_DISTANCE] = np.nan
+    return table
 
 
 def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:
@@ -132,6 +170,9 @@ class FileMap:
 
     def confidence(self, grid: tuple[int, int]) -> None:
         """Return None: a file has no confidence or pixels."""
+
+    def distances(self, grid: tuple[int, int]) -> None:
+        """Return None: a file has no distances to centres."""
 
     def pixels(self) -> None:
         """Return None: a file has no confidence or pixels."""

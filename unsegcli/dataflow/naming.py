@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unsegcli import console
-from unsegcli.core.palette import MOST_DISTINCT, confusable, hex_color, palette, unlike_color, usual_color
+from unsegcli.core.palette import MOST_DISTINCT, class_colors, confusable, hex_color, palette, unlike_color, usual_color
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
@@ -49,7 +49,7 @@ def by_names(run: Predictions, names: Sequence[ClusterName], legend: Legend | No
 
 def by_matching(run: Predictions, wanted: dict[int, str], names: Sequence[str], legend: Legend | None) -> Naming:
     """Name clusters after the classes that they were matched to; classes come first, in their order."""
-    colors = palette_colors(len(names)) if legend is None else legend_colors(legend)
+    colors = class_colors(names, [""] * len(names)) if legend is None else legend_colors(legend)
     groups = [
         Group(name, tuple(number for number, one in wanted.items() if one == name), color)
         for name, color in zip(names, colors, strict=True)
@@ -99,11 +99,9 @@ def palette_colors(count: int) -> tuple[str, ...]:
     return tuple(hex_color(color) for color in palette(count).tolist())
 
 
-def legend_colors(legend: Legend) -> tuple[str, ...]:
-    """Return the colours of a legend as #rrggbb, filled up from the palette."""
-    own = palette_colors(len(legend.classes))
-    given = (None if one.color is None else hex_color(one.color) for one in legend.classes)
-    return tuple(color or filled for color, filled in zip(given, own, strict=True))
+def legend_colors(legend: Legend) -> list[str]:
+    """Return the colours of a legend as #rrggbb; a class without one gets the usual one of its name, if it has one."""
+    return class_colors(legend.names, ["" if one.color is None else hex_color(one.color) for one in legend.classes])
 
 
 def unused_color(used: Sequence[str]) -> str:
@@ -174,13 +172,15 @@ def _kept_name(run: Predictions, old: int, new: int) -> str:
 def _colors(run: Predictions, groups: Sequence[Group]) -> list[str]:
     """Choose the colour of each group: the given one, else the usual one of its name, else that of its first cluster.
 
-    The usual colour is taken only if no other group has one that could be confused with it. A cluster without a name
-    does not keep its colour if a named group has it.
+    The usual colour is taken only if no other named group has one that could be confused with it. A cluster without a
+    name keeps its colour unless a named group has it, or a usual one that could be confused with it.
     """
     old = colors_of(run)
     usual = [(usual_color(group.name) or "") if not group.color else "" for group in groups]
     found = [group.color or (old[group.members[0]] if group.members else "") for group in groups]
-    settled = [color for color, wish in zip(found, usual, strict=True) if not wish]
+    settled = [
+        found[number] for number, group in enumerate(groups) if not usual[number] and (group.name or group.color)
+    ]
     taken: list[str] = []
     for number, wish in enumerate(usual):
         if wish and not confusable(wish, settled + taken):
@@ -193,6 +193,7 @@ def _colors(run: Predictions, groups: Sequence[Group]) -> list[str]:
     used = [color for color, group in zip(found, groups, strict=True) if group.name]
     for number, group in enumerate(groups):
         if not group.name:
-            found[number] = unused_color(used) if found[number] in used and not group.color else found[number]
+            if not group.color and (found[number] in used or confusable(found[number], taken)):
+                found[number] = unlike_color([*used, *found[number + 1 :]])
             used.append(found[number])
     return found

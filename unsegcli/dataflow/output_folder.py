@@ -151,6 +151,10 @@ class FolderWriter:
         self.files: list[str] = []
         self.about: dict[str, Any] = {}  # further facts for unseg.json
 
+    def path_of(self, name: str) -> Path:
+        """Return where a file is while the folder is being written, so that it can be read again."""
+        return self._folder / name
+
     def add(self, name: str, content: bytes) -> None:
         """Write a file; its name must come from `safe_names` or be fixed."""
         path = self._folder / name

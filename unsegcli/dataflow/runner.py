@@ -39,6 +39,12 @@ class Outcome(NamedTuple):
     skipped: int = 0
 
 
+class UpToDate(Outcome):
+    """The result of a stage that had nothing to do."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Result:
     """The result for one window: its datasets, and its entries in tables such as windows/superpixels."""
@@ -154,9 +160,8 @@ def write_artifact(
         raise ValueError("open the dataset first")
     with target.writing() as writer:
         remaining = dataset.units[len(writer.notes) :]
-        with _releasing(), console.progress(len(dataset.units), what) as bar:
+        with _releasing(), console.progress(len(dataset.units), what, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
-            show(0.0)
             for windows, note in _results(work, remaining, workers, show):
                 writer.append(windows, note)
                 show(0.0)
@@ -183,7 +188,7 @@ def write_artifact(
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
 
 
-def _show(bar: console.Bar, writer: store.Writer, ahead: float) -> None:
+def _show(bar: console.Progress, writer: store.Writer, ahead: float) -> None:
     """Move the bar to the images that are stored, and those after them that are done, also in part."""
     bar.update(max(0.0, writer.count + ahead - bar.n))
 
@@ -210,11 +215,11 @@ def unchanged(target: store.Target) -> Outcome | None:
         return None
     with store.open_artifact(target.path) as artifact:
         if not artifact.has("skipped/name"):
-            return Outcome(target.path)
+            return UpToDate(target.path)
         bad = list(zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True))
     report_skipped(bad)
     read_here = "pictures" in target.recipe["inputs"]  # otherwise an earlier stage skipped and reported them
-    return Outcome(target.path, len(bad) if read_here else 0)
+    return UpToDate(target.path, len(bad) if read_here else 0)
 
 
 def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class SubjectScores:
 
     path: Path
     scores: dict[str, Any]
+    unchanged: bool = field(default=False, compare=False)  # whether they are those of an earlier run
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def finished_scores(target: store.Target) -> SubjectScores | None:
     if target.finished() is None:
         return None
     with store.open_artifact(target.path) as artifact:
-        return SubjectScores(target.path, json.loads(bytes(artifact.table("scores"))))
+        return SubjectScores(target.path, json.loads(bytes(artifact.table("scores"))), unchanged=True)
 
 
 def write_scores(

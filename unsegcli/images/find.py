@@ -21,17 +21,18 @@ from typing import NamedTuple
 
 from unsegcli import console
 from unsegcli.errors import CHANGED, ChangedError, DataError
+from unsegcli.images.annotations import Annotations, find_annotations
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"),
     *(".tif", ".tiff", ".btf", ".tf8", ".npy"),
 )
 IMAGES_FOLDER = "images"
-NOT_IMAGES = ("labels", "masks")  # subfolders that hold no images to segment
-MARKER = "unseg.json"  # in a folder of panels or label maps that unseg wrote
+MARKER = "unseg.json"  # in a folder of a page or of label maps that unseg wrote
 LIST_SUFFIX = ".txt"
 UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
 BLOCK = 1 << 20
+SHOWN = 5  # folders or patterns named in a note
 SETTLED = 1_000_000_000  # nanoseconds after which another change of a file must change its timestamps
 
 
@@ -54,20 +55,21 @@ class DigestedFile:
     modified: int  # nanoseconds since 1970
 
 
-def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
+def find_images(inputs: Sequence[str | Path], *, annotations: bool = False) -> list[ImageFile]:
     """List the image files in folders, files, patterns and lists, each file once, with unique names.
 
     Folders are searched recursively, in natural order (2 before 10), skipping hidden names. If a folder has a
-    subfolder `images`, only that is searched; otherwise its subfolders `labels` and `masks` are skipped. So are folders
-    in it that unseg wrote.
+    subfolder `images`, only that is searched. Folders in it that unseg wrote are skipped. What looks like annotations
+    of other images is left out, and a note says so. A folder or file that is given itself is always taken.
 
     Args:
         inputs: folders, image files, patterns such as "data/*.png", or .txt files with one path per line
             (# starts a comment), relative to the folder of the list or else to the working folder.
+        annotations: whether to take annotations as well.
     """
     found: list[ImageFile] = []
     for given in inputs:
-        found.extend(_one_input(str(given)))
+        found.extend(_one_input(str(given), annotations))
     return _unique_names(_each_once(found))
 
 
@@ -168,10 +170,10 @@ def _remembered_digest(path: Path, state: _State) -> str:
     return file_digest(path)
 
 
-def _one_input(given: str) -> list[ImageFile]:
+def _one_input(given: str, annotations: bool) -> list[ImageFile]:
     path = Path(given)
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path, annotations)
     if path.is_file():
         return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, path)]
     if path.exists():
@@ -181,22 +183,32 @@ def _one_input(given: str) -> list[ImageFile]:
     raise DataError(f"{given}: no such file or folder: check the spelling")
 
 
-def _in_folder(folder: Path) -> list[ImageFile]:
-    top, left_out = folder, []
-    if (folder / IMAGES_FOLDER).is_dir():
-        top = folder / IMAGES_FOLDER
-    else:
-        left_out = [name for name in NOT_IMAGES if (folder / name).is_dir()]
-    names = sorted(names_below(top, left_out), key=natural_order)
+def _in_folder(folder: Path, annotations: bool) -> list[ImageFile]:
+    top = folder / IMAGES_FOLDER if (folder / IMAGES_FOLDER).is_dir() else folder
+    names = sorted(names_below(top), key=natural_order)
     if not names:
-        aside = f" (skipped: {', '.join(f'{name}/' for name in left_out)})" if left_out else ""
-        raise DataError(f"{top}: no images found in this folder{aside}: looked for {' '.join(SUFFIXES)}")
-    if left_out:
-        console.note(f"{folder}: {' and '.join(f'{name}/' for name in left_out)} skipped: not images")
+        raise DataError(f"{top}: no images found in this folder: looked for {' '.join(SUFFIXES)}")
+    if not annotations:
+        found = find_annotations(names)
+        _say_left_out(top, found)
+        names = [name for name in names if name not in found.names]
     return [ImageFile(name, top / name) for name in names]
 
 
-def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
+def _say_left_out(top: Path, found: Annotations) -> None:
+    """Say which files are left out, or may be annotations after all, and how to decide otherwise."""
+    if found.groups:
+        count = sum(found.groups.values())
+        files = "1 file looks like an annotation" if count == 1 else f"{count:,} files look like annotations"
+        shown = ", ".join([*found.groups][:SHOWN]) + (", ..." if len(found.groups) > SHOWN else "")
+        first = next(iter(found.groups))
+        given = f"the folder {top / first}" if first.endswith("/") else f"the pattern '{top}/**/{first}'"
+        console.note(f"{top}: {files} of other images, left out: {shown}; to read them too, add {given}")
+    for folder in found.doubtful[:SHOWN]:
+        console.note(f"{top / folder}/ is named like annotations, but read as images, since no others have these names")
+
+
+def names_below(top: Path) -> Iterator[str]:
     """Yield the names of image files relative to `top`; links to folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     for at, folders, files in os.walk(top, followlinks=True):
@@ -210,8 +222,7 @@ def names_below(top: Path, left_out: Sequence[str] = ()) -> Iterator[str]:
             console.detail(f"{here}: skipped: unseg wrote this folder")
             folders.clear()
             continue
-        kept = (name for name in folders if not name.startswith("."))
-        folders[:] = sorted(name for name in kept if here != top or name not in left_out)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield (here / name).relative_to(top).as_posix()

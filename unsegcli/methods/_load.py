@@ -31,6 +31,7 @@ ROLES = ("clusters", "mask")
 NEEDED = ("superpixels", "regions", "proposals")
 MAY_LACK = {"min_steps"}  # optional settings of the loop
 OWN_MODULE = "unsegcli_users_method_"  # followed by the digest, so that two files of one name are two modules
+IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _as(wanted: Any, value: Any, name: str) -> Any:
         pass
     else:
         raise ConfigError(f"{name}: fields of type {wanted} are not supported; use bool, int, float or str")
-    raise ConfigError(f"{name}: {value!r} is not of type {wanted.__name__}")
+    raise ConfigError(f"{name} {value}: must be {IN_WORDS[wanted]}")
 
 
 def _as_bool(value: Any) -> bool:

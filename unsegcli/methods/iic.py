@@ -20,7 +20,7 @@ from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import BatchNorm, grow, small_trunk
 from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.sobel import with_edges
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, not_among
 from unsegcli.methods._contract import Batch, LoopSettings
 
 REVISION = 3
@@ -178,7 +178,7 @@ def _trunk(config: Config, bands: int) -> tuple[nn.Module, int]:
         return small_trunk(bands, config.width), 4 * config.width
     if config.architecture == "net10a":
         return _net10a(bands, config.border_ring), NET10A[1][-1]
-    raise ConfigError(f"architecture {config.architecture}: is not one of small, net10a")
+    raise ConfigError(not_among("architecture", config.architecture, ("small", "net10a")))
 
 
 def _net10a(bands: int, border_ring: bool) -> nn.Sequential:

@@ -25,7 +25,7 @@ from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.networks import Residual, convolution, grow, still_statistics
 from unsegcli.core.nn.pooling import levelled, pool, superpixel_means
 from unsegcli.core.nn.shrinking import at_middles, shrunk
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, not_among
 from unsegcli.methods._contract import Batch
 from unsegcli.methods._guide import GuideSettings, first_grouping, with_guide
 from unsegcli.methods._same_image import image_numbers, warn_of_single_image
@@ -388,7 +388,7 @@ def _check(config: Config) -> None:
     """Check settings."""
     for name, known in CHOICES.items():
         if str(getattr(config, name)) not in known:
-            raise ConfigError(f"{name} {getattr(config, name)}: is not one of {', '.join(known)}")
+            raise ConfigError(not_among(name, str(getattr(config, name)), known))
     if config.batch < 2:
         raise ConfigError(f"batch {config.batch}: must be at least 2: a crop is compared with the others of its step")
     for name, (least, most) in BOUNDS.items():

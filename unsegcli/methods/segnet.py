@@ -19,7 +19,7 @@ from unsegcli.core.nn.jitter import Strengths, jitter
 from unsegcli.core.nn.masknets import FineNetwork, PyramidNetwork
 from unsegcli.core.nn.pooling import superpixel_means
 from unsegcli.core.nn.warp import SEEN, affine, warp
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, not_among
 from unsegcli.methods._contract import Batch, LoopSettings
 
 REVISION = 3
@@ -157,4 +157,4 @@ def _drawing(config: Config, channels: int) -> FineNetwork | PyramidNetwork:
         return FineNetwork(channels, config.width)
     if config.architecture == "pyramid":
         return PyramidNetwork(channels, 4 * config.width, config.blocks)
-    raise ConfigError(f"architecture {config.architecture}: is not one of small, pyramid")
+    raise ConfigError(not_among("architecture", config.architecture, ("small", "pyramid")))

@@ -31,6 +31,10 @@ def read_preset(owner: str, name: str | None) -> dict[str, Any]:
     known = preset_names(owner)
     short = name.lower().removeprefix(f"{owner}-")
     if short not in known:
-        raise ConfigError(f"--preset {name}: is not one of {', '.join(known)}{closest(short, known)}")
+        others = [path.stem for path in FOLDER.glob("*.toml") if path.stem == name.lower()]
+        elsewhere = f"; {others[0]} is for {others[0].partition('-')[0]}" if others else ""
+        if not known:
+            raise ConfigError(f"--preset {name}: {owner} has no presets{elsewhere}")
+        raise ConfigError(f"--preset {name}: is not one of {', '.join(known)}{elsewhere or closest(short, known)}")
     settings = tomllib.loads((FOLDER / f"{owner}-{short}.toml").read_text(encoding="utf-8"))
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -37,7 +37,7 @@ def probe_pixels(
 ) -> CountMatrix:
     """Train on some images and score others, for each pair of them: (classes + 1, classes), predicted and true."""
     total = np.zeros((classes + 1, classes), np.int64)
-    with console.progress(len(parts), "training classifiers") as bar:
+    with console.progress(len(parts), "training classifiers", "classifier") as bar:
         for fit_on, score_on in parts:
             total += _probed(found.of(fit_on), found.of(score_on), name, classes, how, params)
             bar.update()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -99,6 +99,7 @@ class Evaluated:
 
     path: Path
     scores: dict[str, Any]
+    unchanged: bool = field(default=False, compare=False)  # whether they are those of an earlier run
 
 
 def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = None) -> Evaluated:
@@ -119,7 +120,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         for one, match in zip(scored.runs, scored.matches, strict=True):
             _report_unmatched(one, match)
         with store.open_artifact(target.path) as artifact:
-            return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))))
+            return Evaluated(target.path, json.loads(bytes(artifact.table("scores"))), unchanged=True)
     legend = None if scored.legend is None else read_legend(scored.legend)
     for one in scored.runs:
         check_same_classes(one, legend)

@@ -7,7 +7,7 @@ from pathlib import Path
 from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.dataflow.provenance import carried, networks
-from unsegcli.dataflow.runner import Outcome
+from unsegcli.dataflow.runner import Outcome, UpToDate
 from unsegcli.errors import ConfigError
 from unsegcli.params import Export, Inputs, Run
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
@@ -54,4 +54,4 @@ def _backbone(path: str, params: Export, run: Run) -> Outcome:
         f"{'' if written else ' (up to date)'}; torchvision's {found.architecture} loads them with strict=False and "
         "lacks only fc.weight and fc.bias"
     )
-    return Outcome(Path(run.output))
+    return (Outcome if written else UpToDate)(Path(run.output))

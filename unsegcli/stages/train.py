@@ -88,7 +88,7 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
         return outcomes
     bad = _train_all(pending, dataset, reader)
     report_skipped(bad)
-    return [Outcome(outcome.path, len(bad)) for outcome in outcomes] if is_first() else []
+    return [outcome._replace(skipped=len(bad)) for outcome in outcomes] if is_first() else []
 
 
 def _superpixels_of(inputs: Inputs, run: Run) -> Path | None:
@@ -184,8 +184,8 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     losses = Losses(training, target)
     saved, timed_from = time.monotonic(), training.step + 2  # the first steps include initialization
     started = saved
-    with console.progress(training.steps * config.batch, "training") as bar, _interruptible() as stop_request:
-        bar.update(training.step * config.batch)
+    total, done = training.steps * config.batch, training.step * config.batch
+    with console.progress(total, "training", "crop", done) as bar, _interruptible() as stop_request:
         for batch in batches.ahead(training.step, job.device):
             terms = take_step(job, training, batch)
             training.step += 1
@@ -195,15 +195,15 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
             if training.step == timed_from:
                 started = time.monotonic()
             elif training.step == timed_from + TIMED:
-                console.note(_duration(training, (time.monotonic() - started) / TIMED))
+                _say_duration(training, (time.monotonic() - started) / TIMED)
             stop = bool(stop_request)
             overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
-                bar.set_postfix(losses.read(), refresh=False)
+                bar.show_terms(losses.read())
             if watched is not None and (last or training.step % max(1, training.steps // WATCH_TIMES) == 0):
                 _watch(job, training, measure(method, training.network, watched, config), last)
             if (stop or overdue) and not last:
-                _save(target, training, console.note if stop else console.detail)
+                _save(target, training)
                 saved = time.monotonic()
             if job.params.keep_every and training.step % job.params.keep_every == 0 and not last:
                 finish(job, training, batches)
@@ -214,10 +214,11 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     return training
 
 
-def _duration(training: Training, seconds: float) -> str:
-    """Say how long the rest of the training takes at so many seconds a step."""
+def _say_duration(training: Training, seconds: float) -> None:
+    """Say how long the rest of the training takes at so many seconds a step, unless it is short."""
     rest = (training.steps - training.step) * seconds
-    return f"about {rest / 60:.0f} minutes" if rest > 90 else f"about {rest:.0f} seconds"
+    if rest > console.FIRST_LINE:
+        console.note(f"the training takes about {console.duration(rest)}")
 
 
 def take_step(job: TrainingJob, training: Training, batch: Batch) -> dict[str, Tensor]:
@@ -257,10 +258,10 @@ def _watch(job: TrainingJob, training: Training, stats: ClusterStats | ObjectSta
         console.warn(unused)
 
 
-def _save(target: store.Target, training: Training, say: Callable[[str], None]) -> None:
+def _save(target: store.Target, training: Training) -> None:
     if is_first():
         store.save_checkpoint(target, *training.pack())
-        say(f"checkpoint saved at step {training.step} of {training.steps}")
+        console.detail(f"checkpoint saved at step {training.step} of {training.steps}")
 
 
 def _interruptible() -> AbstractContextManager[StopRequest]:

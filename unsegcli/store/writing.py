@@ -154,8 +154,10 @@ class Target:
             writer = Writer(self)
             try:
                 yield writer
-            except BaseException:
-                writer.keep_or_clear()
+            except BaseException as stop:
+                kept = writer.keep_or_clear()
+                for fact in () if isinstance(stop, Exception) else kept:  # errors say by themselves what to do
+                    stop.add_note(fact)
                 raise
 
     def _prepare_partial(self) -> None:
@@ -262,12 +264,23 @@ class Writer:
         """Return the notes on units that are not in a shard yet."""
         return [note for _, note in self._pending]
 
-    def keep_or_clear(self) -> None:
-        """Clean up after a failure: save finished units for the next run, or remove the folder if there are none."""
+    def keep_or_clear(self) -> list[str]:
+        """Clean up after a failure: save finished units for the next run, or remove the folder if there are none.
+
+        Returns:
+            what is kept, in words; nothing if nothing is.
+        """
         with contextlib.suppress(OSError, RuntimeError):  # the disk may be full
             self._flush()
-        if not self._shards and not (self.target.partial / CHECKPOINT).exists():
+        checkpoint = self.target.partial / CHECKPOINT
+        if not self._shards and not checkpoint.exists():
             _remove_partial(self.target.partial)
+        verb = "is" if len(self.notes) == 1 else "are"
+        kept = [f"{console.count_images(len(self.notes))} {verb} finished and kept"] if self.notes else []
+        with contextlib.suppress(ArtifactError), open_artifact(checkpoint, "checkpoint") as artifact:
+            about = json.loads(artifact.attributes["progress"])
+            kept.append(f"checkpoint saved at step {about['step']} of {about['steps']}")
+        return kept
 
     def finish(
         self,

@@ -169,7 +169,7 @@ class Losses:
         self.unread.append({name: mean_of(term) for name, term in terms.items()})
 
     def read(self) -> dict[str, str]:
-        """Record all pending terms and format the last ones; raise an error if one is NaN or infinite."""
+        """Record all pending terms and format the last ones, `loss` first; raise if one is NaN or infinite."""
         first = self.training.step - len(self.unread)
         for number, terms in enumerate(self.unread):
             values = {name: float(term) for name, term in terms.items()}
@@ -178,7 +178,7 @@ class Losses:
             self.training.record_terms(first + number + 1, values)
         last = {name: float(term) for name, term in self.unread[-1].items()} if self.unread else {}
         self.unread = []
-        return {name: f"{value:.3f}" for name, value in last.items()}
+        return {name: f"{last[name]:.3f}" for name in sorted(last, key=lambda name: name != "loss")}
 
     def _broken(self, step: int, values: Mapping[str, float]) -> str:
         terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())

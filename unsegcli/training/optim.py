@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, not_among
 from unsegcli.methods._contract import LoopSettings
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -62,9 +62,9 @@ def make_optimizer(network: nn.Module, config: LoopSettings) -> torch.optim.Opti
 def check_settings(config: LoopSettings) -> None:
     """Validate the settings of the training loop."""
     if config.optimizer not in OPTIMIZERS:
-        raise ConfigError(f"optimizer {config.optimizer}: is not one of {', '.join(OPTIMIZERS)}")
+        raise ConfigError(not_among("optimizer", config.optimizer, OPTIMIZERS))
     if config.schedule not in SCHEDULES:
-        raise ConfigError(f"schedule {config.schedule}: is not one of {', '.join(SCHEDULES)}")
+        raise ConfigError(not_among("schedule", config.schedule, SCHEDULES))
     for name, least in (("classes", 1), ("crop", 8), ("batch", 1), ("epochs", 0)):
         if getattr(config, name) < least:
             raise ConfigError(f"{name} {getattr(config, name)}: must be at least {least}")

@@ -145,10 +145,9 @@ def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models
     if params.minutes is not None:
         steps = max(1, int(60 * params.minutes / seconds))
     size = pool.stored_bytes / len(pool.images) * images
-    minutes = steps * seconds / 60
-    duration = f"about {minutes:,.1f} minutes"
+    duration = f"about {console.duration(steps * seconds)}"
     if models > 1:
-        duration += f" for each of {models} models, {models * minutes:,.1f} minutes in total,"
+        duration += f" for each of {models} models, {console.duration(models * steps * seconds)} in total,"
     return (
         f"would train {job.method.name} for {steps} steps, {duration} on "
         f"{job.device}, with {console.count_images(images)} in {size / 1e9:.2f} GB of memory"

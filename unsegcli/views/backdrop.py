@@ -56,7 +56,7 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
         reading = Reading.from_json(artifact.attributes["reading"])
     moved: dict[str, Path] | None = None
     if images is not None:
-        moved = {file.digest: file.path for file in digest_files(find_images([images]), {})}
+        moved = {file.digest: file.path for file in digest_files(find_images([images], annotations=True), {})}
     found = {}
     for item in run.maps:
         if isinstance(item, StoredMap):

@@ -1,6 +1,6 @@
 """Names and colours of the categories of a label map, from the map, a matching or a legend.
 
-Nothing here reads ground truth; names from a matching depend on labels, which the report states.
+Nothing here reads ground truth; names from a matching depend on labels, which the page states.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.palette import CONFUSABLE, MOST_DISTINCT, palette, parse_color, seen_distance
+from unsegcli.core.palette import (
+    CONFUSABLE,
+    MOST_DISTINCT,
+    class_colors,
+    hex_color,
+    palette,
+    parse_color,
+    seen_distance,
+)
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
@@ -32,6 +40,19 @@ class Matching:
     path: Path
     fingerprint: str
     scores: dict[str, Any]  # as JSON, of this run alone
+    matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
+
+    @property
+    def labels(self) -> Path | None:
+        """The folder of the labels that were used for scoring, if it is known."""
+        found = self.scores.get("labels")
+        return Path(found) if isinstance(found, str) else None
+
+    @property
+    def legend(self) -> Path | None:
+        """The legend that was used for scoring; None = none."""
+        found = self.scores.get("legend")
+        return None if found is None else Path(found)
 
     @property
     def assignment(self) -> tuple[int, ...]:
@@ -68,20 +89,36 @@ class Categories:
         ]
 
 
-def read_matching(path: Path, run: Predictions) -> Matching:
-    """Read the scores of a run from a metrics artifact; raise an error if it has none."""
+def find_matching(paths: Sequence[Path], runs: Sequence[Predictions]) -> tuple[Matching | None, ...]:
+    """Find the scores of each run in metrics artifacts; None = no file scored it. An error if a file scored none."""
+    found: list[Matching | None] = [None] * len(runs)
+    for path in paths:
+        scored = [read_matching(path, run) for run in runs]
+        if not any(scored):
+            names = " ".join(run.name for run in runs)
+            raise ConfigError(f"{path}: was not made from the current {names}; run `unseg evaluate {names}` again")
+        found = [before or now for before, now in zip(found, scored, strict=True)]
+    return tuple(found)
+
+
+def read_matching(path: Path, run: Predictions) -> Matching | None:
+    """Read the scores of a run from a metrics artifact; None if it has none."""
     with store.open_artifact(path, "metrics") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
         fingerprint = artifact.fingerprint
+        matrix = artifact.table("matrix") if artifact.has("matrix") else None
     numbers = [
         int(name.rpartition(".")[2])
         for name, digest in scored.items()
         if run.inputs.get(name.rpartition(".")[0]) == digest and name.rpartition(".")[2].isdecimal()
     ]
     if not numbers:
-        raise ConfigError(f"{path}: was not made from the current {run.name}; run `unseg evaluate {run.name}` again")
-    return Matching(path, fingerprint, scores["runs"][numbers[0]] if "runs" in scores else scores)
+        return None
+    if "runs" not in scores:
+        return Matching(path, fingerprint, scores, matrix)
+    of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
+    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all})
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
@@ -93,7 +130,7 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
         legend: names and colours of the classes, if any.
         matching: clusters matched to classes, if any.
     """
-    class_names, class_colors = _classes(legend, matching)
+    class_names, class_colors = known_classes(legend, matching)
     names, colors, class_of = _unnamed(run.role, count, class_names, class_colors)
     if run.parts:
         names = [f"part {number}" for number in range(count)]
@@ -113,17 +150,17 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
     return Categories(tuple(names), colors, class_of, tuple(map(_class_name, class_names)), class_colors, shared)
 
 
-def _classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:
+def known_classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:
+    """Return names and colours of the classes of the ground truth; none if neither names them."""
     names = legend.names if legend is not None else matching.class_names if matching is not None else ()
     if legend is not None and matching is not None and matching.class_names not in ((), legend.names):
         raise ConfigError(
             f"{matching.path}: was made with the classes {', '.join(matching.class_names)}, but the legend has "
             f"{', '.join(legend.names)}: give the legend used for scoring with --legend"
         )
-    colors = palette(len(names))
-    for number, one in enumerate(legend.classes if legend is not None else ()):
-        if one.color is not None:
-            colors[number] = one.color
+    given = ["" if one.color is None else hex_color(one.color) for one in legend.classes] if legend is not None else []
+    chosen = class_colors(names, given or [""] * len(names))
+    colors = np.array([*map(parse_color, chosen)], np.uint8).reshape(-1, 3)
     return names, colors
 
 

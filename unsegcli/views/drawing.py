@@ -257,12 +257,13 @@ def contact_sheet(title: str, cells: Sequence[Tile], keys: Sequence[Key], widest
     return np.asarray(image)
 
 
-def beside(first: Rgb, second: Rgb) -> Rgb:
-    """Place two images of equal size side by side, or stacked if they are wide."""
-    height, width = first.shape[:2]
+def beside(images: Sequence[Rgb]) -> Rgb:
+    """Place images of equal size side by side, or stacked if they are wide."""
+    height, width = images[0].shape[:2]
     axis = 0 if width > WIDE * height else 1
     gap = np.full((2, width, 3) if axis == 0 else (height, 2, 3), 255, np.uint8)
-    return np.concatenate([first, gap, second], axis=axis)
+    parts = [part for image in images for part in (gap, image)]
+    return np.concatenate(parts[1:], axis=axis)
 
 
 _Entry = tuple[int, str, Color | None, bool]  # left, text, colour, whether there is a swatch

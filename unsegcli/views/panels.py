@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.palette import MOST_DISTINCT, palette
 from unsegcli.views import drawing
 from unsegcli.views.categories import Categories, Colors
+from unsegcli.views.display import Displayed, displayed
 from unsegcli.views.drawing import Color, Key, Rgb, Tile
 from unsegcli.views.export import areas
 
 CELL = 160  # longer side of an image on the contact sheet
 LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels per superpixel: minimum, and after enlarging the centre if below it
-LARGEST_SHARES = 3  # number of categories named in the alt text
 BLANK = 245  # grey value in place of a missing image
 BRIGHTENED = "brightened for display"
 RED: Color = (204, 20, 20)
@@ -38,58 +38,43 @@ class Content:
     regions: NDArray[np.int32] | None = None  # (height, width) the superpixels that a segmentation came from
     truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
     annotators: int = 1
-    predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid
+    predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid; only panels need it
     called: str = ""  # heading of the label map; "" = its role
 
 
-class Panel(NamedTuple):
-    """A panel, and facts about it for the report."""
-
-    image: Rgb
-    cell: Rgb  # for a contact sheet
-    areas: tuple[int, ...]  # source pixels of each category, void last; () for superpixels
-    regions: int  # number of superpixels; 0 for a segmentation
-    wrong: int  # scored pixels whose class differs from the truth
-    scored: int
-    caption: str
-    text: str
-    brighter: bool = False  # whether the image is shown brighter than it was worked on
-
-
-def compose(content: Content) -> Panel:
+def compose(content: Content) -> Rgb:
     """Draw one panel."""
     shape = content.values.shape if content.pixels is None else content.pixels.shape
     grid = drawing.tile_grid(shape[0], shape[1])
-    rgb, brighter = _shown_pixels(content)
+    shown = _shown_pixels(content)
+    rgb = None if shown is None else shown.rgb
     image = None if rgb is None else drawing.fitted(rgb, grid)
-    counts = _counts(content)
-    wrong, scored = _wrong(content)
-    first = [] if image is None else [Tile(_bands(content) + (f", {BRIGHTENED}" if brighter else ""), image)]
+    wrong, _ = _wrong(content)
+    brighter = f", {BRIGHTENED}" if shown is not None and shown.brighter else ""
+    first = [] if image is None else [Tile(_bands(content) + brighter, image)]
     main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
     tiles = [*first, *main, *_truth_tiles(content, image, grid), *_error_tiles(content, wrong, image, grid)]
-    missed = 0 if wrong is None else int(wrong.sum())
-    # For superpixels use the mean colours, since outlines are too dense for a small image.
-    seen = drawing.shrunk(main[0 if content.categories is None else -1].image, CELL)
-    return Panel(
-        drawing.panel(f"{content.name}, {_sizes(content)}", tiles, _keys(content, counts)),
-        seen if image is None else drawing.beside(drawing.shrunk(image, CELL), seen),
-        tuple(counts),
-        int(content.values.max(initial=-1)) + 1 if content.categories is None else 0,
-        missed,
-        scored,
-        _caption(content, missed, scored) + (f", {BRIGHTENED}" if brighter else ""),
-        _spoken(content, tiles, counts),
-        brighter,
-    )
+    return drawing.panel(f"{content.name}, {_sizes(content)}", tiles, _keys(content, _counts(content)))
 
 
-def _shown_pixels(content: Content) -> tuple[Rgb | None, bool]:
-    """Return the pixels to draw, and whether they are brighter than those that were worked on."""
-    if content.pixels is None:
-        return None, False
-    rgb = drawing.as_rgb(content.pixels)
-    brighter = drawing.brightened(rgb, sample_nearest(content.values, rgb.shape[:2]) >= 0)
-    return (rgb, False) if brighter is None else (brighter, True)
+def sheet_cell(content: Content, image: Rgb | None) -> Rgb:
+    """Draw the image as shown, its label map and its truth, small and side by side, for a contact sheet."""
+    shape = content.values.shape if image is None else image.shape
+    factor = min(1.0, CELL / max(shape[:2]))
+    grid = max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+    small = None if image is None else drawing.fitted(image, grid)
+    if content.categories is not None:
+        seen = _painted(sample_nearest(content.values, grid), content.categories.colors, small)
+    elif image is None:
+        seen = np.full((*grid, 3), BLANK, np.uint8)
+    else:  # mean colours, since outlines are too dense for a small image
+        seen = _mean_tile(content, image, grid)
+    truth = [tile.image for tile in _truth_tiles(content, small, grid)]
+    return drawing.beside([*([] if small is None else [small]), seen, *truth])
+
+
+def _shown_pixels(content: Content) -> Displayed | None:
+    return None if content.pixels is None else displayed(content.pixels, content.values)
 
 
 # Facts
@@ -112,36 +97,28 @@ def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
     """Return the wrong pixels on the grid of the labels and the number of scored pixels; None, 0 if unknown."""
     if content.truth is None or content.predicted is None or content.categories is None:
         return None, 0
-    class_of = content.categories.class_of
-    if class_of is None:
+    if content.categories.class_of is None:
         return None, 0
+    return wrong_pixels(content.predicted, content.truth, content.categories.class_of, content.role)
+
+
+def wrong_pixels(
+    predicted: NDArray[np.int32], truth: NDArray[Any], class_of: Sequence[int], role: str
+) -> tuple[NDArray[np.bool_], int]:
+    """Return the wrong pixels (height, width), and the number of scored pixels.
+
+    Args:
+        predicted: (height, width) categories; negative = void, which is wrong.
+        truth: (height, width) classes; negative = not scored.
+        class_of: the class of each category, -1 = none.
+        role: of the label map; in a mask all objects are one class.
+    """
     table = np.array([*class_of, -1], np.int64)
-    void = (content.predicted < 0) | (content.predicted >= len(class_of))
-    found = table[np.where(void, len(class_of), content.predicted)]
-    truth = np.sign(content.truth) if content.role == "mask" else content.truth
-    scored = truth >= 0
-    return (found != truth) & scored, int(scored.sum())
-
-
-def _caption(content: Content, wrong: int, scored: int) -> str:
-    words = [_sizes(content)]
-    if content.categories is None:
-        words.append(f"{int(content.values.max(initial=-1)) + 1:,} superpixels")
-    if scored:
-        words.append(f"{wrong / scored:.1%} of {scored:,} labelled pixels wrong")
-    return ", ".join(words)
-
-
-def _spoken(content: Content, tiles: Sequence[Tile], counts: Sequence[int]) -> str:
-    shown = ", ".join(tile.caption for tile in tiles)
-    text = f"Side by side: {shown}."
-    total = sum(counts)
-    if content.categories is not None and total:
-        names = (*content.categories.names, "void")
-        largest = sorted(range(len(counts)), key=lambda number: -counts[number])[:LARGEST_SHARES]
-        said = [f"{names[number]} {counts[number] / total:.0%}" for number in largest if counts[number]]
-        text += f" Largest: {', '.join(said)}."
-    return text
+    void = (predicted < 0) | (predicted >= len(class_of))
+    found = table[np.where(void, len(class_of), predicted)]
+    classes = np.sign(truth) if role == "mask" else truth
+    scored = classes >= 0
+    return (found != classes) & scored, int(scored.sum())
 
 
 # Tiles

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unsegcli.core.nn.networks import BatchNorm, Residual, convolution
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, not_among
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 STRIDES = {"small": (4, 8), **dict.fromkeys(RESNETS, (8, 16, 32))}
@@ -85,7 +85,7 @@ class ResNet(Backbone):
 def make_backbone(architecture: str, channels: int, width: int, stride: int) -> Backbone:
     """Build a network by name; `width` applies to the small one only."""
     if architecture not in STRIDES:
-        raise ConfigError(f"architecture {architecture}: is not one of {', '.join(STRIDES)}")
+        raise ConfigError(not_among("architecture", architecture, list(STRIDES)))
     if stride not in STRIDES[architecture]:
         raise ConfigError(f"stride {stride}: is not one of {', '.join(map(str, STRIDES[architecture]))}")
     if architecture == "small":

@@ -1,0 +1,64 @@
+// What is shown at the moment. Parts of the page change it with `change` and hear of it with `on`.
+"use strict";
+
+(() => {
+  const listeners = [];
+
+  const state = {
+    view: "look", // look, image, name or scores
+    image: 0,
+    result: 0, // the result that is shown
+    layer: "map",
+    fade: 0.65, // opacity of the layer over the image
+    alone: null, // numbers of the clusters that are shown alone; null = all are shown
+    sort: "order",
+    filter: "",
+    swipe: false,
+    box: null, // part of the image to zoom to when it is opened
+    right: null, // what lies right of the swipe line: {layer, result}
+  };
+
+  function on(keys, listener) {
+    listeners.push([keys.split(" "), listener]);
+  }
+
+  function change(values) {
+    const changed = Object.keys(values).filter((key) => state[key] !== values[key]);
+    Object.assign(state, values);
+    tell(changed);
+  }
+
+  // "names" stands for names and colours of the result that is shown.
+  function tell(changed) {
+    for (const [keys, listener] of listeners) if (keys.some((key) => changed.includes(key))) listener(changed);
+  }
+
+  function result() {
+    return unseg.data.results[state.result];
+  }
+
+  // The layer that a result is best looked at with.
+  function firstLayer() {
+    const layers = unseg.layers();
+    return ["map", "superpixels", "image"].find((layer) => layers.includes(layer)) ?? layers[0] ?? "image";
+  }
+
+  function isAlone(clusters) {
+    const { alone } = state;
+    return alone !== null && alone.length === clusters.length && clusters.every((number) => alone.includes(number));
+  }
+
+  function toggleAlone(clusters) {
+    change({ alone: isAlone(clusters) ? null : [...clusters] });
+  }
+
+  let silence = 0;
+  function say(text) {
+    const place = document.getElementById("said");
+    place.textContent = text;
+    clearTimeout(silence);
+    silence = setTimeout(() => (place.textContent = ""), 5000);
+  }
+
+  Object.assign(unseg, { state, on, change, tell, result, firstLayer, isAlone, toggleAlone, say });
+})();
