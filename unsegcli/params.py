@@ -1164,7 +1164,7 @@ class Demo:
     """Settings of `unseg demo`."""
 
     mosaics: int = option(
-        60, "Number of mosaics. More take longer and give more reliable scores.", metavar="N", least=8
+        48, "Number of mosaics. More take longer and give more reliable scores.", metavar="N", least=8
     )
     side: int = 160  # of a mosaic, in pixels
     seed: int = 0  # of all random draws
