@@ -1,10 +1,11 @@
 """Makes the images of the README and the guide from photographs that come with scikit-image, by the commands there.
 
-python docs/make_images.py
+python docs/make_images.py, with playwright (pip install '.[test]') and chromium for the picture of the page
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,17 +38,39 @@ def scaled(source: Path, target: Path, box: tuple[int, int, int, int], width: in
     print(target, target.stat().st_size // 1000, "kB")
 
 
+def photographed(page: Path, target: Path) -> None:
+    """The page as a browser shows it, where clusters are named."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1440, "height": 800})
+        tab.goto(page.resolve().as_uri())
+        tab.get_by_text("Name", exact=True).first.click()
+        tab.locator(".card input[type=text]").first.fill("night")
+        tab.keyboard.press("Enter")
+        tab.evaluate("window.scrollTo(0, 0)")
+        tab.wait_for_timeout(2000)
+        tab.screenshot(path=target)
+        browser.close()
+
+
 def main() -> None:
-    """Both images."""
+    """All images."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         photos(place / "tissue", ("immunohistochemistry",))
         unseg("superpixels tissue --pixels-per-segment 300 -o sp.h5", place)
         unseg("cluster sp.h5 --classes 2 -o tissue.h5", place)
-        unseg("visualize tissue.h5 -o shown", place)
+        unseg("visualize tissue.h5 --panels -o shown", place)
         panel = place / "shown" / "panels" / "immunohistochemistry.png"
         scaled(panel, FOLDER / "tissue.png", (0, 36, 1576, 606), 840, 64)  # without its title
+
+        photos(place / "many", (*PHOTOS, "hubble_deep_field"))
+        unseg("map many --classes 12 -o map", place)
+        photographed(place / "map" / "page" / "index.html", place / "page.png")
+        scaled(place / "page.png", FOLDER / "page.png", (0, 0, 1440, 800), 1080, 200)
 
         photos(place / "photos", PHOTOS)
         unseg("superpixels photos -o photos.h5", place)

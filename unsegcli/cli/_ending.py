@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from unsegcli.dataflow.runner import Outcome
     from unsegcli.store import Artifact
 
+END_THEMSELVES = ("map",)  # they say at their end what was made
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -38,7 +40,7 @@ class Ended:
 
 def say_ending(ended: Ended) -> None:
     """Print the last line; where a terminal is too narrow for it, the next command is on a line of its own."""
-    if not ended.outcomes:
+    if not ended.outcomes or ended.name in END_THEMSELVES:
         return
     width = console.width_of(sys.stderr)
     facts = _shared([list(_contents(Path(path))) for path in ended.paths])

@@ -6,6 +6,7 @@ Each step runs a command that a user could type.
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -136,8 +137,10 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
             console.note(f"would run: {shlex.join(['unseg', *command])}")
         return Outcome(steps.folder / SEGMENTATION)
     steps.folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
     for command in commands.values():
         run_command(command)
+    _say_what_was_made(steps, time.monotonic() - started)
     _say_what_next(steps, earlier)
     return Outcome(steps.folder / SEGMENTATION, _skipped_in(steps.folder / SUPERPIXELS))
 
@@ -168,6 +171,13 @@ def _as_possible(params: Map, sizes: Sizes) -> Map:
         why = f"fewer than {FEWEST} images" if few else "--quick"
         console.note(f"{why}: no network is trained; clusters are of colour, texture, small patterns and surroundings")
     return replace(params, quick=True) if few else params
+
+
+def _say_what_was_made(steps: _Steps, seconds: float) -> None:
+    with store.open_artifact(steps(SEGMENTATION), "segmentation") as artifact:
+        images = console.count_images(len(artifact.table("sources/name")))
+        clusters = f"{artifact.attributes['clusters']} {artifact.attributes['role']}"
+    console.note(f"map: {images}, {clusters}, {console.duration(seconds, 1)} -> {steps.folder}")
 
 
 def _say_what_next(steps: _Steps, earlier: EarlierMap | None) -> None:
