@@ -59,6 +59,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
 def only_typed(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """The commands, which are noted but not run."""
     monkeypatch.setattr(stage_file, "_skipped_in", lambda path: 0)
+    monkeypatch.setattr(stage_file, "_say_what_was_made", lambda steps, seconds: None)
     typed.runs = False
     return typed
 
@@ -124,6 +125,8 @@ def test_a_second_run_repeats_nothing(trained: Path, typed: Typed) -> None:
     assert typed.names == ["superpixels", "train", "cluster", "visualize"]
     assert {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")} == before
     assert made.stdout.splitlines()[-1] == str(trained / "map" / "segmentation.h5"), "which a pipe hands on"
+    last = [line.split()[0] for line in made.stderr.splitlines()[-5:]]
+    assert last == ["map:", "open", "name", "the", "a"], "what was made, the page, how to name, new images, networks"
 
 
 def test_another_number_of_clusters_needs_no_training(trained: Path, tmp_path: Path) -> None:
