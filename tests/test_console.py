@@ -124,6 +124,20 @@ def test_a_bar_follows_the_width_and_makes_room_for_notes(
     assert terminal.getvalue().endswith("\r"), "nothing of the bar stays"
 
 
+def test_no_time_is_estimated_before_something_is_known(clock: Clock) -> None:
+    with console.progress(100, "drawing") as work:
+        clock.now = 1
+        work.update(4)
+        assert work.beside(110)[1] == " 4 of 100, 4.0 images per s"
+        work.update()
+        assert work.beside(110)[1] == " 5 of 100, 19 s left, 5.0 images per s"
+        clock.now = 50
+    with console.progress(100, "drawing") as work:
+        clock.now = 56
+        work.update()
+        assert "left" in work.beside(110)[1]
+
+
 def test_what_an_earlier_run_did_is_no_speed(clock: Clock) -> None:
     with console.progress(100, "training", "crop", done=60) as work:
         assert "left" not in work.beside(110)[1]

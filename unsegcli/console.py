@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FIRST_BAR, BAR_EVERY = 0.5, 0.1  # seconds; short work needs no bar
 FIRST_LINE, LINE_EVERY = 30.0, 60.0  # seconds, in a log file
+SOON, ENOUGH = 5.0, 0.05  # seconds and share of the work after which the time left can be estimated
 LEAST_BAR = 10  # columns of a bar beside which further facts are shown
 USUAL_WIDTH = 80  # columns of a terminal that does not tell
 
@@ -125,8 +126,9 @@ class Progress:
     def _further(self) -> Iterator[str]:
         """Yield what stands after the count, the most important first."""
         terms = [f", {name} {value}" for name, value in self.terms.items()]
-        speed = (self.n - self._before) / max(1e-9, time.monotonic() - self.started)
-        if speed:
+        seconds, done = time.monotonic() - self.started, self.n - self._before
+        speed = done / max(1e-9, seconds)
+        if speed and (seconds >= SOON or done >= ENOUGH * self.total):
             yield f", {duration((self.total - self.n) / speed)} left"
         yield from terms[:1]
         if speed:
