@@ -136,8 +136,7 @@ def test_a_chain_of_names_is_followed_and_nothing_is_overwritten(here: Path) -> 
     assert "hut" in text.split("categories, 0 pixels are void")[1].split("contents")[0]
     unseg("relabel", "segmentation.h5", "3=sand", "-o", "other.h5")
     refused = unseg("visualize", expect=1).stderr
-    assert "several segmentation files (other.h5, relabelled-3.h5, relabelled-2.h5" in refused
-    assert "name one" in refused
+    assert "several segmentation files (other.h5, relabelled-3.h5): name one" in refused, "only the last of each chain"
 
 
 def test_words_that_are_no_rules_and_outputs_that_are_no_files_are_explained(here: Path) -> None:
