@@ -22,7 +22,7 @@ NEXT_RULE = re.compile(rf"\s*[,;]\s*(?={LISTED}\s*[=:])")
 WITH_COLON = re.compile(rf"\s*({NUMBERS})\s*:\s*(\S.*?)\s*")
 ONLY_NUMBERS = re.compile(rf"\s*{NUMBERS}\s*")
 FORM = "write 3=water, or 1+4=roof to merge"
-UNNAMED = re.compile(r"cluster \d+( \(was \d+\))?")
+UNNAMED = re.compile(r"cluster (\d+)(?: \(was (\d+)\))?")
 MOST_LISTED = 30  # names in an error
 
 
@@ -35,6 +35,12 @@ class ClusterName:
     color: str = ""  # #rrggbb; "" = none given
     mixed: bool = False  # whether it shows several things, and is to be split
     by_name: bool = False  # whether the clusters were given by their names
+
+
+def oldest_number(name: str) -> int | None:
+    """Return the oldest known number of a cluster that has no name of its own; None if it has one."""
+    found = UNNAMED.fullmatch(name)
+    return int(found[2] or found[1]) if found else None
 
 
 # Files

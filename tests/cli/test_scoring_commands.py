@@ -129,7 +129,7 @@ def test_a_chain_of_names_is_followed_and_nothing_is_overwritten(here: Path) -> 
         in again.stderr
     )
     with store.open_artifact("relabelled-2.h5") as artifact:
-        assert artifact.table("categories/name") == ["water", "barn", "cluster 2"]
+        assert artifact.table("categories/name") == ["water", "barn", "cluster 2 (was 3)"]
     assert unseg("relabel", "relabelled-2.h5", "barn=hut").stdout == "relabelled-3.h5\n"
     assert "relabelled-3.h5 (segmentation), the last of" in unseg("evaluate").stderr
     text = unseg("inspect", "relabelled-3.h5").stdout

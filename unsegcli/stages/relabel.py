@@ -34,7 +34,7 @@ from unsegcli.segmenters.behind import DATA, Behind, find_behind
 from unsegcli.segmenters.comparisons import comparison_of
 from unsegcli.segmenters.splitting import Division, category_of, divided_fit, fit_parts, members
 
-REVISION = 3  # names of usual things get their usual colours; a name that a category has already merges with it
+REVISION = 4  # clusters without a name keep their oldest number, and their colours unless others are farther apart
 WAYS = "rules such as 3=water, --names FILE, --split CLUSTER, --metrics FILE, or --like FILE"
 
 
