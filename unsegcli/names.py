@@ -17,11 +17,12 @@ from unsegcli.legend import check_keys, class_tables, read_color, read_name, rea
 KEYS = {"name", "color", "clusters", "mixed"}
 NUMBERS = r"\d+(?:\s*\+\s*\d+)*"
 BY_NUMBER = re.compile(rf"\s*{NUMBERS}\s*=.*", re.DOTALL)
-NEXT_RULE = re.compile(rf"\s*[,;]\s*(?={NUMBERS}\s*[=:])")
+LISTED = rf"{NUMBERS}(?:\s*[,;]\s*{NUMBERS})*"  # 0,1 instead of 0+1
+NEXT_RULE = re.compile(rf"\s*[,;]\s*(?={LISTED}\s*[=:])")
 WITH_COLON = re.compile(rf"\s*({NUMBERS})\s*:\s*(\S.*?)\s*")
 ONLY_NUMBERS = re.compile(rf"\s*{NUMBERS}\s*")
 FORM = "write 3=water, or 1+4=roof to merge"
-UNNAMED = re.compile(r"cluster \d+( \(was \d+\))?")
+UNNAMED = re.compile(r"cluster (\d+)(?: \(was (\d+)\))?")
 MOST_LISTED = 30  # names in an error
 
 
@@ -34,6 +35,12 @@ class ClusterName:
     color: str = ""  # #rrggbb; "" = none given
     mixed: bool = False  # whether it shows several things, and is to be split
     by_name: bool = False  # whether the clusters were given by their names
+
+
+def oldest_number(name: str) -> int | None:
+    """Return the oldest known number of a cluster that has no name of its own; None if it has one."""
+    found = UNNAMED.fullmatch(name)
+    return int(found[2] or found[1]) if found else None
 
 
 # Files
@@ -177,16 +184,31 @@ def parse_rules(rules: Sequence[str], count: int, categories: Sequence[str]) -> 
 
 
 def _parse(rule: str, count: int, categories: Sequence[str]) -> ClusterName:
-    several = NEXT_RULE.split(rule)
-    if len(several) > 1:
+    parts = NEXT_RULE.split(rule)
+    if len(parts) > 1:
+        several = _joined(parts)
         typed = " ".join(_typed(_with_equals(part)) for part in several)
-        raise ConfigError(f"{rule!r}: each rule is a word of its own: write {typed}")
+        why = "each rule is a word of its own" if len(several) > 1 else "clusters that are merged are joined by +"
+        raise ConfigError(f"{rule!r}: {why}: write {typed}")
     left, equals, right = (part.strip() for part in rule.partition("="))
     if not equals:
         instead = f"write {_typed(_with_equals(rule))}" if WITH_COLON.fullmatch(rule) else FORM
         raise ConfigError(f"{rule!r} is not a rule: {instead}")
     _check_sides(rule, left, right)
     return ClusterName(right, _numbers_of(rule, left, count, categories), by_name=not ONLY_NUMBERS.fullmatch(left))
+
+
+def _joined(parts: Sequence[str]) -> list[str]:
+    """Join numbers without a name to the rule after them: 0, 1=road means 0+1=road."""
+    rules, waiting = [], ""
+    for part in parts:
+        waiting += part.strip()
+        if ONLY_NUMBERS.fullmatch(part):
+            waiting += "+"
+        else:
+            rules.append(waiting)
+            waiting = ""
+    return rules
 
 
 def _check_sides(rule: str, left: str, right: str) -> None:

@@ -81,15 +81,10 @@ def test_scores_lead_to_a_page_with_their_names(here: Path, make_images: MakeIma
     assert unseg("visualize", "segmentation.h5", "--metrics", "metrics.h5").stdout == "visualization\n"
 
 
-@pytest.mark.slow
-def test_masks_lead_to_the_training_on_the_same_images(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    last = last_line("proposals", "my photos", "--scale", "0.5", "--workers", "1")
-    assert last.endswith(
-        "-> proposals.h5; next: unseg train 'my photos' --method maskcontrast --proposals proposals.h5 --scale 0.5"
-    )
-    following = shlex.split(last.split("; next: unseg ")[1])
-    monkeypatch.setattr("unsegcli.stages.train.estimate_training", lambda job, *_: f"{job.method.name} may start")
-    assert "maskcontrast may start" in unseg(*following, "--dry-run").stderr
+def test_masks_lead_to_a_page(here: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture) -> None:
+    masks = {"name": "proposals", "params": Proposals(), "outcomes": [Outcome(Path("my masks.h5"))]}
+    (line,) = ending(None, monkeypatch, said, **masks)
+    assert line.endswith("-> my masks.h5; next: unseg visualize 'my masks.h5'")
 
 
 def ending(

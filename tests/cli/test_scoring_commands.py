@@ -91,6 +91,10 @@ def test_a_curve_over_numbers_of_clusters_has_one_row_for_each(
     assert made == "c-2.h5\nc-4.h5\nc-6.h5\n"
     found = json.loads(unseg("evaluate", *made.split(), "--many-to-one", "--named-on", "even", "-o", "m.h5").stdout)
     assert [run["protocol"]["clusters"] for run in found["runs"]] == [2, 4, 6]
+    many = unseg("cluster", "data", "--features", "bands", "--classes", "8", "-o", "c-8.h5", "--workers", "1").stdout
+    assert "8 clusters for 4 classes: matched one to one, 4 of them" in unseg("evaluate", many.strip()).stderr
+    for fair in (["c-8.h5", "--many-to-one"], ["c-6.h5"]):
+        assert "matched one to one" not in unseg("evaluate", *fair).stderr
     scores = [run["scores"]["accuracy"] for run in found["runs"]]
     assert scores[0] < 0.6 < 0.9 < scores[1]
     assert "mean" not in found, "a mean over numbers of clusters means nothing"
@@ -129,15 +133,40 @@ def test_a_chain_of_names_is_followed_and_nothing_is_overwritten(here: Path) -> 
         in again.stderr
     )
     with store.open_artifact("relabelled-2.h5") as artifact:
-        assert artifact.table("categories/name") == ["water", "barn", "cluster 2"]
+        assert artifact.table("categories/name") == ["water", "barn", "cluster 2 (was 3)"]
     assert unseg("relabel", "relabelled-2.h5", "barn=hut").stdout == "relabelled-3.h5\n"
     assert "relabelled-3.h5 (segmentation), the last of" in unseg("evaluate").stderr
+    split = unseg("relabel", "relabelled.h5", "2=sand")
+    assert split.stdout == "relabelled-4.h5\n", "relabelled-3.h5 was made from relabelled-2.h5"
+    assert "relabelled-3.h5 has other names for the same clusters; it is kept" in split.stderr
+    assert split.stderr.splitlines()[-1].startswith("relabel: 3 images, 3 clusters, ")
+    assert unseg("relabel", "relabelled.h5", "2=sand").stderr.startswith("relabelled-4.h5 is up to date")
+    (here / "relabelled-4.h5").unlink()
     text = unseg("inspect", "relabelled-3.h5").stdout
     assert "hut" in text.split("categories, 0 pixels are void")[1].split("contents")[0]
     unseg("relabel", "segmentation.h5", "3=sand", "-o", "other.h5")
     refused = unseg("visualize", expect=1).stderr
-    assert "several segmentation files (other.h5, relabelled-3.h5, relabelled-2.h5" in refused
-    assert "name one" in refused
+    assert "several segmentation files (other.h5, relabelled-3.h5): name one" in refused, "only the last of each chain"
+
+
+def test_names_given_one_by_one_to_the_same_file_say_how_to_have_both(here: Path) -> None:
+    unseg("relabel", "segmentation.h5", "3=water")
+    second = unseg("relabel", "segmentation.h5", "1=roof")
+    assert second.stdout == "relabelled-2.h5\n"
+    assert "relabelled.h5 has other names for the same clusters; it is kept, and the output is relabelled-2.h5" in (
+        second.stderr
+    )
+    assert "To go on from it, with its numbers: unseg relabel relabelled.h5 2=roof\n" in second.stderr
+    assert "(relabelled-2.h5, relabelled.h5): name one, as in `unseg visualize relabelled-2.h5`" in (
+        unseg("visualize", expect=1).stderr
+    )
+    both = unseg("relabel", "relabelled.h5", "2=roof").stdout.strip()
+    with store.open_artifact(both) as artifact:
+        assert artifact.table("categories/name") == ["roof", "water", "cluster 2 (was 0)", "cluster 3 (was 2)"]
+    third = unseg("relabel", "segmentation.h5", "0+3=sea").stderr
+    assert f"To go on from it, with its numbers: unseg relabel {both} RULES\n" in third, "3 has a name there already"
+    fourth = unseg("relabel", "segmentation.h5", "0+2=sea").stderr
+    assert "To go on from it, with its numbers: unseg relabel relabelled-4.h5 RULES\n" in fourth
 
 
 def test_words_that_are_no_rules_and_outputs_that_are_no_files_are_explained(here: Path) -> None:

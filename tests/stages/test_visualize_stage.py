@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -287,6 +288,11 @@ def test_each_result_takes_the_metrics_that_scored_it(scene: Path) -> None:
     files = (scene / "metrics.h5", second)
     data = page_data(visualize([named, scene / "seg.h5"], scene / "out", metrics=files, workers=1).path)
     assert [one["scores"]["input"].rpartition("/")[2] for one in data["results"]] == ["named.h5", "seg.h5"]
+    for result, source, output in zip(
+        data["results"], (named, scene / "seg.h5"), ("named-2.h5", "named.h5"), strict=True
+    ):
+        typed = ["unseg", "relabel", str(source), "--names", "names.toml", "-o", str(scene / output)]
+        assert shlex.split(result["relabel"]) == typed, "beside the result, and never what it was made from"
     with pytest.raises(ConfigError, match=r"second\.h5: was not made from"):
         visualize(scene / "seg.h5", scene / "out", metrics=files, workers=1)
 

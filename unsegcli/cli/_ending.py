@@ -8,7 +8,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,14 +159,6 @@ def _train(ended: Ended) -> list[str]:
     return ["train", ended.paths[0]]
 
 
-def _train_by_proposals(ended: Ended) -> list[str]:
-    """Return the training that the masks are for, on the same images, read in the same way."""
-    inputs = ended.inputs
-    reading = [*as_typed(inputs.images), *as_typed(replace(inputs, paths=()))]
-    given = ["--method", "maskcontrast", "--proposals", ended.paths[0]]
-    return ["train", *map(str, inputs.paths), *given, *reading]
-
-
 def _cluster(ended: Ended) -> list[str]:
     method = str(getattr(ended.params, "method", ""))
     return ["cluster", ended.paths[0], *(["--method", method] if method.endswith(".py") else []), *_moved(ended)]
@@ -205,6 +197,6 @@ NEXT: dict[str, Callable[[Ended], list[str]]] = {
     "iem": _visualize,
     "propagate": _visualize,
     "relabel": _visualize,
-    "proposals": _train_by_proposals,
+    "proposals": _visualize,
     "evaluate": _visualize_scored,
 }

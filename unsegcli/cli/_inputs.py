@@ -54,17 +54,18 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
     found = _artifacts_here(kinds)
     for kind in kinds:
         paths = found[kind]
-        chain = _chain(paths) if len(paths) > 1 and kind == "segmentation" else []
-        if len(paths) > 1 and not chain:
+        chain: list[Path] = []
+        if len(paths) > 1 and kind == "segmentation":
+            paths, chain = _without_earlier(paths)
+        if len(paths) > 1:
             listed = ", ".join(str(path) for path in paths)
             raise DataError(
                 f"the working folder has several {kind} files ({listed}): name one, as in `{command} {paths[0]}`"
             )
         if paths:
-            taken = (chain or paths)[-1]
             why = f", the last of {' -> '.join(map(str, chain))}: each was made from the one before" if chain else ""
-            console.note(f"using {taken} ({kind}){why}")
-            return [str(taken)]
+            console.note(f"using {paths[0]} ({kind}){why}")
+            return [str(paths[0])]
     for folder in IMAGE_FOLDERS if images else ():
         if Path(folder).is_dir():
             console.note(f"using the images in {folder}/")
@@ -82,22 +83,23 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
     )
 
 
-def _chain(paths: list[Path]) -> list[Path]:
-    """Return segmentations in the order in which each was made from the one before; none if they are no such chain."""
+def _without_earlier(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the segmentations that no other one was made from, and the chain that led to the first of them."""
     from unsegcli.store import open_artifact
 
     before: dict[str, str] = {}
-    by_fingerprint: dict[str, Path] = {}
+    own: dict[Path, str] = {}
     for path in paths:
         with open_artifact(path) as artifact:
-            by_fingerprint[artifact.fingerprint] = path
+            own[path] = artifact.fingerprint
             before[artifact.fingerprint] = artifact.inputs.get("segmentation", {}).get("fingerprint", "")
-    chain: list[Path] = []
-    here = next(one for one in before if one not in before.values())
+    last = [path for path in paths if own[path] not in before.values()]
+    by_fingerprint = {fingerprint: path for path, fingerprint in own.items()}
+    chain, here = last[:1], before[own[last[0]]]
     while here in before:
         chain.insert(0, by_fingerprint[here])
         here = before[here]
-    return chain if len(chain) == len(paths) else []
+    return last, chain
 
 
 def _images_here() -> int:

@@ -93,8 +93,12 @@ def unlike_color(used: Sequence[str]) -> str:
 
 def confusable(color: str, others: Sequence[str]) -> bool:
     """Return whether a colour can be confused with one of the others."""
-    own = np.array([parse_color(color)], np.uint8)
-    return bool(others) and bool(_apart(own, others)[0] <= CONFUSABLE)
+    return bool(others) and nearest_distance(color, others) <= CONFUSABLE
+
+
+def nearest_distance(color: str, others: Sequence[str]) -> float:
+    """Return the distance of a colour to the nearest of the others."""
+    return float(_apart(np.array([parse_color(color)], np.uint8), others)[0])
 
 
 def _apart(colors: NDArray[np.uint8], others: Sequence[str]) -> NDArray[np.float64]:

@@ -8,11 +8,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unsegcli import console
-from unsegcli.core.palette import MOST_DISTINCT, class_colors, confusable, hex_color, palette, unlike_color, usual_color
+from unsegcli.core.palette import (
+    MOST_DISTINCT,
+    class_colors,
+    confusable,
+    hex_color,
+    nearest_distance,
+    palette,
+    unlike_color,
+    usual_color,
+)
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
-from unsegcli.names import UNNAMED, ClusterName
+from unsegcli.names import UNNAMED, ClusterName, oldest_number
+
+FARTHER = 1.5  # how many times as far from all others a colour must be that replaces one that can be confused
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,8 @@ def divided(run: Predictions, number: int, into: int) -> Naming:
     colors += [""] * (into - 1)
     taken = set(names)
     for part in numbers:
-        names[part] = f"cluster {part}" + (f" (was {number})" if part != number else "")
-        if not UNNAMED.fullmatch(own):
+        names[part] = own if part == number else f"cluster {part} (was {oldest_number(own)})"
+        if oldest_number(own) is None:
             names[part] = next(text for text in _numbered_names(own) if text not in taken)
             taken.add(names[part])
         colors[part] = colors[part] or unlike_color([color for color in colors if color])
@@ -111,36 +122,34 @@ def unused_color(used: Sequence[str]) -> str:
 
 
 def _groups(run: Predictions, names: Sequence[ClusterName]) -> list[Group]:
-    """Return the named groups in the order of the names, and each cluster that is not mentioned as one of its own."""
-    named: dict[str, Group] = {}
-    alone: dict[int, Group] = {}
+    """Return the named groups in the order of the names, then those that are called by their numbers."""
+    found: dict[str, Group] = {}
     for one in names:
-        if _is_its_number(run, one):
-            alone[one.clusters[0]] = Group("", one.clusters, one.color)
-            continue
-        before = named.get(one.name, Group(one.name, ()))
+        before = found.get(one.name, Group(one.name, ()))
         members = tuple(dict.fromkeys((*before.members, *one.clusters)))
-        named[one.name] = Group(one.name, members, before.color or one.color)
-    mentioned = {number for group in (*named.values(), *alone.values()) for number in group.members}
+        found[one.name] = Group(one.name, members, before.color or one.color)
+    mentioned = {number for group in found.values() for number in group.members}
+    alone = [_without_name(run, group) for name, group in found.items() if UNNAMED.fullmatch(name)]
+    named = {name: group for name, group in found.items() if not UNNAMED.fullmatch(name)}
     own = names_of(run)
     for number in range(run.clusters or 0):
         if number in mentioned:
             continue
-        if own[number] in named and not UNNAMED.fullmatch(own[number]):
+        if own[number] in named:
             group = named[own[number]]
             named[group.name] = group._replace(members=(*group.members, number))
             console.note(f"category {number} is called {group.name}, too: they are merged")
         else:
-            alone[number] = Group("", (number,))
-    return [*named.values(), *(alone[number] for number in sorted(alone))]
+            alone.append(Group("", (number,)))
+    return [*named.values(), *sorted(alone, key=lambda group: min(group.members))]
 
 
-def _is_its_number(run: Predictions, given: ClusterName) -> bool:
-    """Whether a name is the one that a cluster has because of its number, which may change."""
-    if len(given.clusters) != 1 or not UNNAMED.fullmatch(given.name):
-        return False
-    number = given.clusters[0]
-    return given.name in (f"cluster {number}", names_of(run)[number])
+def _without_name(run: Predictions, group: Group) -> Group:
+    """Return a group that was given the number of a cluster as its name: numbers change, so it is called by its own."""
+    first = group.members[0]
+    if len(group.members) == 1 and group.name not in (f"cluster {first}", names_of(run)[first]):
+        console.note(f"{group.name!r} is a number, not a name: cluster {first} is called by its own")
+    return group._replace(name="")
 
 
 def _in_order_of(legend: Legend, groups: Sequence[Group]) -> list[Group]:
@@ -156,44 +165,76 @@ def _in_order_of(legend: Legend, groups: Sequence[Group]) -> list[Group]:
 def _numbered(run: Predictions, groups: Sequence[Group], role: str) -> Naming:
     """Number groups in their order."""
     new = {old: number for number, group in enumerate(groups) for old in group.members}
-    names = tuple(group.name or _kept_name(run, group.members[0], number) for number, group in enumerate(groups))
+    names = tuple(group.name or _kept_name(run, group.members, number) for number, group in enumerate(groups))
     numbers = tuple(new[old] for old in range(run.clusters or 0))
     return Naming(numbers, names, tuple(_colors(run, groups)), role)
 
 
-def _kept_name(run: Predictions, old: int, new: int) -> str:
-    """Return the name of a cluster that no rule mentions: its own if it has one, else its number, now and before."""
-    name = run.categories[old] if old < len(run.categories) else ""
-    if name and not UNNAMED.fullmatch(name):
+def _kept_name(run: Predictions, old: tuple[int, ...], new: int) -> str:
+    """Return the name of clusters that were given none: that of a single one if it has one, else the number.
+
+    A single cluster has its oldest known number, too; it can be found by it as long as it has no name.
+    """
+    if len(old) > 1:
+        return f"cluster {new}"
+    name = names_of(run)[old[0]]
+    before = oldest_number(name)
+    if before is None:
         return name
-    return f"cluster {new}" if new == old else f"cluster {new} (was {old})"
+    return f"cluster {new}" if new == before else f"cluster {new} (was {before})"
+
+
+# Colours
 
 
 def _colors(run: Predictions, groups: Sequence[Group]) -> list[str]:
     """Choose the colour of each group: the given one, else the usual one of its name, else that of its first cluster.
 
-    The usual colour is taken only if no other named group has one that could be confused with it. A cluster without a
-    name keeps its colour unless a named group has it, or a usual one that could be confused with it.
+    What no rule mentions keeps its colour, unless it is that of a named group, or can be confused with the usual colour
+    that a cluster gets with its first name. Then it changes only to one that is farther from all others.
     """
     old = colors_of(run)
-    usual = [(usual_color(group.name) or "") if not group.color else "" for group in groups]
     found = [group.color or (old[group.members[0]] if group.members else "") for group in groups]
-    settled = [
-        found[number] for number, group in enumerate(groups) if not usual[number] and (group.name or group.color)
-    ]
-    taken: list[str] = []
-    for number, wish in enumerate(usual):
-        if wish and not confusable(wish, settled + taken):
-            found[number] = wish
-            taken.append(wish)
-    for number, wish in enumerate(usual):
-        others = found[:number] + found[number + 1 :]
-        if wish and found[number] != wish and taken and confusable(found[number], taken):
-            found[number] = unlike_color(others)
-    used = [color for color, group in zip(found, groups, strict=True) if group.name]
+    usual = [(usual_color(group.name) or "") if not group.color else "" for group in groups]
+    had_name = [_had_name(run, group) for group in groups]
+    taken = _take_usual(found, usual, groups, had_name)
+    first = [found[at] for at in taken if not had_name[at]]
+    named = [color for color, group in zip(found, groups, strict=True) if group.name or group.color]
     for number, group in enumerate(groups):
-        if not group.name:
-            if not group.color and (found[number] in used or confusable(found[number], taken)):
-                found[number] = unlike_color([*used, *found[number + 1 :]])
-            used.append(found[number])
+        if group.color or number in taken:
+            continue
+        color, others = found[number], found[:number] + found[number + 1 :]
+        conflict = color in others if group.name else color in named
+        if conflict or (not had_name[number] and confusable(color, first)):
+            found[number] = _farther(color, others, old)
     return found
+
+
+def _take_usual(found: list[str], usual: Sequence[str], groups: Sequence[Group], had_name: Sequence[bool]) -> list[int]:
+    """Give groups the usual colours of their names in `found`, if no named group looks like it; return which have one.
+
+    For a name that replaces another one, nothing else changes: so a colour that any group has is not taken.
+    """
+    settled = [
+        found[number]
+        for number, group in enumerate(groups)
+        if not usual[number] and (group.name or group.color or had_name[number])
+    ]
+    taken: list[int] = []
+    for number, wish in enumerate(usual):
+        used = had_name[number] and wish in found[:number] + found[number + 1 :]
+        if wish and not used and not confusable(wish, [*settled, *(found[at] for at in taken)]):
+            found[number] = wish
+            taken.append(number)
+    return taken
+
+
+def _had_name(run: Predictions, group: Group) -> bool:
+    """Whether the first cluster of a group had a name of its own already."""
+    return bool(group.members) and oldest_number(names_of(run)[group.members[0]]) is None
+
+
+def _farther(color: str, others: Sequence[str], old: Sequence[str]) -> str:
+    """Return a colour that is clearly farther from the others and that nothing had before; else the same."""
+    better = unlike_color([*others, *old])
+    return better if nearest_distance(better, others) > FARTHER * nearest_distance(color, others) else color

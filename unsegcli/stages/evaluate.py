@@ -58,6 +58,7 @@ from unsegcli.recipe import Recipe, make_recipe
 
 REVISION = 2  # no mean over runs with different numbers of clusters
 SHOWN = 5
+MANY = 2  # times as many clusters as classes, at which one-to-one matching is questioned
 OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
 BATCH = 32
 MOST_VALUES = 4_000_000  # images x clusters x classes; above, the matrix of each image is not stored
@@ -232,6 +233,11 @@ def _score_clusters(
             )
     if params.background is not None and params.background >= clusters:
         raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
+    if protocol.matching == "one-to-one" and not params.protocol and clusters >= MANY * classes:
+        console.note(
+            f"{clusters} clusters for {classes} classes: matched one to one, {clusters - classes} of them have no "
+            "class and count as wrong; --many-to-one gives each its best class"
+        )
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
     sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
     kept: list[CountMatrix] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,19 +22,20 @@ from unsegcli.core.scoring.matching import one_to_one
 from unsegcli.dataflow.dataset import held_open, relative_hints, release_artifacts, source_tables
 from unsegcli.dataflow.label_maps import Predictions, open_predictions
 from unsegcli.dataflow.naming import Naming, by_matching, by_names, colors_of, divided, names_of, unused_color
+from unsegcli.dataflow.next_output import last_made_from, next_output
 from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks, provenance
 from unsegcli.dataflow.runner import Outcome, unchanged, write_artifact
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
-from unsegcli.names import NamesFile, find_category, open_names, parse_rules
+from unsegcli.names import NamesFile, find_category, oldest_number, open_names, parse_rules
 from unsegcli.params import OUTPUTS, Inputs, Relabel, Run
-from unsegcli.recipe import make_recipe
+from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.segmenters.behind import DATA, Behind, find_behind
 from unsegcli.segmenters.comparisons import comparison_of
 from unsegcli.segmenters.splitting import Division, category_of, divided_fit, fit_parts, members
 
-REVISION = 3  # names of usual things get their usual colours; a name that a category has already merges with it
+REVISION = 4  # clusters without a name keep their oldest number, and their colours unless others are farther apart
 WAYS = "rules such as 3=water, --names FILE, --split CLUSTER, --metrics FILE, or --like FILE"
 
 
@@ -50,14 +51,7 @@ def relabel(inputs: Inputs, params: Relabel | None = None, run: Run | None = Non
     params, run = params or Relabel(), run or Run()
     if not inputs.paths or (len(inputs.paths) > 1 and not params.split):
         raise ConfigError(f"relabel needs exactly one segmentation, but {len(inputs.paths)} are given")
-    given, run = run, _beside_its_input(Path(inputs.paths[0]), run).of("relabel")
-    outcome = _relabelled(inputs, params, run)
-    if not given.output and outcome.path.name != OUTPUTS["relabel"]:
-        console.note(f"{inputs.paths[0]} is kept: the output is {outcome.path}")
-    return outcome
-
-
-def _relabelled(inputs: Inputs, params: Relabel, run: Run) -> Outcome:
+    run.of("relabel")  # an output that is named like a picture is an error
     predictions = open_predictions(inputs.paths[0])
     if predictions.role not in ("clusters", "classes") or predictions.clusters is None:
         raise ConfigError(f"{inputs.paths[0]}: holds {predictions.role}; relabel needs clusters or classes")
@@ -68,7 +62,7 @@ def _relabelled(inputs: Inputs, params: Relabel, run: Run) -> Outcome:
     recipe = make_recipe("relabel", REVISION, [{"rules": list(params.rules)}], named.inputs, named.more)
     note_networks(named.hints, "segmentation")
     reads = [hint["path"] for hint in named.hints.values()]
-    target = store.Target(run.output, "segmentation", recipe, force=run.force, reads=reads)
+    target = _target(predictions, recipe, params, run, reads)
     outcome = unchanged(target) or _write(target, predictions, named.naming, named.hints)
     for number in named.mixed:
         name = named.naming.names[number]
@@ -86,14 +80,47 @@ class Named(NamedTuple):
     mixed: tuple[int, ...] = ()  # new categories that show several things
 
 
-def _beside_its_input(path: Path, run: Run) -> Run:
-    """Choose a default output that is not the input, nor a file that the input was made from: relabelled-2.h5."""
-    default = Path(OUTPUTS["relabel"])
-    numbered = re.fullmatch(rf"{default.stem}(?:-(\d+))?", path.stem)
-    if run.output or numbered is None or path.suffix != default.suffix or path.resolve().parent != Path.cwd().resolve():
-        return run
-    output = default.with_stem(f"{default.stem}-{int(numbered[1] or 1) + 1}")
-    return replace(run, output=output)
+def _target(run: Predictions, recipe: Recipe, params: Relabel, how: Run, reads: Sequence[str]) -> store.Target:
+    """Choose the output: without -o a name of its own, so that no other file is replaced."""
+    if how.output:
+        return store.Target(how.output, "segmentation", recipe, force=how.force, reads=reads)
+    output, taken = next_output(Path(OUTPUTS["relabel"]), recipe)
+    if taken and not output.exists():
+        console.note(_what_is_kept(run, params, output, taken))
+    return store.Target(output, "segmentation", recipe, force=how.force, reads=reads)
+
+
+def _what_is_kept(run: Predictions, params: Relabel, output: Path, taken: Sequence[Path]) -> str:
+    """Say which names are taken, and how to go on from a file that has names for the same clusters already."""
+    before = last_made_from(run.inputs["segmentation"], taken)
+    if before is None:
+        return f"{taken[-1]} is kept: the output is {output}"
+    typed = shlex.join(["unseg", "relabel", str(before), *_typed_for(open_predictions(before), run, params)])
+    return (
+        f"{before} has other names for the same clusters; it is kept, and the output is {output}. To go on from it, "
+        f"with its numbers: {typed}"
+    )
+
+
+def _typed_for(before: Predictions, run: Predictions, params: Relabel) -> list[str]:
+    """Return rules, or what is divided, by the numbers of another file; RULES if it has named one of the clusters."""
+    places: dict[int | str, int] = {}
+    for number, name in enumerate(names_of(before)):
+        places[_known_as(name)] = -1 if _known_as(name) in places else number
+    there = [places.get(_known_as(name), -1) for name in names_of(run)]
+    if params.split:
+        number = there[find_category(params.split, len(there), names_of(run), f"--split {params.split}")]
+        return ["--split", "CLUSTER" if number < 0 else str(number)]
+    rules = parse_rules(params.rules, len(there), run.categories)
+    if not rules or any(there[number] < 0 for one in rules for number in one.clusters):
+        return ["RULES"]
+    return [f"{'+'.join(str(there[number]) for number in one.clusters)}={one.name}" for one in rules]
+
+
+def _known_as(name: str) -> int | str:
+    """Return what a category is known as before and after a renaming: its name, else its oldest number."""
+    oldest = oldest_number(name)
+    return name if oldest is None else oldest
 
 
 def _check_one_way(params: Relabel) -> None:
@@ -220,7 +247,7 @@ def _split(run: Predictions, given: Sequence[str | Path], params: Relabel, how: 
     note_networks(hints, "segmentation")
     reads = [hint["path"] for hint in hints.values()]
     recipe = make_recipe("relabel", REVISION, [settings], inputs, labels)
-    target = store.Target(how.output, "segmentation", recipe, force=how.force, reads=reads)
+    target = _target(run, recipe, params, how, reads)
     return unchanged(target) or _write_split(target, run, behind, number, params.into)
 
 

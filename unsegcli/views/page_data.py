@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli import store
 from unsegcli.core.palette import palette
+from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
+from unsegcli.dataflow.provenance import provenance
 from unsegcli.legend import Legend
 from unsegcli.names import UNNAMED
 from unsegcli.views.categories import Categories, Matching, known_classes
@@ -109,7 +113,7 @@ def result_data(
         ],
         "images": [_image(facts) for facts in images],
         "certainty": _certainty(run, tally),
-        "relabel": f"unseg relabel {shlex.quote(run.name)} --names names.toml",
+        "relabel": shlex.join(["unseg", "relabel", run.name, "--names", "names.toml", "-o", _named_file(run)]),
         "scores": None if result.matching is None else result.matching.scores,
         "confusion": None if result.matching is None else _confusion(result.matching),
         "floors": [] if result.matching is None else _floors(result.matching),
@@ -137,6 +141,17 @@ def _clusters(result: ShownResult, tally: PageTally, crops: dict[int, Crops], cl
         }
         for number, name in enumerate(result.categories.names)
     ]
+
+
+def _named_file(run: Predictions) -> str:
+    """Return the file for its names, beside it: named.h5, or named-2.h5 if it is that or was made from that."""
+    own = Path(run.name)
+    taken = {own.name}
+    if is_artifact(own) and own.is_file():
+        with store.open_artifact(own) as artifact:
+            taken |= {PurePath(entry["path"]).name for entry in provenance(artifact)}
+    names = itertools.chain(["named.h5"], (f"named-{number}.h5" for number in itertools.count(2)))
+    return str(own.parent / next(name for name in names if name not in taken))
 
 
 def _is_named(run: Predictions, number: int) -> bool:
