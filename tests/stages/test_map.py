@@ -300,6 +300,52 @@ def test_the_error_of_a_step_is_said_once(trained: Path, tmp_path: Path, monkeyp
     assert "`unseg superpixels` failed" in one_line(unseg("map", trained / "data", "-o", tmp_path / "m", expect=1))
 
 
+# A folder that holds another map
+
+
+def test_a_map_of_other_images_or_settings_is_not_replaced(trained: Path, tmp_path: Path, typed: Typed) -> None:
+    other, folder = write_images(tmp_path / "other", FEWEST, first=100), trained / "map"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    few = ("--classes", 5)
+    size = ("--pixels-per-segment", 100)
+    for given, why in [
+        ((other, *few, *size), "other images"),
+        ((trained / "data", *few), "pixels per segment 100, now 200"),
+        ((trained / "data", *few, *size, "--quick", "--scale", 2), "scale 1, now 2"),
+        ((trained / "data", *few, *size, "--seed", 3), "its network: seed 0, now 3"),
+        ((trained / "data", "--classes", 8, *size), "its network: classes 8, now 9"),
+    ]:
+        for dry in ((), ("--dry-run",)):
+            said = one_line(unseg("map", *given, "-o", folder, *dry, expect=2))
+            assert f"-o {folder}: holds a map that was made in another way ({why}); choose another folder" in said
+            assert "with --force" in said
+    assert not typed.commands
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == before
+    unseg("map", other, "-o", folder, "--force", "--dry-run")
+
+
+def test_a_map_without_a_network_is_not_replaced_by_one_of_other_images(tmp_path: Path, typed: Typed) -> None:
+    old, new, out = write_images(tmp_path / "a", 2), write_images(tmp_path / "b", 2, 9), Run(tmp_path / "m", workers=1)
+    make_map(Inputs(old), SMALL, out)
+    with pytest.raises(ConfigError, match=r"\(other images\)"):
+        make_map(Inputs(new), SMALL, out)
+    make_map(Inputs(old), replace(SMALL, classes=3), out)
+    make_map(Inputs(new), Map(like=out.output), Run(tmp_path / "n", workers=1))
+    typed.commands.clear()
+    make_map(Inputs(new), Map(like=out.output), Run(tmp_path / "n", workers=1))
+    assert typed.names == ["superpixels", "cluster", "visualize"], "the same again has nothing to do"
+    with pytest.raises(ConfigError, match=r"\(other images\)"):
+        make_map(Inputs(old), Map(like=out.output), Run(tmp_path / "n", workers=1))
+
+
+def test_superpixels_alone_are_replaced(tmp_path: Path, only_typed: Typed) -> None:
+    """A run that was stopped before anything was made of them has nothing to lose."""
+    old, new = write_images(tmp_path / "a", 2), write_images(tmp_path / "b", 2, 9)
+    unseg("superpixels", old, "-o", tmp_path / "m" / "superpixels.h5", "--workers", 1)
+    make_map(Inputs(new), Map(), Run(tmp_path / "m"))
+    assert only_typed.names[0] == "superpixels"
+
+
 # What it will cost
 
 

@@ -16,8 +16,9 @@ from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.map_folder import FEATURES, MODEL, PAGE, SEGMENTATION, SUPERPIXELS, EarlierMap, read_earlier
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
-from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, as_typed, changed_options
+from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, Superpixels, as_typed, changed_options
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
+from unsegcli.segmenters.map_standing import refuse_other_superpixels, refuse_other_training
 
 PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
@@ -105,9 +106,12 @@ class _Steps:
         Those of the map are found afterwards, so another number of them needs no training, and new images can be given
         them.
         """
-        number = DEFAULT_CLASSES + (self.params.classes == DEFAULT_CLASSES)
         output = ["-o", self(MODEL), *self.device, *self.shared]
-        return ["train", self(SUPERPIXELS), "--classes", str(number), *options, *output]
+        return ["train", self(SUPERPIXELS), "--classes", str(self.trained_clusters), *options, *output]
+
+    @property
+    def trained_clusters(self) -> int:
+        return DEFAULT_CLASSES + (self.params.classes == DEFAULT_CLASSES)
 
 
 def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Outcome:
@@ -129,6 +133,8 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     params = params if earlier else _as_possible(params, sizes)
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
+    if not run.force:
+        _refuse_another_map(steps, earlier, trains="train" in commands)
     console.note(estimate(list(commands), sizes, run.workers))
     if params.backbone not in ("", KNOWN_SPEED):
         console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
@@ -162,6 +168,15 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
     if folder.resolve() == Path(run.output).resolve():
         raise ConfigError(f"-o {run.output}: is the folder of --like; choose another one")
+
+
+def _refuse_another_map(steps: _Steps, earlier: EarlierMap | None, *, trains: bool) -> None:
+    """Raise an error if the folder holds a map of other images, other superpixels or another training."""
+    size = Superpixels(pixels_per_segment=steps.params.pixels_per_segment)
+    cutting = size if earlier is None else Superpixels(like=earlier.superpixels)
+    refuse_other_superpixels(steps.folder, steps.inputs, cutting)
+    if trains:
+        refuse_other_training(steps.folder, steps.trained_clusters, steps.params.seed)
 
 
 def _as_possible(params: Map, sizes: Sizes) -> Map:
