@@ -281,6 +281,26 @@ def test_files_of_earlier_commands_and_the_earlier_folder_itself_are_refused(tra
         make_map(Inputs(trained / "data", Images(bands=(1,))), Map(like=trained / "map"), Run(trained / "m"))
 
 
+@pytest.mark.parametrize("name", ["segmentation.h5", "segmentation.h5/m", "new.h5"])
+def test_a_file_is_refused_where_a_folder_is_to_be(name: str, trained: Path, typed: Typed) -> None:
+    output = trained / "map" / name
+    for dry in ((), ("--dry-run",)):
+        said = one_line(unseg("map", trained / "data", "-o", output, *dry, expect=2))
+        assert f"-o {output}: " in said
+        assert "but map writes a folder" in said
+    assert not typed.commands
+
+
+def test_a_map_like_that_of_the_default_folder_is_written_beside_it(
+    trained: Path, tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained / "map", tmp_path / "map")
+    shutil.copytree(trained / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    said = unseg("map", "data", "--like", "map", "--dry-run").stderr
+    assert "-o new-map/segmentation.h5" in said
+
+
 def test_a_file_that_was_made_again_is_named(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "copy")
     folder = tmp_path / "copy" / "map"

