@@ -16,7 +16,7 @@ from reading_back import fingerprint
 from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.errors import ConfigError, DataError, StepError, UnsegError
+from unsegcli.errors import ArtifactError, ConfigError, DataError, StepError, UnsegError
 from unsegcli.params import Images, Inputs, Map, Run
 from unsegcli.segmenters import map_costs
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
@@ -247,6 +247,20 @@ def test_features_are_made_as_the_earlier_ones(own: bool, trained: Path, tmp_pat
     assert all(_equal(maps_of(old.path), maps_of(new.path)))
 
 
+def test_a_network_may_have_weights_of_a_file_also_for_new_images(tmp_path: Path, typed: Typed) -> None:
+    timm, torch = pytest.importorskip("timm"), pytest.importorskip("torch")
+    old, file, weights = write_images(tmp_path / "a", 1), tmp_path / "w.pth", ["--weights", str(tmp_path / "w.pth")]
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    network, folder = "timm:test_resnet", tmp_path / "m"
+    make_map(Inputs(old), replace(SMALL, backbone=network, weights=file), Run(folder, workers=1))
+    assert typed.commands[1][2:6] == ["--backbone", network, *weights]
+    typed.runs = False
+    with pytest.raises(ConfigError, match=r"test_resnet w\.pth, has the weights of a file; give it with --weights FILE"):
+        make_map(Inputs(old), Map(like=folder), Run(tmp_path / "n", dry_run=True))
+    said = unseg("map", old, "--like", folder, *weights, "-o", tmp_path / "n", "--dry-run").stderr
+    assert f"--backbone {network} --resize 4.0 {' '.join(weights)}" in said
+
+
 def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator[bool]:
     return (np.array_equal(one, other) for one, other in zip(some, others, strict=True))
 
@@ -256,6 +270,12 @@ def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator
 Given = Callable[[Path], Map]
 MISTAKES: list[tuple[Given, type[UnsegError], str]] = [
     (lambda top: Map(quick=True, backbone="lite0"), ConfigError, "--quick and --backbone cannot be used together"),
+    (lambda top: Map(backbone="lite1"), ConfigError, r"is not one of lite0, .*; did you mean lite0\?"),
+    (lambda top: Map(backbone="timm:nonet"), ConfigError, "has no such network"),
+    (lambda top: Map(backbone=str(top / "map" / "none.h5")), ArtifactError, "none.h5"),
+    (lambda top: Map(backbone="lite0", weights="none.pth"), DataError, r"--weights none\.pth: cannot be read"),
+    (lambda top: Map(weights="w.pth"), ConfigError, "name it with --backbone"),
+    (lambda top: Map(like=top / "map", weights="w.pth"), ConfigError, "was made without a network that others trained"),
     (lambda top: Map(classes=(3, 4)), ConfigError, "a map has one number of clusters"),
     (lambda top: Map(like=top / "map", classes=3, seed=1), ConfigError, "leave out --classes, --seed"),
     (lambda top: Map(like=top / "data"), DataError, "has no segmentation.h5; give a folder that `unseg map` made"),

@@ -54,6 +54,10 @@ class _Steps:
     def device(self) -> list[str]:
         return [] if self.run.device == AUTO else ["--device", self.run.device]
 
+    @property
+    def weights(self) -> list[str]:
+        return [] if self.params.weights == Map.weights else ["--weights", str(self.params.weights)]
+
     def superpixels(self, *options: str) -> list[str]:
         """The command that cuts the images; unreadable ones are reported at the end."""
         reading = [*as_typed(self.inputs.images), *as_typed(replace(self.inputs, paths=()))]
@@ -81,7 +85,7 @@ class _Steps:
         if params.quick:
             commands["regions"] = self.cluster(self(SUPERPIXELS), *clusters)
         elif params.backbone:
-            commands["features"] = self.features("--backbone", params.backbone)
+            commands["features"] = self.features("--backbone", params.backbone, *self.weights)
             commands["regions"] = self.cluster(self(FEATURES), *clusters)
         else:
             commands["train"] = self.train(*seed)
@@ -93,7 +97,7 @@ class _Steps:
         clusters = ["--centres", str(earlier.segmentation)]
         commands = {"superpixels": self.superpixels("--like", str(earlier.superpixels))}
         if earlier.features is not None:
-            commands["features"] = self.features(*earlier.features)
+            commands["features"] = self.features(*earlier.features, *self.weights)
             commands["regions"] = self.cluster(self(FEATURES), *clusters)
         elif earlier.model is not None:
             commands["vectors"] = self.cluster(str(earlier.model), self(SUPERPIXELS), *clusters, *self.device)
@@ -128,7 +132,7 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
         run = replace(run, output=LIKE_OUTPUT)
     run = run.of("map")
     _check(inputs, params, run)
-    earlier = None if params.like is None else read_earlier(params.like)
+    earlier = None if params.like is None else read_earlier(params.like, str(params.weights))
     sizes = sizes_of(inputs)
     if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
         console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
@@ -165,14 +169,32 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     if params.quick and params.backbone:
         raise ConfigError("--quick and --backbone cannot be used together: give one of them")
     if params.like is None:
+        _check_network(params)
         return
-    named = changed_options(replace(params, like=None), (), [one.name for one in fields(params)])
+    named = changed_options(replace(params, like=None, weights=Map.weights), (), [one.name for one in fields(params)])
     named += changed_options(inputs.images, (), [one.name for one in fields(Images) if one.name != "max_pixels"])
     if named:
         raise ConfigError(f"--like {params.like}: has its own clusters and settings; leave out {', '.join(named)}")
     folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
     if folder.resolve() == Path(run.output).resolve():
         raise ConfigError(f"-o {run.output}: is the folder of --like; choose another one")
+
+
+def _check_network(params: Map) -> None:
+    """Raise an error for a network that there is not, before superpixels are made for it."""
+    weights = params.weights != Map.weights
+    if weights and not params.backbone:
+        raise ConfigError("--weights: are those of a network that others trained; name it with --backbone")
+    if not params.backbone:
+        return
+    if is_artifact(params.backbone):
+        if weights:
+            raise ConfigError(f"--weights: {params.backbone} has weights of its own; leave it out")
+        with store.open_artifact(params.backbone, "model"):
+            return
+    from unsegcli.segmenters.pretrained_networks import check_network  # torch is loaded only for them
+
+    check_network(params.backbone, str(params.weights))
 
 
 def _check_folder(output: Path) -> None:
