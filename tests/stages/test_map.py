@@ -276,6 +276,7 @@ MISTAKES: list[tuple[Given, type[UnsegError], str]] = [
     (lambda top: Map(backbone="lite0", weights="none.pth"), DataError, r"--weights none\.pth: cannot be read"),
     (lambda top: Map(weights="w.pth"), ConfigError, "name it with --backbone"),
     (lambda top: Map(like=top / "map", weights="w.pth"), ConfigError, "was made without a network that others trained"),
+    (lambda top: Map(classes=1), ConfigError, "--classes 1: .* give 2 or more"),
     (lambda top: Map(classes=(3, 4)), ConfigError, "a map has one number of clusters"),
     (lambda top: Map(like=top / "map", classes=3, seed=1), ConfigError, "leave out --classes, --seed"),
     (lambda top: Map(like=top / "data"), DataError, "has no segmentation.h5; give a folder that `unseg map` made"),

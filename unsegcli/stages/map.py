@@ -166,6 +166,8 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     _check_folder(Path(run.output))
     if isinstance(params.classes, tuple):
         raise ConfigError("--classes: a map has one number of clusters; `unseg cluster` takes several")
+    if params.classes == 1:
+        raise ConfigError("--classes 1: one cluster would be the whole of every image; give 2 or more")
     if params.quick and params.backbone:
         raise ConfigError("--quick and --backbone cannot be used together: give one of them")
     if params.like is None:
