@@ -204,7 +204,9 @@ def test_the_demo_calls_better_only_what_lies_outside_the_intervals(other: tuple
     said = compared({"learned": own, "k-means": scored(*other, 0.01)})
     assert said == f"accuracy / mIoU: learned 0.700 / 0.600; {verdict} k-means {other[0]:.3f} / {other[1]:.3f}"
     narrow = scored(0.7, 0.6, 0.01)
-    assert "about as good as" in compared({"learned": narrow, "k-means": scored(0.65, 0.55, 0.06)}), "inside the other's"
+    assert "about as good as" in compared({"learned": narrow, "k-means": scored(0.65, 0.55, 0.06)}), (
+        "inside the other's"
+    )
     assert "about as good as" in compared({"learned": narrow, "k-means": scored(0.2, 0.1, 0.1) | {"interval": {}}})
 
 

@@ -122,6 +122,7 @@ def test_a_second_run_repeats_nothing(trained: Path, typed: Typed) -> None:
     typed.draws = True
     before = {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")}
     made = unseg("map", trained / "data", "--classes", 5, "--pixels-per-segment", 100, "-o", trained / "map")
+    assert made.stderr.splitlines()[0] == "all steps seem to be up to date"
     assert typed.names == ["superpixels", "train", "cluster", "visualize"]
     assert {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")} == before
     assert made.stdout.splitlines()[-1] == str(trained / "map" / "segmentation.h5"), "which a pipe hands on"
@@ -255,7 +256,9 @@ def test_a_network_may_have_weights_of_a_file_also_for_new_images(tmp_path: Path
     make_map(Inputs(old), replace(SMALL, backbone=network, weights=file), Run(folder, workers=1))
     assert typed.commands[1][2:6] == ["--backbone", network, *weights]
     typed.runs = False
-    with pytest.raises(ConfigError, match=r"test_resnet w\.pth, has the weights of a file; give it with --weights FILE"):
+    with pytest.raises(
+        ConfigError, match=r"test_resnet w\.pth, has the weights of a file; give it with --weights FILE"
+    ):
         make_map(Inputs(old), Map(like=folder), Run(tmp_path / "n", dry_run=True))
     said = unseg("map", old, "--like", folder, *weights, "-o", tmp_path / "n", "--dry-run").stderr
     assert f"--backbone {network} --resize 4.0 {' '.join(weights)}" in said
@@ -400,6 +403,25 @@ def test_sizes_are_those_of_the_working_images(tmp_path: Path) -> None:
     assert found.seen == 16 * found.pixels, "small images are enlarged by 4 for a network"
     assert sizes_of(Inputs(folder, Images(scale=0.5), limit=4)).pixels == 3 * 24 * 32
     assert sizes_of(Inputs(folder / "p0.png", Images(patch=32))).windows == 4
+
+
+def test_the_time_of_steps_that_are_up_to_date_is_not_counted(
+    trained: Path, tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[list[str]] = []
+    monkeypatch.setattr(stage_file, "estimate", lambda steps, *_: counted.append(steps) or "")
+    shutil.copytree(trained / "map", tmp_path / "m")
+    out = Run(tmp_path / "m", workers=1, dry_run=True)
+    for given in (replace(SMALL, classes=3), replace(SMALL, quick=True), Map(like=trained / "map")):
+        make_map(Inputs(trained / "data"), given, replace(out, output=tmp_path / ("n" if given.like else "m")))
+    (tmp_path / "m" / "model.h5").unlink()
+    make_map(Inputs(trained / "data"), SMALL, out)
+    assert counted == [
+        ["vectors", "page"],
+        ["regions", "page"],
+        ["superpixels", "vectors", "page"],
+        ["train", "vectors", "page"],
+    ]
 
 
 def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, Superpixels, as_typed, changed_options
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
-from unsegcli.segmenters.map_standing import refuse_other_superpixels, refuse_other_training
+from unsegcli.segmenters.map_standing import refuse_other_training, standing_steps, superpixels_stand
 
 PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
 INDEX = "index.html"
+UP_TO_DATE = "all steps seem to be up to date"
 LIKE_OUTPUT = "new-map"  # the default folder of a map like an earlier one, which may be in the default folder of map
 KNOWN_SPEED = "lite0"  # the backbone that estimates are for
 ELSEWHERE = (
@@ -141,10 +143,10 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     params = params if earlier else _as_possible(params, sizes)
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
-    if not run.force:
-        _refuse_another_map(steps, earlier, trains="train" in commands)
-    console.note(estimate(list(commands), sizes, run.workers))
-    if params.backbone not in ("", KNOWN_SPEED):
+    done = _standing(steps, earlier, list(commands))
+    left = [step for step in commands if step not in done]
+    console.note(estimate(left, sizes, run.workers) if left else UP_TO_DATE)
+    if "features" not in done and params.backbone not in ("", KNOWN_SPEED):
         console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
     if run.dry_run:
         for command in commands.values():
@@ -207,13 +209,24 @@ def _check_folder(output: Path) -> None:
         raise ConfigError(f"-o {output}: {what}, but map writes a folder of files; give the name of a folder")
 
 
-def _refuse_another_map(steps: _Steps, earlier: EarlierMap | None, *, trains: bool) -> None:
-    """Raise an error if the folder holds a map of other images, other superpixels or another training."""
-    size = Superpixels(pixels_per_segment=steps.params.pixels_per_segment)
-    cutting = size if earlier is None else Superpixels(like=earlier.superpixels)
-    refuse_other_superpixels(steps.folder, steps.inputs, cutting)
-    if trains:
-        refuse_other_training(steps.folder, steps.trained_clusters, steps.params.seed)
+def _standing(steps: _Steps, earlier: EarlierMap | None, names: Sequence[str]) -> list[str]:
+    """Return the steps that have nothing to do; raise an error if the folder holds another map."""
+    params, force = steps.params, steps.run.force
+    cutting = Superpixels(pixels_per_segment=params.pixels_per_segment)
+    if earlier is not None:
+        cutting = Superpixels(like=earlier.superpixels)
+    stand = superpixels_stand(steps.folder, steps.inputs, cutting, force=force)
+    training = {"classes": steps.trained_clusters, "seed": params.seed}
+    if "train" in names and not force:
+        refuse_other_training(steps.folder, **training)
+    if not stand or earlier is not None:
+        return ["superpixels"] if stand else []
+    network = {"backbone": params.backbone}
+    if steps.weights:
+        network["weights"] = str(params.weights)  # which is not recorded, so that such features are not counted as done
+    clusters = {"classes": params.classes, "seed": params.seed}
+    settings = {"train": training, "features": network, "vectors": clusters, "regions": clusters}
+    return standing_steps(steps.folder, names, settings)
 
 
 def _as_possible(params: Map, sizes: Sizes) -> Map:
