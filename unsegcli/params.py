@@ -167,8 +167,8 @@ SIZE = Option(
     instead_of="scale",
 )
 WEIGHTS = Option(
-    "Weights of the network: none (random), or a file saved by torch, such as a MoCo or DINO checkpoint. features also "
-    "knows pretrained, the weights that come with the network, which is its default, and files of safetensors. train, "
+    "Weights of the network: none (random), or a file saved by torch, such as a MoCo or DINO checkpoint. features "
+    "and map also know pretrained, the weights that come with the network, the default, and files of safetensors. train, "
     "for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is none.",
     panel=METHOD,
     metavar="NAME|FILE",
@@ -1151,6 +1151,7 @@ class Map:
 
     classes: int | str | tuple[int, ...] | None = option(MAP_CLASSES, CLASSES)
     backbone: str = option("", BACKBONE)
+    weights: str | Path = option("pretrained", WEIGHTS)
     quick: bool = option(
         False, "Train no network: k-means on colour, texture, patterns and surroundings of superpixels."
     )

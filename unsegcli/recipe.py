@@ -18,7 +18,13 @@ from unsegcli.errors import ConfigError
 from unsegcli.params import STORED_NAMES, STORED_VALUES
 
 Recipe = dict[str, Any]
-INPUTS = {"pictures": "images", "maps": "label maps", "without_image": "missing images", "page": "files of the page"}
+INPUTS = {
+    "pictures": "images",
+    "like": "file of --like",
+    "maps": "label maps",
+    "without_image": "missing images",
+    "page": "files of the page",
+}
 REVISIONS = {"revision": "command", "method_revision": "method"}
 TODAY = {stored: name for name, stored in STORED_NAMES.items()}
 FILE_DIGEST = re.compile(r" [0-9a-f]{16}$")

@@ -8,14 +8,12 @@ Runs the demo with one seed after the other, and prints its verdict (accuracy / 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
-from unsegcli import store
 from unsegcli.params import Demo, Run
-from unsegcli.stages.demo import SCORED, compared, demo
+from unsegcli.stages.demo import SCORED, compared, demo, scores_in
 
 
 def main() -> None:
@@ -27,14 +25,8 @@ def main() -> None:
             started = time.monotonic()
             made = demo(Demo(seed=seed), Run(Path(folder) / "demo"))
             seconds = time.monotonic() - started
-            verdict = compared({what: _scores(made / name) for name, what in SCORED.items()})
+            verdict = compared({SCORED[name]: one for name, one in scores_in(made).items()})
             print(f"seed {seed}, {seconds:.0f} s: {verdict}", flush=True)
-
-
-def _scores(metrics: Path) -> dict[str, float]:
-    with store.open_artifact(metrics, "metrics") as artifact:
-        found: dict[str, float] = json.loads(bytes(artifact.table("scores")))["scores"]
-    return found
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typed import unseg
 from unsegcli import store
 from unsegcli.cli.evaluate import show_scores
 from unsegcli.cli.retrieve import show_retrieval
-from unsegcli.stages.demo import MAPS, SCORED, best_of
+from unsegcli.stages.demo import MAPS, SCORED, best_of, compared
 
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
 
@@ -196,6 +196,8 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
         assert "$ unseg map data --seed 0 -o map" in done.stderr
         assert done.stderr.splitlines()[-1] == "then map images of your own:  unseg map PHOTOS -o map"
         assert ("up to date" in done.stderr) is again
+        shown = "$ unseg visualize map/segmentation.h5 regions.h5 pixels.h5 --metrics metrics.h5 --metrics regions-metrics.h5"
+        assert shown in done.stderr, "all three with their scores"
     assert (tmp_path / "try" / "report" / "index.html").exists()
     with store.open_artifact(tmp_path / "try" / "metrics.h5") as artifact:
         scores = json.loads(bytes(artifact.table("scores")))
@@ -210,6 +212,31 @@ def test_the_demo_shows_the_most_accurate_map_and_the_learned_one_if_they_tie() 
     assert MAPS[best_of(found)] == "regions.h5"
     assert best_of(found | {"metrics.h5": {"scores": {"accuracy": 0.6}}}) == "metrics.h5"
     assert set(MAPS) == set(SCORED)
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [
+        ((0.60, 0.50), "better than"),
+        ((0.64, 0.50), "about as good as"),  # its accuracy is inside the interval of the first
+        ((0.60, 0.56), "about as good as"),  # its mIoU is
+        ((0.60, 0.70), "about as good as"),  # one score is higher, one lower
+        ((0.80, 0.70), "worse than"),
+    ],
+)
+def test_the_demo_calls_better_only_what_lies_outside_the_intervals(other: tuple[float, float], verdict: str) -> None:
+    def scored(accuracy: float, miou: float, spread: float) -> dict[str, Any]:
+        around = {"accuracy": [accuracy - spread, accuracy + spread], "miou": [miou - spread, miou + spread]}
+        return {"scores": {"accuracy": accuracy, "miou": miou}, "interval": around}
+
+    own = scored(0.7, 0.6, 0.07)
+    said = compared({"learned": own, "k-means": scored(*other, 0.01)})
+    assert said == f"accuracy / mIoU: learned 0.700 / 0.600; {verdict} k-means {other[0]:.3f} / {other[1]:.3f}"
+    narrow = scored(0.7, 0.6, 0.01)
+    assert "about as good as" in compared({"learned": narrow, "k-means": scored(0.65, 0.55, 0.06)}), (
+        "inside the other's"
+    )
+    assert "about as good as" in compared({"learned": narrow, "k-means": scored(0.2, 0.1, 0.1) | {"interval": {}}})
 
 
 def test_demo_leaves_other_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from called import cluster, inspect, relabel, superpixels
 from conftest import MakeImages
 
 from unsegcli.dataflow.label_maps import open_predictions
+from unsegcli.errors import ArtifactError
 from unsegcli.params import Cluster, Images, Superpixels
 
 
@@ -41,6 +42,13 @@ def test_chain_notices_a_changed_and_a_missing_input(chain: tuple[Path, Path], t
     assert states(chain[1]) == [(0, "superpixels", "has been made again since")]
     chain[0].unlink()
     assert states(chain[1]) == [(0, "superpixels", "no longer exists")]
+
+
+def test_the_files_of_a_folder_are_named(chain: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=rf"is a folder; name a file in it: {chain[1]}, {chain[0]}$"):
+        inspect(tmp_path)
+    with pytest.raises(ArtifactError, match="holds no HDF5 file"):
+        inspect(tmp_path / "data")
 
 
 def test_a_chain_in_a_circle_ends(chain: tuple[Path, Path]) -> None:

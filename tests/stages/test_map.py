@@ -16,7 +16,7 @@ from reading_back import fingerprint
 from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.errors import ConfigError, DataError, StepError, UnsegError
+from unsegcli.errors import ArtifactError, ConfigError, DataError, StepError, UnsegError
 from unsegcli.params import Images, Inputs, Map, Run
 from unsegcli.segmenters import map_costs
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
@@ -122,6 +122,7 @@ def test_a_second_run_repeats_nothing(trained: Path, typed: Typed) -> None:
     typed.draws = True
     before = {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")}
     made = unseg("map", trained / "data", "--classes", 5, "--pixels-per-segment", 100, "-o", trained / "map")
+    assert made.stderr.splitlines()[0] == "all steps seem to be up to date"
     assert typed.names == ["superpixels", "train", "cluster", "visualize"]
     assert {path: path.stat().st_mtime_ns for path in (trained / "map").rglob("*.*")} == before
     assert made.stdout.splitlines()[-1] == str(trained / "map" / "segmentation.h5"), "which a pipe hands on"
@@ -247,6 +248,22 @@ def test_features_are_made_as_the_earlier_ones(own: bool, trained: Path, tmp_pat
     assert all(_equal(maps_of(old.path), maps_of(new.path)))
 
 
+def test_a_network_may_have_weights_of_a_file_also_for_new_images(tmp_path: Path, typed: Typed) -> None:
+    timm, torch = pytest.importorskip("timm"), pytest.importorskip("torch")
+    old, file, weights = write_images(tmp_path / "a", 1), tmp_path / "w.pth", ["--weights", str(tmp_path / "w.pth")]
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    network, folder = "timm:test_resnet", tmp_path / "m"
+    make_map(Inputs(old), replace(SMALL, backbone=network, weights=file), Run(folder, workers=1))
+    assert typed.commands[1][2:6] == ["--backbone", network, *weights]
+    typed.runs = False
+    with pytest.raises(
+        ConfigError, match=r"test_resnet w\.pth, has the weights of a file; give it with --weights FILE"
+    ):
+        make_map(Inputs(old), Map(like=folder), Run(tmp_path / "n", dry_run=True))
+    said = unseg("map", old, "--like", folder, *weights, "-o", tmp_path / "n", "--dry-run").stderr
+    assert f"--backbone {network} --resize 4.0 {' '.join(weights)}" in said
+
+
 def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator[bool]:
     return (np.array_equal(one, other) for one, other in zip(some, others, strict=True))
 
@@ -256,6 +273,13 @@ def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Iterator
 Given = Callable[[Path], Map]
 MISTAKES: list[tuple[Given, type[UnsegError], str]] = [
     (lambda top: Map(quick=True, backbone="lite0"), ConfigError, "--quick and --backbone cannot be used together"),
+    (lambda top: Map(backbone="lite1"), ConfigError, r"is not one of lite0, .*; did you mean lite0\?"),
+    (lambda top: Map(backbone="timm:nonet"), ConfigError, "has no such network"),
+    (lambda top: Map(backbone=str(top / "map" / "none.h5")), ArtifactError, "none.h5"),
+    (lambda top: Map(backbone="lite0", weights="none.pth"), DataError, r"--weights none\.pth: cannot be read"),
+    (lambda top: Map(weights="w.pth"), ConfigError, "name it with --backbone"),
+    (lambda top: Map(like=top / "map", weights="w.pth"), ConfigError, "was made without a network that others trained"),
+    (lambda top: Map(classes=1), ConfigError, "--classes 1: .* give 2 or more"),
     (lambda top: Map(classes=(3, 4)), ConfigError, "a map has one number of clusters"),
     (lambda top: Map(like=top / "map", classes=3, seed=1), ConfigError, "leave out --classes, --seed"),
     (lambda top: Map(like=top / "data"), DataError, "has no segmentation.h5; give a folder that `unseg map` made"),
@@ -281,6 +305,26 @@ def test_files_of_earlier_commands_and_the_earlier_folder_itself_are_refused(tra
         make_map(Inputs(trained / "data", Images(bands=(1,))), Map(like=trained / "map"), Run(trained / "m"))
 
 
+@pytest.mark.parametrize("name", ["segmentation.h5", "segmentation.h5/m", "new.h5"])
+def test_a_file_is_refused_where_a_folder_is_to_be(name: str, trained: Path, typed: Typed) -> None:
+    output = trained / "map" / name
+    for dry in ((), ("--dry-run",)):
+        said = one_line(unseg("map", trained / "data", "-o", output, *dry, expect=2))
+        assert f"-o {output}: " in said
+        assert "but map writes a folder" in said
+    assert not typed.commands
+
+
+def test_a_map_like_that_of_the_default_folder_is_written_beside_it(
+    trained: Path, tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained / "map", tmp_path / "map")
+    shutil.copytree(trained / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    said = unseg("map", "data", "--like", "map", "--dry-run").stderr
+    assert "-o new-map/segmentation.h5" in said
+
+
 def test_a_file_that_was_made_again_is_named(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "copy")
     folder = tmp_path / "copy" / "map"
@@ -300,6 +344,52 @@ def test_the_error_of_a_step_is_said_once(trained: Path, tmp_path: Path, monkeyp
     assert "`unseg superpixels` failed" in one_line(unseg("map", trained / "data", "-o", tmp_path / "m", expect=1))
 
 
+# A folder that holds another map
+
+
+def test_a_map_of_other_images_or_settings_is_not_replaced(trained: Path, tmp_path: Path, typed: Typed) -> None:
+    other, folder = write_images(tmp_path / "other", FEWEST, first=100), trained / "map"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    few = ("--classes", 5)
+    size = ("--pixels-per-segment", 100)
+    for given, why in [
+        ((other, *few, *size), "other images"),
+        ((trained / "data", *few), "pixels per segment 100, now 200"),
+        ((trained / "data", *few, *size, "--quick", "--scale", 2), "scale 1, now 2"),
+        ((trained / "data", *few, *size, "--seed", 3), "its network: seed 0, now 3"),
+        ((trained / "data", "--classes", 8, *size), "its network: classes 8, now 9"),
+    ]:
+        for dry in ((), ("--dry-run",)):
+            said = one_line(unseg("map", *given, "-o", folder, *dry, expect=2))
+            assert f"-o {folder}: holds a map that was made in another way ({why}); choose another folder" in said
+            assert "with --force" in said
+    assert not typed.commands
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == before
+    unseg("map", other, "-o", folder, "--force", "--dry-run")
+
+
+def test_a_map_without_a_network_is_not_replaced_by_one_of_other_images(tmp_path: Path, typed: Typed) -> None:
+    old, new, out = write_images(tmp_path / "a", 2), write_images(tmp_path / "b", 2, 9), Run(tmp_path / "m", workers=1)
+    make_map(Inputs(old), SMALL, out)
+    with pytest.raises(ConfigError, match=r"\(other images\)"):
+        make_map(Inputs(new), SMALL, out)
+    make_map(Inputs(old), replace(SMALL, classes=3), out)
+    make_map(Inputs(new), Map(like=out.output), Run(tmp_path / "n", workers=1))
+    typed.commands.clear()
+    make_map(Inputs(new), Map(like=out.output), Run(tmp_path / "n", workers=1))
+    assert typed.names == ["superpixels", "cluster", "visualize"], "the same again has nothing to do"
+    with pytest.raises(ConfigError, match=r"\(other images\)"):
+        make_map(Inputs(old), Map(like=out.output), Run(tmp_path / "n", workers=1))
+
+
+def test_superpixels_alone_are_replaced(tmp_path: Path, only_typed: Typed) -> None:
+    """A run that was stopped before anything was made of them has nothing to lose."""
+    old, new = write_images(tmp_path / "a", 2), write_images(tmp_path / "b", 2, 9)
+    unseg("superpixels", old, "-o", tmp_path / "m" / "superpixels.h5", "--workers", 1)
+    make_map(Inputs(new), Map(), Run(tmp_path / "m"))
+    assert only_typed.names[0] == "superpixels"
+
+
 # What it will cost
 
 
@@ -313,6 +403,25 @@ def test_sizes_are_those_of_the_working_images(tmp_path: Path) -> None:
     assert found.seen == 16 * found.pixels, "small images are enlarged by 4 for a network"
     assert sizes_of(Inputs(folder, Images(scale=0.5), limit=4)).pixels == 3 * 24 * 32
     assert sizes_of(Inputs(folder / "p0.png", Images(patch=32))).windows == 4
+
+
+def test_the_time_of_steps_that_are_up_to_date_is_not_counted(
+    trained: Path, tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[list[str]] = []
+    monkeypatch.setattr(stage_file, "estimate", lambda steps, *_: counted.append(steps) or "")
+    shutil.copytree(trained / "map", tmp_path / "m")
+    out = Run(tmp_path / "m", workers=1, dry_run=True)
+    for given in (replace(SMALL, classes=3), replace(SMALL, quick=True), Map(like=trained / "map")):
+        make_map(Inputs(trained / "data"), given, replace(out, output=tmp_path / ("n" if given.like else "m")))
+    (tmp_path / "m" / "model.h5").unlink()
+    make_map(Inputs(trained / "data"), SMALL, out)
+    assert counted == [
+        ["vectors", "page"],
+        ["regions", "page"],
+        ["superpixels", "vectors", "page"],
+        ["train", "vectors", "page"],
+    ]
 
 
 def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:

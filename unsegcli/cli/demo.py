@@ -18,8 +18,9 @@ def _show(folder: Path, run: Run, terminal: Terminal) -> None:
     best = best_of(found)
     console.note(f"{SCORED[best]}:")
     show_scores(found[best])
-    console.note(compared({SCORED[name]: one["scores"] for name, one in found.items()}))
-    console.note(f"open {folder / REPORT / 'index.html'}, which shows the most accurate one: {SCORED[best]}")
+    console.note(compared({SCORED[name]: one for name, one in found.items()}))
+    console.note("better = both scores are higher, and none lies inside the other's 95 % interval")
+    console.note(f"open {folder / REPORT / 'index.html'}, which shows all three with their scores")
     console.note("then map images of your own:  unseg map PHOTOS -o map")
     print(folder / REPORT)
 

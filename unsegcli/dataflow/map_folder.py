@@ -11,10 +11,12 @@ from typing import Any
 from unsegcli import store
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.provenance import UNCHANGED, provenance
-from unsegcli.errors import ArtifactError, DataError
+from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.params import Map
 
 SUPERPIXELS, MODEL, FEATURES = "superpixels.h5", "model.h5", "features.h5"
 SEGMENTATION, PAGE = "segmentation.h5", "page"
+RANDOM = "none"  # weights that learned nothing
 NETWORKS = ("model", "features")  # inputs of a segmentation that tell superpixels apart by more than their pixels
 
 
@@ -28,11 +30,12 @@ class EarlierMap:
     features: tuple[str, ...] | None = None  # options of `unseg features` that make such features
 
 
-def read_earlier(path: str | Path) -> EarlierMap:
+def read_earlier(path: str | Path, weights: str = Map.weights) -> EarlierMap:
     """Find the newest segmentation of an earlier folder, and the files behind it.
 
     Args:
         path: a folder that `unseg map` made, or one of the segmentations in it.
+        weights: of the network, as given for the new images; needed where those of the earlier folder are in a file.
     """
     segmentation = Path(path) if is_artifact(path) else newest_of(Path(path))
     with store.open_artifact(segmentation, "segmentation") as artifact:
@@ -49,7 +52,9 @@ def read_earlier(path: str | Path) -> EarlierMap:
         found[entry["input"]] = Path(_from_here(entry["path"]))
     if "superpixels" not in found:
         raise DataError(f"--like {path}: {segmentation} was not made from superpixels, as `unseg map` makes them")
-    features = None if "features" not in found else options_of(found["features"])
+    features = None if "features" not in found else options_of(found["features"], weights)
+    if features is None and weights != Map.weights:
+        raise ConfigError(f"--weights: {segmentation} was made without a network that others trained; leave it out")
     return EarlierMap(segmentation, found["superpixels"], found.get("model"), features)
 
 
@@ -73,14 +78,23 @@ def _came_from(path: Path, fingerprint: str) -> bool:
         return False
 
 
-def options_of(features: Path) -> tuple[str, ...]:
-    """Return the options of `unseg features` that make the same features of other images."""
+def options_of(features: Path, weights: str = Map.weights) -> tuple[str, ...]:
+    """Return the options of `unseg features` that make the same features of other images.
+
+    Args:
+        features: the features of the earlier images.
+        weights: as given for the other images; the options have those that need no file.
+    """
     with store.open_artifact(features, "features") as artifact:
         models = [Path(one["path"]) for one in provenance(artifact) if one["input"] == "model"]
         if models:
             return ("--backbone", _from_here(models[0]))
         made, resize = artifact.recipe["parameters"], float(artifact.table("resize")[0])
-    return ("--backbone", str(made["backbone"]), "--resize", repr(resize))
+        used = str(artifact.recipe.get("network", {}).get("weights", ""))
+    if " " in used and weights == Map.weights:
+        raise ConfigError(f"{features}: its network, {used}, has the weights of a file; give it with --weights FILE")
+    random = ("--weights", used) if used == RANDOM and weights == Map.weights else ()
+    return ("--backbone", str(made["backbone"]), *random, "--resize", repr(resize))
 
 
 def _from_here(path: str | Path) -> str:

@@ -15,6 +15,7 @@ from unsegcli.errors import ConfigError
 from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import AUTO, Superpixels
 
+REVISION = 2  # of `unseg superpixels`: raised when the same settings give other superpixels
 FEW, MANY = 0.25, 1.1  # of the superpixels aimed at; scikit-image's SLIC and felzenszwalb often give half of them
 
 # (pixels (height, width, bands), valid pixels or None, superpixels aimed at, settings, report) -> a map of superpixels

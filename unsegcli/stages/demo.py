@@ -1,4 +1,4 @@
-"""`unseg demo`: make a map of mosaics with known classes, compare it with its floors, and name the best one.
+"""`unseg demo`: make a map of mosaics with known classes, show it beside its floors with scores, and name the best one.
 
 The textures are photographs from scikit-image; each step runs a command that a user could type.
 """
@@ -32,23 +32,23 @@ TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
     "stars": lambda: _photograph("hubble_deep_field"),
     "fur": lambda: _photograph("chelsea")[:, 60:400],  # the cat without the background
 }
+MAPS = {"metrics.h5": "map/segmentation.h5", "regions-metrics.h5": "regions.h5", "pixels-metrics.h5": "pixels.h5"}
+REPORT = "report"
 COMMANDS = (
     "map data --seed {seed} -o map",
     "cluster map/superpixels.h5 --classes {classes} --seed {seed} -o regions.h5",
     "cluster data --features bands --classes {classes} --seed {seed} -o pixels.h5",
-    "evaluate map/segmentation.h5 --many-to-one --named-on even -o metrics.h5",
-    "evaluate regions.h5 --many-to-one --named-on even -o regions-metrics.h5",
-    "evaluate pixels.h5 --many-to-one --named-on even -o pixels-metrics.h5",
+    *(f"evaluate {result} --many-to-one --named-on even -o {metrics}" for metrics, result in MAPS.items()),
+    f"visualize {' '.join(MAPS.values())} {' '.join(f'--metrics {metrics}' for metrics in MAPS)} -o {REPORT}",
 )
-OF_THE_BEST = ("relabel {map} --metrics {metrics} -o named.h5", "visualize named.h5 -o report")
+NAMING = "relabel {map} --metrics {metrics} -o named.h5"  # of the most accurate map
 # metrics -> what was scored
 SCORED = {
     "metrics.h5": "learned",
     "regions-metrics.h5": "k-means on regions",
     "pixels-metrics.h5": "k-means on blurred pixels",
 }
-MAPS = {"metrics.h5": "map/segmentation.h5", "regions-metrics.h5": "regions.h5", "pixels-metrics.h5": "pixels.h5"}
-REPORT = "report"
+COMPARED = ("accuracy", "miou")
 
 
 def demo(params: Demo | None = None, run: Run | None = None) -> Path:
@@ -63,8 +63,7 @@ def demo(params: Demo | None = None, run: Run | None = None) -> Path:
     for command in COMMANDS:
         run_command(shlex.split(command.format(classes=MAP_CLASSES, seed=params.seed)), folder)
     best = best_of(scores_in(folder))
-    for command in OF_THE_BEST:
-        run_command(shlex.split(command.format(map=MAPS[best], metrics=best)), folder)
+    run_command(shlex.split(NAMING.format(map=MAPS[best], metrics=best)), folder)
     return folder
 
 
@@ -82,15 +81,30 @@ def best_of(found: Mapping[str, Any]) -> str:
     return max(found, key=lambda name: float(found[name]["scores"]["accuracy"]))
 
 
-def compared(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Say in one sentence whether the first of several scored maps is better than the others, by accuracy and mIoU."""
-    text = {what: f"{what} {one['accuracy']:.3f} / {one['miou']:.3f}" for what, one in scores.items()}
-    (first, own), *others = scores.items()
-    better = [what for what, one in others if all(own[name] > one[name] for name in ("accuracy", "miou"))]
-    verdict = (
-        "better than" if len(better) == len(others) else "not better than both of" if better else "not better than"
-    )
-    return f"accuracy / mIoU: {text[first]}, {verdict} {' and '.join(text[what] for what, _ in others)}"
+def compared(found: Mapping[str, Any]) -> str:
+    """Say in one sentence how the first of several scored maps compares with each of the others.
+
+    Args:
+        found: what was scored -> what `evaluate` wrote.
+    """
+    scores = {what: " / ".join(f"{one['scores'][name]:.3f}" for name in COMPARED) for what, one in found.items()}
+    (first, own), *others = found.items()
+    verdicts = [f"{_verdict(own, one)} {what} {scores[what]}" for what, one in others]
+    return f"accuracy / mIoU: {first} {scores[first]}; {'; '.join(verdicts)}"
+
+
+def _verdict(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Say which is better; neither is, unless it has the higher scores and no score is in the other's interval."""
+    if any(_may_be(own, other, name) or _may_be(other, own, name) for name in COMPARED):
+        return "about as good as"
+    higher = {own["scores"][name] > other["scores"][name] for name in COMPARED}
+    return "about as good as" if len(higher) == 2 else "better than" if higher.pop() else "worse than"
+
+
+def _may_be(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    """Whether the score of one lies inside the interval of the other, or there is no interval."""
+    low, high = other["interval"].get(name) or (None, None)
+    return low is None or high is None or bool(low <= one["scores"][name] <= high)
 
 
 def _write_mosaics(folder: Path, params: Demo) -> None:

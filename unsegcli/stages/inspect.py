@@ -8,9 +8,10 @@ from typing import Any
 
 from unsegcli import console, store
 from unsegcli.core.palette import hex_color
+from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import count_pixels, open_predictions
 from unsegcli.dataflow.provenance import LABELS, networks, provenance, tables_of
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.params import Inputs, Inspect, Run
 from unsegcli.recipe import recipe_digest
 from unsegcli.views.categories import name_categories
@@ -33,6 +34,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         raise ConfigError(f"inspect needs exactly one file, but {len(inputs.paths)} are given")
     verify = (params or Inspect()).verify
     path = Path(inputs.paths[0])
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a folder; {_files_in(path)}")
     with store.open_artifact(path) as artifact:
         described: dict[str, Any] = {
             "path": str(path),
@@ -62,6 +65,12 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         if verify:
             described["problems"] = _verify(artifact)
     return described
+
+
+def _files_in(folder: Path) -> str:
+    """Say which files of a folder can be inspected."""
+    found = [str(file) for file in sorted(folder.iterdir()) if is_artifact(file) and file.is_file()]
+    return f"name a file in it: {', '.join(found)}" if found else "it holds no HDF5 file; name one"
 
 
 def _categories(artifact: store.Artifact) -> dict[str, Any]:

