@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from unsegcli.views.curves import curves_behind
 from unsegcli.views.merging import suggest
 from unsegcli.views.page_image import LayerFacts
 
+MERGED_UNNAMED = re.compile(r"clusters \d+(, \d+)* and \d+")  # what the page calls them
 BY_DISTANCES = (
     "1 minus the mean, over the pixels, of the distance to the centre of the own cluster divided by that to the second "
     "nearest centre: 0 = undecided."
@@ -63,8 +65,10 @@ def hex_color(color: NDArray[np.uint8]) -> str:
 
 
 def short_names(runs: Sequence[Predictions]) -> list[str]:
-    """Return a short name for each result: its file without suffix; with its folder, or a number, if two are equal."""
+    """Return a short name for each result: its file without suffix; if two are equal, what they differ in."""
     names = [PurePath(run.name).stem or run.name for run in runs]
+    if len(set(names)) == 1 < len(names):
+        names = [PurePath(run.name).parent.name or name for run, name in zip(runs, names, strict=True)]
     if len(set(names)) < len(names):
         names = ["/".join(PurePath(run.name).with_suffix("").parts[-2:]) for run in runs]
     return [name if names.count(name) == 1 else f"{name} {number + 1}" for number, name in enumerate(names)]
@@ -141,7 +145,10 @@ def _clusters(result: ShownResult, tally: PageTally, crops: dict[int, Crops], cl
 
 def _is_named(run: Predictions, number: int) -> bool:
     """Whether somebody gave the cluster a name; relabel calls the others "cluster 2 (was 4)"."""
-    return number < len(run.categories) and UNNAMED.fullmatch(run.categories[number]) is None
+    if number >= len(run.categories):
+        return False
+    name = run.categories[number]
+    return UNNAMED.fullmatch(name) is None and MERGED_UNNAMED.fullmatch(name) is None
 
 
 def _image(facts: LayerFacts | None) -> dict[str, Any]:
