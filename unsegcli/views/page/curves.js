@@ -35,7 +35,11 @@
           svg("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(value)),
         ]),
         svg("text", { x: EDGE.left, y: HEIGHT - 5 }, figure(first)),
-        svg("text", { x: WIDTH - EDGE.right, y: HEIGHT - 5, "text-anchor": "end" }, `${unit || "step"} ${figure(last)}`),
+        svg(
+          "text",
+          { x: WIDTH - EDGE.right, y: HEIGHT - 5, "text-anchor": "end" },
+          `${unit || "step"} ${figure(last)}`,
+        ),
         svg("path", { d: path, class: "curve" }),
         ...(end ? [svg("circle", { cx: x(end[0]), cy: y(end[1]), r: 3, class: "end" })] : []),
       ),

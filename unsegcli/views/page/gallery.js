@@ -178,7 +178,9 @@
     for (const pane of tile.panes) {
       const { result } = pane;
       pane.request = { number: tile.number, layer, result, alone, aloneOf, most: MOST };
-      if (unseg.hasLayer(unseg.data.results[result], layer)) bringPane(pane);
+      const isThere = unseg.hasLayer(unseg.data.results[result], layer);
+      pane.canvas.closest(".of-result")?.classList.toggle("lacking", layer === "errors" && !isThere);
+      if (isThere) bringPane(pane);
       else unseg.clear(pane.canvas);
     }
   }

@@ -90,7 +90,9 @@
     const key = (text) => make("kbd", WRITTEN[text] ?? (text.length === 1 ? text.toUpperCase() : text));
     const row = (keys, words) => make("div", make("dt", keys.map(key)), make("dd", words));
     const possible = KEYS.filter(
-      ([keys]) => (keys[0] !== "m" || unseg.canName()) && (keys[0] !== "c" || unseg.hasScores()) &&
+      ([keys]) =>
+        (keys[0] !== "m" || unseg.canName()) &&
+        (keys[0] !== "c" || unseg.hasScores()) &&
         (keys[0] !== "b" || unseg.data.results.length > 1),
     );
     const dialog = make(

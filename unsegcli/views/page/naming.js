@@ -185,10 +185,7 @@
       make("div.head", color, name),
       merged,
       ...crops(cluster),
-      make(
-        "p.faint.figures",
-        `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}`,
-      ),
+      make("p.faint.figures", `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}`),
       neighbours(cluster),
       make(
         "div.foot",

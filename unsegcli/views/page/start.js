@@ -87,10 +87,7 @@
         make(
           "div.notice",
           { id: "not-kept" },
-          make(
-            "p",
-            "This browser keeps nothing: save the names before you close the page, and load them to go on.",
-          ),
+          make("p", "This browser keeps nothing: save the names before you close the page, and load them to go on."),
           make("button.small", { "data-key": "save", onclick: unseg.saveNames }, "Save names"),
           make("button.small", { "data-key": "load", onclick: unseg.chooseNames }, "Load names"),
         ),
@@ -101,7 +98,7 @@
 
   // What sticks to the top of the window goes below the notices.
   new ResizeObserver(([{ target }]) =>
-    document.documentElement.style.setProperty("--notices", `${target.offsetHeight}px`),
+    document.documentElement.style.setProperty("--notices", `${Math.floor(target.getBoundingClientRect().height)}px`),
   ).observe(document.getElementById("notices"));
 
   function readAddress() {

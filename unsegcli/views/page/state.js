@@ -79,5 +79,18 @@
     silence = setTimeout(() => (place.textContent = ""), 5000);
   }
 
-  Object.assign(unseg, { state, on, change, tell, result, hasLayer, firstLayer, isAlone, toggleAlone, showAloneFor, showAsBefore, say });
+  Object.assign(unseg, {
+    state,
+    on,
+    change,
+    tell,
+    result,
+    hasLayer,
+    firstLayer,
+    isAlone,
+    toggleAlone,
+    showAloneFor,
+    showAsBefore,
+    say,
+  });
 })();
