@@ -440,6 +440,16 @@ def test_results_are_shown_side_by_side(open_page: Opener, scored: Path) -> None
         wanted = in_colors(decoded(page_maps(scored, 0)["results"][number]), colors)
         assert np.array_equal(painted(canvases.nth(number))[..., :3], wanted)
     assert legend(page) == before  # of the chosen result
+    page.evaluate(  # another layer while the maps of one wait to be painted
+        """async () => {
+            unseg.change({layer: "image"});
+            await new Promise((end) => setTimeout(end, 100));
+            unseg.change({layer: "map"});
+            for (let i = 0; i < 30; i++) await null;
+            unseg.change({layer: "errors"});
+        }"""
+    )
+    page.wait_for_function("canvas => canvas.dataset.layer === 'errors'", arg=canvases.nth(1).element_handle())
     page.set_viewport_size({"width": 390, "height": 844})
     boxes = [one.bounding_box() for one in page.locator(".tile[data-number='0'] .picture").all()]
     assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)

@@ -20,7 +20,7 @@
   let tiles = []; // one for each image: {number, frame, panes: [{result, canvas, request}], isNear}
   let grid = null;
   let status = null;
-  const queue = new Map(); // pane -> its maps
+  const queue = new Map(); // pane -> {request, maps}
   let frame = 0;
   let following = 0; // timer of the frames that are still to come
 
@@ -189,7 +189,7 @@
     const { tile, request } = pane;
     try {
       const maps = await unseg.mapsFor(request);
-      if (pane.request === request && tile.isNear) queue.set(pane, maps);
+      if (pane.request === request && tile.isNear) queue.set(pane, { request, maps });
       if (!frame && queue.size) frame = requestAnimationFrame(work);
     } catch (error) {
       tile.note.textContent = error.message;
@@ -199,9 +199,11 @@
   // Paint as many panes as fit between two frames.
   function work() {
     const end = performance.now() + BUDGET;
-    for (const [pane, maps] of queue) {
+    for (const [pane, { request, maps }] of queue) {
       queue.delete(pane);
-      if (pane.tile.isNear) unseg.paint(pane.canvas, pane.request, maps);
+      if (!pane.tile.isNear || pane.request !== request) continue; // something else is wanted by now
+      unseg.paint(pane.canvas, request, maps);
+      pane.canvas.dataset.layer = request.layer;
       if (performance.now() > end) break;
     }
     frame = queue.size ? requestAnimationFrame(work) : 0;
