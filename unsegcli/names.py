@@ -23,6 +23,7 @@ WITH_COLON = re.compile(rf"\s*({NUMBERS})\s*:\s*(\S.*?)\s*")
 ONLY_NUMBERS = re.compile(rf"\s*{NUMBERS}\s*")
 FORM = "write 3=water, or 1+4=roof to merge"
 UNNAMED = re.compile(r"cluster (\d+)(?: \(was (\d+)\))?")
+MERGED_UNNAMED = re.compile(r"clusters \d+(, \d+)* and \d+")  # what the page calls them
 MOST_LISTED = 30  # names in an error
 
 
@@ -35,6 +36,11 @@ class ClusterName:
     color: str = ""  # #rrggbb; "" = none given
     mixed: bool = False  # whether it shows several things, and is to be split
     by_name: bool = False  # whether the clusters were given by their names
+
+
+def is_number(name: str) -> bool:
+    """Return whether a name is made of numbers of clusters, so that it says nothing."""
+    return bool(UNNAMED.fullmatch(name) or MERGED_UNNAMED.fullmatch(name))
 
 
 def oldest_number(name: str) -> int | None:
@@ -259,7 +265,7 @@ def find_category(text: str, count: int, categories: Sequence[str], where: str) 
     if same:
         listed = ", ".join(f"{number} ({categories[number]})" for number in same)
         raise ConfigError(f"{where!r}: {text!r} can be {listed}: give the number")
-    named = [name for name in categories if not UNNAMED.fullmatch(name)]
+    named = [name for name in categories if not is_number(name)]
     known = f", or one of {_some(named)}" if named else ""
     raise ConfigError(f"{where!r}: there is no category {text!r}: give a number, 0 to {count - 1}{known}")
 

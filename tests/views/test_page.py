@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from page_files import decoded
 
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.views import page
+from unsegcli.views.about import facts, seen
 from unsegcli.views.cluster_crops import MOST, BestPlaces, Place
 from unsegcli.views.cluster_facts import facts_of, looks_of
 from unsegcli.views.curves import MOST_POINTS, curves_of
@@ -154,7 +156,7 @@ def test_curves_have_steps_and_leave_out_what_was_not_measured() -> None:
     }
     found = {one["name"]: (one["unit"], one["points"]) for one in curves_of(history)}
     assert found == {
-        "loss": ("loss", [(1, 4.0), (2, 3.0), (4, 1.0)]),
+        "loss": ("", [(1, 4.0), (2, 3.0), (4, 1.0)]),
         "live clusters": ("", [(2, 5.0), (4, 8.0)]),
         "stability by number of clusters": ("clusters", [(4, 0.5), (8, 0.9)]),
     }
@@ -168,5 +170,17 @@ def test_results_have_short_names_that_differ() -> None:
         return short_names([Predictions(path, "clusters", 2, (), {}, {}) for path in paths])
 
     assert named("x/a.h5", "y/b.h5") == ["a", "b"]
-    assert named("x/a.h5", "y/a.h5") == ["x/a", "y/a"]
+    assert named("x/a.h5", "y/a.h5") == ["x", "y"]
+    assert named("x/a.h5", "y/a.h5", "b.h5") == ["x/a", "y/a", "b"]
+    assert named("q/x/a.h5", "r/x/a.h5") == ["x/a 1", "x/a 2"]
     assert named("a.h5", "a.h5") == ["a 1", "a 2"]
+
+
+def test_no_path_on_the_page_tells_where_the_working_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert seen(str(tmp_path / "maps" / "a.h5")) == "maps/a.h5"
+    assert seen("../x/a.h5") == "../x/a.h5"  # as it was typed
+    assert seen("/home/someone/a.h5") == "a.h5"
+    run = Predictions("/home/someone/folder", "clusters", 2, (), {}, {})
+    rows = dict(facts(run, {"labels": Path("/home/someone/labels"), "visualize limit": 0, "legend": None}))
+    assert rows == {"input": "folder", "role": "clusters", "labels": "labels", "visualize limit": "0"}

@@ -179,6 +179,8 @@ def saved(page: Page, folder: Path) -> Path:
         page.locator("#save").click()
     assert download.value.suggested_filename == "names.toml"
     download.value.save_as(folder / "names.toml")
+    assert "the folder in which you type this command" in page.locator("dialog.saved").inner_text()
+    assert page.locator("#command").inner_text() == page.evaluate("unseg.result().relabel")
     page.locator("#close-saved").click()
     return folder / "names.toml"
 
@@ -226,7 +228,9 @@ def test_names_reach_the_segmentation_as_the_page_showed_them(
     assert {"Water", EVIL} < set(table_of(named, "categories/name"))
 
 
-def test_suggestions_merge_and_everything_can_be_undone(open_page: Opener, plain: Path, tmp_path: Path) -> None:
+def test_suggestions_merge_and_everything_can_be_undone(
+    open_page: Opener, plain: Path, home: Path, tmp_path: Path
+) -> None:
     page = open_page(plain)
     page.get_by_role("link", name="Name").click()
     pair = page.locator(".suggestion").first.get_attribute("data-pair")
@@ -235,12 +239,38 @@ def test_suggestions_merge_and_everything_can_be_undone(open_page: Opener, plain
     row = page.locator(f".legend .row[data-clusters='{min(a, b)} {max(a, b)}']")
     assert row.locator(".times").inner_text() == "×2"
     assert page.locator(f".suggestion[data-pair='{pair}']").count() == 0
-    assert page.locator("#progress").inner_text().startswith("0 of 6 named")  # a number is no name
+    progress = page.locator("#progress").inner_text()  # numbers are no name
+    assert progress == "0 of 6 named, 0 % of the pixels, 1 merge without a name yet"
+    nameless = f"clusters {min(a, b)} and {max(a, b)}"
+    assert row.locator(".name").inner_text() == nameless
+    larger = max((a, b), key=lambda number: page_data(plain)["results"][0]["clusters"][number]["pixels"])
+    field = name_card(page, larger).locator(".name-field")
+    assert field.evaluate("field => field === document.activeElement")
+    box = field.bounding_box()
+    assert box is not None
+    assert field.evaluate("(field, [x, y]) => document.elementFromPoint(x, y) === field", [box["x"] + 9, box["y"] + 9])
+    assert "2 clusters, no name yet" in name_card(page, larger).inner_text()
+    for card in page.locator(".card").all():
+        beside = card.locator(".chip:visible").all_inner_texts()
+        assert len(set(beside)) == len(beside)
+        assert nameless not in beside or card.get_attribute("id") not in (f"card-{a}", f"card-{b}")
+    file = saved(page, tmp_path)
+    assert tomllib.loads(file.read_text())["class"][0]["name"] == nameless
+    named = relabel(home / "six.h5", [], tmp_path / "merged.h5", names=file).path
+    assert nameless in table_of(named, "categories/name")
+    again = page_data(visualize(named, tmp_path / "again", Visualize(truth=False), limit=1, workers=1).path)
+    assert not any(one["named"] for one in again["results"][0]["clusters"])
+    page.locator("#undo").click()
+    page.locator("#load").set_input_files(file)
+    row.locator(".times").wait_for()
+    assert page.locator("#progress").inner_text() == progress
+    page.locator("#undo").click()
+    page.locator("#redo").click()
     say_name(page, b, "grass")
     assert row.locator(".name").inner_text() == "grass"  # both have it
     page.keyboard.press("Escape")
     page.keyboard.press("Control+z")
-    assert row.locator(".name").inner_text() == f"cluster {a}"
+    assert row.locator(".name").inner_text() == nameless
     page.locator("#undo").click()
     assert row.count() == 0
     assert page.locator("#undo").is_disabled()
@@ -252,6 +282,12 @@ def test_suggestions_merge_and_everything_can_be_undone(open_page: Opener, plain
     page.go_back()
     name_card(page, a).get_by_role("button", name="Separate").click()
     assert list(legend(page)).count("grass") == 1
+    page.keyboard.press("Escape")
+    page.locator(".crop").first.click()
+    page.locator(".legend .chosen").wait_for()
+    page.go_back()
+    page.locator(".cards").wait_for()
+    assert page.locator(".legend .chosen").count() == 0  # as before
     page.locator(".suggestion .dismiss").first.click()
     page.reload()
     assert page.locator(f".suggestion[data-pair='{pair}']").count() == 0
@@ -392,10 +428,70 @@ def test_scores_of_several_results_stand_beside_each_other(open_page: Opener, sc
     assert len(legend(page)) == 2
 
 
+def test_results_are_shown_side_by_side(open_page: Opener, scored: Path) -> None:
+    page = open_page(scored)
+    before = legend(page)
+    page.keyboard.press("b")
+    canvases = tile(page, 0)
+    assert canvases.count() == 2
+    assert page.locator(".tile[data-number='0'] .result-name").all_inner_texts() == ["six", "two"]
+    for number, result in enumerate(page_data(scored)["results"]):
+        colors = {one["number"]: one["color"] for one in result["clusters"]}
+        wanted = in_colors(decoded(page_maps(scored, 0)["results"][number]), colors)
+        assert np.array_equal(painted(canvases.nth(number))[..., :3], wanted)
+    assert legend(page) == before  # of the chosen result
+    page.evaluate(  # another layer while the maps of one wait to be painted
+        """async () => {
+            unseg.change({layer: "image"});
+            await new Promise((end) => setTimeout(end, 100));
+            unseg.change({layer: "map"});
+            for (let i = 0; i < 30; i++) await null;
+            unseg.change({layer: "errors"});
+        }"""
+    )
+    page.wait_for_function("canvas => canvas.dataset.layer === 'errors'", arg=canvases.nth(1).element_handle())
+    page.set_viewport_size({"width": 390, "height": 844})
+    boxes = [one.bounding_box() for one in page.locator(".tile[data-number='0'] .picture").all()]
+    assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    page.locator(".tile[data-number='0'] .picture").nth(1).click()  # opens its own result
+    assert page.locator("#result").input_value() == "1"
+    page.keyboard.press("Escape")
+    page.locator("#beside").click()
+    assert tile(page, 0).count() == 1
+
+
+def test_crops_are_large_and_nothing_is_out_of_reach_or_cut(open_page: Opener, scored: Path) -> None:
+    page = open_page(scored)
+    assert "p1.png" in page.locator(".tile img").evaluate_all("all => all.map(one => one.alt)")
+    for width in (820, 1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.keyboard.press("g")
+        for control in ("fade", "sort", "filter", "beside"):
+            box = page.locator(f"#{control}").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for place in (".legend .name", *(["#header .title p"] if width == 1440 else [])):
+            assert page.locator(place).evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+        page.keyboard.press("m")
+        assert 84 <= min(sides(page, ".card .crop")) <= max(sides(page, ".card .crop")) <= 128
+        assert min(sides(page, ".suggestion .crop:visible")) >= 72
+    page.locator(".legend .drawer").click()
+    page.locator(".legend .row[data-clusters]").first.click()
+    assert page.locator(".legend.open").count() == 0  # the images are free again
+
+
+def sides(page: Page, elements: str) -> list[float]:
+    found: list[float] = page.locator(elements).evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
+    return found
+
+
 def test_no_two_names_share_a_colour(open_page: Opener, scored: Path) -> None:
     page = open_page(scored)
     assert len(set(legend(page).values())) == 2  # clusters have the colours of their classes
     page.keyboard.press("m")
+    assert page.locator("#progress").inner_text() == "0 of 6 named, 0 % of the pixels, 6 by matching"
     for number in range(4):
         say_name(page, number, f"name {number}")
     colors = [color for name, color in legend(page).items() if name.startswith("name")]
@@ -419,10 +515,20 @@ REFUSED = (
 )
 
 
-def test_without_storage_names_are_saved_and_loaded_as_a_file(open_page: Opener, plain: Path, tmp_path: Path) -> None:
+def test_without_storage_names_are_saved_and_loaded_as_a_file(
+    open_page: Opener, plain: Path, home: Path, tmp_path: Path
+) -> None:
     page = open_page(plain, REFUSED)
     page.keyboard.press("m")
     assert "keeps nothing" in page.locator("#not-kept").inner_text()
+    say_name(page, 5, "low")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    notice = page.locator("#not-kept button").first
+    box = notice.bounding_box()
+    assert box is not None
+    assert notice.evaluate("(one, [x, y]) => document.elementFromPoint(x, y) === one", [box["x"] + 9, box["y"] + 9])
+    page.evaluate("scrollTo(0, 0)")
+    page.locator("#undo").click()
     say_name(page, 0, 'a\\b "c"')
     name_card(page, 1).get_by_label("Mixed").check()
     before = legend(page)
@@ -436,6 +542,8 @@ def test_without_storage_names_are_saved_and_loaded_as_a_file(open_page: Opener,
     file.write_text(file.read_text().replace("clusters = [0]", "clusters = 0"))
     page.locator("#load").set_input_files(file)
     page.locator("#said", has_text="names.toml: line").wait_for()
+    page.locator("#load").set_input_files(home / "data" / "classes.toml")
+    page.locator("#said", has_text="line 3 has from, which belongs into a legend").wait_for()
 
 
 def test_superpixels_alone_have_a_page_without_names(open_page: Opener, home: Path) -> None:

@@ -21,7 +21,7 @@ from unsegcli.core.palette import (
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
 from unsegcli.legend import Legend
-from unsegcli.names import UNNAMED, ClusterName, oldest_number
+from unsegcli.names import ClusterName, is_number, oldest_number
 
 FARTHER = 1.5  # how many times as far from all others a colour must be that replaces one that can be confused
 
@@ -129,8 +129,8 @@ def _groups(run: Predictions, names: Sequence[ClusterName]) -> list[Group]:
         members = tuple(dict.fromkeys((*before.members, *one.clusters)))
         found[one.name] = Group(one.name, members, before.color or one.color)
     mentioned = {number for group in found.values() for number in group.members}
-    alone = [_without_name(run, group) for name, group in found.items() if UNNAMED.fullmatch(name)]
-    named = {name: group for name, group in found.items() if not UNNAMED.fullmatch(name)}
+    alone = [_without_name(run, group) for name, group in found.items() if is_number(name)]
+    named = {name: group for name, group in found.items() if not is_number(name)}
     own = names_of(run)
     for number in range(run.clusters or 0):
         if number in mentioned:

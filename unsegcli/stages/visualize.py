@@ -443,7 +443,7 @@ def _title(scene: Scene) -> str:
 def _about(scene: Scene, results: Sequence[ShownResult], page: PageFolder) -> dict[str, Any]:
     """Return what stands at the foot of the page."""
     more = {
-        "metrics": ", ".join(str(one.path) for one in scene.matchings if one is not None),
+        "metrics": ", ".join(about.seen(str(one.path)) for one in scene.matchings if one is not None),
         "legend": scene.legend_path,
         "labels": scene.label_folder,
         "visualize limit": scene.limit,
@@ -463,7 +463,9 @@ def _label_lines(scene: Scene, results: Sequence[ShownResult], page: PageFolder)
     if scene.label_folder is not None:
         right, scored = page.labelled()
         said = f" {1 - right / scored:.1%} of {scored:,} labelled pixels in these images are wrong." if scored else ""
-        lines.append(f"Labels were used here: the truth is from {scene.label_folder}, and is shown only.{said}")
+        lines.append(
+            f"Labels were used here: the truth is from {about.seen(str(scene.label_folder))}, and is shown only.{said}"
+        )
         if any(one.categories is not None and one.categories.class_of is None for one in results):
             lines.append(
                 "Clusters are not matched to classes, so their colours are unrelated to those of the truth, and errors "

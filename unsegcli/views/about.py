@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,34 @@ def short(name: str) -> str:
     return Path(name).resolve().name
 
 
+def seen(path: str) -> str:
+    """Return an absolute path below the working folder, or else its name: more of it may reveal a user's name."""
+    here, whole = Path.cwd(), Path(path)
+    if not whole.is_absolute():
+        return path
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else whole.name or path
+
+
+def _seen_in(command: str) -> str:
+    try:
+        return shlex.join(seen(word) for word in shlex.split(command))
+    except ValueError:  # an unclosed quote
+        return command
+
+
 def facts(run: Predictions, more: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the settings of a result and of the page as rows of name and text."""
-    found: dict[str, Any] = {"input": run.name, "role": run.role}
+    found: dict[str, Any] = {"input": seen(run.name), "role": run.role}
     if is_artifact(run.name):
         with store.open_artifact(run.name) as artifact:
-            found = {"input": run.name, "kind": artifact.kind, "role": run.role}
+            found = {"input": seen(run.name), "kind": artifact.kind, "role": run.role}
             found |= {name.replace("-", " "): artifact.about[name] for name in ("made-by", "created", "command")}
+            found["command"] = _seen_in(found["command"])
             found |= _flat({name: value for name, value in artifact.recipe.items() if name != "inputs"})
             found["pretrained weights"] = in_words(networks(tables_of(artifact))).partition(": ")[2]
             found["labels used by"] = "; ".join(tables_of(artifact).get(LABELS, []))
-    return [(name, str(value)) for name, value in (found | dict(more)).items() if value not in (None, "")]
+    rows = found | {name: seen(str(value)) for name, value in more.items() if value not in (None, "")}
+    return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -45,11 +63,9 @@ def chain(run: Predictions) -> list[dict[str, Any]]:
         return []
     with store.open_artifact(run.name) as artifact:
         steps = list(provenance(artifact))
-    here = Path.cwd()
     for step in steps:
         step["input"] = INPUTS.get(step["input"], step["input"])
-        path = Path(step["path"])  # relative below the working folder, since an absolute path may reveal a user's name
-        step["path"] = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+        step["path"] = seen(step["path"])
     return steps
 
 

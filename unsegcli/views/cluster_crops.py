@@ -18,7 +18,7 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.views import drawing
 from unsegcli.views.drawing import Rgb
 
-SIDE = 96  # of a crop as shown, in pixels
+SIDE = 128  # of a crop in its file, in pixels; the page shows it somewhat smaller
 MOST = 6  # typical crops of a cluster, and doubtful ones
 CELLS_OF_IMAGE, CELLS = 12, 4  # along the shorter side of an image, and of a place
 ENOUGH = 0.25  # share of the middle of a place above which more of the cluster does not make it more doubtful

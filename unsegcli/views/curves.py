@@ -19,7 +19,10 @@ STEP = "watch-step"
 
 
 def curves_behind(run: Predictions) -> list[dict[str, Any]]:
-    """Return name, unit and points (step, value) of each curve; none if no unchanged model is behind the result."""
+    """Return each curve: its name, its points (step, value), and as unit what is counted if it is not steps.
+
+    There are none if no unchanged model is behind the result.
+    """
     if not is_artifact(run.name):
         return []
     with store.open_artifact(run.name) as artifact:
@@ -49,7 +52,7 @@ def _series(history: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, str,
         if name == STEP or name.startswith((TRIED, RESTART)):
             continue
         if not name.startswith(WATCH):
-            yield _in_words(name), "loss", np.arange(1, len(values) + 1), values
+            yield _in_words(name), "", np.arange(1, len(values) + 1), values
         elif len(values) == len(watched):
             yield _in_words(name.removeprefix(WATCH)), "", watched, values
     tried, stability = history.get("classes-tried"), history.get("classes-stability")

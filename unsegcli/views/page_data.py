@@ -18,7 +18,7 @@ from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
 from unsegcli.dataflow.provenance import provenance
 from unsegcli.legend import Legend
-from unsegcli.names import UNNAMED
+from unsegcli.names import is_number
 from unsegcli.views.categories import Categories, Matching, known_classes
 from unsegcli.views.cluster_crops import Kept
 from unsegcli.views.cluster_facts import PageTally
@@ -67,8 +67,10 @@ def hex_color(color: NDArray[np.uint8]) -> str:
 
 
 def short_names(runs: Sequence[Predictions]) -> list[str]:
-    """Return a short name for each result: its file without suffix; with its folder, or a number, if two are equal."""
+    """Return a short name for each result: its file without suffix; if two are equal, what they differ in."""
     names = [PurePath(run.name).stem or run.name for run in runs]
+    if len(set(names)) == 1 < len(names):
+        names = [PurePath(run.name).parent.name or name for run, name in zip(runs, names, strict=True)]
     if len(set(names)) < len(names):
         names = ["/".join(PurePath(run.name).with_suffix("").parts[-2:]) for run in runs]
     return [name if names.count(name) == 1 else f"{name} {number + 1}" for number, name in enumerate(names)]
@@ -156,7 +158,10 @@ def _named_file(run: Predictions) -> str:
 
 def _is_named(run: Predictions, number: int) -> bool:
     """Whether somebody gave the cluster a name; relabel calls the others "cluster 2 (was 4)"."""
-    return number < len(run.categories) and UNNAMED.fullmatch(run.categories[number]) is None
+    if number >= len(run.categories):
+        return False
+    name = run.categories[number]
+    return not is_number(name)
 
 
 def _image(facts: LayerFacts | None) -> dict[str, Any]:

@@ -139,11 +139,11 @@ class PageFolder:
         images, first = console.count_images(self.count), self._results[0]
         if first.categories is None:
             total = sum(one["superpixels"] for one in self._images)
-            return f"{images}, {total:,} superpixels, {total / max(1, self.count):,.1f} in an image."
+            return f"{images}, {total:,} superpixels, {total / max(1, self.count):,.1f} in an image"
         count = len(first.categories.names)
         if first.run.parts:
-            return f"{images}, {count} parts in each. Part 1 of one image is not part 1 of another."
-        return f"{images}, {count} categories. Each has the same colour in every image."
+            return f"{images}, {count} parts in each"
+        return f"{images}, {count} {'clusters' if first.run.role == 'clusters' else 'categories'}"
 
     # Crops
 

@@ -20,23 +20,26 @@
       .map(([step, value], index) => `${index ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`)
       .join("");
     const end = known.at(-1);
-    const title = unit ? `${name} (${unit})` : name;
     return make(
       "figure",
-      make("figcaption", title, make("span.faint", end ? ` ${figure(end[1])} at the end` : " no value")),
+      make("figcaption", name, make("span.faint", end ? ` ${figure(end[1])} at the end` : " no value")),
       svg(
         "svg",
         {
           viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
           role: "img",
-          "aria-label": `${title}: ${end ? `${figure(known[0][1])} to ${figure(end[1])}` : "no value"}, steps ${first} to ${last}`,
+          "aria-label": `${name}: ${end ? `${figure(known[0][1])} to ${figure(end[1])}` : "no value"}, ${unit || "steps"} ${first} to ${last}`,
         },
         ...[low, high].flatMap((value) => [
           svg("line", { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value), class: "gridline" }),
           svg("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, figure(value)),
         ]),
         svg("text", { x: EDGE.left, y: HEIGHT - 5 }, figure(first)),
-        svg("text", { x: WIDTH - EDGE.right, y: HEIGHT - 5, "text-anchor": "end" }, `step ${figure(last)}`),
+        svg(
+          "text",
+          { x: WIDTH - EDGE.right, y: HEIGHT - 5, "text-anchor": "end" },
+          `${unit || "step"} ${figure(last)}`,
+        ),
         svg("path", { d: path, class: "curve" }),
         ...(end ? [svg("circle", { cx: x(end[0]), cy: y(end[1]), r: 3, class: "end" })] : []),
       ),

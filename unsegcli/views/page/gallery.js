@@ -7,6 +7,7 @@
   const FEW = 4; // images that are shown larger
   const FIRST = 100; // frames that are there at once; the others follow in portions, so that the page starts quickly
   const PORTION = 300;
+  const MOST_BESIDE = 4; // results that are shown side by side
   const BUDGET = 8; // milliseconds of painting between two frames
   const SORTS = {
     order: "In order",
@@ -16,10 +17,10 @@
     share: "Share of chosen",
   };
 
-  let tiles = []; // one for each image: {number, frame, canvas or null, isNear}
+  let tiles = []; // one for each image: {number, frame, panes: [{result, canvas, request}], isNear}
   let grid = null;
   let status = null;
-  const queue = new Map(); // tile -> its maps
+  const queue = new Map(); // pane -> {request, maps}
   let frame = 0;
   let following = 0; // timer of the frames that are still to come
 
@@ -32,7 +33,7 @@
     const element = make(
       "section.look",
       { "aria-label": "Images" },
-      unseg.toolBar(sorter(), filterBox(), status),
+      unseg.toolBar(sorter(), filterBox(), besideButton(), status),
       grid,
     );
     arrange(isFirst);
@@ -43,7 +44,7 @@
     tiles = unseg.data.images.map((image, number) => ({
       number,
       frame: make("figure.tile"),
-      canvas: null,
+      panes: [],
       isNear: false,
     }));
     const element = make(
@@ -72,54 +73,137 @@
       const tile = tiles[target.dataset.number];
       tile.isNear = isIntersecting;
       if (isIntersecting) {
-        if (!tile.canvas) fill(tile);
+        if (!tile.panes.length) fill(tile);
         bring(tile);
-      } else if (tile.canvas) unseg.clear(tile.canvas);
+      } else for (const { canvas } of tile.panes) unseg.clear(canvas);
     }
   }
 
   function fill(tile) {
     const image = unseg.data.images[tile.number];
-    tile.canvas = make("canvas.over", { width: "0", height: "0", "aria-hidden": "true" });
+    tile.panes = shownResults().map((result) => ({
+      tile,
+      result,
+      canvas: make("canvas.over", { width: "0", height: "0", "aria-hidden": "true" }),
+    }));
     tile.note = make("span.note", { title: unseg.result().certainty });
-    const open = () => unseg.openImage(tile.number);
+    const several = tile.panes.length > 1;
     tile.frame.replaceChildren(
-      make(
-        "button.picture",
-        {
-          "aria-label": `Open ${image.name}`,
-          onclick: (event) => (event.shiftKey ? pick(tile, event) : open()),
-          onpointermove: (event) => point(tile, event),
-          onpointerleave: () => unseg.point(null),
-        },
-        image.thumb ? make("img", { src: address(image.thumb), loading: "lazy", decoding: "async", alt: "" }) : null,
-        tile.canvas,
-      ),
+      several ? make("div.beside", tile.panes.map(ofResult)) : picture(tile.panes[0]),
       make("figcaption", make("span.name", { title: image.name }, image.name), tile.note),
     );
     annotate(tile);
   }
 
-  // Bring the maps of a tile, and put it into the queue of those to paint.
-  async function bring(tile) {
-    const { layer, result, alone } = unseg.state;
-    const request = { number: tile.number, layer, result, alone, most: MOST };
-    tile.request = request;
+  function picture({ tile, canvas, result }, ofResult = "") {
+    const { name, thumb } = unseg.data.images[tile.number];
+    return make(
+      "button.picture",
+      {
+        "aria-label": `Open ${name}${ofResult}`,
+        onclick: (event) => (event.shiftKey ? pick(tile, canvas, event) : open(tile, result)),
+        onpointermove: (event) => point(tile, canvas, event),
+        onpointerleave: () => unseg.point(null),
+      },
+      thumb ? make("img", { src: address(thumb), loading: "lazy", decoding: "async", alt: name }) : null,
+      canvas,
+    );
+  }
+
+  function open(tile, result) {
+    if (result !== unseg.state.result) unseg.change({ result });
+    unseg.openImage(tile.number);
+  }
+
+  // ------------------------------------------------------------------ several results
+
+  // The results whose maps are shown: the chosen one, and beside it the others as far as there is room.
+  function shownResults() {
+    const { result, beside } = unseg.state;
+    if (!beside) return [result];
+    const all = unseg.data.results.map((_, number) => number);
+    const others = all.filter((number) => number !== result).slice(0, MOST_BESIDE - 1);
+    return all.filter((number) => number === result || others.includes(number));
+  }
+
+  function ofResult(pane) {
+    const result = unseg.data.results[pane.result];
+    return make(
+      "div.of-result",
+      { class: pane.result === unseg.state.result ? "of-result chosen" : "of-result" },
+      picture(pane, `, ${result.name}`),
+      make("p.result-name", { title: result.name }, make("bdi", result.name)),
+    );
+  }
+
+  function besideButton() {
+    if (unseg.data.results.length < 2) return null;
+    return make(
+      "button.labelled",
+      {
+        id: "beside",
+        "aria-pressed": String(unseg.state.beside),
+        title: "All results of each image (key B)",
+        onclick: toggleBeside,
+      },
+      "Side by side",
+    );
+  }
+
+  function toggleBeside() {
+    if (unseg.data.results.length > 1) unseg.change({ beside: !unseg.state.beside });
+  }
+
+  // The frames get as many pictures as results are shown.
+  function refill() {
+    const count = shownResults().length;
+    grid.classList.toggle("wide-tiles", count > 1);
+    grid.style.setProperty("--results", count);
+    queue.clear();
+    for (const tile of tiles) {
+      if (!tile.panes.length) continue;
+      tile.panes = [];
+      if (tile.isNear) fill(tile);
+      else tile.frame.replaceChildren();
+    }
+    bringAll();
+    document.getElementById("beside")?.setAttribute("aria-pressed", String(unseg.state.beside));
+  }
+
+  // ------------------------------------------------------------------ painting
+
+  // Bring the maps of a tile, and put its panes into the queue of those to paint.
+  function bring(tile) {
+    const { layer, alone, result: aloneOf } = unseg.state;
+    for (const pane of tile.panes) {
+      const { result } = pane;
+      pane.request = { number: tile.number, layer, result, alone, aloneOf, most: MOST };
+      const isThere = unseg.hasLayer(unseg.data.results[result], layer);
+      pane.canvas.closest(".of-result")?.classList.toggle("lacking", layer === "errors" && !isThere);
+      if (isThere) bringPane(pane);
+      else unseg.clear(pane.canvas);
+    }
+  }
+
+  async function bringPane(pane) {
+    const { tile, request } = pane;
     try {
       const maps = await unseg.mapsFor(request);
-      if (tile.request === request && tile.isNear) queue.set(tile, maps);
+      if (pane.request === request && tile.isNear) queue.set(pane, { request, maps });
       if (!frame && queue.size) frame = requestAnimationFrame(work);
     } catch (error) {
       tile.note.textContent = error.message;
     }
   }
 
-  // Paint as many tiles as fit between two frames.
+  // Paint as many panes as fit between two frames.
   function work() {
     const end = performance.now() + BUDGET;
-    for (const [tile, maps] of queue) {
-      queue.delete(tile);
-      if (tile.isNear) unseg.paint(tile.canvas, tile.request, maps);
+    for (const [pane, { request, maps }] of queue) {
+      queue.delete(pane);
+      if (!pane.tile.isNear || pane.request !== request) continue; // something else is wanted by now
+      unseg.paint(pane.canvas, request, maps);
+      pane.canvas.dataset.layer = request.layer;
       if (performance.now() > end) break;
     }
     frame = queue.size ? requestAnimationFrame(work) : 0;
@@ -204,7 +288,7 @@
       order.length === all ? unseg.count(all, "image") : `${order.length} of ${unseg.count(all, "image")}`;
     if (unseg.state.sort === "share" && !unseg.state.alone) status.textContent = "Choose a cluster in the legend";
     if (!order.length) grid.append(make("p.faint", "No image matches."));
-    for (const tile of tiles) if (tile.canvas) annotate(tile);
+    for (const tile of tiles) if (tile.panes.length) annotate(tile);
   }
 
   function follow(order, from) {
@@ -243,12 +327,12 @@
     return map && valueAt(map, element, place);
   }
 
-  async function point(tile, event) {
-    unseg.point(await clusterAt(tile.number, tile.canvas, event));
+  async function point(tile, canvas, event) {
+    unseg.point(await clusterAt(tile.number, canvas, event));
   }
 
-  async function pick(tile, event) {
-    const cluster = await clusterAt(tile.number, tile.canvas, event);
+  async function pick(tile, canvas, event) {
+    const cluster = await clusterAt(tile.number, canvas, event);
     if (cluster !== null) unseg.toggleAlone(unseg.names().groupOf(cluster).clusters);
   }
 
@@ -259,9 +343,10 @@
   }
 
   const isShown = () => unseg.state.view === "look";
-  unseg.on("layer alone names result", () => isShown() && bringAll());
+  unseg.on("beside result", () => grid && refill());
+  unseg.on("layer alone names", () => isShown() && bringAll());
   unseg.on("sort filter", () => isShown() && arrange());
   unseg.on("alone", () => isShown() && unseg.state.sort === "share" && arrange());
 
-  Object.assign(unseg, { galleryView: view, focusTile, clusterAt, valueAt });
+  Object.assign(unseg, { galleryView: view, toggleBeside, focusTile, clusterAt, valueAt });
 })();

@@ -18,6 +18,7 @@
     [["g"], "all images", () => unseg.goTo("")],
     [["m"], "name the clusters", () => unseg.canName() && unseg.goTo("name")],
     [["c"], "scores", () => unseg.hasScores() && unseg.goTo("scores")],
+    [["b"], "results side by side", () => unseg.toggleBeside(), () => unseg.state.view === "look"],
     [["/"], "filter images by name", () => document.getElementById("filter")?.focus()],
     [["n", "p"], "next, previous image", (key) => unseg.stepImage(key === "n" ? 1 : -1), inViewer],
     [["+", "-", "0"], "zoom in, zoom out, see all of the image", zoom, inViewer],
@@ -89,7 +90,10 @@
     const key = (text) => make("kbd", WRITTEN[text] ?? (text.length === 1 ? text.toUpperCase() : text));
     const row = (keys, words) => make("div", make("dt", keys.map(key)), make("dd", words));
     const possible = KEYS.filter(
-      ([keys]) => (keys[0] !== "m" || unseg.canName()) && (keys[0] !== "c" || unseg.hasScores()),
+      ([keys]) =>
+        (keys[0] !== "m" || unseg.canName()) &&
+        (keys[0] !== "c" || unseg.hasScores()) &&
+        (keys[0] !== "b" || unseg.data.results.length > 1),
     );
     const dialog = make(
       "dialog.help",

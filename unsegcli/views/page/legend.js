@@ -18,6 +18,7 @@
       keyOfLayer(),
       groups.length ? heading(groups, result) : null,
       groups.length ? make("ul.rows", groups.map(row)) : null,
+      result.parts ? make("p.faint", "Part 1 of one image is not part 1 of another.") : null,
       empty ? make("p.faint", `${unseg.count(empty, "empty cluster is", "empty clusters are")} left out.`) : null,
     );
     document.body.classList.toggle("no-legend", !place.hasChildNodes());
@@ -78,6 +79,7 @@
 
   function choose(group) {
     unseg.toggleAlone(group.clusters);
+    if (isOpen) toggleDrawer(); // it would hide what was chosen
     if (unseg.state.view === "name" && unseg.state.alone) unseg.goToCard(group.clusters[0]);
   }
 

@@ -14,6 +14,7 @@
 
   const keyOf = (name) => name.toLowerCase();
   const tidy = (name) => name.replace(/\s+/g, " ").replace(/\p{C}/gu, "").trim(); // a name is one line that can be read
+  const listed = (numbers) => `clusters ${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)}`;
   const pairOf = (a, b) => `${Math.min(a, b)}-${Math.max(a, b)}`;
 
   class Names {
@@ -76,6 +77,8 @@
         total: living.length,
         named: named.length,
         mixed: living.filter((cluster) => this.isMixed(cluster.number)).length,
+        nameless: this.groups().filter((group) => this.isNameless(group)).length,
+        matched: living.filter((cluster) => this.isMatched(cluster) && !this.groupOf(cluster.number).named).length,
         share: named.reduce((sum, cluster) => sum + cluster.share, 0),
       };
     }
@@ -110,6 +113,7 @@
       for (const group of groups.values()) {
         group.named = group.clusters.some((number) => this.clusters.get(number).named) || !this.isDefault(group);
         group.color = this.state.colors[group.key]?.color ?? this.largest(group).color;
+        if (this.isNameless(group)) group.name = listed(group.clusters);
         for (const number of group.clusters) this.byCluster.set(number, group);
       }
       return [...groups.values()];
@@ -120,9 +124,19 @@
       return name === undefined || this.isMixed(cluster.number) ? cluster.name : name;
     }
 
+    // Whether its name is that of the class it was matched to.
+    isMatched(cluster) {
+      return cluster.class !== null && cluster.class >= 0;
+    }
+
     // Whether the name of a group is only the number of one of its clusters.
     isDefault(group) {
       return group.clusters.some((number) => keyOf(this.clusters.get(number).name) === group.key);
+    }
+
+    // Merged before any of them had a name.
+    isNameless(group) {
+      return group.clusters.length > 1 && !group.named && !group.mixed;
     }
 
     largest(group) {
@@ -182,7 +196,8 @@
       const joining = keep === one ? other : one;
       return this.commit((draft) => {
         draft.colors[keep.key] ??= { color: keep.color, picked: false };
-        for (const number of joining.clusters) draft.names[number] = keep.name;
+        const name = keep.named ? keep.name : this.effectiveName(this.largest(keep));
+        for (const number of joining.clusters) draft.names[number] = name;
       });
     }
 
@@ -275,7 +290,9 @@
       if (unknown !== undefined) throw new Error(`there is no cluster ${unknown}`);
       return this.commit((draft) => {
         Object.assign(draft, structuredClone(EMPTY), { dismissed: draft.dismissed });
-        for (const { name, color, clusters, mixed } of classes) {
+        for (const { name: written, color, clusters, mixed } of classes) {
+          const isNameless = clusters.length > 1 && written === listed(clusters);
+          const name = isNameless ? this.largest({ clusters }).name : written;
           if (color) draft.colors[keyOf(name)] = { color, picked: true };
           for (const number of clusters) {
             if (name !== this.clusters.get(number).name) draft.names[number] = name;

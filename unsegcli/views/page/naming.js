@@ -4,6 +4,8 @@
 (() => {
   const { make, swatch, percent, iconButton, icon, address } = unseg;
 
+  const MOST_NEIGHBOURS = 3; // on a card
+
   let cards = new Map(); // cluster -> card
   let parts = {}; // of the view that change
 
@@ -32,7 +34,7 @@
 
   function drawBar() {
     const names = unseg.names();
-    const { named, total, mixed, share } = names.progress();
+    const { named, total, share, ...more } = names.progress();
     const fill = make("span.fill");
     fill.style.width = `${100 * share}%`;
     unseg.redraw(
@@ -43,7 +45,7 @@
           "p",
           { id: "progress" },
           make("strong", `${named} of ${total} named`),
-          `, ${percent(share, 0)} of the pixels${mixed ? `, ${mixed} mixed` : ""}`,
+          `, ${[`${percent(share, 0)} of the pixels`, ...moreProgress(more)].join(", ")}`,
         ),
         make("div.meter", { "aria-hidden": "true" }, fill),
       ),
@@ -63,6 +65,14 @@
         make("button.primary", { id: "save", onclick: save }, icon("download"), "Save names"),
       ),
     );
+  }
+
+  function moreProgress({ mixed, nameless, matched }) {
+    return [
+      mixed && `${mixed} mixed`,
+      nameless && `${unseg.count(nameless, "merge")} without a name yet`,
+      matched && `${matched} by matching`,
+    ].filter(Boolean);
   }
 
   function loadButton() {
@@ -101,7 +111,7 @@
   // ------------------------------------------------------------------ suggestions
 
   function drawSuggestions() {
-    const open = unseg.names().suggestions().slice(0, 3);
+    const open = unseg.names().suggestions().slice(0, 2);
     unseg.redraw(parts.suggestions, open.map(suggestion));
     parts.suggestions.className = open.length ? "suggestions" : "";
   }
@@ -130,7 +140,10 @@
   function accept(a, b) {
     const names = unseg.names();
     names.merge(a, b);
-    unseg.say(`Merged under the name ${names.nameOf(a)}.`);
+    const group = names.groupOf(a);
+    if (group.named) return unseg.say(`Merged under the name ${group.name}.`);
+    unseg.say(`Merged: ${group.clusters.length} clusters, no name yet.`);
+    focusCard(names.largest(group).number);
   }
 
   // ------------------------------------------------------------------ cards
@@ -172,10 +185,7 @@
       make("div.head", color, name),
       merged,
       ...crops(cluster),
-      make(
-        "p.faint.figures",
-        `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}${cluster.neighbours.length ? " · beside" : ""}`,
-      ),
+      make("p.faint.figures", `${cluster.name} · ${percent(cluster.share)} · ${unseg.count(cluster.images, "image")}`),
       neighbours(cluster),
       make(
         "div.foot",
@@ -212,7 +222,7 @@
         title: name,
         "aria-label": `${kind} crop, in ${name}: open it`,
         onclick: () => {
-          unseg.change({ alone: [number] });
+          unseg.showAloneFor([number]);
           unseg.openImage(image, box);
         },
       });
@@ -228,15 +238,14 @@
     if (!list.length) return null;
     return make(
       "div.neighbours",
-      list
-        .slice(0, 3)
-        .map(([number, share]) =>
-          make("button.chip", {
-            "data-neighbour": number,
-            title: `${percent(share, 0)} of its border: go there`,
-            onclick: () => goToCard(number),
-          }),
-        ),
+      make("span.faint", "Beside"),
+      list.map(([number, share]) =>
+        make("button.chip", {
+          "data-neighbour": number,
+          title: `${percent(share, 0)} of its border: go there`,
+          onclick: () => goToCard(number),
+        }),
+      ),
     );
   }
 
@@ -252,16 +261,26 @@
     name.placeholder = isMixed
       ? "mixed: to be divided first"
       : group.clusters.length > 1
-        ? group.name
+        ? `Name of the ${group.clusters.length} clusters, then Enter`
         : "Name, then Enter";
     mixed.checked = isMixed;
     element.classList.toggle("done", (group.named && !isMixed) || isMixed);
     element.style.setProperty("--own", group.color);
     drawMerged(merged, group, number);
-    for (const chip of element.querySelectorAll("[data-neighbour]")) {
-      const other = Number(chip.dataset.neighbour);
-      chip.replaceChildren(swatch(names.colorOf(other)), make("span", names.nameOf(other)));
+    drawNeighbours(element.querySelector(".neighbours"), group);
+  }
+
+  // At most three, each group once, and not the own one.
+  function drawNeighbours(place, own) {
+    if (!place) return;
+    const shown = new Set([own]);
+    for (const chip of place.querySelectorAll("[data-neighbour]")) {
+      const group = unseg.names().groupOf(Number(chip.dataset.neighbour));
+      chip.hidden = shown.has(group) || shown.size > MOST_NEIGHBOURS;
+      if (!chip.hidden) shown.add(group);
+      chip.replaceChildren(swatch(group.color), make("span", group.name));
     }
+    place.hidden = shown.size === 1;
   }
 
   function drawMerged(place, group, number) {
@@ -269,6 +288,7 @@
     place.replaceChildren(
       ...(others.length
         ? [
+            group.named ? "" : `${group.clusters.length} clusters, no name yet. `,
             "Merged with ",
             others.map((other) => unseg.names().clusters.get(other).name).join(", "),
             " ",
@@ -304,7 +324,8 @@
     const one = cards.get(number);
     if (!one) return;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    one.element.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+    const block = one.element.offsetHeight < 0.7 * innerHeight ? "center" : "start"; // its name is at its top
+    one.element.scrollIntoView({ block, behavior: calm ? "auto" : "smooth" });
     (one.name.disabled ? one.mixed : one.name).focus({ preventScroll: true });
   }
 
@@ -341,7 +362,7 @@
       "dialog.saved",
       { "aria-label": "Names saved", onclose: () => dialog.remove() },
       make("h2", "names.toml is in your downloads"),
-      make("p", "Move it beside the segmentation, and apply it:"),
+      make("p", "Move it to the folder in which you type this command, which applies it:"),
       make("div.copy", command, make("button.primary", { id: "copy", onclick: () => copy(command) }, "Copy")),
       hasMixed ? make("p.faint", "The command then says how to divide what is mixed.") : null,
       make("button", { id: "close-saved", onclick: () => dialog.close() }, "Close"),

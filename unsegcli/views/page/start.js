@@ -87,10 +87,7 @@
         make(
           "div.notice",
           { id: "not-kept" },
-          make(
-            "p",
-            "This browser keeps nothing for this page: save the names before you close it, and load them to go on.",
-          ),
+          make("p", "This browser keeps nothing: save the names before you close the page, and load them to go on."),
           make("button.small", { "data-key": "save", onclick: unseg.saveNames }, "Save names"),
           make("button.small", { "data-key": "load", onclick: unseg.chooseNames }, "Load names"),
         ),
@@ -98,6 +95,11 @@
   }
 
   // ------------------------------------------------------------------ views
+
+  // What sticks to the top of the window goes below the notices.
+  new ResizeObserver(([{ target }]) =>
+    document.documentElement.style.setProperty("--notices", `${Math.floor(target.getBoundingClientRect().height)}px`),
+  ).observe(document.getElementById("notices"));
 
   function readAddress() {
     const place = location.hash.slice(1);
@@ -133,6 +135,7 @@
     const { view, image } = unseg.state;
     readAddress();
     if (view === unseg.state.view && image === unseg.state.image) return;
+    if (unseg.state.view !== "image") unseg.showAsBefore();
     drawHeader();
     drawView();
     if (view === "image" && unseg.state.view === "look") unseg.focusTile(image);

@@ -13,6 +13,7 @@
     alone: null, // numbers of the clusters that are shown alone; null = all are shown
     sort: "order",
     filter: "",
+    beside: false, // whether each image is shown once for each result
     swipe: false,
     box: null, // part of the image to zoom to when it is opened
     right: null, // what lies right of the swipe line: {layer, result}
@@ -37,6 +38,12 @@
     return unseg.data.results[state.result];
   }
 
+  // Whether a result has a layer of its own: errors need classes.
+  function hasLayer({ clusters }, layer) {
+    if (layer === "map") return clusters.length > 0;
+    return layer !== "errors" || clusters.some((cluster) => cluster.class !== null);
+  }
+
   // The layer that a result is best looked at with.
   function firstLayer() {
     const layers = unseg.layers();
@@ -52,6 +59,18 @@
     change({ alone: isAlone(clusters) ? null : [...clusters] });
   }
 
+  // Show clusters alone in one enlarged image; what was shown before comes back when it is left.
+  let before = null; // {alone, meanwhile}
+  function showAloneFor(clusters) {
+    before = { alone: state.alone, meanwhile: clusters };
+    change({ alone: clusters });
+  }
+
+  function showAsBefore() {
+    if (before && state.alone === before.meanwhile) change({ alone: before.alone });
+    before = null;
+  }
+
   let silence = 0;
   function say(text) {
     const place = document.getElementById("said");
@@ -60,5 +79,18 @@
     silence = setTimeout(() => (place.textContent = ""), 5000);
   }
 
-  Object.assign(unseg, { state, on, change, tell, result, firstLayer, isAlone, toggleAlone, say });
+  Object.assign(unseg, {
+    state,
+    on,
+    change,
+    tell,
+    result,
+    hasLayer,
+    firstLayer,
+    isAlone,
+    toggleAlone,
+    showAloneFor,
+    showAsBefore,
+    say,
+  });
 })();

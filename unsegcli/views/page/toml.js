@@ -57,6 +57,9 @@
 
   const VALUES = { name: unquote, color, clusters: numbers, mixed: flag };
 
+  const OF_LEGENDS = ["from", "ignore", "merge"];
+  const WANTED = "names list clusters, such as clusters = [3, 7]";
+
   function readLine(line, result) {
     if (line === "" || line.startsWith("#")) return;
     if (line === "[[class]]") {
@@ -67,6 +70,7 @@
     const entry = result.classes.at(-1);
     if (key === "segmentation" && !entry) result.fingerprint = unquote(value);
     else if (key in VALUES && entry) entry[key] = VALUES[key](value);
+    else if (OF_LEGENDS.includes(key)) throw new Error(`has ${key}, which belongs into a legend: ${WANTED}`);
     else throw new Error("is not known here");
   }
 

@@ -7,6 +7,7 @@
   const MOST_ZOOM = 40;
   const STEP = 1.4; // of one zoom by key or button
   const PAN = 80; // pixels of one pan by key
+  const OF_RESULTS = ["map", "errors"]; // layers that differ between results
 
   let stage = null;
   let panes = []; // left and right: {box, plane, canvas}
@@ -107,11 +108,9 @@
   // What can lie right of the line: layers of the image, and maps and errors of every result.
   function rights() {
     const { results } = unseg.data;
-    const isScored = ({ clusters }) => clusters.some((cluster) => cluster.class !== null);
-    const having = { map: ({ clusters }) => clusters.length > 0, errors: isScored };
     return unseg.layers().flatMap((layer) => {
-      if (results.length < 2 || !having[layer]) return [{ layer, result: unseg.state.result }];
-      return results.flatMap((result, number) => (having[layer](result) ? [{ layer, result: number }] : []));
+      if (results.length < 2 || !OF_RESULTS.includes(layer)) return [{ layer, result: unseg.state.result }];
+      return results.flatMap((result, number) => (unseg.hasLayer(result, layer) ? [{ layer, result: number }] : []));
     });
   }
 
@@ -154,8 +153,14 @@
   }
 
   function tagOf({ layer, result }) {
-    const several = unseg.data.results.length > 1 && ["map", "errors"].includes(layer);
+    const several = unseg.data.results.length > 1 && OF_RESULTS.includes(layer);
     return several ? `${unseg.LAYERS[layer]}: ${unseg.data.results[result].name}` : unseg.LAYERS[layer];
+  }
+
+  // On the image a label map has only the name of its result, which is what differs; it is cut at its beginning.
+  function shortTagOf({ layer, result }) {
+    const isMap = unseg.data.results.length > 1 && layer === "map";
+    return make("bdi", isMap ? unseg.data.results[result].name : tagOf({ layer, result }));
   }
 
   function toggleSwipe() {
@@ -208,7 +213,7 @@
     const wanted = () => now === turn;
     const sides = [{ layer, result }, swipe && right ? right : null];
     for (const [index, side] of sides.entries()) {
-      panes[index].tag.textContent = side && swipe ? tagOf(side) : "";
+      panes[index].tag.replaceChildren(...(side && swipe ? [shortTagOf(side)] : []));
       if (!side) unseg.clear(panes[index].canvas);
       else await paintSide(panes[index].canvas, { number, alone, aloneOf: result, most: MOST, ...side }, wanted);
     }
