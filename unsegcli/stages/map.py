@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from unsegcli import console, store
 from unsegcli.dataflow.commands import run_command
@@ -134,7 +135,7 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
         run = replace(run, output=LIKE_OUTPUT)
     run = run.of("map")
     _check(inputs, params, run)
-    earlier = None if params.like is None else read_earlier(params.like, str(params.weights))
+    earlier = None if params.like is None else read_earlier(params.like, params.weights)
     sizes = sizes_of(inputs)
     if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
         console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
@@ -225,7 +226,12 @@ def _standing(steps: _Steps, earlier: EarlierMap | None, names: Sequence[str]) -
     if steps.weights:
         network["weights"] = str(params.weights)  # which is not recorded, so that such features are not counted as done
     clusters = {"classes": params.classes, "seed": params.seed}
-    settings = {"train": training, "features": network, "vectors": clusters, "regions": clusters}
+    settings: dict[str, dict[str, Any]] = {
+        "train": training,
+        "features": network,
+        "vectors": clusters,
+        "regions": clusters,
+    }
     return standing_steps(steps.folder, names, settings)
 
 
