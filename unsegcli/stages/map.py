@@ -145,10 +145,7 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
     done = _standing(steps, earlier, list(commands))
-    left = [step for step in commands if step not in done]
-    console.note(estimate(left, sizes, run.workers) if left else UP_TO_DATE)
-    if "features" not in done and params.backbone not in ("", KNOWN_SPEED):
-        console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
+    _say_what_it_costs([step for step in commands if step not in done], sizes, steps)
     if run.dry_run:
         for command in commands.values():
             console.note(f"would run: {shlex.join(['unseg', *command])}")
@@ -242,6 +239,14 @@ def _as_possible(params: Map, sizes: Sizes) -> Map:
         why = f"fewer than {FEWEST} images" if few else "--quick"
         console.note(f"{why}: no network is trained; clusters are of colour, texture, small patterns and surroundings")
     return replace(params, quick=True) if few else params
+
+
+def _say_what_it_costs(left: list[str], sizes: Sizes, steps: _Steps) -> None:
+    """Estimate the steps that have work to do."""
+    console.note(estimate(left, sizes, steps.run.workers) if left else UP_TO_DATE)
+    backbone = steps.params.backbone
+    if "features" in left and backbone not in ("", KNOWN_SPEED):
+        console.note(f"{backbone} is counted as if it took the time of {KNOWN_SPEED}")
 
 
 def _say_what_was_made(steps: _Steps, seconds: float) -> None:
