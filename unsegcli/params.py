@@ -168,8 +168,9 @@ SIZE = Option(
 )
 WEIGHTS = Option(
     "Weights of the network: none (random), or a file saved by torch, such as a MoCo or DINO checkpoint. features "
-    "and map also know pretrained, the weights that come with the network, the default, and files of safetensors. train, "
-    "for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is none.",
+    "and map also know pretrained, the weights that come with the network, the default, and files of safetensors. "
+    "train, for methods that support it, also knows imagenet, which is downloaded from torchvision; its default is "
+    "none.",
     panel=METHOD,
     metavar="NAME|FILE",
     shown="-",

@@ -196,7 +196,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
         assert "$ unseg map data --seed 0 -o map" in done.stderr
         assert done.stderr.splitlines()[-1] == "then map images of your own:  unseg map PHOTOS -o map"
         assert ("up to date" in done.stderr) is again
-        shown = "$ unseg visualize map/segmentation.h5 regions.h5 pixels.h5 --metrics metrics.h5 --metrics regions-metrics.h5"
+        shown = "$ unseg visualize map/segmentation.h5 regions.h5 pixels.h5 --metrics metrics.h5 --metrics regions"
         assert shown in done.stderr, "all three with their scores"
     assert (tmp_path / "try" / "report" / "index.html").exists()
     with store.open_artifact(tmp_path / "try" / "metrics.h5") as artifact:

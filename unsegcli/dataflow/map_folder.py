@@ -30,7 +30,7 @@ class EarlierMap:
     features: tuple[str, ...] | None = None  # options of `unseg features` that make such features
 
 
-def read_earlier(path: str | Path, weights: str = Map.weights) -> EarlierMap:
+def read_earlier(path: str | Path, weights: str | Path = Map.weights) -> EarlierMap:
     """Find the newest segmentation of an earlier folder, and the files behind it.
 
     Args:
@@ -78,7 +78,7 @@ def _came_from(path: Path, fingerprint: str) -> bool:
         return False
 
 
-def options_of(features: Path, weights: str = Map.weights) -> tuple[str, ...]:
+def options_of(features: Path, weights: str | Path = Map.weights) -> tuple[str, ...]:
     """Return the options of `unseg features` that make the same features of other images.
 
     Args:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from unsegcli import console, store
 from unsegcli.dataflow.commands import run_command
@@ -134,7 +135,7 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
         run = replace(run, output=LIKE_OUTPUT)
     run = run.of("map")
     _check(inputs, params, run)
-    earlier = None if params.like is None else read_earlier(params.like, str(params.weights))
+    earlier = None if params.like is None else read_earlier(params.like, params.weights)
     sizes = sizes_of(inputs)
     if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
         console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
@@ -144,10 +145,7 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     steps = _Steps(Path(run.output), inputs, params, run)
     commands = steps.alike(earlier) if earlier else steps.anew()
     done = _standing(steps, earlier, list(commands))
-    left = [step for step in commands if step not in done]
-    console.note(estimate(left, sizes, run.workers) if left else UP_TO_DATE)
-    if "features" not in done and params.backbone not in ("", KNOWN_SPEED):
-        console.note(f"{params.backbone} is counted as if it took the time of {KNOWN_SPEED}")
+    _say_what_it_costs([step for step in commands if step not in done], sizes, steps)
     if run.dry_run:
         for command in commands.values():
             console.note(f"would run: {shlex.join(['unseg', *command])}")
@@ -225,7 +223,12 @@ def _standing(steps: _Steps, earlier: EarlierMap | None, names: Sequence[str]) -
     if steps.weights:
         network["weights"] = str(params.weights)  # which is not recorded, so that such features are not counted as done
     clusters = {"classes": params.classes, "seed": params.seed}
-    settings = {"train": training, "features": network, "vectors": clusters, "regions": clusters}
+    settings: dict[str, dict[str, Any]] = {
+        "train": training,
+        "features": network,
+        "vectors": clusters,
+        "regions": clusters,
+    }
     return standing_steps(steps.folder, names, settings)
 
 
@@ -236,6 +239,14 @@ def _as_possible(params: Map, sizes: Sizes) -> Map:
         why = f"fewer than {FEWEST} images" if few else "--quick"
         console.note(f"{why}: no network is trained; clusters are of colour, texture, small patterns and surroundings")
     return replace(params, quick=True) if few else params
+
+
+def _say_what_it_costs(left: list[str], sizes: Sizes, steps: _Steps) -> None:
+    """Estimate the steps that have work to do."""
+    console.note(estimate(left, sizes, steps.run.workers) if left else UP_TO_DATE)
+    backbone = steps.params.backbone
+    if "features" in left and backbone not in ("", KNOWN_SPEED):
+        console.note(f"{backbone} is counted as if it took the time of {KNOWN_SPEED}")
 
 
 def _say_what_was_made(steps: _Steps, seconds: float) -> None:
