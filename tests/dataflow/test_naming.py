@@ -56,7 +56,7 @@ def test_the_oldest_number_is_kept_as_long_as_there_is_no_name() -> None:
     assert named.categories[4:7] == ("cluster 4 (was 0)", "cluster 5 (was 2)", "cluster 6 (was 5)")
 
 
-@pytest.mark.parametrize("name", ["cluster 9", "cluster 5", "cluster 9 (was 11)"])
+@pytest.mark.parametrize("name", ["cluster 9", "cluster 5", "cluster 9 (was 11)", "clusters 5 and 9"])
 def test_clusters_that_are_merged_under_a_number_are_called_by_their_new_one(name: str) -> None:
     naming = by_names(clusters(12), [ClusterName(name, (5, 9)), ClusterName("cluster 3", (4,), mixed=True)])
     assert naming.numbers == (0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 9, 10)
