@@ -70,7 +70,7 @@ def main() -> None:
         photos(place / "many", (*PHOTOS, "hubble_deep_field"))
         unseg("map many --classes 12 -o map", place)
         photographed(place / "map" / "page" / "index.html", place / "page.png")
-        scaled(place / "page.png", FOLDER / "page.png", (0, 0, 1440, 800), 1080, 200)
+        scaled(place / "page.png", FOLDER / "page.png", (0, 0, 1440, 800), 1000, 80)
 
         photos(place / "photos", PHOTOS)
         unseg("superpixels photos -o photos.h5", place)

@@ -257,7 +257,9 @@ def test_suggestions_merge_and_everything_can_be_undone(
     file = saved(page, tmp_path)
     assert tomllib.loads(file.read_text())["class"][0]["name"] == nameless
     named = relabel(home / "six.h5", [], tmp_path / "merged.h5", names=file).path
-    assert nameless in table_of(named, "categories/name")
+    names = table_of(named, "categories/name")
+    assert len(names) == 5
+    assert all(re.fullmatch(r"cluster \d+( \(was \d+\))?", name) for name in names), "called by its new number"
     again = page_data(visualize(named, tmp_path / "again", Visualize(truth=False), limit=1, workers=1).path)
     assert not any(one["named"] for one in again["results"][0]["clusters"])
     page.locator("#undo").click()
