@@ -18,7 +18,7 @@ from PIL import Image
 
 from unsegcli import console, store
 from unsegcli.core.mosaic import mosaic
-from unsegcli.core.palette import palette
+from unsegcli.core.palette import class_colors
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
 from unsegcli.params import MAP_CLASSES, Demo, Run
@@ -137,9 +137,10 @@ def _photograph(name: str) -> NDArray[np.uint8]:
 
 
 def _legend() -> bytes:
+    colors = class_colors(list(TEXTURES), [""] * len(TEXTURES))
     rows = [
-        f'[[class]]\nname = "{name}"\ncolor = "#{red:02x}{green:02x}{blue:02x}"\nfrom = [{number}]\n'
-        for number, (name, (red, green, blue)) in enumerate(zip(TEXTURES, palette(len(TEXTURES)).tolist(), strict=True))
+        f'[[class]]\nname = "{name}"\ncolor = "{color}"\nfrom = [{number}]\n'
+        for number, (name, color) in enumerate(zip(TEXTURES, colors, strict=True))
     ]
     return "\n".join(rows).encode()
 
