@@ -1,0 +1,261 @@
+"""Outlines of regions as polygons; neighbours share their borders, so that there are no gaps and no overlaps.
+
+A region map is a planar map: the pixel sides between two regions are joined to *arcs*, which end at *nodes*, where more
+than two regions meet. Each arc is simplified once, and the outline of a region is put together from its arcs. A point
+is (x, y): the column and row of a corner of a pixel, so (0, 0) is the top left corner of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.crossings import crossing_lines
+
+Points = NDArray[np.int64]  # (points, 2): x and y
+Polygon = list[Points]  # the outer ring, clockwise as shown, then its holes; the first point is not repeated
+
+OUTSIDE = -2  # around the image
+EAST, SOUTH, WEST, NORTH = range(4)
+LEAST_TOLERANCE = 0.25  # below it nothing but points on straight lines would be dropped
+
+
+class Arc(NamedTuple):
+    """A border between two regions from node to node, with the directions in which it leaves and arrives."""
+
+    points: Points
+    leaves: int
+    arrives: int
+
+
+def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[Polygon]:
+    """Return the polygon of each region, by its number.
+
+    Where simplified borders would touch or cross each other, they are simplified less.
+
+    Args:
+        regions: (height, width), 4-connected regions, numbered from 0; negative = none.
+        tolerance: largest distance in pixels between a border and the simplified one, at most 1; 0 = follow the pixels.
+    """
+    sides = _sides(regions)
+    arcs = list(_arcs(sides))
+    lines = _simplified([arc.points for arc in arcs], tolerance)
+    found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]
+    for ring in _rings(arcs, sides):
+        region = _region_beside(arcs, ring[0], regions)
+        if region >= 0:
+            found[region].append(_joined(lines, ring))
+    return [sorted(rings, key=doubled_area, reverse=True) for rings in found]
+
+
+def doubled_area(ring: Points) -> int:
+    """Return twice the area inside a ring: positive for outer rings, negative for holes."""
+    x, y = ring[:, 0], ring[:, 1]
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+
+
+def bridged(polygon: Polygon) -> Points:
+    """Join outer ring and holes to one ring, by lines that are passed in both directions."""
+    ring = polygon[0]
+    for hole in polygon[1:]:
+        first = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
+        start = hole[first]
+        at = int(((ring - start) ** 2).sum(axis=1).argmin())
+        inside = np.roll(hole, -first, axis=0)
+        ring = np.concatenate([ring[: at + 1], inside, start[None], ring[at:]])
+    return ring
+
+
+# Arcs
+
+
+def _sides(regions: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Return in which directions the borders leave each corner of a pixel: (height + 1, width + 1, 4)."""
+    height, width = regions.shape
+    around = np.pad(np.maximum(regions, -1).astype(np.int64), 1, constant_values=OUTSIDE)
+    across = around[:-1, 1:-1] != around[1:, 1:-1]  # (height + 1, width): from a corner to the next in its row
+    down = around[1:-1, :-1] != around[1:-1, 1:]  # (height, width + 1)
+    found = np.zeros((height + 1, width + 1, 4), bool)
+    found[:, :-1, EAST], found[:, 1:, WEST] = across, across
+    found[:-1, :, SOUTH], found[1:, :, NORTH] = down, down
+    return found
+
+
+def _arcs(sides: NDArray[np.bool_]) -> Iterator[Arc]:
+    """Follow all borders from node to node, and those without a node once around."""
+    height, width = sides.shape[:2]
+    ways = (sides.reshape(-1, 4) @ np.array([1, 2, 4, 8])).astype(np.uint8)
+    degrees = sides.sum(axis=2)
+    ends = degrees > 2
+    ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
+    walk = _Walk(bytes(ways), bytearray(ends.ravel().tobytes()), width)
+    for node in np.flatnonzero(ends):
+        for direction in range(4):
+            yield from walk.from_node(int(node), direction)
+    passed = np.frombuffer(walk.passed, np.uint8)
+    for corner in np.flatnonzero((degrees.ravel() == 2) & (passed == 0) & ~ends.ravel()):
+        if not walk.passed[corner]:  # the top left of a loop, which goes on to the east
+            walk.ends[corner] = 1
+            yield from walk.from_node(int(corner), EAST)
+
+
+class _Walk:
+    """Follows borders, and knows which it has followed."""
+
+    def __init__(self, ways: bytes, ends: bytearray, width: int) -> None:
+        self.ways, self.ends, self.width = ways, ends, width
+        self.passed = bytearray(len(ways))
+        self.steps = (1, width, -1, -width)
+        self.followed: set[int] = set()  # 4 * corner + direction, at ends of arcs
+
+    def from_node(self, corner: int, leaves: int) -> Iterator[Arc]:
+        """Yield the arc that leaves a corner in a direction, if there is one that was not yet followed."""
+        if not self.ways[corner] >> leaves & 1 or 4 * corner + leaves in self.followed:
+            return
+        self.followed.add(4 * corner + leaves)
+        self.passed[corner] = 1
+        corners, direction = [corner], leaves
+        while True:
+            corner += self.steps[direction]
+            self.passed[corner] = 1
+            if self.ends[corner]:
+                break
+            onward = _ONWARD[self.ways[corner]][direction]
+            if onward != direction:
+                corners.append(corner)
+                direction = onward
+        self.followed.add(4 * corner + (direction + 2) % 4)
+        numbers = np.array([*corners, corner], np.int64)
+        yield Arc(np.stack([numbers % self.width, numbers // self.width], axis=1), leaves, direction)
+
+
+def _onward(ways: int, direction: int) -> int:
+    """Return the way by which a border leaves a corner, given the direction in which it comes."""
+    others = [way for way in range(4) if ways >> way & 1 and way != (direction + 2) % 4]
+    return others[0] if others else direction
+
+
+_ONWARD = [[_onward(ways, direction) for direction in range(4)] for ways in range(16)]
+
+# Rings: arcs by number, from 1, negative = backwards
+
+
+def _ends_of(arcs: Sequence[Arc], signed: int) -> tuple[tuple[int, int], int, tuple[int, int], int]:
+    """Return first point, direction, last point and direction of an arc as it is passed."""
+    arc = arcs[abs(signed) - 1]
+    first, last = (int(arc.points[0, 0]), int(arc.points[0, 1])), (int(arc.points[-1, 0]), int(arc.points[-1, 1]))
+    if signed > 0:
+        return first, arc.leaves, last, arc.arrives
+    return last, (arc.arrives + 2) % 4, first, (arc.leaves + 2) % 4
+
+
+def _rings(arcs: Sequence[Arc], sides: NDArray[np.bool_]) -> Iterator[list[int]]:
+    """Yield the rings around all regions, each with its region on the right, as signed numbers of arcs."""
+    signed = [sign * number for number in range(1, len(arcs) + 1) for sign in (1, -1)]
+    ends = {number: _ends_of(arcs, number) for number in signed}
+    leaving = {(first, way): number for number, (first, way, _, _) in ends.items()}
+    left = dict.fromkeys(signed)
+    while left:
+        ring, number = [], next(iter(left))
+        while number in left:
+            del left[number]
+            ring.append(number)
+            number = leaving[_turned(ends[number][2], ends[number][3], sides)]
+        yield from _apart(ring, ends)
+
+
+def _turned(corner: tuple[int, int], direction: int, sides: NDArray[np.bool_]) -> tuple[tuple[int, int], int]:
+    """Return the way that stays beside the pixel on the right: right, straight on, left."""
+    for turn in (1, 0, 3):
+        way = (direction + turn) % 4
+        if sides[corner[1], corner[0], way]:
+            return corner, way
+    raise AssertionError("a border never ends")
+
+
+def _apart(ring: Sequence[int], ends: dict[int, Any]) -> Iterator[list[int]]:
+    """Divide a ring that touches itself at nodes into simple ones."""
+    passed: list[int] = []
+    at: dict[tuple[int, int], int] = {}
+    for number in ring:
+        first, _, last, _ = ends[number]
+        at[first] = len(passed)
+        passed.append(number)
+        if last in at:
+            yield passed[at[last] :]
+            for gone in passed[at[last] + 1 :]:
+                at.pop(ends[gone][0], None)
+            passed = passed[: at[last]]
+
+
+def _region_beside(arcs: Sequence[Arc], signed: int, regions: NDArray[np.integer[Any]]) -> int:
+    """Return the region on the right of the beginning of an arc; -1 = none."""
+    (x, y), way, _, _ = _ends_of(arcs, signed)
+    x, y = x - (way in (SOUTH, WEST)), y - (way in (WEST, NORTH))
+    inside = 0 <= y < regions.shape[0] and 0 <= x < regions.shape[1]
+    return int(regions[y, x]) if inside else -1
+
+
+def _joined(lines: Sequence[Points], ring: Sequence[int]) -> Points:
+    parts = [lines[number - 1] if number > 0 else lines[-number - 1][::-1] for number in ring]
+    return np.concatenate([part[:-1] for part in parts])
+
+
+# Simplification
+
+
+def _simplified(lines: Sequence[Points], tolerance: float) -> list[Points]:
+    """Simplify lines, and take back what makes them touch or cross each other."""
+    allowed = np.full(len(lines), float(tolerance))
+    found = [simplified(line, tolerance) for line in lines]
+    while tolerance > 0:
+        wrong = [number for number in crossing_lines(found) if allowed[number] > 0]
+        if not wrong:
+            break
+        for number in wrong:
+            allowed[number] /= 2
+            if allowed[number] < LEAST_TOLERANCE:
+                allowed[number] = 0
+            found[number] = simplified(lines[number], allowed[number])
+    return found
+
+
+def simplified(line: Points, tolerance: float) -> Points:
+    """Drop points of a line, by the algorithm of Douglas and Peucker; a closed line is divided at its farthest point.
+
+    Args:
+        line: (points, 2).
+        tolerance: largest distance of a dropped point from the segment that replaces it; 0 = drop none.
+    """
+    if tolerance <= 0 or len(line) < 3:
+        return line
+    keep = np.zeros(len(line), bool)
+    keep[[0, -1]] = True
+    spans = [(0, len(line) - 1)]
+    if (line[0] == line[-1]).all():
+        farthest = int(((line - line[0]) ** 2).sum(axis=1).argmax())
+        keep[farthest] = True
+        spans = [(0, farthest), (farthest, len(line) - 1)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        apart = _from_segment(line[first + 1 : last], line[first], line[last])
+        worst = int(apart.argmax())
+        if apart[worst] > tolerance**2:
+            middle = first + 1 + worst
+            keep[middle] = True
+            spans += [(first, middle), (middle, last)]
+    return line[keep]
+
+
+def _from_segment(points: Points, start: Points, end: Points) -> NDArray[np.float64]:
+    """Return the squared distance of each point from a segment."""
+    along, to = (end - start).astype(np.float64), (points - start).astype(np.float64)
+    length = float(along @ along)
+    share = np.clip(to @ along / length, 0, 1) if length else np.zeros(len(points))
+    apart: NDArray[np.float64] = ((to - share[:, None] * along) ** 2).sum(axis=1)
+    return apart
