@@ -90,9 +90,7 @@ def test_what_crosses(lines: list[list[list[int]]], wrong: list[int]) -> None:
     tolerance=st.sampled_from([0.0, 0.6, 1.0]),
     seed=st.integers(0, 999),
 )
-def test_polygons_cover_the_image_exactly(
-    shape: tuple[int, int], classes: int, tolerance: float, seed: int
-) -> None:
+def test_polygons_cover_the_image_exactly(shape: tuple[int, int], classes: int, tolerance: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     coarse = random.integers(-1, classes, ((shape[0] + 1) // 2, (shape[1] + 1) // 2))
     values = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
@@ -108,7 +106,9 @@ def test_polygons_cover_the_image_exactly(
     rings = [np.concatenate([ring, ring[:1]]) for polygon in found for ring in polygon]
     for ring in rings:
         assert crossing_lines([ring]) == []
-    segments = {tuple(sorted(map(tuple, pair))) for ring in rings for pair in zip(ring[:-1].tolist(), ring[1:].tolist())}
+    segments = {
+        tuple(sorted(map(tuple, pair))) for ring in rings for pair in zip(ring[:-1].tolist(), ring[1:].tolist())
+    }
     assert crossing_lines([np.array(pair) for pair in sorted(segments)]) == []
 
 

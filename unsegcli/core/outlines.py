@@ -86,12 +86,11 @@ def _sides(regions: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
 
 def _arcs(sides: NDArray[np.bool_]) -> Iterator[Arc]:
     """Follow all borders from node to node, and those without a node once around."""
-    height, width = sides.shape[:2]
     ways = (sides.reshape(-1, 4) @ np.array([1, 2, 4, 8])).astype(np.uint8)
     degrees = sides.sum(axis=2)
     ends = degrees > 2
     ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
-    walk = _Walk(bytes(ways), bytearray(ends.ravel().tobytes()), width)
+    walk = _Walk(bytes(ways), bytearray(ends.ravel().tobytes()), sides.shape[1])
     for node in np.flatnonzero(ends):
         for direction in range(4):
             yield from walk.from_node(int(node), direction)

@@ -1,36 +1,165 @@
-"""`unseg export`: write parts of a model for other programs; the model stays as it is."""
+"""`unseg export`: write files for other programs: label maps, tables and outlines, or the weights of a model."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from unsegcli import console
+from unsegcli import console, store
 from unsegcli._version import __version__
+from unsegcli.dataflow.dataset import is_artifact, release_artifacts
+from unsegcli.dataflow.label_maps import Predictions, open_predictions
+from unsegcli.dataflow.output_folder import OutputFolder
 from unsegcli.dataflow.provenance import carried, networks
 from unsegcli.dataflow.runner import Outcome, UpToDate
-from unsegcli.errors import ConfigError
-from unsegcli.params import Export, Inputs, Run
+from unsegcli.errors import ConfigError, DataError, not_among
+from unsegcli.images.find import file_digest
+from unsegcli.legend import Legend, read_legend
+from unsegcli.params import Export, Inputs, Run, changed_options, recorded
+from unsegcli.recipe import make_recipe
+from unsegcli.views.backdrop import find_places, regions_behind
+from unsegcli.views.categories import Categories, Matching, find_matching, legend_to_show, name_categories
+from unsegcli.views.export import MOST_COLORS, SUFFIXES
+from unsegcli.views.export_folder import category_count, check_values, coded, pixel_size, write_exports
+from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
+
+REVISION = 1
+FORMATS = (*SUFFIXES, "csv", *VECTOR)
+DEFAULT_FORMATS = ("png", "csv")
+BACKBONE_OUTPUT = "weights.safetensors"
+OF_MAPS = ("to", "values", "objects", "sieve", "pixel_size", "legend", "metrics", "role")
 
 
 def export(inputs: Inputs, params: Export | None = None, run: Run | None = None) -> Outcome:
-    """Write the weights of a model's backbone.
+    """Write a segmentation for other programs, or the weights of a model's backbone.
 
     Args:
-        inputs: the model.
-        params: what to write, and the file of a method of your own.
-        run: the file to write.
+        inputs: a segmentation, superpixels or a folder of label maps; or a model. And the folder of the images if they
+            were moved, for means of bands.
+        params: what to write.
+        run: how to run, and the folder to write; for a model, the file.
     """
-    params, run = params or Export(), (run or Run()).of("export")
+    params, run = params or Export(), run or Run()
     if len(inputs.paths) != 1:
-        raise ConfigError(f"export needs exactly one model, but {len(inputs.paths)} files are given")
-    if params.what != "backbone":
-        raise ConfigError(f"--what {params.what}: is not one of backbone")
-    return _backbone(str(inputs.paths[0]), params, run)
+        raise ConfigError(f"export needs exactly one input, but {len(inputs.paths)} are given")
+    path = str(inputs.paths[0])
+    if is_artifact(path) and store.kind_of(Path(path)) == "model":
+        return _backbone(path, params, run if run.output else replace(run, output=BACKBONE_OUTPUT))
+    return _files(inputs, params, run.of("export"))
+
+
+# Label maps, tables and outlines
+
+
+def _files(inputs: Inputs, params: Export, run: Run) -> Outcome:
+    predictions = open_predictions(inputs.paths[0], params.role)
+    if not predictions.maps:
+        raise DataError(f"{predictions.name}: has no label map")
+    predictions = replace(predictions, maps=predictions.maps[: inputs.limit])
+    params = replace(params, to=_formats(params, predictions))
+    _check_apart(Path(run.output), [*inputs.paths, inputs.source_folder, predictions.images])
+    matching = find_matching([] if params.metrics is None else [Path(params.metrics)], [predictions])[0]
+    legend_path = legend_to_show(predictions, params.legend, [matching], inputs.source_folder)
+    digests = dict(predictions.inputs)
+    if matching is not None:
+        digests["metrics"] = matching.fingerprint
+    if legend_path is not None:
+        digests["legend"] = file_digest(legend_path)
+    legend = None if legend_path is None else read_legend(legend_path)
+    used = _labels_used(predictions, matching)
+    try:
+        tasks = _tasks(predictions, params, inputs, run, digests, _categories(predictions, legend, matching, run))
+        settings = [recorded(params), {"limit": inputs.limit, "role": predictions.role}]
+        recipe = make_recipe("export", REVISION, settings, digests, {"labels_used": used} if used else {})
+        folder = OutputFolder(run.output, "exported files", recipe, force=run.force)
+        done = folder.finished()
+        if done is not None:
+            return UpToDate(folder.path, int(done.get("skipped", 0)))
+        return write_exports(tasks, folder, run.workers, run.dry_run, used)
+    finally:
+        release_artifacts()
+
+
+def _formats(params: Export, run: Predictions) -> tuple[str, ...]:
+    """Return the formats to write, checked."""
+    for one in params.to:
+        if one not in FORMATS:
+            raise ConfigError(not_among("--to", one, FORMATS))
+    if run.role != "superpixels":
+        return params.to or DEFAULT_FORMATS
+    wrong = [one for one in params.to if one not in SUFFIXES]
+    asked = [*(f"--to {one}" for one in wrong), *changed_options(params, (), ("objects", "sieve", "values"))]
+    if asked:
+        raise ConfigError(f"{asked[0]}: needs a segmentation, since superpixels have no categories")
+    return params.to or DEFAULT_FORMATS[:1]
+
+
+def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
+    """Raise an error if the output folder is one of the inputs."""
+    place = Path(os.path.realpath(path))
+    for given in inputs:
+        if given is not None and Path(given).is_dir() and Path(os.path.realpath(given)) == place:
+            raise ConfigError(f"-o {path}: is an input folder; use another one")
+
+
+def _labels_used(run: Predictions, matching: Matching | None) -> str:
+    """Describe what labels were used for; empty = not used."""
+    named = ["naming clusters"] if matching is not None and matching.assignment else []
+    return " and ".join(filter(None, [run.labels_used, *named]))
+
+
+def _categories(run: Predictions, legend: Legend | None, matching: Matching | None, how: Run) -> Categories | int:
+    """Return names and colours of the categories; for superpixels, only how many there are."""
+    count = category_count(run, how.workers)
+    return count if run.role == "superpixels" else name_categories(run, count, legend, matching)
+
+
+def _tasks(
+    run: Predictions, params: Export, inputs: Inputs, how: Run, digests: dict[str, str], named: Categories | int
+) -> list[ExportTask]:
+    plan = _plan(run, params, named)
+    if not plan.objects:
+        return [ExportTask(item, plan) for item in run.maps]
+    regions = regions_behind(run)
+    images = find_places(run, inputs.source_folder, digests, how.workers)
+    return [ExportTask(item, plan, regions.get(item.name), images.get(item.name)) for item in run.maps]
+
+
+def _plan(run: Predictions, params: Export, named: Categories | int) -> ExportPlan:
+    names = () if isinstance(named, int) else named.names
+    count = named if isinstance(named, int) else len(names)
+    check_values(params.values, names)
+    numbers = tuple(params.values) or tuple(range(count))
+    types = {one: coded(count, params.values, one) for one in params.to if one in SUFFIXES}
+    rows = () if isinstance(named, int) else [tuple(map(int, color)) for color in named.colors]
+    colors = tuple((red, green, blue) for red, green, blue in rows)
+    with_palette = names and not params.values and max(numbers, default=0) < MOST_COLORS["tiff"]
+    return ExportPlan(
+        formats=params.to,
+        dtypes={one: dtype for one, (dtype, _) in types.items()},
+        numbers=numbers,
+        voids={one: void for one, (_, void) in types.items()},
+        colors=dict(zip(numbers, colors, strict=True)) if with_palette else None,
+        names=names,
+        name_colors=colors,
+        kept=tuple(number for number in range(len(names)) if number or run.role != "mask"),
+        sieve=params.sieve,
+        objects=params.objects,
+        pixel=pixel_size(params.pixel_size),
+    )
+
+
+# The weights of a model
 
 
 def _backbone(path: str, params: Export, run: Run) -> Outcome:
     """Write the weights of the backbone; torch is imported here, so that help need not wait."""
+    asked = changed_options(params, (), OF_MAPS)
+    if asked:
+        raise ConfigError(f"{asked[0]} is for a segmentation, but {path} is a model: leave it out")
     from unsegcli.segmenters.backbone_weights import backbone_of
     from unsegcli.segmenters.weights import state_to_arrays
 
