@@ -1138,6 +1138,14 @@ class Export:
         least=0,
         shown="-",
     )
+    simplify: float = option(
+        1.0,
+        "How far an outline may lie from the sides of pixels; 0 = follow them. Neighbours keep one common border.",
+        panel=MAPS,
+        metavar="PIXELS",
+        least=0,
+        most=1,
+    )
     pixel_size: str = option(
         "",
         "Side of a pixel of the images, such as 0.3m or 0.65um: tables have areas in real units, too.",

@@ -30,7 +30,7 @@ REVISION = 1
 FORMATS = (*SUFFIXES, "csv", *VECTOR)
 DEFAULT_FORMATS = ("png", "csv")
 BACKBONE_OUTPUT = "weights.safetensors"
-OF_MAPS = ("to", "values", "objects", "sieve", "pixel_size", "legend", "metrics", "role")
+OF_MAPS = ("to", "values", "objects", "sieve", "simplify", "pixel_size", "legend", "metrics", "role")
 
 
 def export(inputs: Inputs, params: Export | None = None, run: Run | None = None) -> Outcome:
@@ -148,6 +148,7 @@ def _plan(run: Predictions, params: Export, named: Categories | int) -> ExportPl
         kept=tuple(number for number in range(len(names)) if number or run.role != "mask"),
         sieve=params.sieve,
         objects=params.objects,
+        tolerance=params.simplify,
         pixel=pixel_size(params.pixel_size),
     )
 

@@ -26,7 +26,6 @@ from unsegcli.views.export import SUFFIXES, encoded, exported_type
 from unsegcli.views.object_files import Objects, coco_annotations, features, yolo_lines
 
 VECTOR = ("coco", "yolo", "geojson")
-TOLERANCE = 1.0  # pixels between a border and the simplified one
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class ExportPlan:
     kept: tuple[int, ...]  # categories that consist of objects: all but the background of masks
     sieve: int
     objects: bool
+    tolerance: float  # pixels between a border and the simplified one
     pixel: PixelSize
 
     @property
@@ -176,7 +176,7 @@ def _outlined(
             files[f"objects {format_}"] = encoded((parts + 1).astype(dtype), format_)
     if not any(one in VECTOR for one in plan.formats):
         return ()
-    outlines: list[Polygon] = polygons(parts, TOLERANCE)
+    outlines: list[Polygon] = polygons(parts, plan.tolerance)
     position = {number: index for index, number in enumerate(plan.kept)}
     order = [position[number] for number in objects.classes]
     if "yolo" in plan.formats:
