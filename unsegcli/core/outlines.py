@@ -7,7 +7,7 @@ is (x, y): the column and row of a corner of a pixel, so (0, 0) is the top left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +24,21 @@ LEAST_TOLERANCE = 0.25  # below it nothing but points on straight lines would be
 
 
 class Arc(NamedTuple):
-    """A border between two regions from node to node, with the directions in which it leaves and arrives."""
+    """A border between two regions from node to node; corners of pixels are numbered row by row."""
 
     points: Points
+    start: int
+    leaves: int  # direction
+    end: int
+    arrives: int  # direction
+
+
+class Way(NamedTuple):
+    """An arc as it is passed, forwards or backwards: first corner, direction, last corner, direction."""
+
+    start: int
     leaves: int
+    end: int
     arrives: int
 
 
@@ -41,11 +52,12 @@ def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[
         tolerance: largest distance in pixels between a border and the simplified one, at most 1; 0 = follow the pixels.
     """
     sides = _sides(regions)
-    arcs = list(_arcs(sides))
+    ways = bytes((sides.reshape(-1, 4) @ np.array([1, 2, 4, 8])).astype(np.uint8))  # a bit for each direction
+    arcs = list(_arcs(sides, ways))
     lines = _simplified([arc.points for arc in arcs], tolerance)
     found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]
-    for ring in _rings(arcs, sides):
-        region = _region_beside(arcs, ring[0], regions)
+    for beginning, ring in _rings(arcs, ways):
+        region = _region_beside(beginning, regions)
         if region >= 0:
             found[region].append(_joined(lines, ring))
     return [sorted(rings, key=doubled_area, reverse=True) for rings in found]
@@ -84,13 +96,12 @@ def _sides(regions: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     return found
 
 
-def _arcs(sides: NDArray[np.bool_]) -> Iterator[Arc]:
+def _arcs(sides: NDArray[np.bool_], ways: bytes) -> Iterator[Arc]:
     """Follow all borders from node to node, and those without a node once around."""
-    ways = (sides.reshape(-1, 4) @ np.array([1, 2, 4, 8])).astype(np.uint8)
     degrees = sides.sum(axis=2)
     ends = degrees > 2
     ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
-    walk = _Walk(bytes(ways), bytearray(ends.ravel().tobytes()), sides.shape[1])
+    walk = _Walk(ways, bytearray(ends.ravel().tobytes()), sides.shape[1])
     for node in np.flatnonzero(ends):
         for direction in range(4):
             yield from walk.from_node(int(node), direction)
@@ -128,7 +139,8 @@ class _Walk:
                 direction = onward
         self.followed.add(4 * corner + (direction + 2) % 4)
         numbers = np.array([*corners, corner], np.int64)
-        yield Arc(np.stack([numbers % self.width, numbers // self.width], axis=1), leaves, direction)
+        points = np.stack([numbers % self.width, numbers // self.width], axis=1)
+        yield Arc(points, corners[0], leaves, corner, direction)
 
 
 def _onward(ways: int, direction: int) -> int:
@@ -142,60 +154,58 @@ _ONWARD = [[_onward(ways, direction) for direction in range(4)] for ways in rang
 # Rings: arcs by number, from 1, negative = backwards
 
 
-def _ends_of(arcs: Sequence[Arc], signed: int) -> tuple[tuple[int, int], int, tuple[int, int], int]:
-    """Return first point, direction, last point and direction of an arc as it is passed."""
-    arc = arcs[abs(signed) - 1]
-    first, last = (int(arc.points[0, 0]), int(arc.points[0, 1])), (int(arc.points[-1, 0]), int(arc.points[-1, 1]))
-    if signed > 0:
-        return first, arc.leaves, last, arc.arrives
-    return last, (arc.arrives + 2) % 4, first, (arc.leaves + 2) % 4
+def _passed(arc: Arc, forwards: bool) -> Way:
+    if forwards:
+        return Way(arc.start, arc.leaves, arc.end, arc.arrives)
+    return Way(arc.end, (arc.arrives + 2) % 4, arc.start, (arc.leaves + 2) % 4)
 
 
-def _rings(arcs: Sequence[Arc], sides: NDArray[np.bool_]) -> Iterator[list[int]]:
-    """Yield the rings around all regions, each with its region on the right, as signed numbers of arcs."""
+def _rings(arcs: Sequence[Arc], ways: bytes) -> Iterator[tuple[Way, list[int]]]:
+    """Yield the rings around all regions, each with its region on the right: how it begins, and its arcs."""
     signed = [sign * number for number in range(1, len(arcs) + 1) for sign in (1, -1)]
-    ends = {number: _ends_of(arcs, number) for number in signed}
-    leaving = {(first, way): number for number, (first, way, _, _) in ends.items()}
+    passed = {number: _passed(arcs[abs(number) - 1], number > 0) for number in signed}
+    leaving = {4 * way.start + way.leaves: number for number, way in passed.items()}
     left = dict.fromkeys(signed)
     while left:
         ring, number = [], next(iter(left))
         while number in left:
             del left[number]
             ring.append(number)
-            number = leaving[_turned(ends[number][2], ends[number][3], sides)]
-        yield from _apart(ring, ends)
+            number = leaving[_turned(passed[number].end, passed[number].arrives, ways)]
+        for simple in _apart(ring, passed):
+            yield passed[simple[0]], simple
 
 
-def _turned(corner: tuple[int, int], direction: int, sides: NDArray[np.bool_]) -> tuple[tuple[int, int], int]:
+def _turned(corner: int, direction: int, ways: bytes) -> int:
     """Return the way that stays beside the pixel on the right: right, straight on, left."""
     for turn in (1, 0, 3):
-        way = (direction + turn) % 4
-        if sides[corner[1], corner[0], way]:
-            return corner, way
+        onward = (direction + turn) % 4
+        if ways[corner] >> onward & 1:
+            return 4 * corner + onward
     raise AssertionError("a border never ends")
 
 
-def _apart(ring: Sequence[int], ends: dict[int, Any]) -> Iterator[list[int]]:
+def _apart(ring: Sequence[int], ways: Mapping[int, Way]) -> Iterator[list[int]]:
     """Divide a ring that touches itself at nodes into simple ones."""
     passed: list[int] = []
-    at: dict[tuple[int, int], int] = {}
+    at: dict[int, int] = {}
     for number in ring:
-        first, _, last, _ = ends[number]
-        at[first] = len(passed)
+        at[ways[number].start] = len(passed)
         passed.append(number)
-        if last in at:
-            yield passed[at[last] :]
-            for gone in passed[at[last] + 1 :]:
-                at.pop(ends[gone][0], None)
-            passed = passed[: at[last]]
+        first = at.get(ways[number].end)
+        if first is not None:
+            yield passed[first:]
+            for gone in passed[first + 1 :]:
+                del at[ways[gone].start]
+            del passed[first:]
 
 
-def _region_beside(arcs: Sequence[Arc], signed: int, regions: NDArray[np.integer[Any]]) -> int:
-    """Return the region on the right of the beginning of an arc; -1 = none."""
-    (x, y), way, _, _ = _ends_of(arcs, signed)
-    x, y = x - (way in (SOUTH, WEST)), y - (way in (WEST, NORTH))
-    inside = 0 <= y < regions.shape[0] and 0 <= x < regions.shape[1]
-    return int(regions[y, x]) if inside else -1
+def _region_beside(way: Way, regions: NDArray[np.integer[Any]]) -> int:
+    """Return the region on the right of the beginning of a ring; -1 = none."""
+    height, width = regions.shape
+    y, x = divmod(way.start, width + 1)
+    x, y = x - (way.leaves in (SOUTH, WEST)), y - (way.leaves in (WEST, NORTH))
+    return int(regions[y, x]) if 0 <= y < height and 0 <= x < width else -1
 
 
 def _joined(lines: Sequence[Points], ring: Sequence[int]) -> Points:
