@@ -40,7 +40,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
-MAPS, WEIGHTS = "Of a segmentation", "Of a model"
+OF_MAPS, OF_MODEL = "Of a segmentation", "Of a model"
 NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
 VECTORS = "Vectors of a network"
@@ -1109,7 +1109,7 @@ class Export:
         (),
         "What to write. png, tiff, npy: label maps, on the grid of each image as displayed. csv: areas. coco, yolo, "
         "geojson: connected parts with their outlines, in pixels.",
-        panel=MAPS,
+        panel=OF_MAPS,
         metavar="FORMAT,FORMAT,...",
         form="names",
         shown="png,csv",
@@ -1118,7 +1118,7 @@ class Export:
         (),
         "Values in label maps, one for each category in their order, such as 0,255 for a mask; the files are grey "
         "then. Default: 0, 1, 2, ..., with a palette.",
-        panel=MAPS,
+        panel=OF_MAPS,
         metavar="N,N,...",
         form="values",
         shown="-",
@@ -1127,13 +1127,13 @@ class Export:
         False,
         "Also number the connected parts of each class: instance maps, and objects.csv with place, size, mean bands "
         "and confidence of each.",
-        panel=MAPS,
+        panel=OF_MAPS,
     )
     sieve: int = option(
         0,
         "Merge connected parts of fewer pixels into the neighbour with the longest common border, before anything is "
         "written.",
-        panel=MAPS,
+        panel=OF_MAPS,
         metavar="PIXELS",
         least=0,
         shown="-",
@@ -1141,7 +1141,7 @@ class Export:
     simplify: float = option(
         1.0,
         "How far an outline may lie from the sides of pixels; 0 = follow them. Neighbours keep one common border.",
-        panel=MAPS,
+        panel=OF_MAPS,
         metavar="PIXELS",
         least=0,
         most=1,
@@ -1149,7 +1149,7 @@ class Export:
     pixel_size: str = option(
         "",
         "Side of a pixel of the images, such as 0.3m or 0.65um: tables have areas in real units, too.",
-        panel=MAPS,
+        panel=OF_MAPS,
         metavar="LENGTH",
         shown="-",
     )
@@ -1160,10 +1160,10 @@ class Export:
         "backbone",
         "What of the model to write. backbone: the weights of its backbone under torchvision's names, in the format "
         "safetensors.",
-        panel=WEIGHTS,
+        panel=OF_MODEL,
         choices=("backbone",),
     )
-    method: str | Path | None = option(None, replace(LEARNING_METHOD, panel=WEIGHTS))
+    method: str | Path | None = option(None, replace(LEARNING_METHOD, panel=OF_MODEL))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,9 +108,7 @@ def test_polygons_cover_the_image_exactly(shape: tuple[int, int], classes: int, 
     rings = [np.concatenate([ring, ring[:1]]) for polygon in found for ring in polygon]
     for ring in rings:
         assert crossing_lines([ring]) == []
-    segments = {
-        tuple(sorted(map(tuple, pair))) for ring in rings for pair in zip(ring[:-1].tolist(), ring[1:].tolist())
-    }
+    segments = {tuple(sorted(map(tuple, pair))) for ring in rings for pair in itertools.pairwise(ring.tolist())}
     assert crossing_lines([np.array(pair) for pair in sorted(segments)]) == []
 
 

@@ -141,7 +141,7 @@ def test_areas_have_a_total_real_units_and_numbers_of_objects(seg: Path, tmp_pat
 
 @pytest.mark.parametrize("wrong", ["m", "0m", "-1m", "x0.3m"])
 def test_a_pixel_has_a_size(wrong: str, seg: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--pixel-size .* must be a number above 0"):
+    with pytest.raises(ConfigError, match=r"--pixel-size .* must be a number above 0"):
         made(seg, tmp_path, pixel_size=wrong)
 
 
