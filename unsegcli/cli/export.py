@@ -17,11 +17,11 @@ TAKES = Takes(
 
 @command("export", Export, TAKES)
 def export(inputs: Inputs, params: Export, run: Run) -> Any:
-    """Write a segmentation, or the weights of a model, for other programs.
+    """Write maps, tables, outlines or weights for other programs.
 
     Label maps, tables and outlines are on the grid of each image, in a folder that is written whole or not at all;
-    classes.csv says what each number means. Of a model, the weights of its backbone are written as safetensors, with
-    torchvision's names.
+    classes.csv says what each number means. Of a model, the weights of its backbone are written with torchvision's
+    names, into one file, weights.safetensors.
 
     Examples:  unseg export seg.h5 --to png,csv -o out   |   unseg export seg.h5 --to geojson --objects   |
     unseg export model.h5 -o weights.safetensors
