@@ -52,7 +52,7 @@ OPTIONS = set(
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue
-    --proposals --min-confidence --weights --objects --threshold --pooling
+    --proposals --min-confidence --weights --object-is --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine

@@ -99,7 +99,13 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
         if one.name in names or ("option" in one.metadata and one.metadata["option"].panel in panels)
     ]
     changed = [name for name in asked if getattr(settings, name) != getattr(type(settings), name)]
-    return [f"--{name.replace('_', '-')}" for name in changed]
+    return [spelling(type(settings), name) for name in changed]
+
+
+def spelling(settings: type, name: str) -> str:
+    """Return how the option of a setting is typed."""
+    described = next(one.metadata.get("option") for one in fields(settings) if one.name == name)
+    return (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
 
 
 def as_typed(settings: Any) -> list[str]:
@@ -252,6 +258,7 @@ OBJECTS_ARE = Option(
     "The object pixels of an image are one object, or each connected component is one: objects are assigned a cluster, "
     "or looked up.",
     panel=OBJECTS,
+    flag="--object-is",
     choices=("image", "component"),
 )
 THRESHOLD = Option(
@@ -1163,7 +1170,7 @@ class Export:
         panel=OF_MODEL,
         choices=("backbone",),
     )
-    method: str | Path | None = option(None, replace(LEARNING_METHOD, panel=OF_MODEL))
+    method: str | Path | None = option(None, LEARNING_METHOD)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from unsegcli.params import AUTO, Option
 RENAMED_VALUES = {
     ("--features", "rgb"): "bands",
     ("--scaling", "picture"): "image",
-    ("--objects", "picture"): "image",
+    ("--object-is", "picture"): "image",
 }
 
 

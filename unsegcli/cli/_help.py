@@ -22,7 +22,8 @@ RENAMED_OPTIONS = {
     },
     "proposals": {"--method": "is now called --cue"},
     "train": {"--most-classes": "is now called --max-classes"},
-    "cluster": {"--most-classes": "is now called --max-classes"},
+    "cluster": {"--most-classes": "is now called --max-classes", "--objects": "is now called --object-is"},
+    "retrieve": {"--objects": "is now called --object-is"},
     "visualize": {
         "--export": "is now `unseg export --to png` (labels) and `unseg export --to csv`",
         "--format": "is now `unseg export --to png`, tiff or npy",
