@@ -51,12 +51,14 @@ def test_a_ring_closed_by_a_corner_is_divided_there() -> None:
 
 def test_a_stair_becomes_a_line_within_one_pixel_only() -> None:
     stair = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2], [3, 3]])
-    assert simplified(stair, 0.71).tolist() == [[0, 0], [3, 3]]  # the corners are 0.707 away
-    assert simplified(stair, 0.70).tolist()[:2] == [[0, 0], [1, 0]]
-    assert simplified(stair, 0).tolist() == stair.tolist()
     peak = np.array([[0, 0], [4, 3], [8, 0]])
-    assert simplified(peak, 2.9).tolist() == peak.tolist()
-    assert simplified(peak, 3).tolist() == [[0, 0], [8, 0]]
+    tolerances = np.array([0.71, 0.70, 0, 2.9, 3])  # the corners of the stair are 0.707 away
+    found = [line.tolist() for line in simplified([stair, stair, stair, peak, peak], tolerances)]
+    assert found[0] == [[0, 0], [3, 3]]
+    assert found[1][:2] == [[0, 0], [1, 0]]
+    assert found[2:] == [stair.tolist(), peak.tolist(), [[0, 0], [8, 0]]]
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    assert len(simplified([square], np.array([1.0]))[0]) == 3  # the crossing of its two halves is seen afterwards
 
 
 def test_small_things_do_not_vanish() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from called import cluster, export, relabel
 from PIL import Image
 from stages.test_visualize_stage import files_of, segmentation
@@ -120,6 +121,17 @@ def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     assert written_tags(Georeference("EPSG:32633")) == []
     assert 2048 in written_tags(turned)[-1][3]
     assert 3072 in written_tags(utm)[-1][3]
+
+
+def test_a_scene_gives_its_place_to_its_map(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = [Georeference(crs, (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)) for crs in ("EPSG:32633", "")]
+    (tmp_path / "images").mkdir()
+    for name, place in zip("ab", places, strict=True):
+        (tmp_path / "images" / f"{name}.tif").write_bytes(encoded(np.eye(16, dtype=np.uint8), "tiff", None, place))
+    seg = cluster([tmp_path / "images"], tmp_path / "seg.h5", Cluster(features="bands", classes=2), workers=1).path
+    out = made(seg, tmp_path, to=("tiff",))
+    assert [read_header(out / f"{name}.tif").place for name in "ab"] == places
+    assert "1 image with a coordinate system that has no EPSG number" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------- tables
@@ -244,10 +256,11 @@ def test_geojson_by_hand(seg: Path, tmp_path: Path) -> None:
 
 
 def test_geojson_of_objects_has_measurements(seg: Path, tmp_path: Path) -> None:
-    out = made(seg, tmp_path, to=("geojson",), objects=True)
+    out = made(seg, tmp_path, to=("geojson",), objects=True, pixel_size="0.5um")
     found = json.loads((out / "q.geojson").read_text())["features"]
     assert [one["geometry"]["type"] for one in found] == ["Polygon"] * 4
     assert sorted(one["properties"]["measurements"]["area"] for one in found) == [1, 2, 8, 12]
+    assert sorted(one["properties"]["measurements"]["area um2"] for one in found) == [0.25, 0.5, 2, 3]
     assert {one["properties"]["objectType"] for one in found} == {"annotation"}
 
 
@@ -269,7 +282,9 @@ def test_yolo_by_hand(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["0", "1"]
     points = np.array(lines[1].split()[1:], float).reshape(-1, 2)
     assert sorted(map(tuple, points.tolist())) == [(0.5, 0), (0.5, 1), (1, 0), (1, 1)]
-    assert '  0: "a: b"\n  1: "c"\n' in (out / "data.yaml").read_text()
+    assert yaml.safe_load((out / "data.yaml").read_text()) == {
+        "path": ".", "train": "images", "val": "images", "names": {0: "a: b", 1: "c"},
+    }  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")

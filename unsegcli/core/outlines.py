@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unsegcli.core.crossings import crossing_lines
 
 Points = NDArray[np.int64]  # (points, 2): x and y
+Values = NDArray[np.float64]
 Polygon = list[Points]  # the outer ring, clockwise as shown, then its holes; the first point is not repeated
 
 OUTSIDE = -2  # around the image
@@ -219,52 +220,59 @@ def _joined(lines: Sequence[Points], ring: Sequence[int]) -> Points:
 def _simplified(lines: Sequence[Points], tolerance: float) -> list[Points]:
     """Simplify lines, and take back what makes them touch or cross each other."""
     allowed = np.full(len(lines), float(tolerance))
-    found = [simplified(line, tolerance) for line in lines]
+    found = simplified(lines, allowed)
     while tolerance > 0:
         wrong = [number for number in crossing_lines(found) if allowed[number] > 0]
         if not wrong:
             break
-        for number in wrong:
-            allowed[number] /= 2
-            if allowed[number] < LEAST_TOLERANCE:
-                allowed[number] = 0
-            found[number] = simplified(lines[number], allowed[number])
+        allowed[wrong] /= 2
+        allowed[allowed < LEAST_TOLERANCE] = 0
+        again = simplified([lines[number] for number in wrong], allowed[wrong])
+        for number, line in zip(wrong, again, strict=True):
+            found[number] = line
     return found
 
 
-def simplified(line: Points, tolerance: float) -> Points:
-    """Drop points of a line, by the algorithm of Douglas and Peucker; a closed line is divided at its farthest point.
+def simplified(lines: Sequence[Points], tolerances: Values) -> list[Points]:
+    """Drop points of lines by the algorithm of Douglas and Peucker, all lines at once.
 
     Args:
-        line: (points, 2).
-        tolerance: largest distance of a dropped point from the segment that replaces it; 0 = drop none.
+        lines: (points, 2) each.
+        tolerances: for each line the largest distance of a dropped point from the segment that replaces it; 0 = drop
+            none. A closed line must be larger than that.
     """
-    if tolerance <= 0 or len(line) < 3:
-        return line
-    keep = np.zeros(len(line), bool)
-    keep[[0, -1]] = True
-    spans = [(0, len(line) - 1)]
-    if (line[0] == line[-1]).all():
-        farthest = int(((line - line[0]) ** 2).sum(axis=1).argmax())
-        keep[farthest] = True
-        spans = [(0, farthest), (farthest, len(line) - 1)]
-    while spans:
-        first, last = spans.pop()
-        if last - first < 2:
-            continue
-        apart = _from_segment(line[first + 1 : last], line[first], line[last])
-        worst = int(apart.argmax())
-        if apart[worst] > tolerance**2:
-            middle = first + 1 + worst
-            keep[middle] = True
-            spans += [(first, middle), (middle, last)]
-    return line[keep]
+    if not lines:
+        return []
+    lengths = np.array([len(line) for line in lines])
+    ends = np.cumsum(lengths)
+    points, number = np.concatenate(lines), np.arange(len(lines))
+    keep = np.repeat(tolerances <= 0, lengths)
+    keep[ends - lengths] = keep[ends - 1] = True
+    open_ = np.flatnonzero(tolerances > 0)
+    first, last, number = (ends - lengths)[open_], ends[open_] - 1, number[open_]
+    while True:
+        several = last - first > 1
+        first, last, number = first[several], last[several], number[several]
+        if not len(first):
+            break
+        worst, apart = _farthest(points, first, last)
+        split = apart > tolerances[number] ** 2
+        first, last, number, worst = first[split], last[split], number[split], worst[split]
+        keep[worst] = True
+        first, last, number = np.append(first, worst), np.append(worst, last), np.append(number, number)
+    return [line[keep[end - len(line) : end]] for line, end in zip(lines, ends.tolist(), strict=True)]
 
 
-def _from_segment(points: Points, start: Points, end: Points) -> NDArray[np.float64]:
-    """Return the squared distance of each point from a segment."""
-    along, to = (end - start).astype(np.float64), (points - start).astype(np.float64)
-    length = float(along @ along)
-    share = np.clip(to @ along / length, 0, 1) if length else np.zeros(len(points))
-    apart: NDArray[np.float64] = ((to - share[:, None] * along) ** 2).sum(axis=1)
-    return apart
+def _farthest(points: Points, first: Points, last: Points) -> tuple[Points, Values]:
+    """Return the point of each span that is farthest from the segment between its ends, and the squared distance."""
+    between = last - first - 1
+    offsets = np.cumsum(between) - between
+    span = np.repeat(np.arange(len(first)), between)
+    inside = first[span] + 1 + np.arange(len(span)) - offsets[span]
+    start, along = points[first[span]], (points[last] - points[first])[span]
+    to, length = points[inside] - start, (along**2).sum(axis=1)
+    share = np.clip((to * along).sum(axis=1) / np.maximum(length, 1), 0, 1)
+    apart = ((to - share[:, None] * along) ** 2).sum(axis=1)
+    most: Values = np.maximum.reduceat(apart, offsets)
+    hits = np.flatnonzero(apart == most[span])
+    return inside[hits[np.unique(span[hits], return_index=True)[1]]], most

@@ -77,6 +77,8 @@ def _files(inputs: Inputs, params: Export, run: Run) -> Outcome:
         folder = OutputFolder(run.output, "exported files", recipe, force=run.force)
         done = folder.finished()
         if done is not None:
+            if done.get("labels_used"):
+                console.note(f"labels were used for {done['labels_used']}")
             return UpToDate(folder.path, int(done.get("skipped", 0)))
         return write_exports(tasks, folder, run.workers, run.dry_run, used)
     finally:

@@ -71,6 +71,8 @@ def write_exports(
             f"label maps as {plan.dtypes[format_]} {format_.upper()} on the grid of each image as displayed; "
             f"{plan.voids[format_]} = void"
         )
+    if "tiff" in plan.formats:
+        _warn_of_systems(tasks)
     if dry_run:
         return estimated(folder, tasks, export_image, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
@@ -84,6 +86,17 @@ def write_exports(
         outcome = finish(folder, writer, len(tasks), skipped, labels_used)
         exported.finish()
     return outcome
+
+
+def _warn_of_systems(tasks: Sequence[ExportTask]) -> None:
+    """Say that coordinate systems without an EPSG number are not written."""
+    places = [task.map.source.place for task in tasks if isinstance(task.map, StoredMap)]
+    lost = [one for one in places if one.transform and not one.crs.startswith("EPSG:")]
+    if lost:
+        console.warn(
+            f"{console.count_images(len(lost))} with a coordinate system that has no EPSG number, or none: the TIFF "
+            "files have the place, but set the system in your GIS program"
+        )
 
 
 def _bytes_of(made: ExportedImage) -> int:

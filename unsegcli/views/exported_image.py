@@ -182,7 +182,8 @@ def _outlined(
     if "yolo" in plan.formats:
         files["yolo"] = yolo_lines(order, outlines, parts.shape)
     if "geojson" in plan.formats:
-        collection = features(objects, outlines, plan.names, plan.name_colors, merged=not plan.objects)
+        pixel = (plan.pixel.side, plan.pixel.unit)
+        collection = features(objects, outlines, plan.names, plan.name_colors, pixel, merged=not plan.objects)
         files["geojson"] = json.dumps(collection, ensure_ascii=False).encode("utf-8", "replace")
     if "coco" not in plan.formats:
         return ()

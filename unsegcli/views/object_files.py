@@ -122,10 +122,11 @@ def features(
     outlines: Sequence[Polygon],
     names: Sequence[str],
     colors: Sequence[Sequence[int]],
+    pixel: tuple[float, str],
     *,
     merged: bool,
 ) -> dict[str, Any]:
-    """Return a feature for each object, or for each class if they are merged."""
+    """Return a feature for each object, or for each class if they are merged; the pixel is its side and unit."""
     found = []
     if merged:
         for category in sorted(set(objects.classes)):
@@ -134,7 +135,9 @@ def features(
         return {"type": "FeatureCollection", "features": found}
     for number, category in enumerate(objects.classes):
         shape = {"type": "Polygon", "coordinates": _rings(outlines[number])}
-        found.append(_feature(shape, names[category], colors[category], _measurements(objects, number), number + 1))
+        found.append(
+            _feature(shape, names[category], colors[category], _measurements(objects, number, *pixel), number + 1)
+        )
     return {"type": "FeatureCollection", "features": found}
 
 
@@ -156,13 +159,16 @@ def _feature(
     return {"type": "Feature", "geometry": shape, "properties": properties}
 
 
-def _measurements(objects: Objects, number: int) -> dict[str, float]:
-    found = {"area": float(objects.measures.areas[number]), "perimeter": float(objects.measures.perimeters[number])}
+def _measurements(objects: Objects, number: int, side: float, unit: str) -> dict[str, float]:
+    area, length = float(objects.measures.areas[number]), float(objects.measures.perimeters[number])
+    found = {"area": area, "perimeter": length}
+    if unit:
+        found |= {f"area {unit}2": area * side * side, f"perimeter {unit}": length * side}
     if objects.means is not None:
         found |= {f"mean {band}": float(value) for band, value in enumerate(objects.means[number], 1)}
     if objects.confidence is not None:
         found["confidence"] = float(objects.confidence[number])
-    return {name: round(value, 4) for name, value in found.items() if not np.isnan(value)}
+    return {name: float(f"{value:.6g}") for name, value in found.items() if not np.isnan(value)}
 
 
 def _rings(polygon: Polygon) -> list[list[list[int]]]:
