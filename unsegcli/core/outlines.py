@@ -52,12 +52,11 @@ def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[
         regions: (height, width), 4-connected regions, numbered from 0; negative = none.
         tolerance: largest distance in pixels between a border and the simplified one, at most 1; 0 = follow the pixels.
     """
-    sides = _sides(regions)
-    ways = bytes((sides.reshape(-1, 4) @ np.array([1, 2, 4, 8])).astype(np.uint8))  # a bit for each direction
-    arcs = list(_arcs(sides, ways))
+    ways = _ways(regions)
+    arcs = list(_arcs(ways))
     lines = _simplified([arc.points for arc in arcs], tolerance)
     found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]
-    for beginning, ring in _rings(arcs, ways):
+    for beginning, ring in _rings(arcs, ways.tobytes()):
         region = _region_beside(beginning, regions)
         if region >= 0:
             found[region].append(_joined(lines, ring))
@@ -85,29 +84,30 @@ def bridged(polygon: Polygon) -> Points:
 # Arcs
 
 
-def _sides(regions: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Return in which directions the borders leave each corner of a pixel: (height + 1, width + 1, 4)."""
+def _ways(regions: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Return the directions in which borders leave each corner of a pixel, a bit each: (height + 1, width + 1)."""
     height, width = regions.shape
-    around = np.pad(np.maximum(regions, -1).astype(np.int64), 1, constant_values=OUTSIDE)
+    around = np.pad(np.maximum(regions, -1).astype(np.int32), 1, constant_values=OUTSIDE)
     across = around[:-1, 1:-1] != around[1:, 1:-1]  # (height + 1, width): from a corner to the next in its row
     down = around[1:-1, :-1] != around[1:-1, 1:]  # (height, width + 1)
-    found = np.zeros((height + 1, width + 1, 4), bool)
-    found[:, :-1, EAST], found[:, 1:, WEST] = across, across
-    found[:-1, :, SOUTH], found[1:, :, NORTH] = down, down
+    found = np.zeros((height + 1, width + 1), np.uint8)
+    for corners, borders, direction in (
+        (found[:, :-1], across, EAST), (found[:, 1:], across, WEST),
+        (found[:-1], down, SOUTH), (found[1:], down, NORTH),
+    ):  # fmt: skip
+        corners |= borders.astype(np.uint8) << np.uint8(direction)
     return found
 
 
-def _arcs(sides: NDArray[np.bool_], ways: bytes) -> Iterator[Arc]:
+def _arcs(ways: NDArray[np.uint8]) -> Iterator[Arc]:
     """Follow all borders from node to node, and those without a node once around."""
-    degrees = sides.sum(axis=2)
-    ends = degrees > 2
+    ends = _DEGREES[ways] > 2
     ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
-    walk = _Walk(ways, bytearray(ends.ravel().tobytes()), sides.shape[1])
+    walk = _Walk(ways.tobytes(), bytearray(ends.tobytes()), ways.shape[1])
     for node in np.flatnonzero(ends):
         for direction in range(4):
             yield from walk.from_node(int(node), direction)
-    passed = np.frombuffer(walk.passed, np.uint8)
-    for corner in np.flatnonzero((degrees.ravel() == 2) & (passed == 0) & ~ends.ravel()):
+    for corner in np.flatnonzero((ways > 0).ravel() & (np.frombuffer(walk.passed, np.uint8) == 0)):
         if not walk.passed[corner]:  # the top left of a loop, which goes on to the east
             walk.ends[corner] = 1
             yield from walk.from_node(int(corner), EAST)
@@ -150,6 +150,7 @@ def _onward(ways: int, direction: int) -> int:
     return others[0] if others else direction
 
 
+_DEGREES = np.array([ways.bit_count() for ways in range(16)])
 _ONWARD = [[_onward(ways, direction) for direction in range(4)] for ways in range(16)]
 
 # Rings: arcs by number, from 1, negative = backwards

@@ -134,7 +134,7 @@ def _plan(run: Predictions, params: Export, named: Categories | int) -> ExportPl
     names = () if isinstance(named, int) else named.names
     count = named if isinstance(named, int) else len(names)
     check_values(params.values, names)
-    numbers = tuple(params.values) or tuple(range(count))
+    numbers = params.values or range(count)
     types = {one: coded(count, params.values, one) for one in params.to if one in SUFFIXES}
     rows = () if isinstance(named, int) else [tuple(map(int, color)) for color in named.colors]
     colors = tuple((red, green, blue) for red, green, blue in rows)

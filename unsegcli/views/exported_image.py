@@ -6,6 +6,7 @@ Nothing here reads ground truth.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,7 @@ class ExportPlan:
 
     formats: tuple[str, ...]
     dtypes: dict[str, str]  # of the label maps, by format
-    numbers: tuple[int, ...]  # in label maps, for each category
+    numbers: Sequence[int]  # in label maps, for each category
     voids: dict[str, int]  # in label maps, by format
     colors: dict[int, tuple[int, int, int]] | None  # of these numbers; None = grey
     names: tuple[str, ...]
@@ -96,16 +97,15 @@ def export_image(task: ExportTask) -> ExportedImage:
     values[values >= len(plan.numbers)] = -1
     if plan.sieve > 1:
         values = sieve(values, plan.sieve)
-    counted = np.bincount(np.where(values < 0, len(plan.numbers), values).ravel(), minlength=len(plan.numbers) + 1)
-    files = _label_maps(values, task)
+    files, counted = _label_maps(values, task), _counted(values, len(plan.names))
     if not plan.needs_objects:
-        return ExportedImage(files, tuple(counted.tolist()))
+        return ExportedImage(files, counted)
     kept = np.full(len(plan.numbers) + 1, -1, np.int32)
     kept[list(plan.kept)] = plan.kept
     parts = components(kept[values])
     objects, note = _objects(values, parts, task)
     coco = _outlined(parts, objects, plan, files)
-    return ExportedImage(files, tuple(counted.tolist()), objects, coco, note)
+    return ExportedImage(files, counted, objects, coco, note)
 
 
 def largest_number(item: ImageMap) -> int:
@@ -114,6 +114,13 @@ def largest_number(item: ImageMap) -> int:
         return int(item.on(item.grid).max(initial=-1))
     except DataError:
         return -1
+
+
+def _counted(values: NDArray[np.int32], count: int) -> tuple[int, ...]:
+    """Count the pixels of each category, and of void; nothing for superpixels, which are no categories."""
+    if not count:
+        return ()
+    return tuple(np.bincount(np.where(values < 0, count, values).ravel(), minlength=count + 1).tolist())
 
 
 def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]:
