@@ -516,7 +516,8 @@ MADE = {
     "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
     "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
-    "looking": {"sp.h5", "clusters.h5", "shown", "maps", "masks", "for-qupath", "clusters.json"},
+    "looking": {"sp.h5", "clusters.h5", "shown", "clusters.json"},
+    "exporting": {"maps", "objects", "for-qupath"},
     "scores": {
         "sp.h5",
         "model.h5",
