@@ -221,6 +221,25 @@ def test_background_is_no_object(tmp_path: Path) -> None:
     assert rows == [("background", "", ""), ("object", "1", "0")]
 
 
+def test_numbers_in_a_mask_are_objects_of_one_class(tmp_path: Path) -> None:
+    """As proposals number them; here two touch each other, and stay apart."""
+    path = segmentation(tmp_path / "a.h5", [np.array([[0, 1, 2, 0, 3, 255]], np.uint8)], clusters=4, role="proposal")
+    out = made(path, tmp_path, to=("png", "csv", "coco"), objects=True, values=(0, 255))
+    assert read_index(out / "p0.png").tolist() == [[0, 255, 255, 0, 255, 254]]
+    assert [(row["value"], row["name"], row["coco"]) for row in table(out / "classes.csv")][:2] == [
+        ("0", "background", ""), ("255", "object", "1"),
+    ]  # fmt: skip
+    assert read_index(out / "objects" / "p0.png").tolist() == [[0, 1, 2, 0, 3, 0]]
+    areas = table(out / "areas.csv")[0]
+    assert (areas["object pixels"], areas["object objects"], areas["background pixels"]) == ("3", "3", "2")
+    assert [one["name"] for one in json.loads((out / "coco.json").read_text())["categories"]] == ["object"]
+    plain = export(path, tmp_path / "plain", Export(to=("png",)), workers=1).path
+    assert read_index(plain / "p0.png").tolist() == [[0, 1, 2, 0, 3, 255]]
+    assert [row["name"] for row in table(plain / "classes.csv")] == [
+        "background", "object 1", "object 2", "object 3", "void",
+    ]  # fmt: skip
+
+
 def test_a_sieve_changes_everything_that_is_written(seg: Path, tmp_path: Path) -> None:
     out = made(seg, tmp_path, to=("png", "csv"), sieve=3, objects=True)
     expected = MAP.copy()

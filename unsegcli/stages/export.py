@@ -21,8 +21,8 @@ from unsegcli.params import Export, Inputs, Run, changed_options, recorded
 from unsegcli.recipe import make_recipe
 from unsegcli.views.backdrop import find_places, regions_behind
 from unsegcli.views.categories import Categories, Matching, find_matching, legend_to_show, name_categories
-from unsegcli.views.export import MOST_COLORS, SUFFIXES
-from unsegcli.views.export_folder import category_count, check_values, coded, pixel_size, write_exports
+from unsegcli.views.export import SUFFIXES
+from unsegcli.views.export_folder import category_count, coded, pixel_size, write_exports
 from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
@@ -131,28 +131,45 @@ def _tasks(
 
 
 def _plan(run: Predictions, params: Export, named: Categories | int) -> ExportPlan:
-    names = () if isinstance(named, int) else named.names
-    count = named if isinstance(named, int) else len(names)
-    check_values(params.values, names)
-    numbers = params.values or range(count)
-    types = {one: coded(count, params.values, one) for one in params.to if one in SUFFIXES}
-    rows = () if isinstance(named, int) else [tuple(map(int, color)) for color in named.colors]
-    colors = tuple((red, green, blue) for red, green, blue in rows)
-    with_palette = names and not params.values and max(numbers, default=0) < MOST_COLORS["tiff"]
+    if isinstance(named, int):
+        count, names, colors = named, (), ()
+    else:
+        count, names, colors = len(named.names), named.names, tuple(map(_rgb, named.colors.tolist()))
+    shared = run.role == "mask" and count > 2  # the numbers of a mask are objects of one class
+    classes = [min(number, 1) for number in range(count)] if shared else range(count)
+    class_names = (names[0], "object") if shared else names
+    values = _values(params, class_names)
+    numbers = [values[one] for one in classes] if values else range(count)
+    types = {one: coded(count, values, one) for one in params.to if one in SUFFIXES}
+    listed = class_names if values else names
     return ExportPlan(
         formats=params.to,
         dtypes={one: dtype for one, (dtype, _) in types.items()},
         numbers=numbers,
         voids={one: void for one, (_, void) in types.items()},
-        colors=dict(zip(numbers, colors, strict=True)) if with_palette else None,
-        names=names,
-        name_colors=colors,
-        kept=tuple(number for number in range(len(names)) if number or run.role != "mask"),
+        colors=dict(zip(numbers, colors, strict=True)) if names and not values else None,
+        listed=tuple((numbers[one], listed[classes[one] if values else one], colors[one]) for one in range(len(names))),
+        classes=classes,
+        names=class_names,
+        name_colors=colors[: len(class_names)],
+        kept=tuple(number for number in range(len(class_names)) if number or run.role != "mask"),
         sieve=params.sieve,
         objects=params.objects,
         tolerance=params.simplify,
         pixel=pixel_size(params.pixel_size),
     )
+
+
+def _rgb(color: Sequence[int]) -> tuple[int, int, int]:
+    red, green, blue = color
+    return red, green, blue
+
+
+def _values(params: Export, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the values of the classes in label maps, checked; none = as they are numbered."""
+    if params.values and len(params.values) != len(names):
+        raise ConfigError(f"--values: {len(params.values)} values for {len(names)} categories: {', '.join(names)}")
+    return params.values
 
 
 # The weights of a model

@@ -50,7 +50,7 @@ def coded(count: int, values: Sequence[int], format_: str) -> tuple[str, int]:
 
     Args:
         count: number of categories.
-        values: of the categories, if they are not numbered from 0.
+        values: of the classes, if they are not numbered from 0.
         format_: the format.
     """
     if not values:
@@ -218,11 +218,11 @@ def class_rows(plan: ExportPlan) -> list[list[Any]]:
     """Return the list of categories: value in label maps, name, colour, and number in COCO and YOLO."""
     more = [name for name in ("coco", "yolo") if name in plan.formats]
     rows: list[list[Any]] = [["value", "name", "color", "red", "green", "blue", *more]]
-    for number, (name, color) in enumerate(zip(plan.names, plan.name_colors, strict=True)):
-        place = plan.kept.index(number) if number in plan.kept else -1
+    for (value, name, color), class_ in dict(zip(plan.listed, plan.classes, strict=True)).items():
+        place = plan.kept.index(class_) if class_ in plan.kept else -1
         numbers = {"coco": place + 1, "yolo": place}
         own = [numbers[one] if place >= 0 else "" for one in more]
-        rows.append([plan.numbers[number], name, hex_color(color), *color, *own])
+        rows.append([value, name, hex_color(color), *color, *own])
     for void in dict.fromkeys(plan.voids.values()):
         rows.append([void, "void", hex_color(VOID_COLOR), *VOID_COLOR, *[""] * len(more)])
     return rows
@@ -234,12 +234,6 @@ def yolo_description(names: Sequence[str]) -> bytes:
     return "".join(
         f"{line}\n" for line in [*lines, *(f"  {number}: {json.dumps(name)}" for number, name in enumerate(names))]
     ).encode("utf-8", "replace")
-
-
-def check_values(values: Sequence[int], names: Sequence[str]) -> None:
-    """Raise an error unless there is one value for each category."""
-    if values and len(values) != len(names):
-        raise ConfigError(f"--values: {len(values)} values for {len(names)} categories: {', '.join(names)}")
 
 
 def pixel_size(text: str) -> PixelSize:

@@ -46,9 +46,11 @@ class ExportPlan:
     numbers: Sequence[int]  # in label maps, for each category
     voids: dict[str, int]  # in label maps, by format
     colors: dict[int, tuple[int, int, int]] | None  # of these numbers; None = grey
-    names: tuple[str, ...]
+    listed: tuple[tuple[int, str, tuple[int, int, int]], ...]  # number, name and colour in the list of classes
+    classes: Sequence[int]  # of each category: itself, but the numbers of objects in a mask are one class
+    names: tuple[str, ...]  # of the classes
     name_colors: tuple[tuple[int, int, int], ...]
-    kept: tuple[int, ...]  # categories that consist of objects: all but the background of masks
+    kept: tuple[int, ...]  # classes that consist of objects: all but the background of masks
     sieve: int
     objects: bool
     tolerance: float  # pixels between a border and the simplified one
@@ -80,7 +82,7 @@ class ExportedImage:
     """What was made of one image, or the error."""
 
     files: dict[str, bytes] = field(default_factory=dict)  # by format; instance maps as "objects png"
-    areas: tuple[int, ...] = ()  # pixels of each category, and of void
+    areas: tuple[int, ...] = ()  # pixels of each class, and of void
     objects: Objects | None = None
     coco: tuple[dict[str, Any], ...] = ()
     note: str = ""
@@ -97,13 +99,15 @@ def export_image(task: ExportTask) -> ExportedImage:
     values[values >= len(plan.numbers)] = -1
     if plan.sieve > 1:
         values = sieve(values, plan.sieve)
-    files, counted = _label_maps(values, task), _counted(values, len(plan.names))
+    files = _label_maps(values, task)
+    if not plan.names:
+        return ExportedImage(files)
+    classes = np.array([*plan.classes, -1], np.int32)[values]
+    counted = tuple(_counted(classes, len(plan.names)))
     if not plan.needs_objects:
         return ExportedImage(files, counted)
-    kept = np.full(len(plan.numbers) + 1, -1, np.int32)
-    kept[list(plan.kept)] = plan.kept
-    parts = components(kept[values])
-    objects, note = _objects(values, parts, task)
+    parts = components(np.where(np.isin(classes, plan.kept), values, -1))
+    objects, note = _objects(classes, parts, task)
     coco = _outlined(parts, objects, plan, files)
     return ExportedImage(files, counted, objects, coco, note)
 
@@ -116,11 +120,10 @@ def largest_number(item: ImageMap) -> int:
         return -1
 
 
-def _counted(values: NDArray[np.int32], count: int) -> tuple[int, ...]:
-    """Count the pixels of each category, and of void; nothing for superpixels, which are no categories."""
-    if not count:
-        return ()
-    return tuple(np.bincount(np.where(values < 0, count, values).ravel(), minlength=count + 1).tolist())
+def _counted(classes: NDArray[np.int32], count: int) -> list[int]:
+    """Count the pixels of each class, and of void."""
+    found: list[int] = np.bincount(np.where(classes < 0, count, classes).ravel(), minlength=count + 1).tolist()
+    return found
 
 
 def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]:
@@ -136,16 +139,16 @@ def _place(item: ImageMap) -> Georeference:
     return item.source.place if isinstance(item, StoredMap) else Georeference()
 
 
-def _objects(values: NDArray[np.int32], parts: RegionMap, task: ExportTask) -> tuple[Objects, str]:
+def _objects(classes: NDArray[np.int32], parts: RegionMap, task: ExportTask) -> tuple[Objects, str]:
     """Describe the connected parts; the text says what could not be measured."""
     found = measured(parts)
     count = len(found.areas)
-    classes = np.zeros(count, np.int64)
-    classes[parts[parts >= 0]] = values[parts >= 0]
+    of_part = np.zeros(count, np.int64)
+    of_part[parts[parts >= 0]] = classes[parts >= 0]
     if not task.plan.objects:
-        return Objects(tuple(classes.tolist()), found), ""
+        return Objects(tuple(of_part.tolist()), found), ""
     means, note = _means(parts, count, task)
-    return Objects(tuple(classes.tolist()), found, means, _confidence(parts, found, task.map)), note
+    return Objects(tuple(of_part.tolist()), found, means, _confidence(parts, found, task.map)), note
 
 
 def _means(parts: RegionMap, count: int, task: ExportTask) -> tuple[NDArray[np.float64] | None, str]:
@@ -190,7 +193,8 @@ def _outlined(
         files["yolo"] = yolo_lines(order, outlines, parts.shape)
     if "geojson" in plan.formats:
         pixel = (plan.pixel.side, plan.pixel.unit)
-        collection = features(objects, outlines, plan.names, plan.name_colors, pixel, merged=not plan.objects)
+        merged = not plan.objects and len(plan.classes) == len(plan.names)  # numbered objects may share borders
+        collection = features(objects, outlines, plan.names, plan.name_colors, pixel, merged=merged)
         files["geojson"] = json.dumps(collection, ensure_ascii=False).encode("utf-8", "replace")
     if "coco" not in plan.formats:
         return ()
