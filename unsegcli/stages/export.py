@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unsegcli import console, store
@@ -54,35 +54,57 @@ def export(inputs: Inputs, params: Export | None = None, run: Run | None = None)
 # Label maps, tables and outlines
 
 
-def _files(inputs: Inputs, params: Export, run: Run) -> Outcome:
-    predictions = open_predictions(inputs.paths[0], params.role)
-    if not predictions.maps:
-        raise DataError(f"{predictions.name}: has no label map")
-    predictions = replace(predictions, maps=predictions.maps[: inputs.limit])
-    params = replace(params, to=_formats(params, predictions))
-    _check_apart(Path(run.output), [*inputs.paths, inputs.source_folder, predictions.images])
-    matching = find_matching([] if params.metrics is None else [Path(params.metrics)], [predictions])[0]
-    legend_path = legend_to_show(predictions, params.legend, [matching], inputs.source_folder)
-    digests = dict(predictions.inputs)
+@dataclass(frozen=True)
+class Exported:
+    """What is exported, and what its categories mean."""
+
+    run: Predictions
+    params: Export
+    matching: Matching | None
+    legend: Legend | None
+    digests: dict[str, str]
+
+    @property
+    def labels_used(self) -> str:
+        """What labels were used for; empty = not used."""
+        named = ["naming clusters"] if self.matching is not None and self.matching.assignment else []
+        return " and ".join(filter(None, [self.run.labels_used, *named]))
+
+
+def _files(inputs: Inputs, params: Export, how: Run) -> Outcome:
+    found = _opened(inputs, params)
+    _check_apart(Path(how.output), [*inputs.paths, inputs.source_folder, found.run.images])
+    try:
+        tasks = _tasks(found, inputs, how)
+        settings = [recorded(found.params), {"limit": inputs.limit, "role": found.run.role}]
+        used = found.labels_used
+        recipe = make_recipe("export", REVISION, settings, found.digests, {"labels_used": used} if used else {})
+        folder = OutputFolder(how.output, "exported files", recipe, force=how.force)
+        done = folder.finished()
+        if done is None:
+            return write_exports(tasks, folder, how.workers, how.dry_run, used)
+        if done.get("labels_used"):
+            console.note(f"labels were used for {done['labels_used']}")
+        return UpToDate(folder.path, int(done.get("skipped", 0)))
+    finally:
+        release_artifacts()
+
+
+def _opened(inputs: Inputs, params: Export) -> Exported:
+    """Open the label maps, and what names their categories."""
+    run = open_predictions(inputs.paths[0], params.role)
+    if not run.maps:
+        raise DataError(f"{run.name}: has no label map")
+    params = replace(params, to=_formats(params, run))
+    matching = find_matching([] if params.metrics is None else [Path(params.metrics)], [run])[0]
+    legend_path = legend_to_show(run, params.legend, [matching], inputs.source_folder)
+    digests = dict(run.inputs)
     if matching is not None:
         digests["metrics"] = matching.fingerprint
     if legend_path is not None:
         digests["legend"] = file_digest(legend_path)
     legend = None if legend_path is None else read_legend(legend_path)
-    used = _labels_used(predictions, matching)
-    try:
-        tasks = _tasks(predictions, params, inputs, run, digests, _categories(predictions, legend, matching, run))
-        settings = [recorded(params), {"limit": inputs.limit, "role": predictions.role}]
-        recipe = make_recipe("export", REVISION, settings, digests, {"labels_used": used} if used else {})
-        folder = OutputFolder(run.output, "exported files", recipe, force=run.force)
-        done = folder.finished()
-        if done is not None:
-            if done.get("labels_used"):
-                console.note(f"labels were used for {done['labels_used']}")
-            return UpToDate(folder.path, int(done.get("skipped", 0)))
-        return write_exports(tasks, folder, run.workers, run.dry_run, used)
-    finally:
-        release_artifacts()
+    return Exported(replace(run, maps=run.maps[: inputs.limit]), params, matching, legend, digests)
 
 
 def _formats(params: Export, run: Predictions) -> tuple[str, ...]:
@@ -107,52 +129,40 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
             raise ConfigError(f"-o {path}: is an input folder; use another one")
 
 
-def _labels_used(run: Predictions, matching: Matching | None) -> str:
-    """Describe what labels were used for; empty = not used."""
-    named = ["naming clusters"] if matching is not None and matching.assignment else []
-    return " and ".join(filter(None, [run.labels_used, *named]))
-
-
-def _categories(run: Predictions, legend: Legend | None, matching: Matching | None, how: Run) -> Categories | int:
-    """Return names and colours of the categories; for superpixels, only how many there are."""
-    count = category_count(run, how.workers)
-    return count if run.role == "superpixels" else name_categories(run, count, legend, matching)
-
-
-def _tasks(
-    run: Predictions, params: Export, inputs: Inputs, how: Run, digests: dict[str, str], named: Categories | int
-) -> list[ExportTask]:
-    plan = _plan(run, params, named)
+def _tasks(found: Exported, inputs: Inputs, how: Run) -> list[ExportTask]:
+    """Plan the export of each image; the digests of images that are read are added to those of the inputs."""
+    run, count = found.run, category_count(found.run, how.workers)
+    named = None if run.role == "superpixels" else name_categories(run, count, found.legend, found.matching)
+    plan = _plan(run.role, found.params, count, named)
     if not plan.objects:
         return [ExportTask(item, plan) for item in run.maps]
     regions = regions_behind(run)
-    images = find_places(run, inputs.source_folder, digests, how.workers)
+    images = find_places(run, inputs.source_folder, found.digests, how.workers)
     return [ExportTask(item, plan, regions.get(item.name), images.get(item.name)) for item in run.maps]
 
 
-def _plan(run: Predictions, params: Export, named: Categories | int) -> ExportPlan:
-    if isinstance(named, int):
-        count, names, colors = named, (), ()
-    else:
-        count, names, colors = len(named.names), named.names, tuple(map(_rgb, named.colors.tolist()))
-    shared = run.role == "mask" and count > 2  # the numbers of a mask are objects of one class
-    classes = [min(number, 1) for number in range(count)] if shared else range(count)
+def _plan(role: str, params: Export, count: int, named: Categories | None) -> ExportPlan:
+    """Say what to make of each image; superpixels have no names."""
+    names = () if named is None else named.names
+    colors = () if named is None else tuple(map(_rgb, named.colors.tolist()))
+    shared = role == "mask" and count > 2  # the numbers of a mask are objects of one class
+    classes: Sequence[int] = [min(number, 1) for number in range(count)] if shared else range(count)
     class_names = (names[0], "object") if shared else names
     values = _values(params, class_names)
-    numbers = [values[one] for one in classes] if values else range(count)
+    numbers: Sequence[int] = [values[one] for one in classes] if values else range(count)
+    listed = [class_names[one] for one in classes] if values else names
     types = {one: coded(count, values, one) for one in params.to if one in SUFFIXES}
-    listed = class_names if values else names
     return ExportPlan(
         formats=params.to,
         dtypes={one: dtype for one, (dtype, _) in types.items()},
         numbers=numbers,
         voids={one: void for one, (_, void) in types.items()},
         colors=dict(zip(numbers, colors, strict=True)) if names and not values else None,
-        listed=tuple((numbers[one], listed[classes[one] if values else one], colors[one]) for one in range(len(names))),
+        listed=tuple(zip(numbers, listed, colors, strict=True)) if names else (),
         classes=classes,
         names=class_names,
         name_colors=colors[: len(class_names)],
-        kept=tuple(number for number in range(len(class_names)) if number or run.role != "mask"),
+        kept=tuple(number for number in range(len(class_names)) if number or role != "mask"),
         sieve=params.sieve,
         objects=params.objects,
         tolerance=params.simplify,
