@@ -98,6 +98,12 @@ def visualize(
     return stage(*split(paths, output or "", params or settings.Visualize(), None, how))
 
 
+def export(paths: Paths, output: str | Path = "", params: settings.Export | None = None, **how: Any) -> Outcome:
+    from unsegcli.stages.export import export as stage
+
+    return stage(*split(paths, output, params or settings.Export(), None, how))
+
+
 def relabel(path: Paths, rules: Sequence[str] = (), output: str | Path = "", **how: Any) -> Outcome:
     from unsegcli.stages.relabel import relabel as stage
 

@@ -43,7 +43,7 @@ REFINING = ROOT / "examples" / "refine_masks.sh"
 OPTIONS = set(
     """
     --algorithm --alpha --axes --bands --blur --centres --classes --compactness --confidence --crop --diversity
-    --dry-run --export --features --force --format --grid --help --hungarian --ignore --images --init
+    --dry-run --features --force --grid --help --hungarian --ignore --images --init
     --install-completion --into --split
     --iterations --json --kernel --labels --legend --like --limit --many-to-one --mask --match-by --max-pixels
     --metrics --named-on --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
@@ -52,13 +52,14 @@ OPTIONS = set(
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue
-    --proposals --min-confidence --weights --objects --threshold --pooling
+    --proposals --min-confidence --weights --object-is --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
     --quick
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
+    --pixel-size --sieve --simplify --to --values
     --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     -h -o -q -v
@@ -515,7 +516,8 @@ MADE = {
     "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
     "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
-    "looking": {"sp.h5", "clusters.h5", "shown", "maps", "tiffs", "export-csv", "clusters.json"},
+    "looking": {"sp.h5", "clusters.h5", "shown", "clusters.json"},
+    "exporting": {"maps", "objects", "for-qupath"},
     "scores": {
         "sp.h5",
         "model.h5",

@@ -29,7 +29,7 @@ OUTPUTS = {
     "probe": "probe.h5",
     "propagate": "segmentation.h5",
     "retrieve": "retrieval.h5",
-    "export": "weights.safetensors",
+    "export": "export",
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "map": "map",
@@ -39,7 +39,8 @@ OUTPUTS = {
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
-SUPERPIXELS, MASKS, PROTOCOL, EXPORT = "Superpixels", "Masks", "Protocol", "Export"
+SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
+OF_MAPS, OF_MODEL = "Of a segmentation", "Of a model"
 NETWORK = "Network"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
 VECTORS = "Vectors of a network"
@@ -98,7 +99,13 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
         if one.name in names or ("option" in one.metadata and one.metadata["option"].panel in panels)
     ]
     changed = [name for name in asked if getattr(settings, name) != getattr(type(settings), name)]
-    return [f"--{name.replace('_', '-')}" for name in changed]
+    return [spelling(type(settings), name) for name in changed]
+
+
+def spelling(settings: type, name: str) -> str:
+    """Return how the option of a setting is typed."""
+    described = next(one.metadata.get("option") for one in fields(settings) if one.name == name)
+    return (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
 
 
 def as_typed(settings: Any) -> list[str]:
@@ -252,6 +259,7 @@ OBJECTS_ARE = Option(
     "The object pixels of an image are one object, or each connected component is one: objects are assigned a cluster, "
     "or looked up.",
     panel=OBJECTS,
+    flag="--object-is",
     choices=("image", "component"),
 )
 THRESHOLD = Option(
@@ -1105,10 +1113,62 @@ class Retrieve:
 class Export:
     """Settings of `unseg export`."""
 
+    to: tuple[str, ...] = option(
+        (),
+        "What to write. png, tiff, npy: label maps, on the grid of each image as displayed. csv: areas. coco, yolo, "
+        "geojson: connected parts with their outlines, in pixels.",
+        panel=OF_MAPS,
+        metavar="FORMAT,FORMAT,...",
+        form="names",
+        shown="png,csv",
+    )
+    values: tuple[int, ...] = option(
+        (),
+        "Values in label maps, one for each category in their order, such as 0,255 for a mask; the files are grey "
+        "then. Default: 0, 1, 2, ..., with a palette.",
+        panel=OF_MAPS,
+        metavar="N,N,...",
+        form="values",
+        shown="-",
+    )
+    objects: bool = option(
+        False,
+        "Also number the connected parts of each class: instance maps, and objects.csv with place, size, mean bands "
+        "and confidence of each.",
+        panel=OF_MAPS,
+    )
+    sieve: int = option(
+        0,
+        "Merge connected parts of fewer pixels into the neighbour with the longest common border, before anything is "
+        "written.",
+        panel=OF_MAPS,
+        metavar="PIXELS",
+        least=0,
+        shown="-",
+    )
+    simplify: float = option(
+        1.0,
+        "How far an outline may lie from the sides of pixels; 0 = follow them. Neighbours keep one common border.",
+        panel=OF_MAPS,
+        metavar="PIXELS",
+        least=0,
+        most=1,
+    )
+    pixel_size: str = option(
+        "",
+        "Side of a pixel of the images, such as 0.3m or 0.65um: tables have areas in real units, too.",
+        panel=OF_MAPS,
+        metavar="LENGTH",
+        shown="-",
+    )
+    legend: str | Path | None = option(None, LEGEND)
+    metrics: str | Path | None = option(None, METRICS)
+    role: str = option("", ROLE)
     what: str = option(
         "backbone",
         "What of the model to write. backbone: the weights of its backbone under torchvision's names, in the format "
         "safetensors.",
+        panel=OF_MODEL,
         choices=("backbone",),
     )
     method: str | Path | None = option(None, LEARNING_METHOD)
@@ -1176,17 +1236,6 @@ class Demo:
 class Visualize:
     """Settings of `unseg visualize`."""
 
-    export: str = option(
-        "",
-        "Instead of the page, write label maps as greyscale files on the grid of each image as displayed, or a table "
-        "with the area of each category in each image.",
-        panel=EXPORT,
-        choices=("labels", "csv"),
-        shown="-",
-    )
-    format: str = option(
-        "png", "Format of exported label maps. tiff allows larger values.", panel=EXPORT, choices=("png", "tiff")
-    )
     truth: bool = option(
         True, "Do not show ground truth, even if it is next to the images.", flag="--no-labels"
     )  # whether to show ground truth if it is found; only for the page

@@ -39,8 +39,8 @@ def test_only_the_path_goes_to_standard_output(here: Path) -> None:
 
 def test_result_goes_on_to_evaluate_and_visualize(here: Path) -> None:
     unseg("iem", "data", "-o", "masks.h5", *QUICK)
-    assert unseg("visualize", "masks.h5", "--export", "labels").stdout == "export-labels\n"
-    assert sorted(path.name for path in (here / "export-labels").glob("*.png")) == ["p0.png", "p1.png"]
+    assert unseg("export", "masks.h5", "--to", "png").stdout == "export\n"
+    assert sorted(path.name for path in (here / "export").glob("*.png")) == ["p0.png", "p1.png"]
 
 
 def test_preset_is_taken_and_an_option_wins_over_it(here: Path) -> None:

@@ -62,7 +62,7 @@ def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: P
     unseg("proposals", *QUICK)
     for command in ("evaluate", "visualize"):
         assert "no input given" in one_line(unseg(command, expect=1))
-    assert unseg("visualize", "proposals.h5", "--export", "labels").stdout == "export-labels\n"
+    assert unseg("export", "proposals.h5", "--to", "png").stdout == "export\n"
 
 
 @pytest.mark.parametrize(

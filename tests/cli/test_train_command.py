@@ -156,7 +156,7 @@ def test_objects_are_grouped_as_asked(here: Path) -> None:
     trained = unseg("train", "data", "--method", "maskcontrast", "--proposals", "masks.h5", *sets, *QUICK)
     assert "--classes" not in trained.stderr, "clusters are found afterwards"
     given = ("cluster", "model.h5", "--classes", "2", "--threshold", "0.0001", "--pooling", "logit", "--workers", "1")
-    done = unseg(*given, "--objects", "component", "--seed", "3", "--starts", "2")
+    done = unseg(*given, "--object-is", "component", "--seed", "3", "--starts", "2")
     assert "2 clusters of objects, 1 to 2, and background as cluster 0" in done.stderr
     with store.open_artifact("segmentation.h5", "segmentation") as artifact:
         assert artifact.attributes["clusters"] == 3

@@ -222,7 +222,7 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     out = tmp_path / "seg.h5"
     for wrong, words in (
         ({"threshold": 1.5}, "--threshold 1.5: must be between 0 and 1"),
-        ({"objects": "thing"}, "--objects thing: is not one of image, component"),
+        ({"objects": "thing"}, "--object-is thing: is not one of image, component"),
         ({"pooling": "max"}, "--pooling max: is not one of mean, logit"),
     ):
         with pytest.raises(ConfigError, match=words):
@@ -234,7 +234,7 @@ def test_mistakes_are_one_line(model: Path, method: str, folder: Path, tmp_path:
     scores = tmp_path / "scores.py"
     scores.write_text(USERS_METHOD)
     plain = train([folder], tmp_path / "p.h5", Train(steps=1), method=str(scores), workers=1)[0].path
-    with pytest.raises(ConfigError, match=r"--objects: .*p\.h5 has its own clusters, not objects"):
+    with pytest.raises(ConfigError, match=r"--object-is: .*p\.h5 has its own clusters, not objects"):
         cluster([plain], out, objects="component", method=scores, workers=1)
     with pytest.raises(ConfigError, match="--seed is only for k-means"):
         cluster([plain], out, Cluster(classes=3, seed=4), method=scores, workers=1)

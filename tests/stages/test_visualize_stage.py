@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from called import cluster, evaluate, iem, relabel, superpixels, visualize
+from called import cluster, evaluate, export, iem, relabel, superpixels, visualize
 from conftest import MakeImages, four_quadrants
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,12 +33,12 @@ from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import read_index
 from unsegcli.images.working import Reading
-from unsegcli.params import Cluster, Evaluate, Iem, Images, Superpixels, Visualize
+from unsegcli.params import Cluster, Evaluate, Export, Iem, Images, Superpixels, Visualize
 from unsegcli.views import drawing
 from unsegcli.views.categories import name_categories
-from unsegcli.views.export import area_table, areas, no_formula
+from unsegcli.views.export import areas, csv_bytes, no_formula
 
-LABELS, CSV = Visualize(export="labels"), Visualize(export="csv")
+LABELS, CSV = Export(to=("png",)), Export(to=("csv",))
 EVIL = '<script>alert("x")</script> & "=\'1'
 READING = Reading((), (), "none", 3, "bytes", None, (1.0, 99.0), "folder", (), 1.0, 200_000_000)
 READING = replace(READING, axes="auto")
@@ -304,7 +304,7 @@ def test_results_of_other_images_are_refused(scene: Path, make_images: MakeImage
     with pytest.raises(DataError, match=r"b\.h5: has none of the images of .*seg\.h5"):
         visualize([scene / "seg.h5", other], scene / "out", workers=1)
     with pytest.raises(ConfigError, match="exactly one"):
-        visualize([scene / "seg.h5", scene / "seg.h5"], scene / "out", CSV)
+        export([scene / "seg.h5", scene / "seg.h5"], scene / "out", CSV)
 
 
 # ---------------------------------------------------------------------------------------- panels
@@ -321,10 +321,8 @@ def tile(panel: NDArray[np.uint8], number: int, height: int = 240, width: int = 
     return panel[top : top + height, left : left + width]
 
 
-def test_panels_are_written_where_they_are_asked_for(drawn: Path, scene: Path) -> None:
+def test_panels_are_written_where_they_are_asked_for(drawn: Path) -> None:
     assert {name for name in files_of(drawn) if not name.startswith(("page/", "crops/"))} == page_files(3, panels=True)
-    with pytest.raises(ConfigError, match="--panels is only for the page"):
-        visualize(scene / "seg.h5", scene / "out", CSV, panels=True)
 
 
 def test_tiles_show_image_outlines_clusters_truth_and_errors(drawn: Path, template: Path) -> None:
@@ -543,9 +541,9 @@ def test_the_page_has_the_numbers_and_areas_of_exports(scene: Path) -> None:
     named = relabel(scene / "seg.h5", ["2=alpha"], scene / "named.h5").path
     clusters = page_data(visualize(named, scene / "out", workers=1).path)["results"][0]["clusters"]
     assert (clusters[0]["number"], clusters[0]["name"]) == (0, "alpha")
-    table = visualize(named, scene / "csv", CSV, workers=1).path / "areas.csv"
+    table = export(named, scene / "csv", CSV, workers=1).path / "areas.csv"
     rows = list(csv.DictReader(io.StringIO(table.read_text(), newline="")))
-    assert clusters[0]["pixels"] == sum(int(row["alpha pixels"]) for row in rows)
+    assert [clusters[0]["pixels"]] == [int(row["alpha pixels"]) for row in rows if row["name"] == "total"]
 
 
 # ---------------------------------------------------------------------------------------- categories
@@ -596,8 +594,8 @@ def test_exported_maps_are_the_maps(data: st.DataObject, tmp_path_factory: pytes
     assert working_grid(*source, scale=1 / factor) == (height, width)
     path = segmentation(folder / "a.h5", [values], sources=[source], patch=patch, stride=stride)
     format_ = draw(st.sampled_from(["png", "tiff"]))
-    out = visualize(path, folder / "out", Visualize(export="labels", format=format_), workers=1).path
-    (name,) = [name for name in files_of(out) if name != "unseg.json"]
+    out = export(path, folder / "out", Export(to=(format_,)), workers=1).path
+    (name,) = [name for name in files_of(out) if name not in ("classes.csv", "unseg.json")]
     found = read_index(out / name)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, values.repeat(factor, axis=0).repeat(factor, axis=1))
@@ -606,7 +604,7 @@ def test_exported_maps_are_the_maps(data: st.DataObject, tmp_path_factory: pytes
 def test_a_map_of_many_categories_has_16_bits_and_its_void_too(tmp_path: Path) -> None:
     values = np.array([[0, 299], [7, 65535]], np.uint16)
     path = segmentation(tmp_path / "a.h5", [values], clusters=300)
-    out = visualize(path, tmp_path / "out", LABELS, workers=1).path
+    out = export(path, tmp_path / "out", LABELS, workers=1).path
     found = read_index(out / "p0.png")
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, values)
@@ -617,13 +615,13 @@ def test_a_map_of_many_categories_has_16_bits_and_its_void_too(tmp_path: Path) -
 @pytest.mark.parametrize(("clusters", "dtype"), [(255, np.uint8), (256, np.uint16)])
 def test_255_categories_and_void_fit_into_8_bits(clusters: int, dtype: Any, tmp_path: Path) -> None:
     path = segmentation(tmp_path / "a.h5", [np.array([[clusters - 1]], np.uint16)], clusters=clusters)
-    assert read_index(visualize(path, tmp_path / "out", LABELS, workers=1).path / "p0.png").dtype == dtype
+    assert read_index(export(path, tmp_path / "out", LABELS, workers=1).path / "p0.png").dtype == dtype
 
 
 def test_superpixels_of_several_windows_keep_apart_in_an_export(make_images: MakeImages, tmp_path: Path) -> None:
     images = Images(patch=32, stride=24)
     sp = superpixels([make_images(count=1)], tmp_path / "sp.h5", Superpixels(), images, workers=1).path
-    out = visualize(sp, tmp_path / "out", Visualize(export="labels", format="tiff"), workers=1).path
+    out = export(sp, tmp_path / "out", Export(to=("tiff",)), workers=1).path
     found = tifffile.imread(out / "p0.tif")
     with store.open_artifact(sp) as artifact:
         counts = artifact.table("windows/superpixels")
@@ -639,7 +637,7 @@ def test_upright_images_have_upright_maps(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     Image.fromarray(four_quadrants(40, 60)).save(tmp_path / "data" / "p.png", exif=exif)
     seg = cluster([tmp_path / "data"], tmp_path / "seg.h5", Cluster(features="bands", classes=4), workers=1).path
-    out = visualize(seg, tmp_path / "out", LABELS, workers=1).path
+    out = export(seg, tmp_path / "out", LABELS, workers=1).path
     with Image.open(out / "p.png") as shown:
         assert shown.size == (40, 60)
         assert shown.getexif().get(274) is None
@@ -691,26 +689,26 @@ def test_every_name_is_written_below_the_folder(tmp_path: Path) -> None:
     maps = [np.full((3, 3), number % 4, np.uint8) for number in range(len(names))]
     path = segmentation(tmp_path / "in" / "a.h5", maps, names)
     before = files_of(tmp_path)
-    out = visualize(path, tmp_path / "in" / "deep" / "out", LABELS, workers=1).path
-    assert len(files_of(out)) == len(names) + 1
+    out = export(path, tmp_path / "in" / "deep" / "out", LABELS, workers=1).path
+    assert len(files_of(out)) == len(names) + 2
     assert [name for name in files_of(tmp_path) if not name.startswith("in/deep/out/")] == before
 
 
 def test_pages_have_their_number_before_the_suffix(tmp_path: Path) -> None:
     maps = [np.full((3, 3), number, np.uint8) for number in range(3)]
     path = segmentation(tmp_path / "a.h5", maps, ["s/stack.tif#0", "s/stack.tif#2", "odd#name.png"])
-    out = visualize(path, tmp_path / "out", LABELS, workers=1).path
-    assert files_of(out) == ["odd#name.png", "s/stack_0.png", "s/stack_2.png", "unseg.json"]
+    out = export(path, tmp_path / "out", LABELS, workers=1).path
+    assert files_of(out) == ["classes.csv", "odd#name.png", "s/stack_0.png", "s/stack_2.png", "unseg.json"]
     assert read_index(out / "s" / "stack_2.png").max() == 1
 
 
 def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     path = segmentation(tmp_path / "a.h5", [np.zeros((3, 3), np.uint8)], ["caf\udce9.png"])
-    assert "caf\udce9.png" in files_of(visualize(path, tmp_path / "out", LABELS, workers=1).path)
+    assert "caf\udce9.png" in files_of(export(path, tmp_path / "out", LABELS, workers=1).path)
     page = visualize(path, tmp_path / "page", Visualize(panels=True), workers=1).path
     assert page_data(page)["images"][0]["name"] == "caf\ufffd.png"
     assert "panels/caf_.png" in files_of(page)  # a browser has no address for the other name
-    assert b"caf\xe9.png" in (visualize(path, tmp_path / "csv", CSV, workers=1).path / "areas.csv").read_bytes()
+    assert b"caf\xe9.png" in (export(path, tmp_path / "csv", CSV, workers=1).path / "areas.csv").read_bytes()
 
 
 # ---------------------------------------------------------------------------------------- areas
@@ -732,10 +730,10 @@ def test_areas_are_those_of_the_painted_map(grid: tuple[int, int], source: tuple
 
 
 def test_table_sums_to_the_pixels_and_shares_to_one(scene: Path) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", CSV, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", CSV, workers=1).path
     rows = list(csv.DictReader(io.StringIO((out / "areas.csv").read_text(), newline="")))
-    assert [row["name"] for row in rows] == ["p0.png", "p1.png", "p2.png"]
-    for row in rows:
+    assert [row["name"] for row in rows] == ["p0.png", "p1.png", "p2.png", "total"]
+    for row in rows[:3]:
         assert int(row["height"]) * int(row["width"]) == 48 * 64
         assert sum(int(value) for name, value in row.items() if name.endswith(" pixels")) == 48 * 64
         assert sum(float(value) for name, value in row.items() if name.endswith(" share")) == pytest.approx(1, abs=1e-4)
@@ -744,10 +742,8 @@ def test_table_sums_to_the_pixels_and_shares_to_one(scene: Path) -> None:
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_no_cell_is_a_formula(name: str) -> None:
     assert no_formula(name) == f"'{name}"
-    table = area_table([name], [(name, (2, 2), [4, 0])]).decode()
-    header, row = list(csv.reader(io.StringIO(table, newline="")))
-    assert row[0] == f"'{name}"
-    assert header[3] == f"'{name} pixels"
+    table = csv_bytes([[name, 4]]).decode()
+    assert list(csv.reader(io.StringIO(table, newline=""))) == [[f"'{name}", "4"]]
     assert no_formula("a=1") == "a=1"
 
 
@@ -755,15 +751,13 @@ def test_an_export_reads_no_labels(scene: Path, caplog: pytest.LogCaptureFixture
     for path in (scene / "data" / "labels").iterdir():
         path.write_bytes(b"broken")
     for params in (LABELS, CSV):
-        visualize(scene / "seg.h5", scene / params.export, params, workers=1)
+        export(scene / "seg.h5", scene / params.to[0], params, workers=1)
     assert "reading labels" not in said(caplog)
-    with pytest.raises(ConfigError, match="does not use ground truth"):
-        visualize(scene / "seg.h5", scene / "out", CSV, labels=scene / "data" / "labels")
 
 
 def test_superpixels_have_no_areas(scene: Path) -> None:
     with pytest.raises(ConfigError, match="no categories"):
-        visualize(scene / "sp.h5", scene / "out", CSV, workers=1)
+        export(scene / "sp.h5", scene / "out", CSV, workers=1)
 
 
 # ---------------------------------------------------------------------------------------- the folder
@@ -776,25 +770,25 @@ def stamps(folder: Path) -> dict[str, int]:
 def test_same_recipe_is_left_alone_and_another_replaces_our_files_only(
     scene: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     before = stamps(out)
-    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    export(scene / "seg.h5", scene / "out", LABELS, workers=1)
     assert stamps(out) == before
     assert "up to date" in said(caplog)
     (out / "notes.txt").write_text("mine")
-    visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1)
-    assert files_of(out) == ["notes.txt", "p0.png", "unseg.json"]
+    export(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1)
+    assert files_of(out) == ["classes.csv", "notes.txt", "p0.png", "unseg.json"]
     assert "will be replaced: limit " in said(caplog)
     visualize(scene / "seg.h5", scene / "out", workers=1)
-    assert "holds label maps" in said(caplog)
+    assert "holds exported files" in said(caplog)
     assert "p0.png" not in files_of(out)
     assert (out / "notes.txt").read_text() == "mine"
 
 
 def test_a_missing_file_is_made_again(scene: Path) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     (out / "p1.png").unlink()
-    visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+    export(scene / "seg.h5", scene / "out", LABELS, workers=1)
     assert (out / "p1.png").exists()
 
 
@@ -804,29 +798,29 @@ def test_a_folder_of_others_is_not_touched_without_force(scene: Path) -> None:
     (out / "p0.png").write_text("not ours")
     (out / "sub" / "keep.txt").write_text("not ours either")
     with pytest.raises(ArtifactError, match="unseg did not make"):
-        visualize(scene / "seg.h5", out, LABELS, workers=1)
+        export(scene / "seg.h5", out, LABELS, workers=1)
     assert files_of(out) == ["p0.png", "sub/keep.txt"]
-    visualize(scene / "seg.h5", out, LABELS, workers=1, force=True)
-    assert files_of(out) == ["p0.png", "p1.png", "p2.png", "sub/keep.txt", "unseg.json"]
+    export(scene / "seg.h5", out, LABELS, workers=1, force=True)
+    assert files_of(out) == ["classes.csv", "p0.png", "p1.png", "p2.png", "sub/keep.txt", "unseg.json"]
     assert read_index(out / "p0.png").shape == (48, 64)
 
 
 def test_a_file_in_the_way_of_a_new_name_is_not_overwritten(scene: Path) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, limit=1, workers=1).path
     (out / "p1.png").write_text("mine")
     with pytest.raises(ArtifactError, match=r"p1\.png: was not made by unseg"):
-        visualize(scene / "seg.h5", scene / "out", LABELS, workers=1)
+        export(scene / "seg.h5", scene / "out", LABELS, workers=1)
     assert (out / "p1.png").read_text() == "mine"
     assert not (scene / "out.partial").exists()
 
 
 def test_a_forged_list_of_files_removes_nothing_outside(scene: Path) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     about = json.loads((out / "unseg.json").read_text())
     for name in ("../seg.h5", str(scene / "seg.h5")):
         (out / "unseg.json").write_text(json.dumps({**about, "files": [name]}))
         with pytest.raises(ArtifactError, match="unseg did not make"):
-            visualize(scene / "seg.h5", out, CSV, workers=1)
+            export(scene / "seg.h5", out, CSV, workers=1)
     assert (scene / "seg.h5").exists()
 
 
@@ -836,7 +830,7 @@ def test_links_out_of_the_folder_are_not_followed(scene: Path) -> None:
     (scene / "out").mkdir()
     (scene / "out" / "sub").symlink_to(scene / "elsewhere")
     with pytest.raises(ArtifactError, match="move it away"):
-        visualize(path, scene / "out", LABELS, workers=1, force=True)
+        export(path, scene / "out", LABELS, workers=1, force=True)
     assert files_of(scene / "elsewhere") == []
 
 
@@ -850,7 +844,7 @@ def test_what_stands_in_the_way_of_a_folder_or_file_is_said(kind: str, scene: Pa
     else:
         (out / "sub" / "p.png").mkdir(parents=True)
     with pytest.raises(ArtifactError, match="move it away"):
-        visualize(path, out, LABELS, workers=1, force=True)
+        export(path, out, LABELS, workers=1, force=True)
 
 
 def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
@@ -859,7 +853,7 @@ def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / "a.png")
     with pytest.raises(ConfigError, match="is an input folder"):
         visualize(maps, tmp_path / "x" / ".." / "maps", workers=1, force=True)
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     with pytest.raises(ConfigError, match="is an input folder"):
         visualize(out, out, workers=1)
     with pytest.raises(ArtifactError, match="is not a folder"):
@@ -867,15 +861,15 @@ def test_an_input_is_never_the_output(scene: Path, tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = visualize(scene / "seg.h5", scene / "out", LABELS, workers=1).path
+    out = export(scene / "seg.h5", scene / "out", LABELS, workers=1).path
     before = stamps(out)
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unsegcli.views.export_folder.map_areas", broken)
+    monkeypatch.setattr("unsegcli.views.export_folder.export_image", broken)
     with pytest.raises(KeyboardInterrupt):
-        visualize(scene / "seg.h5", out, CSV, workers=1)
+        export(scene / "seg.h5", out, CSV, workers=1)
     assert stamps(out) == before
     assert not (scene / "out.partial").exists()
 
@@ -886,7 +880,7 @@ def test_a_linked_partial_folder_is_not_emptied(scene: Path) -> None:
     (home / "mine.txt").write_text("mine")
     (scene / "out.partial").symlink_to(home)
     with pytest.raises(ArtifactError, match=r"is a link or a file.*move it away"):
-        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+        export(scene / "seg.h5", scene / "out", CSV, workers=1)
     assert files_of(home) == ["mine.txt"]
 
 
@@ -896,18 +890,14 @@ def test_a_partial_folder_with_any_file_named_lock_is_not_removed(scene: Path) -
     for name in ("lock", "mine.txt"):
         (partial / name).touch()
     with pytest.raises(ArtifactError, match=r"of another program.*move them away"):
-        visualize(scene / "seg.h5", scene / "out", CSV, workers=1)
+        export(scene / "seg.h5", scene / "out", CSV, workers=1)
     assert files_of(partial) == ["lock", "mine.txt"]
 
 
 @pytest.mark.parametrize(
     ("params", "more", "message"),
     [
-        (Visualize(export="pdf"), {}, "--export pdf"),
-        (Visualize(export="labels", format="gif"), {}, "--format gif"),
-        (Visualize(format="tiff"), {}, "for --export labels"),
         (Visualize(truth=False), {"labels": "x"}, "contradict"),
-        (CSV, {"images": "x"}, "does not need the images"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -933,10 +923,9 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     assert re.search(r"visualize: 1 image, [\d.]+ s -> visualization\n$", done.stderr)
     again = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
     assert again.stderr.endswith("nothing to do\nlabels were used for display\nvisualize: 1 image in visualization\n")
-    done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv", "-q"])
-    assert (done.stdout, done.stderr, done.exit_code) == ("export-csv\n", "", 0)
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv"])
-    assert "open " not in done.stderr
+    assert "--export: is now `unseg export --to png`" in " ".join(done.stderr.split())
+    assert done.exit_code == 2
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--dry-run", "-o", "new"])
     assert (done.stdout, done.exit_code) == ("", 0)
     assert "open " not in done.stderr

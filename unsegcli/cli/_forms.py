@@ -15,7 +15,7 @@ from unsegcli.params import AUTO, Option
 RENAMED_VALUES = {
     ("--features", "rgb"): "bands",
     ("--scaling", "picture"): "image",
-    ("--objects", "picture"): "image",
+    ("--object-is", "picture"): "image",
 }
 
 
@@ -105,6 +105,13 @@ def _bands(spelling: str, text: str) -> tuple[int, ...]:
     return _numbers(spelling, text, ",", "band numbers from 1, such as 4,1,2")
 
 
+def _values(spelling: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if any(not part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise refuse(spelling, text, "different whole numbers from 0, such as 0,255")
+    return tuple(map(int, parts))
+
+
 def _size(spelling: str, text: str) -> tuple[int, ...]:
     return _numbers(spelling, text, "x", "a number or HEIGHTxWIDTH, such as 256 or 240x320", most=2)
 
@@ -164,6 +171,7 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "count or auto": _counts_or_auto,
     "weight or auto": _weight_or_auto,
     "numbers": _bands,
+    "values": _values,
     "names": _names,
     "class names": _class_names,
     "size": _size,

@@ -22,7 +22,12 @@ RENAMED_OPTIONS = {
     },
     "proposals": {"--method": "is now called --cue"},
     "train": {"--most-classes": "is now called --max-classes"},
-    "cluster": {"--most-classes": "is now called --max-classes"},
+    "cluster": {"--most-classes": "is now called --max-classes", "--objects": "is now called --object-is"},
+    "retrieve": {"--objects": "is now called --object-is"},
+    "visualize": {
+        "--export": "is now `unseg export --to png` (labels) and `unseg export --to csv`",
+        "--format": "is now `unseg export --to png`, tiff or npy",
+    },
     "demo": {"--images": "is now called --mosaics"},
 }
 FOLDED = "{} options for reading images are not shown here; `unseg superpixels --help` lists them"

@@ -16,12 +16,12 @@ TAKES = Takes(kinds=("segmentation", "superpixels"), inputs=("source_folder", "l
 
 @command("visualize", Visualize, TAKES)
 def visualize(inputs: Inputs, params: Visualize, run: Run) -> Any:
-    """Show results and name clusters on a page, or export label maps.
+    """Show results and name clusters on a page.
 
-    The page opens in a browser, without network. Several results of the same images are shown side by side. Exports
-    are files for other programs.
+    The page opens in a browser, without network. Several results of the same images are shown side by side. For files
+    that other programs read, see `unseg export`.
 
-    Examples:  unseg visualize segmentation.h5 --metrics metrics.h5   |   unseg visualize --export labels -o masks
+    Example:  unseg visualize segmentation.h5 --metrics metrics.h5
     """
     from unsegcli.stages.visualize import visualize as stage
 

@@ -115,3 +115,32 @@ def _numbers(value: Any) -> tuple[float, ...]:
     """Return the value of a tag as numbers; () for anything else."""
     values = value if isinstance(value, tuple | list) else ()
     return tuple(values) if all(isinstance(one, int | float) for one in values) else ()
+
+
+def written_tags(place: Georeference) -> list[tuple[int, str, int, Any, bool]]:
+    """Return the tags that give a TIFF file this place, as tifffile takes them: number, type, count, value, once.
+
+    A coordinate system without an EPSG number is not written; the place is.
+    """
+    if not place.transform:
+        return []
+    a, b, c, d, e, f = place.transform
+    tags: list[tuple[int, str, int, Any, bool]]
+    if b == d == 0 and a > 0 > e:
+        tags = [(SCALE, "d", 3, (a, -e, 0.0), True), (TIEPOINTS, "d", 6, (0.0, 0.0, 0.0, c, f, 0.0), True)]
+    else:
+        matrix = (a, b, 0.0, c, d, e, 0.0, f, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        tags = [(MATRIX, "d", 16, matrix, True)]
+    code = place.crs.removeprefix("EPSG:")
+    keys = [(RASTER_TYPE, 1)]  # tiepoints mean corners of pixels
+    if place.crs != code and code.isdecimal():
+        geographic = _is_geographic(int(code), place.transform)
+        kind = IS_GEOGRAPHIC if geographic else IS_PROJECTED
+        keys = [(MODEL_TYPE, kind), *keys, (GEOGRAPHIC if geographic else PROJECTED, int(code))]
+    listed = [1, 1, 0, len(keys), *(number for key, value in keys for number in (key, 0, 1, value))]
+    return [*tags, (KEYS, "H", len(listed), tuple(listed), True)]
+
+
+def _is_geographic(code: int, transform: Affine) -> bool:
+    """Guess whether coordinates are degrees: most such systems have numbers of 4000 to 4999, some later ones."""
+    return 4000 <= code < 5000 or (code >= 5000 and abs(transform[2]) <= 360 and abs(transform[5]) <= 90)

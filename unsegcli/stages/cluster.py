@@ -23,6 +23,7 @@ from unsegcli.params import (
     Superpixels,
     as_stored,
     changed_options,
+    spelling,
 )
 from unsegcli.segmenters import baselines
 from unsegcli.segmenters.centres import apply_centres, dataset_to_assign, fit_tables, read_centres
@@ -336,7 +337,7 @@ def _of_objects(params: Cluster, model: ModelFile) -> Cluster:
     baselines.check_settings(params)
     for name, known in (("objects", SORTS), ("pooling", POOLINGS)):
         if getattr(params, name) not in known:
-            raise ConfigError(f"--{name} {getattr(params, name)}: is not one of {', '.join(known)}")
+            raise ConfigError(f"{spelling(Cluster, name)} {getattr(params, name)}: is not one of {', '.join(known)}")
     if not 0 < params.threshold < 1:
         raise ConfigError(f"--threshold {params.threshold:g}: must be between 0 and 1")
     if params.squash and params.per == "superpixel":

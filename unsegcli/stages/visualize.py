@@ -1,6 +1,6 @@
-"""`unseg visualize`: write a page to look at results and to name clusters, or export label maps and areas.
+"""`unseg visualize`: write a page to look at results and to name clusters.
 
-Labels are read only to display them, never for an export; the output states where they were used.
+Labels are read only to display them; the output states where they were used.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from unsegcli.dataflow.runner import Outcome, UpToDate
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, find_labels, given_labels, labels_digest, match_labels, read_labels
-from unsegcli.legend import Legend, given_legend, legend_beside, read_legend
+from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Inputs, Run, Visualize, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.views import about, drawing
 from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
-from unsegcli.views.categories import Categories, Matching, find_matching, name_categories
-from unsegcli.views.export import SUFFIXES, page_of
-from unsegcli.views.export_folder import category_count, write_areas, write_maps
+from unsegcli.views.categories import Categories, Matching, find_matching, legend_to_show, name_categories
+from unsegcli.views.export import page_of
+from unsegcli.views.export_folder import category_count
 from unsegcli.views.image_pass import each, estimated, finish
 from unsegcli.views.page import PAGE, assets_digest
 from unsegcli.views.page_data import ShownResult, short_names
@@ -46,8 +46,7 @@ from unsegcli.views.panels import Content
 from unsegcli.views.same_images import maps_of_images
 
 REVISION = 3  # a page to look and name, instead of a list of panels
-DEFAULT_OUTPUT = {"": "visualization", "labels": "export-labels", "csv": "export-csv"}
-KINDS = {"": "page", "labels": "label maps", "csv": "areas"}
+KIND = "page"
 ON_SHEET = 60  # images, evenly spaced
 SHOWN = 5
 
@@ -114,23 +113,23 @@ class Scene:
 
 
 def visualize(inputs: Inputs, params: Visualize | None = None, run: Run | None = None) -> Outcome:
-    """Write a page of one or several results, or export label maps.
+    """Write a page of one or several results.
 
     Args:
         inputs: artifacts of kind segmentation or superpixels, or folders of label maps from any tool; several show the
             same images, those of the first. And the folder of the images if they were moved: matched by content, or
             by name for a folder of label maps.
-        params: what to write; and ground truth, legend and matching to show.
+        params: ground truth, legend and matching to show.
         run: how to run, and the folder to write. With `force` it may be one that unseg did not make; its other files
             are kept.
     """
     params, run = params or Visualize(), run or Run()
     _check(params, inputs)
     runs = _opened(inputs, params)
-    path = Path(run.of("visualize").output if run.output else DEFAULT_OUTPUT[params.export])
+    path = Path(run.of("visualize").output)
     _check_apart(path, [*inputs.paths, params.labels, inputs.source_folder, runs[0].images])
     scene = _scene(runs, params, inputs, run.workers)
-    folder = OutputFolder(path, KINDS[params.export], _recipe(scene), force=run.force)
+    folder = OutputFolder(path, KIND, _recipe(scene), force=run.force)
     done = folder.finished()
     if done is not None:
         if done.get("labels_used"):
@@ -148,42 +147,17 @@ def _opened(inputs: Inputs, params: Visualize) -> list[Predictions]:
 
 
 def _made(scene: Scene, folder: OutputFolder, run: Run) -> Outcome:
-    make = {"": _draw_all, "labels": _export_maps, "csv": _export_areas}[scene.params.export]
     try:
-        return make(scene, folder, run.workers, run.dry_run)
+        return _draw_all(scene, folder, run.workers, run.dry_run)
     finally:
         release_artifacts()
 
 
-def _export_maps(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
-    return write_maps(scene.run, scene.params.format, folder, workers, dry_run, _labels_used(scene))
-
-
-def _export_areas(scene: Scene, folder: OutputFolder, workers: int, dry_run: bool) -> Outcome:
-    if scene.run.role == "superpixels":
-        raise ConfigError("--export csv: needs a segmentation, since superpixels have no categories")
-    count = category_count(scene.run, workers)
-    names = name_categories(scene.run, count, scene.legend, scene.matchings[0]).names
-    return write_areas(scene.run, names, folder, workers, dry_run, _labels_used(scene))
-
-
 def _check(params: Visualize, inputs: Inputs) -> None:
-    if not inputs.paths or (params.export and len(inputs.paths) != 1):
-        raise ConfigError(f"an export needs exactly one input, but {len(inputs.paths)} are given")
-    if params.export not in DEFAULT_OUTPUT:
-        raise ConfigError(f"--export {params.export}: is not one of labels, csv")
-    if params.format not in SUFFIXES:
-        raise ConfigError(f"--format {params.format}: is not one of {', '.join(SUFFIXES)}")
-    if params.format != "png" and params.export != "labels":
-        raise ConfigError(f"--format {params.format} is only for --export labels: panels are PNG, areas are CSV")
-    if params.export and params.labels is not None:
-        raise ConfigError("--labels is only for the page: an export does not use ground truth; leave it out")
-    if params.export and inputs.source_folder is not None:
-        raise ConfigError("--images is only for the page: an export does not need the images; leave it out")
+    if not inputs.paths:
+        raise ConfigError("visualize needs a result to show, but no input is given")
     if params.labels is not None and not params.truth:
         raise ConfigError("--labels and --no-labels contradict each other: give one of them")
-    if params.export and params.panels:
-        raise ConfigError("--panels is only for the page, not for an export; leave one of them out")
 
 
 def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
@@ -198,11 +172,11 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 
 def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, workers: int) -> Scene:
-    run, shows_page = runs[0], not params.export
+    run = runs[0]
     matchings = find_matching(_metrics_files(params), runs)
     beside = run.images if given.source_folder is None else Path(given.source_folder)
-    label_folder, match = _labels(run, params, matchings, beside) if shows_page and params.truth else (None, None)
-    legend_path = _legend_path(run, params.legend, matchings, beside, label_folder)
+    label_folder, match = _labels(run, params, matchings, beside) if params.truth else (None, None)
+    legend_path = legend_to_show(run, params.legend, matchings, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
     for one in runs if match is not None else ():
         check_same_classes(one, meaning)
@@ -217,8 +191,8 @@ def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, worker
         label_folder,
         match,
         _ignored(matchings, meaning),
-        _regions(runs) if shows_page else {},
-        find_places(run, given.source_folder, inputs, workers) if shows_page else {},
+        _regions(runs),
+        find_places(run, given.source_folder, inputs, workers),
         inputs,
     )
     return replace(scene, inputs=inputs | _digests_of_shown(scene))
@@ -247,8 +221,7 @@ def _digests_of_shown(scene: Scene) -> dict[str, str]:
         found["labels"] = labels_digest([scene.match], scene.label_folder)
     if scene.regions:
         found["superpixels"] = next(iter(scene.regions.values())).fingerprint
-    if not scene.params.export:
-        found["page"] = assets_digest()
+    found["page"] = assets_digest()
     return found
 
 
@@ -298,23 +271,6 @@ def _match(run: Predictions, folder: Path, asked: bool) -> LabelMatch | None:
             raise
         console.warn(f"labels are not shown: {error}")
         return None
-
-
-def _legend_path(
-    run: Predictions,
-    given: str | Path | None,
-    matchings: Sequence[Matching | None],
-    beside: Path | None,
-    labels: Path | None,
-) -> Path | None:
-    if given is not None:
-        return given_legend(given)
-    for matching in matchings:
-        if matching is not None and (matching.legend is None or matching.legend.is_file()):
-            return matching.legend
-    if labels is None and run.role != "classes":
-        return None
-    return legend_beside(beside, labels)
 
 
 def _ignored(matchings: Sequence[Matching | None], legend: Legend | None) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from unsegcli.core.palette import (
 )
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
-from unsegcli.legend import Legend
+from unsegcli.legend import Legend, given_legend, legend_beside
 
 Colors = NDArray[np.uint8]
 
@@ -148,6 +148,32 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
     if run.role == "mask":
         class_names, class_colors = ("background", "object"), np.array(MASK_COLORS, np.uint8)
     return Categories(tuple(names), colors, class_of, tuple(map(_class_name, class_names)), class_colors, shared)
+
+
+def legend_to_show(
+    run: Predictions,
+    given: str | Path | None,
+    matchings: Sequence[Matching | None],
+    images: str | Path | None,
+    labels: Path | None = None,
+) -> Path | None:
+    """Return the legend: the one given, else the one used for scoring, else the one next to the images, if it fits.
+
+    Args:
+        run: the label maps.
+        given: as the user named it.
+        matchings: scores of the results.
+        images: the folder of the images if it is known better than by the run.
+        labels: the folder of labels that are shown.
+    """
+    if given is not None:
+        return given_legend(given)
+    for matching in matchings:
+        if matching is not None and (matching.legend is None or matching.legend.is_file()):
+            return matching.legend
+    if labels is None and run.role != "classes":
+        return None
+    return legend_beside(run.images if images is None else Path(images), labels)
 
 
 def known_classes(legend: Legend | None, matching: Matching | None) -> tuple[tuple[str, ...], Colors]:

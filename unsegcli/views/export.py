@@ -1,4 +1,4 @@
-"""Export label maps as image files on the grid of their images, and areas as a CSV table.
+"""Encode label maps as image files, and areas as a table; and name the files of images.
 
 Nothing here reads ground truth.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +16,20 @@ from PIL import Image
 
 from unsegcli.core.geometry import nearest_rows
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ConfigError
+from unsegcli.images.georeference import Georeference, written_tags
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet may treat such text as a formula
-SUFFIXES = {"png": ".png", "tiff": ".tif"}
-TYPES = {"png": (np.uint8, np.uint16), "tiff": (np.uint8, np.uint16, np.uint32)}
+SUFFIXES = {"png": ".png", "tiff": ".tif", "npy": ".npy"}
+TYPES = {
+    "png": (np.uint8, np.uint16),
+    "tiff": (np.uint8, np.uint16, np.uint32),
+    "npy": (np.uint8, np.uint16, np.uint32),
+}
+VOID_COLOR = (0, 0, 0)
+MOST_COLORS = {"png": 256, "tiff": 65536}  # of a palette
 
-
-@dataclass(frozen=True)
-class MapTask:
-    """One label map to write to a file."""
-
-    map: ImageMap
-    format: str
-    dtype: str
-
-
-class Made(NamedTuple):
-    """The result for one image: the content of a file, or areas, or the error."""
-
-    content: bytes = b""
-    areas: tuple[int, ...] = ()
-    failed: str = ""
+Colors = NDArray[np.uint8]
 
 
 def exported_type(count: int, format_: str) -> str:
@@ -46,40 +37,55 @@ def exported_type(count: int, format_: str) -> str:
     for dtype in TYPES[format_]:
         if count <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
-    raise ConfigError(f"{count:,} categories do not fit into {format_.upper()}: use --format tiff")
+    raise ConfigError(f"{count:,} numbers do not fit into {format_.upper()}: use --to tiff or npy")
 
 
-def export_map(task: MapTask) -> Made:
-    """Encode a label map on the grid of its image as displayed, as a greyscale file."""
-    try:
-        values = task.map.on(task.map.source_grid)
-    except DataError as error:
-        return Made(failed=str(error))
-    dtype = np.dtype(task.dtype)
-    values[values < 0] = np.iinfo(dtype).max
-    return Made(encoded(values.astype(dtype), task.format))
+def encoded(
+    values: NDArray[Any],
+    format_: str,
+    colors: Mapping[int, Sequence[int]] | None = None,
+    place: Georeference | None = None,
+) -> bytes:
+    """Encode a label map (height, width) or an image (height, width, 3) as a file.
 
-
-def encoded(values: NDArray[Any], format_: str) -> bytes:
-    """Encode a label map (height, width) or an image (height, width, 3) as a file."""
+    Args:
+        values: numbers, or colours.
+        format_: png, tiff or npy.
+        colors: colour of each number, which the file shows it in; None = grey.
+        place: place on a map, for TIFF.
+    """
     stream = io.BytesIO()
-    if format_ == "png":
-        Image.fromarray(values).save(stream, "PNG")
+    if format_ == "npy":
+        np.save(stream, values, allow_pickle=False)
+    elif format_ == "png":
+        image = Image.fromarray(values)
+        if colors is not None and values.dtype == np.uint8:
+            image.putpalette(_table(colors, MOST_COLORS["png"]).ravel().tolist())
+        image.save(stream, "PNG")
     else:
-        import tifffile
-
-        tifffile.imwrite(stream, values, compression="zlib", predictor=False, metadata=None, photometric="minisblack")
+        _write_tiff(stream, values, colors, place or Georeference())
     return stream.getvalue()
 
 
-def map_areas(task: tuple[ImageMap, int]) -> Made:
-    """Count the source pixels of each category; the last entry is void."""
-    item, count = task
-    try:
-        values = item.on(item.grid)
-    except DataError as error:
-        return Made(failed=str(error))
-    return Made(areas=tuple(areas(values, item.source_grid, count)))
+def _write_tiff(
+    stream: io.BytesIO, values: NDArray[Any], colors: Mapping[int, Sequence[int]] | None, place: Georeference
+) -> None:
+    import tifffile
+
+    shown: dict[str, Any] = {"photometric": "minisblack"}
+    if colors is not None and values.dtype.itemsize <= 2:
+        table = _table(colors, 2 ** (8 * values.dtype.itemsize)).astype(np.uint16) * 257  # 16 bits a colour
+        shown = {"photometric": "palette", "colormap": table.T}
+    tifffile.imwrite(
+        stream, values, compression="zlib", predictor=False, metadata=None, extratags=written_tags(place), **shown
+    )
+
+
+def _table(colors: Mapping[int, Sequence[int]], length: int) -> Colors:
+    table = np.full((length, 3), VOID_COLOR, np.uint8)
+    for number, color in colors.items():
+        table[number] = color
+    return table
 
 
 def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> list[int]:
@@ -105,35 +111,18 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
     return [int(pixels) for pixels in found]
 
 
-def area_table(names: Sequence[str], rows: Sequence[tuple[str, tuple[int, int], Sequence[int]]]) -> bytes:
-    """Format areas as CSV: one row per image with name, height, width, and pixels and share of each category.
-
-    Args:
-        names: names of the categories.
-        rows: name, (height, width) and areas of each image, void last.
-    """
+def csv_bytes(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Format a table as CSV, without texts that a spreadsheet could treat as formulas."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    header = [f"{name} {what}" for name in (*names, "void") for what in ("pixels", "share")]
-    writer.writerow([no_formula(cell) for cell in ("name", "height", "width", *header)])
-    for name, (height, width), pixels in rows:
-        total = height * width
-        cells = [cell for area in pixels for cell in (str(area), f"{area / total:.6f}")]
-        writer.writerow([no_formula(name), str(height), str(width), *cells])
+    for row in rows:
+        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in row])
     return stream.getvalue().encode("utf-8", "surrogateescape")
 
 
 def no_formula(text: str) -> str:
     """Prefix a text with an apostrophe if a spreadsheet could treat it as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-
-
-def largest_number(item: ImageMap) -> int:
-    """Return the largest category of a map; -1 if it is empty or cannot be read."""
-    try:
-        return int(item.on(item.grid).max(initial=-1))
-    except DataError:
-        return -1
 
 
 def file_name(item: ImageMap) -> str:

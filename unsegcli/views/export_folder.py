@@ -1,82 +1,248 @@
-"""Write a folder of exported label maps, or a table of areas. Nothing here reads ground truth."""
+"""Write a folder of exported label maps, outlines and tables. Nothing here reads ground truth."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from unsegcli import console, store
+from unsegcli._version import __version__
+from unsegcli.core.palette import hex_color
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import Predictions, StoredMap
-from unsegcli.dataflow.output_folder import OutputFolder, safe_names
+from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome
+from unsegcli.errors import ConfigError
 from unsegcli.parallel import ordered_map
-from unsegcli.views.export import (
-    SUFFIXES,
-    MapTask,
-    area_table,
-    export_map,
-    exported_type,
-    file_name,
+from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
+from unsegcli.views.exported_image import (
+    ExportedImage,
+    ExportPlan,
+    ExportTask,
+    PixelSize,
+    export_image,
     largest_number,
-    map_areas,
 )
 from unsegcli.views.image_pass import each, estimated, finish
+from unsegcli.views.object_files import object_columns, object_rows, real_areas
+
+OBJECTS, YOLO = "objects", "labels"  # folders
+METRE = "m"
 
 
 def category_count(run: Predictions, workers: int) -> int:
     """Return the number of categories: from the artifact, else from the values of the maps."""
     if run.clusters is not None:
         return run.clusters
+    if run.role == "superpixels" and is_artifact(run.name):
+        with store.open_artifact(run.name) as artifact:
+            counts = artifact.table("windows/superpixels")
+            return max(int(counts[list(item.rows)].sum()) for item in run.maps if isinstance(item, StoredMap))
     found = ordered_map(largest_number, run.maps, workers, len(run.maps) // 50)
     return max(found, default=-1) + 1
 
 
-def write_maps(
-    run: Predictions, format_: str, folder: OutputFolder, workers: int, dry_run: bool, labels_used: str
+def coded(count: int, values: Sequence[int], format_: str) -> tuple[str, int]:
+    """Return the type of label maps in a format, and the value of void.
+
+    Args:
+        count: number of categories.
+        values: of the classes, if they are not numbered from 0.
+        format_: the format.
+    """
+    if not values:
+        dtype = exported_type(count, format_)
+        return dtype, int(np.iinfo(dtype).max)
+    dtype = exported_type(max(values), format_)
+    largest = int(np.iinfo(dtype).max)
+    return dtype, next(value for value in range(largest, -1, -1) if value not in values)
+
+
+def write_exports(
+    tasks: Sequence[ExportTask], folder: OutputFolder, workers: int, dry_run: bool, labels_used: str
 ) -> Outcome:
-    """Write each label map to a file, on the grid of its image as displayed."""
-    dtype = exported_type(_largest_count(run, workers), format_)
-    tasks = [MapTask(item, format_, dtype) for item in run.maps]
-    void = np.iinfo(dtype).max
-    console.note(f"label maps as {dtype} on the grid of each image as displayed; {void} = void")
+    """Export each image, and write the tables of all; all tasks have the same plan."""
+    plan = tasks[0].plan
+    for format_ in plan.rasters:
+        console.note(
+            f"label maps as {plan.dtypes[format_]} {format_.upper()} on the grid of each image as displayed; "
+            f"{plan.voids[format_]} = void"
+        )
+    if "tiff" in plan.formats:
+        _warn_of_systems(tasks)
     if dry_run:
-        return estimated(folder, tasks, export_map, lambda made: len(made.content), workers)
-    names = safe_names([file_name(item) for item in run.maps], SUFFIXES[format_])
+        return estimated(folder, tasks, export_image, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
-        for item, name, made in zip(run.maps, names, each(tasks, export_map, workers, "exporting"), strict=True):
+        exported = _ExportedFolder(writer, tasks)
+        for row, made in enumerate(each(tasks, export_image, workers, "exporting")):
             if made.failed:
-                skipped.append((item.name, made.failed))
+                skipped.append((tasks[row].map.name, made.failed))
             else:
-                writer.add(name, made.content)
-        writer.about |= {"dtype": dtype, "void": int(void)}
-        return finish(folder, writer, len(run.maps), skipped, labels_used)
+                exported.add(row, made)
+        outcome = finish(folder, writer, len(tasks), skipped, labels_used)
+        exported.finish()
+    return outcome
 
 
-def _largest_count(run: Predictions, workers: int) -> int:
-    if run.role != "superpixels" or not is_artifact(run.name):
-        return category_count(run, workers)
-    with store.open_artifact(run.name) as artifact:
-        counts = artifact.table("windows/superpixels")
-        return max(int(counts[list(item.rows)].sum()) for item in run.maps if isinstance(item, StoredMap))
+def _warn_of_systems(tasks: Sequence[ExportTask]) -> None:
+    """Say that coordinate systems without an EPSG number are not written."""
+    places = [task.map.source.place for task in tasks if isinstance(task.map, StoredMap)]
+    lost = [one for one in places if one.transform and not one.crs.startswith("EPSG:")]
+    if lost:
+        console.warn(
+            f"{console.count_images(len(lost))} with a coordinate system that has no EPSG number, or none: the TIFF "
+            "files have the place, but set the system in your GIS program"
+        )
 
 
-def write_areas(
-    run: Predictions, names: Sequence[str], folder: OutputFolder, workers: int, dry_run: bool, labels_used: str
-) -> Outcome:
-    """Write the area of each category in each image as a table; `names` are those of the categories."""
-    tasks = [(item, len(names)) for item in run.maps]
-    if dry_run:
-        return estimated(folder, tasks, map_areas, lambda made: 20 * len(made.areas), workers)
-    skipped: list[tuple[str, str]] = []
-    rows = []
-    with folder.writing() as writer:
-        for item, made in zip(run.maps, each(tasks, map_areas, workers, "exporting"), strict=True):
-            if made.failed:
-                skipped.append((item.name, made.failed))
-            else:
-                rows.append((item.name, item.source_grid, made.areas))
-        writer.add("areas.csv", area_table(names, rows))
-        return finish(folder, writer, len(run.maps), skipped, labels_used)
+def _bytes_of(made: ExportedImage) -> int:
+    coco = len(json.dumps(made.coco)) if made.coco else 0
+    return sum(len(content) for content in made.files.values()) + coco + 20 * len(made.areas)
+
+
+class _ExportedFolder:
+    """Adds what is exported to a folder, and its tables at the end."""
+
+    def __init__(self, writer: FolderWriter, tasks: Sequence[ExportTask]) -> None:
+        self.writer, self.tasks, self.plan = writer, tasks, tasks[0].plan
+        self.names = _file_names([file_name(task.map) for task in tasks], self.plan)
+        self.made: list[tuple[int, ExportedImage]] = []  # without the content of files
+        self.annotations: dict[str, list[dict[str, Any]]] = {"segmentation": [], "polygon": []}
+
+    def add(self, row: int, made: ExportedImage) -> None:
+        for kind, content in made.files.items():
+            self.writer.add(self.names[kind][row], content)
+        for one in made.coco:
+            numbers = {"id": len(self.annotations["polygon"]) + 1, "image_id": row + 1}
+            both = {"segmentation": one["segmentation"], "polygon": one["polygon"]}
+            for how, shape in both.items():
+                rest = {name: value for name, value in one.items() if name not in both}
+                self.annotations[how].append({**numbers, **rest, "segmentation": shape})
+        self.made.append((row, ExportedImage({}, made.areas, made.objects, (), made.note)))
+
+    def finish(self) -> None:
+        """Write classes, areas, objects, and the files of COCO and YOLO that are about all images."""
+        plan = self.plan
+        self.writer.about |= {"formats": list(plan.formats)}
+        if len(plan.rasters) == 1:
+            format_ = plan.rasters[0]
+            self.writer.about |= {"dtype": plan.dtypes[format_], "void": plan.voids[format_]}
+        if plan.names:
+            self.writer.add("classes.csv", csv_bytes(class_rows(plan)))
+        if "csv" in plan.formats:
+            self.writer.add("areas.csv", csv_bytes(list(self._area_rows())))
+        if plan.objects:
+            self._write_objects()
+        if "coco" in plan.formats:
+            for how, name in (("segmentation", "coco.json"), ("polygon", "coco-polygons.json")):
+                self.writer.add(name, json.dumps(self._coco(how)).encode())
+        if "yolo" in plan.formats:
+            self.writer.add("data.yaml", yolo_description([plan.names[number] for number in plan.kept]))
+
+    def _area_rows(self) -> list[list[Any]]:
+        """Return a row for each image and one for all: pixels and share of each category, real areas, and objects."""
+        plan, unit = self.plan, self.plan.pixel.unit
+        real = [f"area {unit}2", *(["area ha"] if unit == "m" else [])] if unit else []
+        counted = ["objects"] if plan.objects else []
+        header = [f"{name} {what}" for name in plan.names for what in ("pixels", "share", *real, *counted)]
+        rows: list[list[Any]] = [["name", "height", "width", *header, "void pixels", "void share"]]
+        total, objects = np.zeros(len(plan.names) + 1, np.int64), np.zeros(len(plan.names), np.int64)
+        for row, made in self.made:
+            own = np.bincount(made.objects.classes if made.objects else (), minlength=len(plan.names)).astype(np.int64)
+            item = self.tasks[row].map
+            rows.append([item.name, *map(str, item.source_grid), *_area_cells(made.areas, own, plan)])
+            total += made.areas
+            objects += own
+        rows.append(["total", "", "", *_area_cells(total.tolist(), objects, plan)])
+        return rows
+
+    def _write_objects(self) -> None:
+        found = [(row, made.objects) for row, made in self.made if made.objects is not None]
+        bands = max((one.means.shape[1] for _, one in found if one.means is not None), default=0)
+        sure = any(one.confidence is not None for _, one in found)
+        pixel = (self.plan.pixel.side, self.plan.pixel.unit)
+        rows: list[list[Any]] = [object_columns(bands, pixel[1], sure)]
+        for row, objects in found:
+            rows += object_rows(self.tasks[row].map.name, objects, self.plan.names, pixel, (bands, sure))
+        self.writer.add("objects.csv", csv_bytes(rows))
+        without = [made.note for _, made in self.made if made.objects is not None and made.objects.means is None]
+        if without:
+            why = next((f": {note}" for note in without if note), "; set --images to the folder of the images")
+            console.warn(f"no mean of bands for {console.count_images(len(without))}{why}")
+
+    def _coco(self, how: str) -> dict[str, Any]:
+        plan, images = self.plan, []
+        for row, _ in self.made:
+            height, width = self.tasks[row].map.source_grid
+            name = self.tasks[row].map.name.encode("utf-8", "replace").decode()
+            images.append({"id": row + 1, "file_name": name, "height": height, "width": width})
+        categories = [
+            {"id": index + 1, "name": plan.names[number], "supercategory": "", "color": list(plan.name_colors[number])}
+            for index, number in enumerate(plan.kept)
+        ]
+        return {
+            "info": {"description": f"made by unseg {__version__}"},
+            "images": images,
+            "categories": categories,
+            "annotations": self.annotations[how],
+        }
+
+
+def _area_cells(pixels: Sequence[int], objects: Any, plan: ExportPlan) -> list[str]:
+    whole = max(1, sum(pixels))
+    cells: list[str] = []
+    for number, area in enumerate(pixels):
+        cells += [str(area), f"{area / whole:.6f}"]
+        if number < len(plan.names):
+            cells += real_areas(area, plan.pixel.side, plan.pixel.unit)
+            cells += [str(objects[number])] if plan.objects else []
+    return cells
+
+
+def _file_names(names: Sequence[str], plan: ExportPlan) -> dict[str, list[str]]:
+    """Return the name of the file of each image, by format."""
+    found: dict[str, list[str]] = {}
+    for format_ in plan.rasters:
+        both = safe_names([*names, *(f"{OBJECTS}/{name}" for name in names if plan.objects)], SUFFIXES[format_])
+        found[format_], found[f"objects {format_}"] = both[: len(names)], both[len(names) :]
+    found["geojson"] = safe_names(names, ".geojson")
+    found["yolo"] = safe_names([f"{YOLO}/{name}" for name in names], ".txt")
+    return found
+
+
+def class_rows(plan: ExportPlan) -> list[list[Any]]:
+    """Return the list of categories: value in label maps, name, colour, and number in COCO and YOLO."""
+    more = [name for name in ("coco", "yolo") if name in plan.formats]
+    rows: list[list[Any]] = [["value", "name", "color", "red", "green", "blue", *more]]
+    for (value, name, color), class_ in dict(zip(plan.listed, plan.classes, strict=True)).items():
+        place = plan.kept.index(class_) if class_ in plan.kept else -1
+        numbers = {"coco": place + 1, "yolo": place}
+        own = [numbers[one] if place >= 0 else "" for one in more]
+        rows.append([value, name, hex_color(color), *color, *own])
+    for void in dict.fromkeys(plan.voids.values()):
+        rows.append([void, "void", hex_color(VOID_COLOR), *VOID_COLOR, *[""] * len(more)])
+    return rows
+
+
+def yolo_description(names: Sequence[str]) -> bytes:
+    """Return the YAML file that a trainer of YOLO reads; texts of JSON are texts of YAML."""
+    lines = ["# Put the images into images/ beside labels/.", "path: .", "train: images", "val: images", "names:"]
+    return "".join(
+        f"{line}\n" for line in [*lines, *(f"  {number}: {json.dumps(name)}" for number, name in enumerate(names))]
+    ).encode("utf-8", "replace")
+
+
+def pixel_size(text: str) -> PixelSize:
+    """Parse the side of a pixel, such as 0.3m or 0.65um; without a unit it is in metres."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµμ")
+    try:
+        side = float(number) if text else 0.0
+    except ValueError:
+        side = -1.0
+    if text and not 0 < side < float("inf"):
+        raise ConfigError(f"--pixel-size {text}: must be a number above 0 with its unit, such as 0.3m or 0.65um")
+    return PixelSize(side, text[len(number) :] or METRE) if text else PixelSize()

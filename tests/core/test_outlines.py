@@ -1,0 +1,122 @@
+"""Outlines: by hand, without gaps and overlaps, and never crossing."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unsegcli.core.crossings import crossing_lines
+from unsegcli.core.outlines import bridged, doubled_area, polygons, simplified
+from unsegcli.core.superpixels.regions import components
+
+
+def as_sets(polygon: list[np.ndarray]) -> list[set[tuple[int, int]]]:  # type: ignore[type-arg]
+    return [{(int(x), int(y)) for x, y in ring} for ring in polygon]
+
+
+def test_two_halves_share_the_points_of_their_border() -> None:
+    found = polygons(np.array([[0, 0, 1], [0, 0, 1]]))
+    assert as_sets(found[0]) == [{(0, 0), (2, 0), (2, 2), (0, 2)}]
+    assert as_sets(found[1]) == [{(2, 0), (3, 0), (3, 2), (2, 2)}]
+    assert [doubled_area(ring) for ring in (found[0][0], found[1][0])] == [8, 4]
+
+
+def test_a_hole_comes_after_the_outer_ring_and_runs_the_other_way() -> None:
+    regions = np.zeros((5, 6), np.int32)
+    regions[1:3, 2:4] = 1
+    around, inside = polygons(regions)
+    assert as_sets(around) == [{(0, 0), (6, 0), (6, 5), (0, 5)}, {(2, 1), (4, 1), (4, 3), (2, 3)}]
+    assert [doubled_area(ring) for ring in around] == [60, -8]
+    assert as_sets(inside) == [as_sets(around)[1]]
+
+
+def test_void_belongs_to_no_polygon() -> None:
+    found = polygons(np.array([[0, -1], [-5, 1]]))
+    assert as_sets(found[0]) == [{(0, 0), (1, 0), (1, 1), (0, 1)}]
+    assert as_sets(found[1]) == [{(1, 1), (2, 1), (2, 2), (1, 2)}]
+
+
+def test_a_ring_closed_by_a_corner_is_divided_there() -> None:
+    """A 4-connected region around a pixel that it touches from outside at a corner only: ring and hole meet there."""
+    regions = components(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    outer, hole = polygons(regions, 0)[0]
+    assert (doubled_area(outer), doubled_area(hole)) == (16, -2)
+    assert as_sets([hole]) == [{(1, 1), (2, 1), (2, 2), (1, 2)}]
+    assert len(set(map(tuple, outer.tolist()))) == len(outer)
+
+
+def test_a_stair_becomes_a_line_within_one_pixel_only() -> None:
+    stair = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2], [3, 3]])
+    peak = np.array([[0, 0], [4, 3], [8, 0]])
+    tolerances = np.array([0.71, 0.70, 0, 2.9, 3])  # the corners of the stair are 0.707 away
+    found = [line.tolist() for line in simplified([stair, stair, stair, peak, peak], tolerances)]
+    assert found[0] == [[0, 0], [3, 3]]
+    assert found[1][:2] == [[0, 0], [1, 0]]
+    assert found[2:] == [stair.tolist(), peak.tolist(), [[0, 0], [8, 0]]]
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    assert len(simplified([square], np.array([1.0]))[0]) == 3  # the crossing of its two halves is seen afterwards
+
+
+def test_small_things_do_not_vanish() -> None:
+    """One pixel, and a line of single pixels, would collapse within one pixel."""
+    regions = np.zeros((7, 9), np.int32)
+    regions[1, 1], regions[3, 2:8] = 1, 2
+    around, pixel, line = polygons(regions)
+    assert [doubled_area(ring) for ring in (pixel[0], line[0])] == [2, 12]
+    assert sum(map(doubled_area, around)) == 2 * (63 - 7)
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        ([[[0, 0], [4, 4]], [[0, 4], [4, 0]]], [0, 1]),
+        ([[[0, 0], [4, 0]], [[4, 0], [4, 4]]], []),
+        ([[[0, 0], [4, 0]], [[2, 0], [2, 4]]], [0, 1]),
+        ([[[0, 0], [4, 0]], [[0, 0], [2, 0]]], [0, 1]),
+        ([[[0, 0], [4, 0]], [[0, 0], [-2, 0]]], []),
+        ([[[0, 0], [4, 0]], [[4, 0], [0, 0]]], [0, 1]),
+        ([[[0, 0], [90, 0], [90, 1], [50, 1], [50, -1]], [[200, 0], [200, 1]]], [0]),
+        ([[[0, 0], [4, 0]], [[6, 0], [9, 0]], [[5, 5]]], []),
+    ],
+)
+def test_what_crosses(lines: list[list[list[int]]], wrong: list[int]) -> None:
+    assert crossing_lines([np.array(line) for line in lines]) == wrong
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    classes=st.integers(1, 4),
+    tolerance=st.sampled_from([0.0, 0.6, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_polygons_cover_the_image_exactly(shape: tuple[int, int], classes: int, tolerance: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    coarse = random.integers(-1, classes, ((shape[0] + 1) // 2, (shape[1] + 1) // 2))
+    values = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    flips = random.random(shape) < 0.1
+    values[flips] = random.integers(-1, classes, int(flips.sum()))
+    regions = components(np.where(values < 0, classes, values))  # void too, so that all of the image is covered
+    found = polygons(regions, tolerance)
+    assert sum(doubled_area(ring) for polygon in found for ring in polygon) == 2 * shape[0] * shape[1]
+    for number, polygon in enumerate(found):
+        assert [doubled_area(ring) > 0 for ring in polygon] == [True] + [False] * (len(polygon) - 1)
+        if tolerance == 0:
+            assert sum(map(doubled_area, polygon)) == 2 * int((regions == number).sum())
+    rings = [np.concatenate([ring, ring[:1]]) for polygon in found for ring in polygon]
+    for ring in rings:
+        assert crossing_lines([ring]) == []
+    segments = {tuple(sorted(map(tuple, pair))) for ring in rings for pair in itertools.pairwise(ring.tolist())}
+    assert crossing_lines([np.array(pair) for pair in sorted(segments)]) == []
+
+
+def test_holes_are_joined_to_the_outer_ring() -> None:
+    regions = np.zeros((9, 9), np.int32)
+    regions[2:4, 2:4], regions[6, 5:8] = 1, 2
+    ring = bridged(polygons(regions, 0)[0])
+    assert doubled_area(ring) == 2 * (81 - 7)
+    assert len(ring) == 4 + 2 * (4 + 2)

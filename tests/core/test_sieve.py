@@ -1,0 +1,42 @@
+"""The sieve: by hand, and what must hold for any map."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unsegcli.core.sieve import sieve
+from unsegcli.core.superpixels.regions import areas, components
+
+
+def test_a_speck_takes_the_value_with_the_longest_border() -> None:
+    values = np.array([[0, 0, 0, 0], [0, 2, 1, 1], [1, 1, 1, 1]])
+    assert sieve(values, 2)[1, 1] == 1  # two sides each, and 1 has 6 pixels, 0 has 5
+    narrow = np.array([[0, 0, 0], [0, 2, 0], [1, 1, 1], [1, 1, 1]])
+    assert sieve(narrow, 2)[1, 1] == 0
+    assert (sieve(narrow, 1) == narrow).all()
+
+
+def test_the_smallest_is_first_and_what_it_joins_counts_together() -> None:
+    """What was 1 joins the two halves of 0, which are large enough only together."""
+    values = np.array([[0, 1, 0], [0, 1, 0], [0, 2, 0], [2, 2, 2], [2, 2, 2]])
+    assert sieve(values, 4).tolist() == [[0, 0, 0], [0, 0, 0], [0, 2, 0], [2, 2, 2], [2, 2, 2]]
+
+
+def test_void_neither_gives_nor_takes() -> None:
+    values = np.array([[-1, -1, -1], [-1, 3, -1], [0, -1, 0]])
+    assert (sieve(values, 9) == values).all()
+    assert sieve(np.array([[0, 0, 0, -1]]), 2).tolist() == [[0, 0, 0, -1]]
+
+
+@given(seed=st.integers(0, 999), smallest=st.integers(1, 12))
+def test_no_part_is_smaller_afterwards(seed: int, smallest: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 3, (8, 9))
+    found = sieve(values, smallest)
+    parts = components(found)
+    assert areas(parts, int(parts.max()) + 1).min() >= smallest
+    large = components(values)
+    sizes = areas(large, int(large.max()) + 1)[large]
+    biggest = sizes == sizes.max()
+    assert (found[biggest] == values[biggest]).all() or sizes.max() < smallest

@@ -1,0 +1,201 @@
+"""What an export makes of one image: label maps, areas, objects with their measures, and outlines.
+
+Nothing here reads ground truth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.core.geometry import sample_nearest
+from unsegcli.core.outlines import Polygon, polygons
+from unsegcli.core.part_measures import PartMeasures, measured, part_means
+from unsegcli.core.run_lengths import compressed, region_runs
+from unsegcli.core.sieve import sieve
+from unsegcli.core.superpixels.regions import RegionMap, components
+from unsegcli.dataflow.label_maps import ImageMap, StoredMap
+from unsegcli.errors import DataError
+from unsegcli.images.georeference import Georeference
+from unsegcli.views.backdrop import Place, working_pixels
+from unsegcli.views.export import SUFFIXES, encoded, exported_type
+from unsegcli.views.object_files import Objects, coco_annotations, features, yolo_lines
+
+VECTOR = ("coco", "yolo", "geojson")
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """Side of a pixel in real units."""
+
+    side: float = 0.0  # 0 = not known
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to make of each image."""
+
+    formats: tuple[str, ...]
+    dtypes: dict[str, str]  # of the label maps, by format
+    numbers: Sequence[int]  # in label maps, for each category
+    voids: dict[str, int]  # in label maps, by format
+    colors: dict[int, tuple[int, int, int]] | None  # of these numbers; None = grey
+    listed: tuple[tuple[int, str, tuple[int, int, int]], ...]  # number, name and colour in the list of classes
+    classes: Sequence[int]  # of each category: itself, but the numbers of objects in a mask are one class
+    names: tuple[str, ...]  # of the classes
+    name_colors: tuple[tuple[int, int, int], ...]
+    kept: tuple[int, ...]  # classes that consist of objects: all but the background of masks
+    sieve: int
+    objects: bool
+    tolerance: float  # pixels between a border and the simplified one
+    pixel: PixelSize
+
+    @property
+    def rasters(self) -> tuple[str, ...]:
+        """The formats of label maps."""
+        return tuple(one for one in self.formats if one in SUFFIXES)
+
+    @property
+    def needs_objects(self) -> bool:
+        """Whether connected parts are needed."""
+        return self.objects or any(one in VECTOR for one in self.formats)
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """One image to export."""
+
+    map: ImageMap
+    plan: ExportPlan
+    regions: StoredMap | None = None  # superpixels that hold the pixels
+    image: Place | None = None  # the image file, if no artifact holds them
+
+
+@dataclass(frozen=True)
+class ExportedImage:
+    """What was made of one image, or the error."""
+
+    files: dict[str, bytes] = field(default_factory=dict)  # by format; instance maps as "objects png"
+    areas: tuple[int, ...] = ()  # pixels of each class, and of void
+    objects: Objects | None = None
+    coco: tuple[dict[str, Any], ...] = ()
+    note: str = ""
+    failed: str = ""
+
+
+def export_image(task: ExportTask) -> ExportedImage:
+    """Make everything that the plan wants of one image, on its own grid, as it is shown."""
+    plan = task.plan
+    try:
+        values = task.map.on(task.map.source_grid)
+    except DataError as error:
+        return ExportedImage(failed=str(error))
+    values[values >= len(plan.numbers)] = -1
+    if plan.sieve > 1:
+        values = sieve(values, plan.sieve)
+    files = _label_maps(values, task)
+    if not plan.names:
+        return ExportedImage(files)
+    classes = np.array([*plan.classes, -1], np.int32)[values]
+    counted = tuple(_counted(classes, len(plan.names)))
+    if not plan.needs_objects:
+        return ExportedImage(files, counted)
+    parts = components(np.where(np.isin(classes, plan.kept), values, -1))
+    objects, note = _objects(classes, parts, task)
+    coco = _outlined(parts, objects, plan, files)
+    return ExportedImage(files, counted, objects, coco, note)
+
+
+def largest_number(item: ImageMap) -> int:
+    """Return the largest category of a map; -1 if it is empty or cannot be read."""
+    try:
+        return int(item.on(item.grid).max(initial=-1))
+    except DataError:
+        return -1
+
+
+def _counted(classes: NDArray[np.int32], count: int) -> list[int]:
+    """Count the pixels of each class, and of void."""
+    found: list[int] = np.bincount(np.where(classes < 0, count, classes).ravel(), minlength=count + 1).tolist()
+    return found
+
+
+def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]:
+    """Encode the label map in each format."""
+    found = {}
+    for format_ in task.plan.rasters:
+        table = np.array([*task.plan.numbers, task.plan.voids[format_]], task.plan.dtypes[format_])
+        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map))
+    return found
+
+
+def _place(item: ImageMap) -> Georeference:
+    return item.source.place if isinstance(item, StoredMap) else Georeference()
+
+
+def _objects(classes: NDArray[np.int32], parts: RegionMap, task: ExportTask) -> tuple[Objects, str]:
+    """Describe the connected parts; the text says what could not be measured."""
+    found = measured(parts)
+    count = len(found.areas)
+    of_part = np.zeros(count, np.int64)
+    of_part[parts[parts >= 0]] = classes[parts >= 0]
+    if not task.plan.objects:
+        return Objects(tuple(of_part.tolist()), found), ""
+    means, note = _means(parts, count, task)
+    return Objects(tuple(of_part.tolist()), found, means, _confidence(parts, found, task.map)), note
+
+
+def _means(parts: RegionMap, count: int, task: ExportTask) -> tuple[NDArray[np.float64] | None, str]:
+    """Average the bands over each part, in the values of the source as far as they were not clipped."""
+    try:
+        pixels = working_pixels(task.map, task.regions, task.image)
+    except DataError as error:
+        return None, str(error)
+    if pixels is None:
+        return None, ""
+    means = part_means(sample_nearest(pixels, parts.shape), parts, count)
+    scaling = task.map.source.scaling if isinstance(task.map, StoredMap) else ()
+    if len(scaling) == means.shape[1]:
+        low, high = np.array(scaling).T
+        means = low + means / 255 * (high - low)
+    return means, ""
+
+
+def _confidence(parts: RegionMap, found: PartMeasures, item: ImageMap) -> NDArray[np.float64] | None:
+    """Return how sure each part is: from the pixels, else from the distances to cluster centres, else unknown."""
+    sure = item.confidence(item.source_grid)
+    if sure is None:
+        distances = item.distances(item.source_grid)
+        sure = None if distances is None else 1 - distances.ratio
+    return None if sure is None else part_means(sure[:, :, None], parts, len(found.areas))[:, 0]
+
+
+def _outlined(
+    parts: RegionMap, objects: Objects, plan: ExportPlan, files: dict[str, bytes]
+) -> tuple[dict[str, Any], ...]:
+    """Add instance maps and outlines to the files; return what COCO says of the objects."""
+    if plan.objects:
+        for format_ in plan.rasters:
+            dtype = exported_type(len(objects.classes), format_)
+            files[f"objects {format_}"] = encoded((parts + 1).astype(dtype), format_)
+    if not any(one in VECTOR for one in plan.formats):
+        return ()
+    outlines: list[Polygon] = polygons(parts, plan.tolerance)
+    position = {number: index for index, number in enumerate(plan.kept)}
+    order = [position[number] for number in objects.classes]
+    if "yolo" in plan.formats:
+        files["yolo"] = yolo_lines(order, outlines, parts.shape)
+    if "geojson" in plan.formats:
+        pixel = (plan.pixel.side, plan.pixel.unit)
+        merged = not plan.objects and len(plan.classes) == len(plan.names)  # numbered objects may share borders
+        collection = features(objects, outlines, plan.names, plan.name_colors, pixel, merged=merged)
+        files["geojson"] = json.dumps(collection, ensure_ascii=False).encode("utf-8", "replace")
+    if "coco" not in plan.formats:
+        return ()
+    return tuple(coco_annotations(order, objects, outlines, map(compressed, region_runs(parts)), parts.shape))
