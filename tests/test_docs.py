@@ -53,7 +53,7 @@ OPTIONS = set(
     --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --objects --threshold --pooling
-    --area --clean --masks --no-clean --smallest
+    --area --clean --masks --no-clean --smallest --phases --separate --contrast
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
     --quick
@@ -255,7 +255,7 @@ def test_reference_has_the_defaults_of_the_settings() -> None:
         "--square": f"{params.Iem.square:.3g}",
         "--diversity": f"{params.Iem.diversity:g}",
         "--smooth": "smooth",
-        "--area": ",".join(f"{value:g}" for value in params.Proposals.area),
+        "--area": ",".join(f"{value:g}" for value in params.Proposals().plausible_area) + "; 0,1 for otsu and kmeans",
         "--percentiles": ",".join(f"{value:g}" for value in params.Images.percentiles),
     }
     for option, default in stated.items():
@@ -495,7 +495,7 @@ def commands_to_type(page: Path) -> list[str]:
 def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
     """Each row of its table by itself, in a folder that has what the row says."""
     run_shell(
-        "cp scenes/north.tif scene.tif; cp stacks/cells.tif stack.tif; cp -r labelled dataset; cp -r photos new;"
+        "cp scenes/north.tif scene.tif; cp stacks/cells.tif stack.tif; cp -r labelled dataset; cp -r photos new; cp -r stacks cells;"
         "cp -r labelled/labels labels; unseg superpixels photos/ -q | unseg train --steps 2 --set width=16 -o model.h5"
     )
     lines = commands_to_type(README)

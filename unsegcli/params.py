@@ -928,7 +928,7 @@ class Proposals:
     separate: float = option(
         0.0,
         "Part touching objects by a line of background where the mask narrows by N pixels (on each side), so that each "
-        "is a component of its own. 0.75 suits nuclei; use more if objects fall apart. 0 = they stay together.",
+        "is a component of its own. 0.5 suits nuclei; use more if objects fall apart. 0 = they stay together.",
         panel=MASKS,
         metavar="N",
         least=0,

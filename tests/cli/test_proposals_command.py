@@ -44,7 +44,9 @@ def test_every_setting_can_be_given(here: Path) -> None:
     assert parameters_of("proposals.h5")["clean"] is False
     with store.open_artifact("proposals.h5") as artifact:
         assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
-    unseg("proposals", "data", "--cue", "otsu", "--phases", "3", "--polarity", "dark", "--separate", "1.5", "-o", "o.h5")
+    unseg(
+        "proposals", "data", "--cue", "otsu", "--phases", "3", "--polarity", "dark", "--separate", "1.5", "-o", "o.h5"
+    )
     found = parameters_of("o.h5")
     expected = {"method": "otsu", "size": [], "smallest": 5e-5, "area": [0, 1], "phases": 3, "polarity": "dark"}
     assert {name: found[name] for name in expected} == expected

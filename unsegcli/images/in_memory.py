@@ -143,6 +143,4 @@ def _limits(
         if known_scaling is not None:
             check_known(known_scaling, reading)
         return [known_scaling or limits_of(sampled(len(taken)))] * len(taken)
-    return [
-        limits_of([place]) if reading.scales(pixels.dtype) else as_it_is for place, (pixels, _) in enumerate(taken)
-    ]
+    return [limits_of([place]) if reading.scales(pixels.dtype) else as_it_is for place, (pixels, _) in enumerate(taken)]
