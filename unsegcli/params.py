@@ -157,8 +157,8 @@ PRESET = Option(
     recorded=False,
 )
 POLARITY = Option(
-    "proposals, --cue otsu or kmeans: bright or dark objects; auto = the background is what covers most of the border of "
-    "the image. evaluate: object masks as given, or best-of-two, the better of mask and inverse for each image, an "
+    "proposals, --cue otsu or kmeans: bright or dark objects; auto = the background is what covers most of the border "
+    "of the image. evaluate: object masks as given, or best-of-two, the better of mask and inverse for each image, an "
     "oracle used by some papers.",
     panel=MASKS,
     choices=(AUTO, "bright", "dark", "given", "best-of-two"),

@@ -12,7 +12,7 @@ TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folde
 
 @command("proposals", Proposals, TAKES)
 def proposals(inputs: Inputs, params: Proposals, run: Run) -> Any:
-    """Propose a mask of the object, or of all objects, for each image.
+    """Propose a mask of objects for each image.
 
     No training is needed: the object is what differs from the border of the image, or what cannot be inpainted. With
     --cue otsu or kmeans, objects are all that is brighter, or darker, than the background, as cells are.

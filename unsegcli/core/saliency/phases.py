@@ -101,7 +101,7 @@ def objectness(phases: Phases, background: int) -> NDArray[np.float64]:
     near = {number: np.linalg.norm(phases.values - phases.centres[number], axis=2) for number in map(int, present)}
     away = near.pop(background)
     total = away + np.min(list(near.values()), axis=0)
-    return np.divide(away, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.divide(away, total, out=np.zeros_like(total), where=total > 0))
 
 
 def _with_few_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ def parted(mask: Mask, depth: float) -> Mask:
 
 
 def _distances(mask: Mask) -> NDArray[np.float64]:
-    """Compute the blurred distance of each pixel to the background; beyond the border of the image, the mask goes on."""
+    """Compute the blurred distance of each pixel to the background; the border of the image is no background."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
     if mask.all():
