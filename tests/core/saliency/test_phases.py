@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from unsegcli.core.saliency import phases
 from unsegcli.core.saliency.phases import Phases, background_of, objectness, phases_by_kmeans, phases_by_otsu
 
 Divide = Callable[..., Phases]
@@ -56,6 +57,17 @@ def test_kmeans_sees_colours_that_are_equally_bright() -> None:
     assert found.numbers[0, 0] != found.numbers[0, 1]
     assert found.separation == pytest.approx(1)
     assert phases_by_otsu(pixels, valid, 2).separation == 0
+
+
+def test_kmeans_of_a_large_image_is_fitted_on_pixels_from_all_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "FITTED", 40)
+    pixels = np.full((40, 100, 1), 10, np.uint8)
+    pixels[:, 50:] = 200
+    found = phases_by_kmeans(pixels, np.ones((40, 100), np.bool_), 2)
+    assert found.numbers[0].tolist() == [0] * 50 + [1] * 50
+    lonely = np.zeros((40, 100), np.bool_)
+    lonely[3, 49:51] = True  # between the pixels of the grid
+    assert phases_by_kmeans(pixels, lonely, 2).numbers[3, 49:51].tolist() == [0, 1]
 
 
 def test_separation_is_the_share_of_variance_between_phases() -> None:

@@ -17,7 +17,7 @@ from unsegcli.core.saliency.masks import Mask
 from unsegcli.core.saliency.otsu import otsu, otsu_pair
 
 MOST_LEVELS = 1024  # of brightness, if two thresholds are found at once: every pair of levels is tried
-FITTED = 1 << 16  # pixels, on a regular grid, that k-means is fitted on
+FITTED = 1 << 16  # pixels on a regular grid, about, that k-means is fitted on
 STARTS, ITERATIONS = 3, 100  # of k-means
 
 
@@ -63,7 +63,7 @@ def phases_by_kmeans(pixels: NDArray[Any], valid: Mask, phases: int, seed: int =
     """
     values = pixels.astype(np.float64)
     inside = values[valid]
-    sample = inside[:: math.ceil(len(inside) / FITTED)]
+    sample = _sample(values, valid)
     fit = kmeans(sample, phases, seed=seed, starts=STARTS, iterations=ITERATIONS)
     centres = fit.centres[np.argsort(fit.centres.mean(axis=1), kind="stable")]
     numbers = np.full(valid.shape, -1, np.int32)
@@ -102,6 +102,13 @@ def objectness(phases: Phases, background: int) -> NDArray[np.float64]:
     away = near.pop(background)
     total = away + np.min(list(near.values()), axis=0)
     return np.asarray(np.divide(away, total, out=np.zeros_like(total), where=total > 0))
+
+
+def _sample(values: NDArray[np.float64], valid: Mask) -> NDArray[np.float64]:
+    """Return valid pixels (n, bands) on a regular grid of about `FITTED` pixels; the first ones if it meets none."""
+    step = math.ceil(math.sqrt(valid.size / FITTED))
+    found = values[::step, ::step][valid[::step, ::step]]
+    return found if len(found) else values[valid][:FITTED]
 
 
 def _with_few_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
