@@ -53,7 +53,7 @@ OPTIONS = set(
     --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --object-is --objects --threshold --pooling
-    --area --clean --masks --no-clean --smallest
+    --area --clean --masks --no-clean --smallest --phases --separate --contrast
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
     --quick
@@ -256,7 +256,7 @@ def test_reference_has_the_defaults_of_the_settings() -> None:
         "--square": f"{params.Iem.square:.3g}",
         "--diversity": f"{params.Iem.diversity:g}",
         "--smooth": "smooth",
-        "--area": ",".join(f"{value:g}" for value in params.Proposals.area),
+        "--area": ",".join(f"{value:g}" for value in params.Proposals().plausible_area) + "; 0,1 for otsu and kmeans",
         "--percentiles": ",".join(f"{value:g}" for value in params.Images.percentiles),
     }
     for option, default in stated.items():
@@ -497,7 +497,8 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
     """Each row of its table by itself, in a folder that has what the row says."""
     run_shell(
         "cp scenes/north.tif scene.tif; cp stacks/cells.tif stack.tif; cp -r labelled dataset; cp -r photos new;"
-        "cp -r labelled/labels labels; unseg superpixels photos/ -q | unseg train --steps 2 --set width=16 -o model.h5"
+        "cp -r stacks cells; cp -r labelled/labels labels;"
+        "unseg superpixels photos/ -q | unseg train --steps 2 --set width=16 -o model.h5"
     )
     lines = commands_to_type(README)
     for line in lines:
@@ -505,8 +506,8 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
-    assert made >= {"map", "new-map", "best"}
-    assert len(lines) == 12
+    assert made >= {"map", "new-map", "best", "cells-shown"}
+    assert len(lines) == 13
 
 
 # page -> what its blocks make
@@ -531,7 +532,7 @@ MADE = {
         "floor-metrics.h5",
         "shown",
     },
-    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei", "nuclei.h5", "shown"},
+    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei.h5", "shown"},
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},

@@ -497,7 +497,7 @@ def load_model(
     if trained.vectors is not None:
         raise ConfigError(f"{path}: was trained on a file of features; apply it to one with unsegcli.files.cluster")
     reading = trained.reading
-    if trained.scaling is None and reading.values != "bytes" and reading.scaling == "folder":
+    if trained.scaling is None and reading.shares_scaling:
         console.warn(f"{path} does not say how its images were scaled: others are scaled by themselves")
     return Model(trained)
 

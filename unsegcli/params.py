@@ -74,6 +74,8 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
 
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
+# Later settings, and the value with which all is as before: then they are not in recipes.
+LATER = {"contrast": "given"}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
@@ -82,6 +84,7 @@ def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         STORED_NAMES.get(name, name): STORED_VALUES.get((name, value), value) if isinstance(value, str) else value
         for name, value in settings.items()
+        if LATER.get(name, ...) != value
     }
 
 
@@ -159,6 +162,14 @@ PRESET = Option(
     metavar="NAME",
     shown="-",
     recorded=False,
+)
+POLARITY = Option(
+    "proposals, --cue otsu or kmeans: bright or dark objects; auto = the background is what covers most of the border "
+    "of the image. evaluate: object masks as given, or best-of-two, the better of mask and inverse for each image, an "
+    "oracle used by some papers.",
+    panel=MASKS,
+    choices=(AUTO, "bright", "dark", "given", "best-of-two"),
+    shown="auto for proposals, given for evaluate",
 )
 CONFIDENCE = Option(
     "Also store a value from 0 to 1 for each pixel: how likely it is foreground (iem, proposals), or how confident the "
@@ -366,6 +377,13 @@ class Images:
         "varies between images).",
         panel=READING,
         choices=("folder", "image"),
+    )
+    contrast: str = option(
+        "given",
+        "image: stretch each band of each image from its own percentiles (--percentiles) to black and white, also with "
+        "8 bits, which are otherwise taken as they are; for images too dim to see, if brightness has no meaning.",
+        panel=READING,
+        choices=("given", "image"),
     )
     size: tuple[int, ...] = option((), SIZE)
     scale: float = option(1.0, "Resize images by this factor.", panel=READING, metavar="FACTOR")
@@ -857,17 +875,32 @@ class Iem:
     )
 
 
+PHASE_CUES = ("otsu", "kmeans")  # cues of `unseg proposals` that find all objects, not the one that stands out
+
+
 @dataclass(frozen=True)
 class Proposals:
     """Settings of `unseg proposals`."""
 
     cue: str = option(
         "consensus",
-        "Cue that finds the object: rbd, contrast with regions connected to the border; mr, contrast with the four "
-        "sides; iem, inpainting error; or consensus, the majority vote of the three.",
+        "What finds the object. One that stands out: rbd, contrast with regions connected to the border; mr, contrast "
+        "with the four sides; iem, inpainting error; or consensus, the majority vote of the three. Many objects that "
+        "are brighter or darker than the background, such as cells: otsu, a threshold in each image; or kmeans on the "
+        "bands of each image.",
         panel=MASKS,
-        choices=("rbd", "mr", "iem", "consensus"),
+        choices=("rbd", "mr", "iem", "consensus", *PHASE_CUES),
     )
+    phases: int = option(
+        2,
+        "otsu, kmeans: the number of phases that each image is divided into. The darkest or the brightest is "
+        "background (--polarity), all others are objects: 3 is for objects of two kinds, or of light and dark ones.",
+        panel=MASKS,
+        metavar="2|3",
+        least=2,
+        most=3,
+    )
+    polarity: str = option(AUTO, POLARITY)
     masks: str | Path | None = option(
         None,
         "Instead of a cue: object masks from another tool, one file for each image with its name, 0 = background, 1 or "
@@ -886,25 +919,51 @@ class Proposals:
         flag="--clean/--no-clean",
         shown="clean, but not with --masks",
     )
-    smallest: float = option(
-        0.01,
+    smallest: float | None = option(
+        None,
         "Remove components of a mask smaller than this fraction of the image. Use less for many small objects.",
         panel=MASKS,
         metavar="SHARE",
-    )
-    area: tuple[float, float] = option(
-        (0.01, 0.99),
+        shown="0.01; 0.00005 for otsu and kmeans",
+    )  # None = see `smallest_share`
+    area: tuple[float, float] | None = option(
+        None,
         "A mask that covers a smaller or larger fraction of the image is rejected and becomes empty.",
         panel=MASKS,
         metavar="LOW,HIGH",
         form="shares",
+        shown="0.01,0.99; 0,1 for otsu and kmeans",
+    )  # None = see `plausible_area`
+    separate: float = option(
+        0.0,
+        "Part touching objects by a line of background where the mask narrows by N pixels (on each side), so that each "
+        "is a component of its own. 0.5 suits nuclei; use more if objects fall apart. 0 = they stay together.",
+        panel=MASKS,
+        metavar="N",
+        least=0,
     )
     confidence: bool = option(False, CONFIDENCE)
 
     @property
     def working_size(self) -> tuple[int, ...]:
-        """The requested size, else the size that the cue's constants are tuned for."""
-        return self.size if self.size is not None else Iem().size if self.cue == "iem" else (300,)
+        """The requested size, else the size that the cue's constants are tuned for; () = images are not resized."""
+        if self.size is not None:
+            return self.size
+        return () if self.cue in PHASE_CUES else Iem().size if self.cue == "iem" else (300,)
+
+    @property
+    def smallest_share(self) -> float:
+        """The smallest component that is kept, as a fraction of the image."""
+        if self.smallest is not None:
+            return self.smallest
+        return 0.00005 if self.cue in PHASE_CUES else 0.01
+
+    @property
+    def plausible_area(self) -> tuple[float, float]:
+        """The smallest and the largest area of a mask that is kept, as fractions of the image."""
+        if self.area is not None:
+            return self.area
+        return (0.0, 1.0) if self.cue in PHASE_CUES else (0.01, 0.99)
 
 
 @dataclass(frozen=True)
@@ -959,12 +1018,7 @@ class Evaluate:
         choices=("iic", "picie", "stego", "iem", "maskcontrast", "davis"),
         shown="-",
     )
-    polarity: str = option(
-        "given",
-        "Object masks: as given, or the better of mask and inverse for each image, an oracle used by some papers.",
-        panel=PROTOCOL,
-        choices=("given", "best-of-two"),
-    )
+    polarity: str = option("given", POLARITY)
     grid: str = option(
         "source",
         "Score on the grid of the labels, each labelled pixel once; or on the smaller working grid, as papers do.",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from conftest import MakeImages, rewrite
 from typed import one_line, unseg
 
 from unsegcli import __version__, store
+from unsegcli.cli._forms import value_from
 from unsegcli.dataflow import dataset as dataset
 from unsegcli.errors import CHANGED
+from unsegcli.params import Cluster
 
 SEGMENTS = ["--pixels-per-segment", "100", "--workers", "1"]
 
@@ -285,7 +288,8 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["superpixels", "data", "--percentiles", "99,1"], ["--percentiles", "1,99"]),
         (["superpixels", "data", "--scale", "nan"], ["--scale"]),
         (["superpixels", "data", "--segments", "5", "--pixels-per-segment", "5"], ["one of them"]),
-        (["cluster", "data", "--features", "rgb"], ["is now called bands"]),
+        (["superpixels", "data", "--scaling", "picture"], ["is now called image"]),
+        (["evaluate", "data", "--polarity", "bright"], ["--polarity bright", "must be given or best-of-two here"]),
         (["iem", "data", "--refine"], ["was removed", "--method segnet", "examples/refine_masks.sh"]),
         (["proposals", "data", "--method", "mr"], ["is now called --cue"]),
         (["cluster", "data", "--objects", "component"], ["is now called --object-is"]),
@@ -393,3 +397,8 @@ def test_options_on_reading_images_are_folded_away_where_the_input_is_a_file_of_
     assert "--percentiles" not in folded
     assert "`unseg superpixels" in folded
     assert folded.count("\n") < 110
+
+
+def test_another_name_of_a_value_is_taken() -> None:
+    described = next(one.metadata["option"] for one in fields(Cluster) if one.name == "features")
+    assert value_from("--features", "rgb", described, "str") == "bands"

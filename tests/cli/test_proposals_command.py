@@ -44,6 +44,13 @@ def test_every_setting_can_be_given(here: Path) -> None:
     assert parameters_of("proposals.h5")["clean"] is False
     with store.open_artifact("proposals.h5") as artifact:
         assert artifact.table("windows/grid").tolist() == [[24, 32]] * 2
+    unseg(
+        "proposals", "data", "--cue", "otsu", "--phases", "3", "--polarity", "dark", "--separate", "1.5", "-o", "o.h5"
+    )
+    found = parameters_of("o.h5")
+    expected = {"method": "otsu", "size": [], "smallest": 5e-5, "area": [0, 1], "phases": 3, "polarity": "dark"}
+    assert {name: found[name] for name in expected} == expected
+    assert found["separate"] == 1.5
 
 
 def test_masks_of_another_tool(here: Path) -> None:
@@ -75,6 +82,10 @@ def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: P
         (["--cue", "mbd"], "rbd, mr, iem, consensus"),
         (["--masks", "masks", "--cue", "mr"], "give one of them"),
         (["--size", "64", "--scale", "0.5"], "give one of them"),
+        (["--method", "otsu"], "is now called --cue"),
+        (["--phases", "4"], "--phases 4: must be a whole number from 2 to 3"),
+        (["--cue", "otsu", "--polarity", "given"], "--polarity given: must be one of auto, bright, dark"),
+        (["--polarity", "dark"], "only for --cue otsu or kmeans"),
         (["--area", "0.1"], "--area 0.1"),
         (["--area", "0.9,0.1"], "--area 0.9,0.1"),
     ],

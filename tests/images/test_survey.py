@@ -230,6 +230,24 @@ def test_flat_images_become_zeros(tmp_path: Path) -> None:
     assert not working(look(tmp_path))[0].any()
 
 
+def test_contrast_of_each_image_is_stretched_also_with_8_bits(tmp_path: Path) -> None:
+    dim = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    save(tmp_path, "a.png", dim)
+    save(tmp_path, "b.png", dim // 2 + 100)
+    save(tmp_path, "c.tif", dim.astype(np.uint16) * 300)
+    settings = {"percentiles": (0.0, 100.0), "contrast": "image"}
+    found = look(tmp_path, **settings)
+    assert [source.scaling for source in found.sources] == [((0.0, 99.0),), ((100.0, 149.0),), ((0.0, 29700.0),)]
+    for source in found.sources:
+        pixels, _ = read_working(source, found.reading)
+        assert (pixels.min(), pixels.max()) == (0, 255)
+    again = Reading.from_json(found.reading.to_json())
+    assert (again, again.shares_scaling) == (found.reading, False)
+    (tmp_path / "c.tif").unlink()
+    assert look(tmp_path).sources[0].scaling == ((0.0, 255.0),)  # by default, as they are
+    assert "contrast" not in look(tmp_path).reading.to_json()  # as in files of earlier versions
+
+
 def test_stored_scaling_is_used_again(tmp_path: Path) -> None:
     save(tmp_path / "old", "a.tif", noise((20, 20), "uint16"))
     save(tmp_path / "new", "b.tif", noise((20, 20), "uint16", seed=1) // 2)
@@ -557,6 +575,7 @@ def test_a_source_of_another_size_or_bands_is_an_error(tmp_path: Path) -> None:
     [
         {"alpha": "maybe"},
         {"scaling": "band"},
+        {"contrast": "high"},
         {"percentiles": (50.0, 50.0)},
         {"percentiles": (-1.0, 50.0)},
         {"max_pixels": 0},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from reading_back import fingerprint, maps_of, table_of
 from unsegcli import store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.saliency.masks import agreement, majority, tidied
+from unsegcli.core.superpixels.regions import components
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.params import Evaluate, Iem, Images, Proposals, Superpixels, recorded
+from unsegcli.params import LATER, PHASE_CUES, Evaluate, Iem, Images, Proposals, Superpixels, recorded
 from unsegcli.stages.proposals import ALL_CUES, IMPLAUSIBLE
 
 VOID = 255
 SHAPE = (80, 100)
+READING = {one.name for one in fields(Images)} - set(LATER)
 QUICK = Proposals(cue="rbd", size=(80,))
 
 
@@ -190,6 +192,70 @@ def test_masks_are_tidied_and_those_of_a_senseless_area_refused(
     assert all((found == 0).all() for found in maps_of(run(photos, tmp_path / "t.h5", replace(QUICK, smallest=0.5))))
 
 
+# ---------------------------------------------------------------------------------------- phases of each image
+
+
+CELLS = [(12, 12, 5), (12, 21, 5), (40, 30, 6), (60, 70, 7), (20, 80, 2)]  # two touch, and one is small
+
+
+def cells(dark: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Small bright discs on a dark noisy ground, or the reverse; and the discs."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    inside = np.any([np.hypot(rows - row, columns - column) <= size for row, column, size in CELLS], axis=0)
+    noise = np.random.default_rng(0).normal(0, 5, SHAPE)
+    values = np.where(inside, 160.0, 40.0) + noise
+    return np.clip(255 - values if dark else values, 0, 255).astype(np.uint8), inside
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for number in range(2):
+        Image.fromarray(cells(dark=number == 1)[0]).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("cue", PHASE_CUES)
+def test_all_objects_of_an_image_are_found_bright_or_dark(cue: str, slides: Path, tmp_path: Path) -> None:
+    path = run(slides, tmp_path / "m.h5", Proposals(cue=cue, confidence=True))
+    for found, objectness in zip(maps_of(path), maps_of(path, "confidence"), strict=True):
+        np.testing.assert_array_equal(found == 1, cells()[1])
+        np.testing.assert_array_equal(objectness > 0.5, cells()[1])
+    assert (table_of(path, "windows/confidence") > 0.9).all()
+    dark = maps_of(run(slides, tmp_path / "d.h5", Proposals(cue=cue, polarity="dark", clean=False)))
+    np.testing.assert_array_equal(dark[0] == 0, cells()[1])
+    np.testing.assert_array_equal(dark[1] == 1, cells()[1])
+
+
+def test_touching_objects_are_parted_and_small_ones_removed_on_request(slides: Path, tmp_path: Path) -> None:
+    otsu = Proposals(cue="otsu")
+    counts = {}
+    for name, change in (("as they are", {}), ("parted", {"separate": 0.5}), ("no small ones", {"smallest": 0.003})):
+        found = maps_of(run(slides, tmp_path / "m.h5", replace(otsu, **change)))
+        counts[name] = [int(components(np.where(one == 1, 0, -1)).max()) + 1 for one in found]
+    assert counts == {"as they are": [4, 4], "parted": [5, 5], "no small ones": [3, 3]}
+
+
+def test_phases_of_windows_follow_size_patches_and_void(slides: Path, tmp_path: Path) -> None:
+    otsu = Proposals(cue="otsu")
+    halved = maps_of(run(slides, tmp_path / "half.h5", replace(otsu, size=(40,))))
+    assert halved[0].shape == (40, 50)
+    assert iou(sample_nearest(halved[0], SHAPE), cells()[1]) > 0.8
+    cut = maps_of(run(slides, tmp_path / "cut.h5", replace(otsu, size=(40,)), Images(patch=50), limit=1))
+    assert cut[0].shape == (50, 50)
+    assert iou(cut[0], cells()[1][:50, :50]) > 0.8
+    masks = tmp_path / "valid"
+    masks.mkdir()
+    for number in range(2):
+        Image.fromarray(np.full(SHAPE, number * 255, np.uint8)).save(masks / f"{number}.png")
+    void, seen = maps_of(run(slides, tmp_path / "void.h5", otsu, mask=masks))
+    assert (void == VOID).all()
+    np.testing.assert_array_equal(seen == 1, cells()[1])
+    segments = superpixels([slides], tmp_path / "sp.h5", Superpixels(segments=40), workers=1).path
+    np.testing.assert_array_equal(maps_of(run(segments, tmp_path / "sp-m.h5", otsu))[0] == 1, cells()[1])
+
+
 # ---------------------------------------------------------------------------------------- masks made elsewhere
 
 
@@ -313,6 +379,11 @@ def test_recipe_holds_what_masks_are_and_not_where(photos: Path, given: Path, tm
         ({"area": (0.1, 1.5)}, "--area"),
         ({"area": (float("nan"), 0.5)}, "--area"),
         ({"size": (0,)}, "--size 0"),
+        ({"separate": -1.0}, "--separate -1"),
+        ({"separate": float("inf")}, "--separate inf"),
+        ({"cue": "otsu", "phases": 4}, "--phases 4: must be 2 or 3"),
+        ({"cue": "kmeans", "polarity": "given"}, "--polarity given: must be one of auto, bright, dark"),
+        ({"phases": 3, "polarity": "dark"}, "--phases, --polarity: only for --cue otsu or kmeans"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -352,14 +423,23 @@ def test_unchanged_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
 def test_every_setting_changes_the_recipe(photos: Path, tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [
         *({}, {"cue": "mr"}, {"size": (40,)}, {"clean": False}, {"smallest": 0.02}, {"area": (0.02, 0.9)}),
-        {"confidence": True},
+        *({"confidence": True}, {"separate": 1.0}, {"cue": "otsu"}, {"cue": "otsu", "phases": 3}),
+        {"cue": "otsu", "polarity": "bright"},
     ]
     recipes = set()
     for number, change in enumerate(changes):
         path = run(photos, tmp_path / f"{number}.h5", replace(QUICK, **change), limit=1)
         with store.open_artifact(path) as artifact:
             recipes.add(json.dumps(artifact.recipe["parameters"], sort_keys=True))
-    assert len(recipes) == len(changes) == len(recorded(Proposals())) + 1
+    assert len(recipes) == len(changes) == len(recorded(Proposals())) + 2  # the unchanged ones, and otsu
+
+
+def test_settings_of_phases_are_only_in_recipes_that_need_them(photos: Path, tmp_path: Path) -> None:
+    """So outputs of versions without these settings stay up to date."""
+    with store.open_artifact(run(photos, tmp_path / "m.h5", limit=1)) as artifact:
+        found = artifact.recipe["parameters"]
+    assert set(found) == {"method", "clean", "smallest", "area", "confidence", "size", *READING}
+    assert (found["smallest"], found["area"]) == (0.01, [0.01, 0.99])
 
 
 def test_dry_run_writes_nothing(photos: Path, given: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,10 @@ import typer
 from unsegcli.errors import not_among
 from unsegcli.params import AUTO, Option
 
+# (option, another name of a value) -> the value
+ALIASES = {("--features", "rgb"): "bands"}
 # (option, old value) -> current value
 RENAMED_VALUES = {
-    ("--features", "rgb"): "bands",
     ("--scaling", "picture"): "image",
     ("--object-is", "picture"): "image",
 }
@@ -48,8 +49,9 @@ def value_from(spelling: str, typed: Any, option: Option, default_type: str) -> 
 
 
 def _choice(spelling: str, text: str, choices: Sequence[str]) -> str:
-    if text.lower() in choices:
-        return text.lower()
+    asked = ALIASES.get((spelling, text.lower()), text.lower())
+    if asked in choices:
+        return asked
     renamed = RENAMED_VALUES.get((spelling, text.lower()))
     wrong = not_among(spelling, text, () if renamed else choices)
     if renamed:

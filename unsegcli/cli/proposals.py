@@ -12,12 +12,13 @@ TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folde
 
 @command("proposals", Proposals, TAKES)
 def proposals(inputs: Inputs, params: Proposals, run: Run) -> Any:
-    """Propose one object mask for each image.
+    """Propose a mask of objects for each image.
 
-    The masks are for methods that learn from them. No training is needed: the object is what differs from the border of
-    the image, or what cannot be inpainted.
+    No training is needed: the object is what differs from the border of the image, or what cannot be inpainted. With
+    --cue otsu or kmeans, objects are all that is brighter, or darker, than the background, as cells are.
 
-    Examples:  unseg proposals photos/ -o proposals.h5   |   unseg proposals photos/ --masks other-tool/
+    Examples:  unseg proposals photos/ -o proposals.h5   |   unseg proposals cells/ --cue otsu   |   unseg proposals
+    photos/ --masks other-tool/
     """
     from unsegcli.stages.proposals import proposals as stage
 

@@ -139,10 +139,8 @@ def _limits(
     def limits_of(places: Sequence[int]) -> Limits:
         return percentile_limits([sample_of(*taken[place]) for place in places], reading.percentiles, reading.channels)
 
-    if reading.values == "bytes":
-        return [as_it_is] * len(taken)
-    if reading.scaling == "folder":
+    if reading.shares_scaling:
         if known_scaling is not None:
             check_known(known_scaling, reading)
         return [known_scaling or limits_of(sampled(len(taken)))] * len(taken)
-    return [as_it_is if pixels.dtype == np.uint8 else limits_of([place]) for place, (pixels, _) in enumerate(taken)]
+    return [limits_of([place]) if reading.scales(pixels.dtype) else as_it_is for place, (pixels, _) in enumerate(taken)]

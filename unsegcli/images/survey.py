@@ -119,6 +119,8 @@ def _check_params(params: Images) -> None:
     check_axes(params.axes)
     if params.scaling not in ("folder", "image"):
         raise ConfigError(f"--scaling {params.scaling}: choose folder or image")
+    if params.contrast not in ("given", "image"):
+        raise ConfigError(f"--contrast {params.contrast}: choose given or image")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         raise ConfigError(f"--percentiles {low:g},{high:g}: give two numbers from 0 to 100, the lower one first")
@@ -229,10 +231,11 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
         bands=taking.bands,
         alpha=taking.alpha,
         channels=taking.channels,
-        values=_values(headers, params.scaling),
+        values=_values(headers, one_by_one="image" in (params.scaling, params.contrast)),
         nodata=params.nodata,
         percentiles=params.percentiles,
         scaling=params.scaling,
+        contrast=params.contrast,
         size=params.size,
         scale=params.scale,
         max_pixels=params.max_pixels,
@@ -259,14 +262,14 @@ def _alpha_kinds(
     return found
 
 
-def _values(headers: dict[str, Header], scaling: str) -> str:
+def _values(headers: dict[str, Header], *, one_by_one: bool) -> str:
     """Return the value type family of a folder; refuse types that cannot share one scaling."""
     families: dict[str, str] = {}
     for name, header in headers.items():
         families.setdefault(value_family(header.dtype), name)
     if len(families) == 1:
         return next(iter(families))
-    if scaling == "image":
+    if one_by_one:
         return "mixed"
     found = ", ".join(f"{_FAMILY_WORDS[family]} ({name})" for family, name in families.items())
     raise DataError(
@@ -327,15 +330,12 @@ def _with_scaling(
 ) -> list[Source]:
     """Add the scaling limits of each band to the sources; skip those that turn out to be unreadable."""
     as_it_is: Limits = (AS_IT_IS,) * reading.channels
-    if reading.values == "bytes":
-        return [dataclasses.replace(source, scaling=as_it_is) for source in sources]
-    if reading.scaling == "folder":
+    if reading.shares_scaling:
         if known_scaling is not None:
             check_known(known_scaling, reading)
             return [dataclasses.replace(source, scaling=known_scaling) for source in sources]
         return _folder_scaling(sources, reading, workers, skipped)
-    scaled_one_by_one = [page.header.dtype != "uint8" for page in pages]
-    asked = [source for source, scaled in zip(sources, scaled_one_by_one, strict=True) if scaled]
+    asked = [source for source, page in zip(sources, pages, strict=True) if reading.scales(page.header.dtype)]
     limits: dict[str, Limits] = {}
     for source, sample in _samples(asked, reading, workers, skipped):
         limits[source.name] = percentile_limits([sample], reading.percentiles, reading.channels)

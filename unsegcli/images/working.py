@@ -67,6 +67,16 @@ class Reading:
     size: tuple[int, ...]
     scale: float
     max_pixels: int
+    contrast: str = "given"  # or image: each image is scaled by itself, whatever its type
+
+    @property
+    def shares_scaling(self) -> bool:
+        """Whether one scaling is computed for all images."""
+        return self.values != "bytes" and self.scaling == "folder" and self.contrast == "given"
+
+    def scales(self, dtype: Any) -> bool:
+        """Whether an image with values of this type is scaled, not taken as it is."""
+        return np.dtype(dtype) != np.uint8 or self.contrast == "image"
 
     @property
     def taking(self) -> Taking:

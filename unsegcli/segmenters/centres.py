@@ -194,7 +194,7 @@ def shared_scaling(artifact: store.Artifact) -> Limits | None:
     """Return the scaling that all images share, if they do."""
     reading = Reading.from_json(artifact.attributes["reading"])
     shared = {source.scaling for source in stored_sources(artifact)}
-    one = reading.values != "bytes" and reading.scaling == "folder" and len(shared) == 1
+    one = reading.shares_scaling and len(shared) == 1
     return shared.pop() if one else None
 
 

@@ -42,7 +42,7 @@ def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None 
         if model.vectors is None or model.vectors.pixels:
             check_stored(dataset, model.path, model.reading, model.scaling)
         return dataset
-    if model.scaling is None and model.reading.values != "bytes" and model.reading.scaling == "folder":
+    if model.scaling is None and model.reading.shares_scaling:
         console.warn(
             f"{model.path} does not record how its images were scaled: the scaling is computed from these images"
         )

@@ -1,7 +1,8 @@
-"""`unseg proposals`: one object mask for every image, from label-free cues or from another tool."""
+"""`unseg proposals`: a mask of the object or objects of every image, from label-free cues or from another tool."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,13 +25,14 @@ from unsegcli.images.decode import read_header
 from unsegcli.images.find import digest_files, find_images
 from unsegcli.images.mask_files import MaskFile, check_size, match_masks, read_object
 from unsegcli.images.scaling import resized
-from unsegcli.params import Iem, Inputs, Proposals, Run, Superpixels, recorded
+from unsegcli.params import PHASE_CUES, Iem, Inputs, Proposals, Run, Superpixels, changed_options, recorded
 from unsegcli.recipe import listing_digest
 
 STAGE = Stage("proposals", 2, "segmentation")
 CUES = ("rbd", "mr")  # saliency of superpixels, from one graph
 VOTERS = (*CUES, "iem")
-ALL_CUES = (*VOTERS, "consensus")
+POLARITIES = ("auto", "bright", "dark")
+ALL_CUES = (*VOTERS, "consensus", *PHASE_CUES)
 SUPERPIXELS = 200  # target number: about 600 pixels each if the shorter side is 300
 VOID = 255
 NO_PIXEL = "no valid pixel; check --nodata, --mask and --alpha"
@@ -41,7 +43,7 @@ EMPTY_MASK = "no object: the mask is empty"
 
 
 def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None = None) -> Outcome:
-    """Propose one object mask with a confidence for every image, as a segmentation with the role `proposal`.
+    """Propose a mask with a confidence for every image, as a segmentation with the role `proposal`.
 
     Args:
         inputs: folders, files, globs or lists of images; or an artifact whose superpixels are used.
@@ -98,14 +100,22 @@ def _checked(found: Candidate, valid: Mask, params: Proposals, if_empty: str) ->
     """Clean the candidate if requested, and make it empty if its area is implausible."""
     mask, warning = found.mask, ""
     if params.clean:
-        mask = tidied(mask, valid, params.smallest)
-    low, high = params.area if params.clean else (0.0, 1.0)
+        mask = tidied(mask, valid, params.smallest_share)
+    low, high = params.plausible_area if params.clean else (0.0, 1.0)
     if not mask.any():
         warning = if_empty
     elif not low <= np.count_nonzero(mask) / np.count_nonzero(valid) <= high:
         mask, warning = np.zeros_like(mask), IMPLAUSIBLE
+    if params.separate and mask.any():
+        mask = _parted(mask, params.separate)
     confidence = found.confidence if mask.any() else 0.0
     return _encoded(replace(found, mask=mask, confidence=confidence), valid, params, warning)
+
+
+def _parted(mask: Mask, depth: float) -> Mask:
+    from unsegcli.core.saliency.touching import parted
+
+    return parted(mask, depth)
 
 
 def _encoded(found: Candidate, valid: Mask, params: Proposals, warning: str) -> Result:
@@ -120,13 +130,15 @@ def _combined(candidates: Sequence[Candidate], valid: Mask, params: Proposals) -
     """Combine candidates by majority vote, with their agreement as confidence; return a single one unchanged."""
     if len(candidates) == 1:
         return candidates[0]
-    masks = [tidied(one.mask, valid, params.smallest) if params.clean else one.mask for one in candidates]
+    masks = [tidied(one.mask, valid, params.smallest_share) if params.clean else one.mask for one in candidates]
     objectness = np.mean([one.objectness for one in candidates], axis=0)
     return Candidate(majority(masks), objectness, agreement(masks))
 
 
 def _candidates(window: Window, params: Proposals) -> list[Candidate]:
     """Compute the candidate of each cue for a window with valid pixels."""
+    if params.cue in PHASE_CUES:
+        return [_by_phases(window, params)]
     voters = _voters(params)
     found = []
     if any(voter in CUES for voter in voters):
@@ -168,6 +180,22 @@ def _by_cue(cue: str, regions: RegionMap, graph: Graph) -> Candidate:
 def _on_window(found: Candidate, window: Window) -> Candidate:
     grid = (window.box.height, window.box.width)
     return replace(found, mask=sample_nearest(found.mask, grid), objectness=sample_nearest(found.objectness, grid))
+
+
+def _by_phases(window: Window, params: Proposals) -> Candidate:
+    """Divide the window, at the working size, into phases; all but the background are objects."""
+    from unsegcli.core.saliency.phases import background_of, objectness, phases_by_kmeans, phases_by_otsu
+
+    grid = working_grid(window.box.height, window.box.width, params.working_size)
+    pixels, given = resized(window.pixels, window.valid, grid)
+    valid = np.ones(grid, np.bool_) if given is None else given
+    if not valid.any():  # after resizing
+        return _on_window(Candidate(valid, np.zeros(grid), 0.0), window)
+    divide = phases_by_otsu if params.cue == "otsu" else phases_by_kmeans
+    found = divide(pixels, valid, params.phases)
+    background = background_of(found.numbers, params.polarity)
+    mask = valid & (found.numbers != background)
+    return _on_window(Candidate(mask, objectness(found, background), found.separation), window)
 
 
 def _by_iem(window: Window, params: Iem) -> Candidate:
@@ -223,20 +251,29 @@ def _fitting(folder: Path, dataset: Dataset) -> dict[str, MaskFile]:
 def _resolved(inputs: Inputs, params: Proposals) -> tuple[Inputs, Proposals]:
     """Set the working size of the inputs, and fill in the settings that have no value."""
     stored = bool(inputs.paths) and is_artifact(inputs.paths[0])
-    if stored and params.size and params.cue != "iem":
+    if stored and params.size and params.cue not in ("iem", *PHASE_CUES):
         raise ConfigError(f"--size: {inputs.paths[0]} already has superpixels of a fixed size; leave it out")
     if params.masks is not None:
         inputs, size = at_working_size(inputs, params.size or (), ())
-        return inputs, replace(params, cue="masks", size=size, clean=bool(params.clean))
+        return inputs, replace(_settled(params), cue="masks", size=size, clean=bool(params.clean))
     inputs, size = at_working_size(inputs, params.working_size, replace(params, size=None).working_size)
-    return inputs, replace(params, size=size, clean=params.clean is not False)
+    return inputs, replace(_settled(params), size=size, clean=params.clean is not False)
+
+
+def _settled(params: Proposals) -> Proposals:
+    """Fill in the settings whose default depends on the cue."""
+    return replace(params, smallest=params.smallest_share, area=params.plausible_area)
 
 
 def _recorded(settings: Proposals, kind: str) -> dict[str, Any]:
     """Return the settings that the result depends on; stored superpixels do not depend on --size."""
     unused = set() if settings.clean else {"smallest", "area"}
-    if kind != "pictures" and settings.cue != "iem":
+    if kind != "pictures" and settings.cue not in ("iem", *PHASE_CUES):
         unused.add("size")
+    if settings.cue not in PHASE_CUES:
+        unused |= {"phases", "polarity"}
+    if not settings.separate:  # so that outputs of earlier versions stay up to date
+        unused.add("separate")
     named = {"method": settings.cue, **recorded(settings)}  # `method` is the name in earlier versions
     return {name: value for name, value in named.items() if name not in unused | {"cue"}}
 
@@ -245,8 +282,22 @@ def _check(params: Proposals) -> None:
     if params.cue not in ALL_CUES:
         raise ConfigError(f"--cue {params.cue}: is not one of {', '.join(ALL_CUES)}")
     working_grid(1, 1, params.working_size)  # raises an error for an invalid size
-    if not 0 <= params.smallest < 1:
+    if not 0 <= params.smallest_share < 1:
         raise ConfigError(f"--smallest {params.smallest:g}: must be a fraction of the image, such as 0.01")
-    low, high = params.area
+    low, high = params.plausible_area
     if not 0 <= low < high <= 1:
         raise ConfigError(f"--area {low:g},{high:g}: must be two increasing fractions, such as 0.01,0.99")
+    if not 0 <= params.separate < math.inf:
+        raise ConfigError(f"--separate {params.separate:g}: must be a number of pixels, such as 1, or 0")
+    _check_phases(params)
+
+
+def _check_phases(params: Proposals) -> None:
+    if params.cue not in PHASE_CUES or params.masks is not None:
+        named = changed_options(params, (), ("phases", "polarity"))
+        if named:
+            raise ConfigError(f"{', '.join(named)}: only for --cue otsu or kmeans; leave it out")
+    if params.phases not in (2, 3):
+        raise ConfigError(f"--phases {params.phases}: must be 2 or 3")
+    if params.polarity not in POLARITIES:
+        raise ConfigError(f"--polarity {params.polarity}: must be one of {', '.join(POLARITIES)} here")

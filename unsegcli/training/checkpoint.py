@@ -110,7 +110,7 @@ def content_of(training: Training, job: TrainingJob, dataset: Dataset, target: s
     if dataset.reading is None:
         raise ValueError("open the dataset first")
     weights, halves = state_to_arrays(training.network.state_dict())
-    scaled = dataset.reading.values != "bytes" and dataset.reading.scaling == "folder"
+    scaled = dataset.reading.shares_scaling
     return {
         "tables": {
             **({"scaling": np.asarray(dataset.units[0].source.scaling, np.float64)} if scaled else {}),

@@ -39,3 +39,34 @@ def otsu(values: NDArray[Any], weights: NDArray[Any] | None = None) -> Cut:
     variance = (counts * (levels - mean) ** 2).sum() / total
     best = int(np.argmax(between))
     return Cut(float(levels[best]), float(min(1.0, between[best] / variance)) if variance > 0 else 0.0)
+
+
+class CutPair(NamedTuple):
+    """Two thresholds: values above `low` are the middle or the upper part, those above `high` the upper one."""
+
+    low: float
+    high: float
+    separation: float  # 0 to 1: between-class variance over total variance
+
+
+def otsu_pair(values: NDArray[Any]) -> CutPair:
+    """Compute the two thresholds that maximise the between-class variance of three parts; the lowest in a tie.
+
+    Every pair of gaps between two values is tried. With fewer than three values, both thresholds are equal.
+
+    Args:
+        values: (n,), any finite numbers, at least one; with few different values, since all pairs are tried.
+    """
+    levels, counts = np.unique(np.asarray(values, np.float64), return_counts=True)
+    if len(levels) < 3:
+        cut = otsu(values)
+        return CutPair(cut.at, cut.at, cut.separation)
+    centred = levels - (levels * counts).sum() / counts.sum()
+    below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centred)[:-1]
+    mass, sum_of = below[np.newaxis] - below[:, np.newaxis], sums[np.newaxis] - sums[:, np.newaxis]
+    middle = np.divide(sum_of**2, mass, out=np.full(mass.shape, -np.inf), where=mass > 0)
+    lower, upper = sums**2 / below, sums**2 / (counts.sum() - below)
+    between = lower[:, np.newaxis] + middle + upper[np.newaxis]
+    low, high = np.unravel_index(int(np.argmax(between)), between.shape)
+    total = (counts * centred**2).sum()
+    return CutPair(float(levels[low]), float(levels[high]), float(min(1.0, between[low, high] / total)))

@@ -24,6 +24,7 @@ from unsegcli.params import Evaluate
 
 VERSION = 1  # of the scores as JSON
 FIXED_BY_PROTOCOL = ("matching", "match_by", "named_on", "polarity")
+POLARITIES = ("given", "best-of-two")
 HALVES = {"even": 0, "odd": 1}  # images are counted from 0
 MIOU_OVER = {
     "truth": "classes with a label",
@@ -46,6 +47,8 @@ def check_evaluate(params: Evaluate) -> None:
             f"--protocol {params.protocol} sets matching and polarity: leave out --many-to-one, --match-by, "
             "--named-on, --polarity"
         )
+    if params.polarity not in POLARITIES:
+        raise ConfigError(f"--polarity {params.polarity}: must be {' or '.join(POLARITIES)} here")
     if params.named_on and params.matching != "many-to-one":
         raise ConfigError(f"--named-on {params.named_on}: names all clusters, so add --many-to-one")
     if params.replicates < 0 or (params.tolerance is not None and params.tolerance < 0):
