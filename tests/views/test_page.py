@@ -84,7 +84,7 @@ def test_the_closest_clusters_are_suggested_first() -> None:
     assert [one.clusters for one in found] == [(0, 2), (0, 1), (1, 2)]
     assert [one.closeness for one in found] == [0.75, 0.5, 0.25]
     assert found[0].why == (
-        "Their centres are 50% as far apart as usual, and they touch 1.0 times as often as by chance."
+        "Their centres are 50% as far apart as usual, and they touch 1.0 times as often as at random."
     )
     assert (1, 3) not in [one.clusters for one in closest(apart, touch, np.arange(4), "")]
     assert closest(apart, touch, np.array([1, 3]), "") == []

@@ -127,7 +127,7 @@ def closest(apart: Matrix, touch: Matrix, clusters: NDArray[np.intp], said: str)
             (int(pairs[0][at]), int(pairs[1][at])),
             round(float(close[at]), 4),
             f"{said} {distances[at] / usual:.0%} as far apart as usual, and they touch {touches[at]:.1f} times as "
-            "often as by chance.",
+            "often as at random.",
         )
         for at in np.argsort(-close, kind="stable")[:MOST]
     ]

@@ -158,10 +158,7 @@ def _named_file(run: Predictions) -> str:
 
 def _is_named(run: Predictions, number: int) -> bool:
     """Whether somebody gave the cluster a name; relabel calls the others "cluster 2 (was 4)"."""
-    if number >= len(run.categories):
-        return False
-    name = run.categories[number]
-    return not is_number(name)
+    return number < len(run.categories) and not is_number(run.categories[number])
 
 
 def _image(facts: LayerFacts | None) -> dict[str, Any]:
