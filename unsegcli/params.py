@@ -102,13 +102,14 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
         if one.name in names or ("option" in one.metadata and one.metadata["option"].panel in panels)
     ]
     changed = [name for name in asked if getattr(settings, name) != getattr(type(settings), name)]
-    return [spelling(type(settings), name) for name in changed]
+    return [spelling(type(settings), name, on=getattr(settings, name) is not False) for name in changed]
 
 
-def spelling(settings: type, name: str) -> str:
-    """Return how the option of a setting is typed."""
+def spelling(settings: type, name: str, *, on: bool = True) -> str:
+    """Return how the option of a setting is typed, or how it is switched off."""
     described = next(one.metadata.get("option") for one in fields(settings) if one.name == name)
-    return (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    flag = (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    return flag.split("/")[0 if on else -1]
 
 
 def as_typed(settings: Any) -> list[str]:
@@ -119,9 +120,9 @@ def as_typed(settings: Any) -> list[str]:
         if "option" not in one.metadata or value == one.default:
             continue
         described: Option = one.metadata["option"]
-        flag = described.flag or f"--{one.name.replace('_', '-')}"
+        flag = spelling(type(settings), one.name, on=value is not False)
         if isinstance(value, bool):
-            typed.append(flag.split("/")[0 if value else -1])
+            typed.append(flag)
             continue
         sign = "x" if described.form == "size" else ","
         text = sign.join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
