@@ -31,6 +31,11 @@ MAP = np.array(
     np.uint8,
 )  # fmt: skip
 NAMES = ("sand", "house", "=door")
+WKT = (
+    'PROJCS["grid",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],PARAMETER["central_meridian",13.37],'
+    'PARAMETER["false_easting",500000],UNIT["metre",1]]'
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +118,8 @@ def test_values_of_masks(tmp_path: Path) -> None:
 def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     utm = Georeference("EPSG:32633", (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0))
     turned = Georeference("EPSG:4326", (0.0, 0.1, 5.0, 0.1, 0.0, 6.0))
-    for number, place in enumerate((utm, turned, Georeference("", utm.transform))):
+    others = [Georeference(crs, utm.transform) for crs in ("", WKT, "My grid")]
+    for number, place in enumerate((utm, turned, *others)):
         path = tmp_path / f"{number}.tif"
         path.write_bytes(encoded(MAP, "tiff", {0: (1, 2, 3)}, place))
         assert read_header(path).place == place
@@ -121,17 +127,27 @@ def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     assert written_tags(Georeference("EPSG:32633")) == []
     assert 2048 in written_tags(turned)[-1][3]
     assert 3072 in written_tags(utm)[-1][3]
+    assert [tag for tag, *_ in written_tags(Georeference("Gitter für Höhen", utm.transform))] == [33550, 33922, 34735]
+
+
+def test_gdal_reads_wkt_where_the_model_is_user_defined() -> None:
+    """Otherwise it takes the text for a name, and the system for a local one: as looked at with gdalinfo."""
+    keys, texts = (tag[3] for tag in written_tags(Georeference(WKT, (1, 0, 0, 0, -1, 0)))[-2:])
+    rows = [keys[start : start + 4] for start in range(4, len(keys), 4)]
+    assert rows == [(1024, 0, 1, 32767), (1025, 0, 1, 1), (3072, 0, 1, 32767), (3073, 34737, len(texts), 0)]
+    assert texts == f"ESRI PE String = {WKT}|"
 
 
 def test_a_scene_gives_its_place_to_its_map(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    places = [Georeference(crs, (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)) for crs in ("EPSG:32633", "")]
+    transform = (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)
+    places = [Georeference(crs, transform) for crs in ("EPSG:32633", "", WKT)]
     (tmp_path / "images").mkdir()
-    for name, place in zip("ab", places, strict=True):
+    for name, place in zip("abc", places, strict=True):
         (tmp_path / "images" / f"{name}.tif").write_bytes(encoded(np.eye(16, dtype=np.uint8), "tiff", None, place))
     seg = cluster([tmp_path / "images"], tmp_path / "seg.h5", Cluster(features="bands", classes=2), workers=1).path
     out = made(seg, tmp_path, to=("tiff",))
-    assert [read_header(out / f"{name}.tif").place for name in "ab"] == places
-    assert "1 image with a coordinate system that has no EPSG number" in caplog.text
+    assert [read_header(out / f"{name}.tif").place for name in "abc"] == places
+    assert "1 image with a coordinate system that has neither an EPSG number" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------- tables
