@@ -14,6 +14,7 @@ import tifffile
 import yaml
 from called import cluster, export, relabel
 from PIL import Image
+from skimage.measure import points_in_poly
 from stages.test_visualize_stage import files_of, segmentation
 from tiny_model import write_method, write_model
 from typed import one_line, unseg
@@ -320,6 +321,24 @@ def test_yolo_by_hand(tmp_path: Path) -> None:
     assert yaml.safe_load((out / "data.yaml").read_text()) == {
         "path": ".", "train": "images", "val": "images", "names": {0: "a: b", 1: "c"},
     }  # fmt: skip
+
+
+def test_a_parser_of_yolo_gives_the_map_back(seg: Path, tmp_path: Path) -> None:
+    """As the format is documented: in each line a class and at least three points, all from 0 to 1."""
+    out = made(seg, tmp_path, to=("yolo",), simplify=0)
+    for name, values in (("a/p", MAP), ("q", MAP[:, ::-1])):
+        height, width = values.shape
+        centres = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2) + 0.5
+        painted = np.full(values.size, 255, np.uint8)
+        for line in (out / f"labels/{name}.txt").read_text().splitlines():
+            class_, *numbers = line.split()
+            points = np.array(numbers, float).reshape(-1, 2)
+            assert len(points) >= 3
+            assert 0 <= points.min() <= points.max() <= 1
+            inside = points_in_poly(centres, points * (width, height))
+            assert (painted[inside] == 255).all()
+            painted[inside] = int(class_)
+        np.testing.assert_array_equal(painted.reshape(values.shape), values)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")

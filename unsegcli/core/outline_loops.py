@@ -125,6 +125,13 @@ def same_way(a, b, c, d):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def on_one_side(p, q, r, s):  # type: ignore[no-untyped-def]
+    """Return whether r and s lie on the same side of the line through p and q, and not on it."""
+    one, other = turn(p, q, r), turn(p, q, s)
+    return min(one, other) > 0 or max(one, other) < 0
+
+
+@compiled
 def touching(p, q, r, s):  # type: ignore[no-untyped-def]
     """Return whether segments pq and rs, whose boxes overlap, have a point in common that is not an end of both."""
     pr, ps = p[0] == r[0] and p[1] == r[1], p[0] == s[0] and p[1] == s[1]
@@ -137,9 +144,7 @@ def touching(p, q, r, s):  # type: ignore[no-untyped-def]
         return same_way(p, q, s, r)
     if pr:
         return same_way(p, q, r, s)
-    if turn(p, q, r) > 0 and turn(p, q, s) > 0 or turn(p, q, r) < 0 and turn(p, q, s) < 0:
-        return False
-    return not (turn(r, s, p) > 0 and turn(r, s, q) > 0 or turn(r, s, p) < 0 and turn(r, s, q) < 0)
+    return not (on_one_side(p, q, r, s) or on_one_side(r, s, p, q))
 
 
 @compiled

@@ -206,9 +206,9 @@ def _simplified(lines: Sequence[Points], beside: Points, tolerance: float) -> li
     while tolerance > 0:
         changed = np.abs(_region_areas(found, beside) - exact) > AREA_ERROR * exact
         around = (changed[np.maximum(beside, 0)] & (beside >= 0)).any(axis=1)
-        around[crossing_lines(found)] = True
-        wrong = np.flatnonzero(around & (allowed > 0))
-        if not len(wrong):
+        wrong: list[int] = np.flatnonzero(around & (allowed > 0)).tolist()
+        wrong = wrong or [number for number in crossing_lines(found) if allowed[number] > 0]
+        if not wrong:
             break
         allowed[wrong] /= 2
         allowed[allowed < LEAST_TOLERANCE] = 0
