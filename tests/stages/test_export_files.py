@@ -81,6 +81,7 @@ def test_maps_show_the_colours_of_the_list(seg: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(page.asarray(), MAP)
         assert page.photometric.name == "PALETTE"  # type: ignore[union-attr]
         np.testing.assert_array_equal(page.colormap.T[MAP] // 257, shown)  # type: ignore[union-attr]
+    assert read_header(out / "a/p.tif").nodata == 255
     np.testing.assert_array_equal(np.load(out / "a/p.npy"), MAP)
     assert len({tuple(color) for color in colors.values()}) == 4
 
