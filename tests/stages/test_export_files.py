@@ -14,6 +14,7 @@ import tifffile
 import yaml
 from called import cluster, export, relabel
 from PIL import Image
+from skimage.measure import points_in_poly
 from stages.test_visualize_stage import files_of, segmentation
 from tiny_model import write_method, write_model
 from typed import one_line, unseg
@@ -31,6 +32,11 @@ MAP = np.array(
     np.uint8,
 )  # fmt: skip
 NAMES = ("sand", "house", "=door")
+WKT = (
+    'PROJCS["grid",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],PARAMETER["central_meridian",13.37],'
+    'PARAMETER["false_easting",500000],UNIT["metre",1]]'
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,7 @@ def test_maps_show_the_colours_of_the_list(seg: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(page.asarray(), MAP)
         assert page.photometric.name == "PALETTE"  # type: ignore[union-attr]
         np.testing.assert_array_equal(page.colormap.T[MAP] // 257, shown)  # type: ignore[union-attr]
+    assert read_header(out / "a/p.tif").nodata == 255
     np.testing.assert_array_equal(np.load(out / "a/p.npy"), MAP)
     assert len({tuple(color) for color in colors.values()}) == 4
 
@@ -113,7 +120,8 @@ def test_values_of_masks(tmp_path: Path) -> None:
 def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     utm = Georeference("EPSG:32633", (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0))
     turned = Georeference("EPSG:4326", (0.0, 0.1, 5.0, 0.1, 0.0, 6.0))
-    for number, place in enumerate((utm, turned, Georeference("", utm.transform))):
+    others = [Georeference(crs, utm.transform) for crs in ("", WKT, "My grid")]
+    for number, place in enumerate((utm, turned, *others)):
         path = tmp_path / f"{number}.tif"
         path.write_bytes(encoded(MAP, "tiff", {0: (1, 2, 3)}, place))
         assert read_header(path).place == place
@@ -121,17 +129,27 @@ def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     assert written_tags(Georeference("EPSG:32633")) == []
     assert 2048 in written_tags(turned)[-1][3]
     assert 3072 in written_tags(utm)[-1][3]
+    assert [tag for tag, *_ in written_tags(Georeference("Gitter für Höhen", utm.transform))] == [33550, 33922, 34735]
+
+
+def test_gdal_reads_wkt_where_the_model_is_user_defined() -> None:
+    """Otherwise it takes the text for a name, and the system for a local one: as looked at with gdalinfo."""
+    keys, texts = (tag[3] for tag in written_tags(Georeference(WKT, (1, 0, 0, 0, -1, 0)))[-2:])
+    rows = [keys[start : start + 4] for start in range(4, len(keys), 4)]
+    assert rows == [(1024, 0, 1, 32767), (1025, 0, 1, 1), (3072, 0, 1, 32767), (3073, 34737, len(texts), 0)]
+    assert texts == f"ESRI PE String = {WKT}|"
 
 
 def test_a_scene_gives_its_place_to_its_map(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    places = [Georeference(crs, (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)) for crs in ("EPSG:32633", "")]
+    transform = (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)
+    places = [Georeference(crs, transform) for crs in ("EPSG:32633", "", WKT)]
     (tmp_path / "images").mkdir()
-    for name, place in zip("ab", places, strict=True):
+    for name, place in zip("abc", places, strict=True):
         (tmp_path / "images" / f"{name}.tif").write_bytes(encoded(np.eye(16, dtype=np.uint8), "tiff", None, place))
     seg = cluster([tmp_path / "images"], tmp_path / "seg.h5", Cluster(features="bands", classes=2), workers=1).path
     out = made(seg, tmp_path, to=("tiff",))
-    assert [read_header(out / f"{name}.tif").place for name in "ab"] == places
-    assert "1 image with a coordinate system that has no EPSG number" in caplog.text
+    assert [read_header(out / f"{name}.tif").place for name in "abc"] == places
+    assert "1 image with a coordinate system that has neither an EPSG number" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------- tables
@@ -304,6 +322,24 @@ def test_yolo_by_hand(tmp_path: Path) -> None:
     assert yaml.safe_load((out / "data.yaml").read_text()) == {
         "path": ".", "train": "images", "val": "images", "names": {0: "a: b", 1: "c"},
     }  # fmt: skip
+
+
+def test_a_parser_of_yolo_gives_the_map_back(seg: Path, tmp_path: Path) -> None:
+    """As the format is documented: in each line a class and at least three points, all from 0 to 1."""
+    out = made(seg, tmp_path, to=("yolo",), simplify=0)
+    for name, values in (("a/p", MAP), ("q", MAP[:, ::-1])):
+        height, width = values.shape
+        centres = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2) + 0.5
+        painted = np.full(values.size, 255, np.uint8)
+        for line in (out / f"labels/{name}.txt").read_text().splitlines():
+            class_, *numbers = line.split()
+            points = np.array(numbers, float).reshape(-1, 2)
+            assert len(points) >= 3
+            assert 0 <= points.min() <= points.max() <= 1
+            inside = points_in_poly(centres, points * (width, height))
+            assert (painted[inside] == 255).all()
+            painted[inside] = int(class_)
+        np.testing.assert_array_equal(painted.reshape(values.shape), values)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")

@@ -26,7 +26,7 @@ from unsegcli.views.export_folder import category_count, coded, pixel_size, writ
 from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
-REVISION = 1
+REVISION = 2
 FORMATS = (*SUFFIXES, "csv", *VECTOR)
 DEFAULT_FORMATS = ("png", "csv")
 BACKBONE_OUTPUT = "weights.safetensors"

@@ -18,6 +18,7 @@ from unsegcli.core.geometry import nearest_rows
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import ConfigError
 from unsegcli.images.georeference import Georeference, written_tags
+from unsegcli.images.tiff import NODATA_TAG
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet may treat such text as a formula
 SUFFIXES = {"png": ".png", "tiff": ".tif", "npy": ".npy"}
@@ -45,6 +46,7 @@ def encoded(
     format_: str,
     colors: Mapping[int, Sequence[int]] | None = None,
     place: Georeference | None = None,
+    void: int | None = None,
 ) -> bytes:
     """Encode a label map (height, width) or an image (height, width, 3) as a file.
 
@@ -53,6 +55,7 @@ def encoded(
         format_: png, tiff or npy.
         colors: colour of each number, which the file shows it in; None = grey.
         place: place on a map, for TIFF.
+        void: number that a TIFF declares to be no data.
     """
     stream = io.BytesIO()
     if format_ == "npy":
@@ -63,12 +66,13 @@ def encoded(
             image.putpalette(_table(colors, MOST_COLORS["png"]).ravel().tolist())
         image.save(stream, "PNG")
     else:
-        _write_tiff(stream, values, colors, place or Georeference())
+        declared = [] if void is None else [(NODATA_TAG, "s", 0, str(void), True)]
+        _write_tiff(stream, values, colors, [*declared, *written_tags(place or Georeference())])
     return stream.getvalue()
 
 
 def _write_tiff(
-    stream: io.BytesIO, values: NDArray[Any], colors: Mapping[int, Sequence[int]] | None, place: Georeference
+    stream: io.BytesIO, values: NDArray[Any], colors: Mapping[int, Sequence[int]] | None, tags: Sequence[Any]
 ) -> None:
     import tifffile
 
@@ -76,9 +80,7 @@ def _write_tiff(
     if colors is not None and values.dtype.itemsize <= 2:
         table = _table(colors, 2 ** (8 * values.dtype.itemsize)).astype(np.uint16) * 257  # 16 bits a colour
         shown = {"photometric": "palette", "colormap": table.T}
-    tifffile.imwrite(
-        stream, values, compression="zlib", predictor=False, metadata=None, extratags=written_tags(place), **shown
-    )
+    tifffile.imwrite(stream, values, compression="zlib", predictor=False, metadata=None, extratags=tags, **shown)
 
 
 def _table(colors: Mapping[int, Sequence[int]], length: int) -> Colors:

@@ -16,6 +16,7 @@ from unsegcli.dataflow.label_maps import Predictions, StoredMap
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
+from unsegcli.images.georeference import is_described
 from unsegcli.parallel import ordered_map
 from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
 from unsegcli.views.exported_image import (
@@ -89,13 +90,13 @@ def write_exports(
 
 
 def _warn_of_systems(tasks: Sequence[ExportTask]) -> None:
-    """Say that coordinate systems without an EPSG number are not written."""
+    """Say that coordinate systems that are known by name only, or not at all, are not written as such."""
     places = [task.map.source.place for task in tasks if isinstance(task.map, StoredMap)]
-    lost = [one for one in places if one.transform and not one.crs.startswith("EPSG:")]
+    lost = [one for one in places if one.transform and not (one.crs.startswith("EPSG:") or is_described(one.crs))]
     if lost:
         console.warn(
-            f"{console.count_images(len(lost))} with a coordinate system that has no EPSG number, or none: the TIFF "
-            "files have the place, but set the system in your GIS program"
+            f"{console.count_images(len(lost))} with a coordinate system that has neither an EPSG number nor a "
+            "description (WKT), or none: the TIFF files have the place, but set the system in your GIS program"
         )
 
 

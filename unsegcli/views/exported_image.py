@@ -130,8 +130,9 @@ def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]
     """Encode the label map in each format."""
     found = {}
     for format_ in task.plan.rasters:
-        table = np.array([*task.plan.numbers, task.plan.voids[format_]], task.plan.dtypes[format_])
-        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map))
+        void = task.plan.voids[format_]
+        table = np.array([*task.plan.numbers, void], task.plan.dtypes[format_])
+        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map), void)
     return found
 
 
