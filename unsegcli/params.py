@@ -178,7 +178,7 @@ CONFIDENCE = Option(
 )
 SIZE = Option(
     "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
-    "grid. Default: not resized; 128 for iem, 300 for proposals.",
+    "grid. Default: not resized; 128 for iem; 300 for proposals, but not with --cue otsu or kmeans.",
     panel=READING,
     metavar="N|HxW",
     form="size",
