@@ -37,6 +37,7 @@ OUTPUTS = {
 }
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+FILE_SUFFIXES = (".csv", ".json", ".geojson", ".txt", ".npy", ".html", ".yaml")  # of other files that are made
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
@@ -178,7 +179,7 @@ CONFIDENCE = Option(
 )
 SIZE = Option(
     "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
-    "grid. Default: not resized; 128 for iem, 300 for proposals.",
+    "grid. Default: not resized; 128 for iem; 300 for proposals, but not with --cue otsu or kmeans.",
     panel=READING,
     metavar="N|HxW",
     form="size",
@@ -474,16 +475,17 @@ class Run:
 
 
 def _check_suffix(output: Path, default: str) -> None:
-    """Raise an error for an output that is named like a picture."""
+    """Raise an error for an output that is named like a picture, and for a folder that is named like a file."""
     suffix = output.suffix.lower()
-    if suffix not in PICTURE_SUFFIXES or output.is_dir():
+    is_folder = not Path(default).suffix
+    if suffix not in (*PICTURE_SUFFIXES, *(FILE_SUFFIXES if is_folder else ())) or output.is_dir():
         return
     if Path(default).suffix == ".h5":
         raise ConfigError(
             f"-o {output}: the output is an HDF5 file: name it {output.with_suffix('.h5')}; `unseg visualize` makes "
             "pictures of it"
         )
-    if not Path(default).suffix:
+    if is_folder:
         raise ConfigError(f"-o {output}: the output is a folder: name it {output.with_suffix('')}")
 
 
@@ -1174,7 +1176,7 @@ class Export:
         "geojson: connected parts with their outlines, in pixels.",
         panel=OF_MAPS,
         metavar="FORMAT,FORMAT,...",
-        form="names",
+        form="several names",
         shown="png,csv",
     )
     values: tuple[int, ...] = option(

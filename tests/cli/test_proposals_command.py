@@ -85,7 +85,7 @@ def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: P
         (["--method", "otsu"], "is now called --cue"),
         (["--phases", "4"], "--phases 4: must be a whole number from 2 to 3"),
         (["--cue", "otsu", "--polarity", "given"], "--polarity given: must be one of auto, bright, dark"),
-        (["--polarity", "dark"], "only for --cue otsu or kmeans"),
+        (["--polarity", "dark"], "only for --cue otsu or kmeans; add --cue otsu or kmeans, or leave it out"),
         (["--area", "0.1"], "--area 0.1"),
         (["--area", "0.9,0.1"], "--area 0.9,0.1"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -20,11 +21,12 @@ from tiny_model import write_method, write_model
 from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header, read_index
 from unsegcli.images.georeference import Georeference, written_tags
 from unsegcli.params import Cluster, Export
 from unsegcli.views.export import encoded
+from unsegcli.views.export_folder import coded
 
 # Four by six pixels: a block of 1 with a hole of 2, a second part of 1, and void at the end.
 MAP = np.array(
@@ -115,6 +117,50 @@ def test_values_of_masks(tmp_path: Path) -> None:
     assert rows == [("0", "background"), ("255", "object"), ("254", "void")]
     with pytest.raises(ConfigError, match="3 values for 2 categories: background, object"):
         made(path, tmp_path, to=("png",), values=(0, 1, 2))
+
+
+def test_masks_of_other_tools(tmp_path: Path) -> None:
+    """0 and 255 are background and object, as 0 and 1 are; so is a mask that is all object, or empty."""
+    for name, values in (("a", [[0, 255, 0]]), ("b", [[255, 255, 255]]), ("c", [[0, 0, 0]])):
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / "maps" / f"{name}.png")
+        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / name / f"{name}.png")
+        out = made(tmp_path / name, tmp_path, to=("png", "csv", "yolo"), role="mask")
+        assert [row["name"] for row in table(out / "classes.csv")] == ["background", "object", "void"]
+        np.testing.assert_array_equal(read_index(out / f"{name}.png"), np.array(values) // 255)
+    out = made(tmp_path / "maps", tmp_path, to=("png", "csv"), role="mask", values=(0, 255))
+    assert read_index(out / "a.png").tolist() == [[0, 255, 0]]
+    assert table(out / "areas.csv")[-1]["object pixels"] == "4"
+
+
+def test_only_numbers_that_maps_have_are_classes(tmp_path: Path) -> None:
+    """The numbers of other tools may have gaps; they are kept, and void is a free one."""
+    (tmp_path / "maps").mkdir()
+    Image.fromarray(np.array([[112, 255, 111]], np.uint8)).save(tmp_path / "maps" / "a.png")
+    out = made(tmp_path / "maps", tmp_path, to=("png", "csv", "coco"), objects=True)
+    assert read_index(out / "a.png").tolist() == [[112, 255, 111]]
+    rows = [(row["value"], row["name"], row["coco"]) for row in table(out / "classes.csv")]
+    assert rows == [
+        ("111", "cluster 111", "1"), ("112", "cluster 112", "2"), ("255", "cluster 255", "3"), ("254", "void", ""),
+    ]  # fmt: skip
+    assert [row["class"] for row in table(out / "objects.csv")] == ["cluster 112", "cluster 255", "cluster 111"]
+    with pytest.raises(ConfigError, match="2 values for 3 categories: cluster 111, cluster 112, cluster 255"):
+        made(tmp_path / "maps", tmp_path, values=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "format_", "expected"),
+    [
+        (range(255), "png", ("uint8", 255)),
+        (range(256), "png", ("uint16", 65535)),
+        ((0, 255), "png", ("uint8", 254)),
+        (tuple(range(65536)), "tiff", ("uint32", 4294967295)),
+        ((4294967295,), "npy", ("uint32", 4294967294)),
+    ],
+)
+def test_void_is_the_largest_free_number(values: tuple[int, ...], format_: str, expected: tuple[str, int]) -> None:
+    assert coded(values, format_) == expected
 
 
 def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
@@ -382,9 +428,50 @@ def test_without_an_argument_the_last_of_a_chain_is_taken(
     assert "up to date" in unseg("export", "--workers", "1").stderr
     assert "must be different whole numbers" in one_line(unseg("export", "--values", "0,x", expect=2))
     assert "--to pdf: is not one of png, tiff" in one_line(unseg("export", "--to", "pdf", expect=2))
+    assert unseg("export", "--to", "npy", "--to", "csv,png", "-o", "several").stdout == "several\n"
+    assert json.loads(Path("several/unseg.json").read_text())["formats"] == ["npy", "csv", "png"]
     assert "--to is for a segmentation, but m.h5 is a model" in one_line(
         unseg("export", write_model(Path("m.h5"), write_method(Path("mine.py"))), "--to", "png", expect=2)
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "png", "--pixel-size", "1m"], "--pixel-size: changes nothing in png; add csv to --to, or --objects"),
+        (["--to", "csv", "--values", "0,1,2"], "--values: changes nothing in csv; add png or tiff or npy to --to"),
+        (["--simplify", "0"], "--simplify: changes nothing in png, csv; add coco or yolo or geojson to --to"),
+        (["--method", "iic"], "--method is for a model"),
+        (["--values", "0,1,70000"], "numbers up to 70,000 do not fit into PNG: use --to tiff or npy"),
+        (["--values", "0,1,99999999999", "--to", "tiff"], "do not fit into TIFF: the largest is 4,294,967,295"),
+        (["--values", "0,00,1"], "must be different whole numbers"),
+        (["tiff", "--to", "png"], "formats are joined by commas: --to png,tiff"),
+        (["-o", "out.csv", "--to", "csv"], "the output is a folder: name it out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_would_change_nothing_is_an_error(
+    arguments: list[str], message: str, seg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in one_line(unseg("export", str(seg), *arguments, expect=2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_keeps_nothing(seg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.suffix == ".png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        ArtifactError, match=r"p\.png: cannot be written \(No space left on device\), so nothing is kept"
+    ):
+        made(seg, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_recipe_says_that_labels_named_the_clusters(seg: Path, tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ MOST_COLORS = {"png": 256, "tiff": 65536}  # of a palette
 Colors = NDArray[np.uint8]
 
 
-def exported_type(count: int, format_: str) -> str:
-    """Return the smallest type for `count` categories plus void, which is the maximum of the type."""
+def exported_type(largest: int, format_: str) -> str:
+    """Return the smallest type for numbers up to the largest one."""
     for dtype in TYPES[format_]:
-        if count <= np.iinfo(dtype).max:
+        if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
-    raise ConfigError(f"{count:,} numbers do not fit into {format_.upper()}: use --to tiff or npy")
+    cure = "use --to tiff or npy" if format_ == "png" else f"the largest is {np.iinfo(np.uint32).max:,}"
+    raise ConfigError(f"numbers up to {largest:,} do not fit into {format_.upper()}: {cure}")
 
 
 def encoded(
