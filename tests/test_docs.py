@@ -57,6 +57,7 @@ OPTIONS = set(
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
     --quick
+    --table
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
     --pixel-size --sieve --simplify --to --values
@@ -75,7 +76,6 @@ OF_BENCHMARKS = {
     "--models",
     "--mosaics",
     "--places",
-    "--table",
     "--tiles",
     "--trials",
 }

@@ -16,6 +16,7 @@ AUTO = "auto"  # as the number of clusters: chosen before clustering, without la
 DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
 MAP_CLASSES = 24  # clusters of `unseg map`: many, since people name and merge them afterwards
 DEVICES = ("auto", "cpu", "cuda", "mps")
+TABLES = ("text", "csv", "markdown", "latex")
 LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
 OUTPUTS = {
@@ -494,6 +495,14 @@ class Terminal:
     quiet: bool = option(False, "Print only warnings and errors, no notes or progress bar.", short="-q", panel=RUNNING)
     verbose: bool = option(False, "Print more about each step.", short="-v", panel=RUNNING)
     json: bool = option(False, "Print JSON instead of a table.")
+    table: str = option(
+        "",
+        "Print tables, also into a file or a pipe, where JSON is the default: text, as on a terminal, if nothing "
+        "follows; csv, with all digits; markdown or latex, for papers.",
+        choices=TABLES,
+        shown="-",
+        instead_of="json",
+    )
 
 
 @dataclass(frozen=True)
