@@ -27,6 +27,7 @@ OUTPUTS = {
     "iem": "segmentation.h5",
     "proposals": "proposals.h5",
     "evaluate": "metrics.h5",
+    "compare": "compare.h5",
     "probe": "probe.h5",
     "propagate": "segmentation.h5",
     "retrieve": "retrieval.h5",
@@ -71,6 +72,12 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
     """Define a setting that is also a command-line option."""
     described = help if isinstance(help, Option) else Option(help, **more)
     return field(default=default, metadata={"option": described})
+
+
+def as_in(settings: type, name: str) -> Any:
+    """Define a setting that another dataclass has, with the same default and option."""
+    one = next(one for one in fields(settings) if one.name == name)
+    return field(default=one.default, metadata=one.metadata)
 
 
 # Names of some settings and values in recipes: those of the first version.
@@ -1053,6 +1060,38 @@ class Evaluate:
     labels: str | Path | None = option(None, LABELS)
     legend: str | Path | None = option(None, LEGEND)
     role: str = option("", ROLE)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Settings of `unseg compare`; all but the page are those of `unseg evaluate`."""
+
+    matching: str = as_in(Evaluate, "matching")
+    match_by: str = as_in(Evaluate, "match_by")
+    named_on: str = as_in(Evaluate, "named_on")
+    ignore: tuple[int, ...] = as_in(Evaluate, "ignore")
+    protocol: str = as_in(Evaluate, "protocol")
+    polarity: str = as_in(Evaluate, "polarity")
+    grid: str = as_in(Evaluate, "grid")
+    tolerance: int | None = as_in(Evaluate, "tolerance")
+    replicates: int = as_in(Evaluate, "replicates")
+    page: str | Path | None = option(
+        None,
+        "Also write a page of the images on which the results differ most: a folder to open in a browser.",
+        metavar="FOLDER",
+        shown="-",
+        recorded=False,
+    )
+    seed: int = 0  # of the bootstrap
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    role: str = option("", ROLE)
+
+    @property
+    def scoring(self) -> Evaluate:
+        """The settings by which each result is scored."""
+        names = [one.name for one in fields(Evaluate) if hasattr(self, one.name)]
+        return Evaluate(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)

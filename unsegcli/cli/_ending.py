@@ -175,6 +175,12 @@ def _visualize_scored(ended: Ended) -> list[str]:
     return ["visualize", given, *named, *_given(ended.params, ("labels", "legend")), *_moved(ended)]
 
 
+def _visualize_compared(ended: Ended) -> list[str]:
+    """Return the page of all results, which begins with the images on which they differ most."""
+    given = [*map(str, ended.inputs.paths), "--metrics", ended.paths[0]]
+    return ["visualize", *given, *_given(ended.params, ("labels", "legend", "role")), *_moved(ended)]
+
+
 def _given(params: Any, names: Sequence[str]) -> list[str]:
     """Return some options of settings as typed, if they were given."""
     return [part for name in names if getattr(params, name) for part in (f"--{name}", str(getattr(params, name)))]
@@ -199,4 +205,5 @@ NEXT: dict[str, Callable[[Ended], list[str]]] = {
     "relabel": _visualize,
     "proposals": _visualize,
     "evaluate": _visualize_scored,
+    "compare": _visualize_compared,
 }

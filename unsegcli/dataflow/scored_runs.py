@@ -20,11 +20,13 @@ from unsegcli.core.scoring.confusion import CountMatrix, matrix_of_counts, nonze
 from unsegcli.core.scoring.protocols import Protocol
 from unsegcli.core.scoring.run_scores import (
     HALVES,
+    VERSION,
     Bordered,
     Counted,
     Judged,
     bordered,
     counted,
+    described,
     judged,
     scores_of_clusters,
     scores_of_objects,
@@ -35,7 +37,7 @@ from unsegcli.core.scoring.tally import ObjectTally, SuperpixelTally
 from unsegcli.dataflow.dataset import release_artifacts
 from unsegcli.dataflow.label_maps import ImageMap, Predictions, StoredMap, turned_like
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.legend import Legend
+from unsegcli.legend import Legend, Value
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate
 
@@ -125,6 +127,20 @@ def score_maps(tasks: Sequence[ScoringTask], run: Predictions, protocol: Protoco
     else:
         return _score_clusters(tasks, run, protocol, workers)
     return RunScores(result, measured=dict(zip(names, tally.each, strict=True)), replicates=tally.replicates)
+
+
+def about_run(
+    run: Predictions, found: RunScores, protocol: Protocol, params: Evaluate, ignore: Sequence[Value]
+) -> dict[str, Any]:
+    """Return what the output says of a run beside its scores; `ignore` are all values that are not scored."""
+    return {
+        "version": VERSION,
+        "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
+        "pretrained": list(run.pretrained),
+        "input": run.name,
+        "role": run.role,
+        "protocol": described(protocol, params, run.role, ignore, found.matrix),
+    }
 
 
 def _score_clusters(tasks: Sequence[ScoringTask], run: Predictions, protocol: Protocol, workers: int) -> RunScores:

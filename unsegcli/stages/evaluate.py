@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.scoring.davis import FrameScore, VideoTally, frame_scores
-from unsegcli.core.scoring.run_scores import VERSION, check_evaluate, described, plain, protocol_for
+from unsegcli.core.scoring.run_scores import VERSION, check_evaluate, plain, protocol_for
 from unsegcli.core.scoring.tally import mean_and_deviation
 from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import ImageMap, Predictions, check_same_classes, open_predictions
@@ -29,6 +29,7 @@ from unsegcli.dataflow.scored_runs import (
     RunScores,
     ScoringTask,
     TruthFiles,
+    about_run,
     each_image,
     score_maps,
     tables_of_images,
@@ -143,14 +144,7 @@ def _score_run(run: Predictions, match: LabelMatch, legend: Legend | None, param
         found = RunScores(_score_videos(tasks, run, workers))
     else:
         found = score_maps(tasks, run, protocol, workers)
-    about = {
-        "version": VERSION,
-        "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
-        "pretrained": list(run.pretrained),
-        "input": run.name,
-        "role": run.role,
-        "protocol": described(protocol, params, run.role, [*(legend.ignore if legend else ()), *ignore], found.matrix),
-    }
+    about = about_run(run, found, protocol, params, [*(legend.ignore if legend else ()), *ignore])
     return replace(found, result={**about, **found.result, "images": len(tasks), "missing": match.missing})
 
 
