@@ -111,7 +111,8 @@ def compare(inputs: Inputs, params: Compare | None = None, run: Run | None = Non
     unchanged = target.finished() is not None
     scores = _finished(target) if unchanged else _scored(target, same, params, run)
     if params.page is not None:
-        _write_page(target.path, inputs, params, run)
+        firsts = [str(inputs.paths[method["runs"][0]]) for method in scores["methods"]]
+        _write_page(target.path, replace(inputs, paths=firsts), params, run)
     return Compared(target.path, scores, unchanged)
 
 
@@ -358,7 +359,7 @@ def _write(
 
 
 def _write_page(scores: Path, inputs: Inputs, params: Compare, run: Run) -> None:
-    """Show the images on which the results differ most, by the command that a user would type."""
+    """Show the images on which methods differ most, a run of each, by the command that a user would type."""
     shown = ("labels", "legend", "role")
     options = [part for name in shown if getattr(params, name) for part in (f"--{name}", str(getattr(params, name)))]
     options += as_typed(Inputs((), source_folder=inputs.source_folder))
