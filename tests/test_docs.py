@@ -506,8 +506,8 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
-    assert made >= {"map", "new-map", "best", "cells-shown"}
-    assert len(lines) == 14
+    assert made >= {"map", "new-map", "best", "cells-shown", "files"}
+    assert len(lines) == 15
 
 
 # page -> what its blocks make
@@ -534,7 +534,7 @@ MADE = {
         "compared.txt",
         "shown",
     },
-    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei.h5", "shown"},
+    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei.h5", "shown", "counted"},
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},

@@ -39,6 +39,7 @@ OUTPUTS = {
 }
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+FILE_SUFFIXES = (".csv", ".json", ".geojson", ".txt", ".npy", ".html", ".yaml")  # of other files that are made
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
@@ -110,13 +111,14 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
         if one.name in names or ("option" in one.metadata and one.metadata["option"].panel in panels)
     ]
     changed = [name for name in asked if getattr(settings, name) != getattr(type(settings), name)]
-    return [spelling(type(settings), name) for name in changed]
+    return [spelling(type(settings), name, on=getattr(settings, name) is not False) for name in changed]
 
 
-def spelling(settings: type, name: str) -> str:
-    """Return how the option of a setting is typed."""
+def spelling(settings: type, name: str, *, on: bool = True) -> str:
+    """Return how the option of a setting is typed, or how it is switched off."""
     described = next(one.metadata.get("option") for one in fields(settings) if one.name == name)
-    return (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    flag = (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    return flag.split("/")[0 if on else -1]
 
 
 def as_typed(settings: Any) -> list[str]:
@@ -127,9 +129,9 @@ def as_typed(settings: Any) -> list[str]:
         if "option" not in one.metadata or value == one.default:
             continue
         described: Option = one.metadata["option"]
-        flag = described.flag or f"--{one.name.replace('_', '-')}"
+        flag = spelling(type(settings), one.name, on=value is not False)
         if isinstance(value, bool):
-            typed.append(flag.split("/")[0 if value else -1])
+            typed.append(flag)
             continue
         sign = "x" if described.form == "size" else ","
         text = sign.join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
@@ -185,7 +187,7 @@ CONFIDENCE = Option(
 )
 SIZE = Option(
     "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
-    "grid. Default: not resized; 128 for iem, 300 for proposals.",
+    "grid. Default: not resized; 128 for iem; 300 for proposals, but not with --cue otsu or kmeans.",
     panel=READING,
     metavar="N|HxW",
     form="size",
@@ -481,16 +483,17 @@ class Run:
 
 
 def _check_suffix(output: Path, default: str) -> None:
-    """Raise an error for an output that is named like a picture."""
+    """Raise an error for an output that is named like a picture, and for a folder that is named like a file."""
     suffix = output.suffix.lower()
-    if suffix not in PICTURE_SUFFIXES or output.is_dir():
+    is_folder = not Path(default).suffix
+    if suffix not in (*PICTURE_SUFFIXES, *(FILE_SUFFIXES if is_folder else ())) or output.is_dir():
         return
     if Path(default).suffix == ".h5":
         raise ConfigError(
             f"-o {output}: the output is an HDF5 file: name it {output.with_suffix('.h5')}; `unseg visualize` makes "
             "pictures of it"
         )
-    if not Path(default).suffix:
+    if is_folder:
         raise ConfigError(f"-o {output}: the output is a folder: name it {output.with_suffix('')}")
 
 
@@ -1221,7 +1224,7 @@ class Export:
         "geojson: connected parts with their outlines, in pixels.",
         panel=OF_MAPS,
         metavar="FORMAT,FORMAT,...",
-        form="names",
+        form="several names",
         shown="png,csv",
     )
     values: tuple[int, ...] = option(

@@ -144,7 +144,7 @@ def _cluster(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outco
         return _by_model(inputs, params, run, shared)
     named = [*changed_options(params, (MODEL, OBJECTS), ("confidence", "method")), *_device(run)]
     if is_artifact(inputs.paths[0]) and store.kind_of(inputs.paths[0]) == "features":
-        named = [name for name in named if name not in ("--per", "--refine")]
+        named = [name for name in named if name not in ("--per", "--refine", "--no-refine")]
     if named:
         raise ConfigError(
             f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "
