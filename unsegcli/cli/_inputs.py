@@ -131,7 +131,7 @@ def _newest_first() -> list[Path]:
 def _proposals_here() -> list[Path]:
     from unsegcli.store import kind_of
 
-    return [path for path in _newest_first() if _is_proposal(path, kind_of(path))]
+    return [path for path in _newest_first() if _is_proposal(path, kind_of(path) or "")]
 
 
 def _is_proposal(path: Path, kind: str) -> bool:
