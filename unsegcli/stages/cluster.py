@@ -87,8 +87,6 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
     params, run = params or Cluster(), (run or Run()).of("cluster")
     if isinstance(params.classes, tuple):
         raise ConfigError("several numbers of clusters give several outputs: call `cluster_each`")
-    if len(inputs.paths) > 1 and is_model(inputs.paths[1]):
-        raise ConfigError("several models give several outputs: call `cluster_each`")
     return _cluster(inputs, params, run, Shared())
 
 
