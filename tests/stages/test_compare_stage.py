@@ -21,7 +21,7 @@ from unsegcli.cli._tables import print_parts
 from unsegcli.cli.compare import describe_comparison
 from unsegcli.dataflow.dataset import dataset_from_files
 from unsegcli.dataflow.label_maps import open_predictions
-from unsegcli.dataflow.same_method import methods_of, same_method
+from unsegcli.dataflow.same_method import methods_of, same_method, untraced
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Cluster, Compare, Evaluate, Inputs, Run
 from unsegcli.stages.compare import compare
@@ -161,6 +161,7 @@ def test_models_of_other_seeds_are_traced(make_images: MakeImages, tmp_path: Pat
     models[1].unlink()
     assert methods_of(runs) == [[0], [1], [2]]
     assert same_method(runs[:2]) is None
+    assert untraced(runs) == [made[1]]
     labels = write_maps(tmp_path / "labels", [QUADRANTS] * 3)
     result = unseg("evaluate", *made[:2], "--labels", labels, "-o", tmp_path / "m.h5")
     assert "their models are gone: no mean is made" in result.stderr

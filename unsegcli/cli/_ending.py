@@ -176,9 +176,14 @@ def _visualize_scored(ended: Ended) -> list[str]:
 
 
 def _visualize_compared(ended: Ended) -> list[str]:
-    """Return the page of all results, which begins with the images on which they differ most."""
-    given = [*map(str, ended.inputs.paths), "--metrics", ended.paths[0]]
-    return ["visualize", *given, *_given(ended.params, ("labels", "legend", "role")), *_moved(ended)]
+    """Return the page of a run of each method, which begins with the images on which they differ most."""
+    from unsegcli import store
+
+    with store.open_artifact(ended.paths[0]) as artifact:
+        methods = json.loads(bytes(artifact.table("scores")))["methods"]
+    given = [str(ended.inputs.paths[method["runs"][0]]) for method in methods]
+    options = _given(ended.params, ("labels", "legend", "role"))
+    return ["visualize", *given, "--metrics", ended.paths[0], *options, *_moved(ended)]
 
 
 def _given(params: Any, names: Sequence[str]) -> list[str]:

@@ -50,6 +50,11 @@ def methods_of(runs: Sequence[Predictions]) -> list[list[int]]:
     return groups
 
 
+def untraced(runs: Sequence[Predictions]) -> list[str]:
+    """Return the names of the results whose models are gone or have changed, so that their seeds are not known."""
+    return [run.name for run in runs if (made := _making_of(run)) is not None and made.untraced]
+
+
 def _making_of(run: Predictions) -> Making | None:
     """Return how a result was made; None if it is from another tool."""
     return _traced(next(iter(run.hints.values()))["path"], next(iter(run.inputs.values())))

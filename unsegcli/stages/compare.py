@@ -25,7 +25,7 @@ from unsegcli.dataflow.commands import run_command
 from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import Predictions, check_same_classes, open_predictions
 from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
-from unsegcli.dataflow.same_method import methods_of
+from unsegcli.dataflow.same_method import methods_of, untraced
 from unsegcli.dataflow.scored_runs import RunScores, TruthFiles, about_run, score_maps, tables_of_images, tasks_of
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
@@ -174,12 +174,14 @@ def _report(same: SameImages) -> None:
     """Say which images are left out, and why."""
     count = console.count_images(len(same.runs[0].maps))
     if any(same.left_out):
-        lost = ", ".join(
-            f"{len(names)} of {run.name}" for run, names in zip(same.runs, same.left_out, strict=True) if names
-        )
-        console.note(f"{count} are in all results; left out are {lost}")
+        pairs = zip(same.runs, same.left_out, strict=True)
+        said = ", ".join(f"{len(names)} of {run.name}" for run, names in pairs if names)
+        console.note(f"{count} are in all results; left out are {said}")
     if same.match.missing:
         console.warn(f"{len(same.match.missing)} of {count} have no label and are not scored")
+    lost = untraced(same.runs)
+    if lost:
+        console.note(f"{', '.join(lost)}: the model is gone or has changed, so each counts as a method of its own")
     if 0 < len(same.match.paths) < FEW_IMAGES:
         console.warn(f"only {console.count_images(len(same.match.paths))} to compare on: intervals are too narrow")
 
