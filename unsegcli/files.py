@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unsegcli.stages.cluster import cluster
+    from unsegcli.stages.compare import compare
     from unsegcli.stages.evaluate import evaluate
     from unsegcli.stages.export import export
     from unsegcli.stages.features import features
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cluster",
+    "compare",
     "evaluate",
     "export",
     "features",

@@ -16,6 +16,7 @@ AUTO = "auto"  # as the number of clusters: chosen before clustering, without la
 DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
 MAP_CLASSES = 24  # clusters of `unseg map`: many, since people name and merge them afterwards
 DEVICES = ("auto", "cpu", "cuda", "mps")
+TABLES = ("text", "csv", "markdown", "latex")
 LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
 OUTPUTS = {
@@ -26,6 +27,7 @@ OUTPUTS = {
     "iem": "segmentation.h5",
     "proposals": "proposals.h5",
     "evaluate": "metrics.h5",
+    "compare": "compare.h5",
     "probe": "probe.h5",
     "propagate": "segmentation.h5",
     "retrieve": "retrieval.h5",
@@ -71,6 +73,12 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
     """Define a setting that is also a command-line option."""
     described = help if isinstance(help, Option) else Option(help, **more)
     return field(default=default, metadata={"option": described})
+
+
+def as_in(settings: type, name: str) -> Any:
+    """Define a setting that another dataclass has, with the same default and option."""
+    one = next(one for one in fields(settings) if one.name == name)
+    return field(default=one.default, metadata=one.metadata)
 
 
 # Names of some settings and values in recipes: those of the first version.
@@ -497,6 +505,14 @@ class Terminal:
     quiet: bool = option(False, "Print only warnings and errors, no notes or progress bar.", short="-q", panel=RUNNING)
     verbose: bool = option(False, "Print more about each step.", short="-v", panel=RUNNING)
     json: bool = option(False, "Print JSON instead of a table.")
+    table: str = option(
+        "",
+        "Print tables, also into a file or a pipe, where JSON is the default: text, as on a terminal, if nothing "
+        "follows; csv, with all digits; markdown or latex, for papers.",
+        choices=TABLES,
+        shown="-",
+        instead_of="json",
+    )
 
 
 @dataclass(frozen=True)
@@ -1047,6 +1063,38 @@ class Evaluate:
     labels: str | Path | None = option(None, LABELS)
     legend: str | Path | None = option(None, LEGEND)
     role: str = option("", ROLE)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Settings of `unseg compare`; all but the page are those of `unseg evaluate`."""
+
+    matching: str = as_in(Evaluate, "matching")
+    match_by: str = as_in(Evaluate, "match_by")
+    named_on: str = as_in(Evaluate, "named_on")
+    ignore: tuple[int, ...] = as_in(Evaluate, "ignore")
+    protocol: str = as_in(Evaluate, "protocol")
+    polarity: str = as_in(Evaluate, "polarity")
+    grid: str = as_in(Evaluate, "grid")
+    tolerance: int | None = as_in(Evaluate, "tolerance")
+    replicates: int = as_in(Evaluate, "replicates")
+    page: str | Path | None = option(
+        None,
+        "Also write a page of the images on which the results differ most: a folder to open in a browser.",
+        metavar="FOLDER",
+        shown="-",
+        recorded=False,
+    )
+    seed: int = 0  # of the bootstrap
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    role: str = option("", ROLE)
+
+    @property
+    def scoring(self) -> Evaluate:
+        """The settings by which each result is scored."""
+        names = [one.name for one in fields(Evaluate) if hasattr(self, one.name)]
+        return Evaluate(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)

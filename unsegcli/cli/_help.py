@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -10,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from unsegcli.errors import closest
+from unsegcli.params import TABLES
 
 WIDTH = 100
 MISUSED = 2  # exit code
@@ -58,6 +62,10 @@ class GroupedCommand(TyperCommand):
         """Return the options, and `--help`."""
         return [_take_as_typed(parameter, TYPED) for parameter in super().get_params(ctx)]
 
+    def parse_args(self, ctx: Any, args: Any) -> Any:
+        """Parse the arguments; `--table` alone means `--table text`."""
+        return super().parse_args(ctx, _with_table_form(args))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each heading, in order of first appearance."""
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -77,6 +85,17 @@ class GroupedCommand(TyperCommand):
         if folded:
             with formatter.section("Image files as input"):
                 formatter.write_text(FOLDED.format(folded))
+
+
+def _with_table_form(args: Sequence[str]) -> list[str]:
+    """Add the form of tables where `--table` is followed by an option, an input or nothing."""
+    found: list[str] = []
+    for word, after in zip_longest(args, args[1:], fillvalue=""):
+        found.append(word)
+        is_form = after in TABLES or (after and not after.startswith("-") and not Path(after).exists())
+        if word == "--table" and not is_form:
+            found.append(TABLES[0])
+    return found
 
 
 class Commands(TyperGroup):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from unsegcli.cli._command import Takes
-from unsegcli.cli._tables import print_networks, print_scores, with_spread
+from unsegcli.cli._tables import Cell, Described, networks_said, print_scores, with_spread
 from unsegcli.params import Terminal
 
 if TYPE_CHECKING:
@@ -22,31 +21,31 @@ def takes_subjects(argument: str) -> Takes:
         folded=True,
         inputs=("mask", "source_folder", "limit"),
         run=("output", "device", "workers", "force"),
-        terminal=("json", "skip_bad", "quiet", "verbose"),
+        terminal=("json", "table", "skip_bad", "quiet", "verbose"),
         argument=argument,
         preset=True,
     )
 
 
-def show_subjects(found: SubjectScores, terminal: Terminal, table: Callable[[dict[str, Any]], None]) -> None:
+def show_subjects(found: SubjectScores, terminal: Terminal, described: Described) -> None:
     """Print scores, as JSON or by a table."""
-    print_scores(found.scores, terminal, table)
+    print_scores(found.scores, terminal, described)
 
 
-def row_of_subject(run: dict[str, Any]) -> dict[str, Any]:
+def row_of_subject(run: dict[str, Any]) -> dict[str, Cell]:
     """Return the row of a subject."""
     return scored_row(run["input"], run, run["vectors"]["dimensions"])
 
 
-def floors_of_subject(run: dict[str, Any], several: bool) -> list[dict[str, Any]]:
+def floors_of_subject(run: dict[str, Any], several: bool) -> list[dict[str, Cell]]:
     """Return the rows of the floors of a subject, which is named if there are several."""
     of = f"{run['input']}: " if several else ""
     return [scored_row(f"{of}floor: {floor['of']}", floor, floor["dimensions"]) for floor in run["floors"]]
 
 
-def scored_row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Any]:
+def scored_row(name: str, found: dict[str, Any], dimensions: int | None = None) -> dict[str, Cell]:
     """Return a row of scores with their deviations."""
-    shown = {"file": name} if dimensions is None else {"file": name, "dimensions": dimensions}
+    shown: dict[str, Cell] = {"file": name} if dimensions is None else {"file": name, "dimensions": dimensions}
     return {**shown, **with_spread(found["scores"].items(), found["spread"])}
 
 
@@ -56,7 +55,6 @@ def divided_how(run: dict[str, Any]) -> str:
     return f"mean and deviation over {halves} random halves" if halves else "on the images of the lists"
 
 
-def print_networks_of(runs: list[dict[str, Any]]) -> None:
-    """Print which pretrained networks went into each subject."""
-    for run in runs:
-        print_networks(run, f"{run['input']}: " if len(runs) > 1 else "")
+def networks_of(runs: list[dict[str, Any]]) -> list[str]:
+    """Return a line on the pretrained networks that went into each subject."""
+    return [line for run in runs for line in networks_said(run, f"{run['input']}: " if len(runs) > 1 else "")]

@@ -1,46 +1,122 @@
-"""Print scores: as JSON, or as tables on a terminal."""
+"""Print scores: as JSON, or as tables for people, other programs and papers."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from unsegcli.params import Terminal
 
 
-def print_scores(scores: dict[str, Any], terminal: Terminal, show: Callable[[dict[str, Any]], None]) -> None:
-    """Print scores as JSON if that was asked for, or if nobody is looking; else by a function that makes tables."""
-    if terminal.json or not sys.stdout.isatty():
+@dataclass(frozen=True)
+class Spread:
+    """A mean and its standard deviation."""
+
+    mean: float | None
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The two ends of an interval."""
+
+    low: float | None
+    high: float | None
+
+
+Cell = str | int | float | Spread | Interval | None
+Row = Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of results; and below a line, what they are to be compared with, such as chance.
+
+    Its columns are the keys of the rows, in the order in which they appear.
+    """
+
+    rows: Sequence[Row]
+    title: str = ""
+    compare: Sequence[Row] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(dict.fromkeys(name for row in self.every_row for name in row))
+
+    @property
+    def every_row(self) -> list[Row]:
+        """The rows above and below the line."""
+        return [*self.rows, *self.compare]
+
+
+UNLIMITED = 10_000  # characters in a line
+Part = Table | str  # of what is printed: a table, or a line of text
+Described = Callable[[dict[str, Any]], Iterable[Part]]
+
+
+def print_scores(scores: dict[str, Any], terminal: Terminal, described: Described) -> None:
+    """Print scores as JSON if that was asked for, or if nobody is looking; else what a function makes of them."""
+    if terminal.json or not (terminal.table or sys.stdout.isatty()):
         import json
 
         print(json.dumps(scores, indent=2, ensure_ascii=False))
     else:
-        show(scores)
+        print_parts(described(scores), terminal.table or "text")
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, Any]], compare: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Print a table of results, and below a line what they are to be compared with, such as chance.
+def print_parts(parts: Iterable[Part], form: str = "text") -> None:
+    """Print tables and lines of text as `text`, `csv`, `markdown` or `latex`."""
+    if form == "text":
+        _print_text(parts)
+        return
+    from unsegcli.cli._table_forms import FORMS
 
-    Its columns are the keys of the rows, in the order in which they appear.
-    """
+    sys.stdout.write(FORMS[form](list(parts)))
+
+
+def _print_text(parts: Iterable[Part]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    columns = list(dict.fromkeys(name for row in (*rows, *compare) for name in row))
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for number, row in enumerate((*rows, *compare), start=1):
-        cells = (cell(row[name]) if name in row else "" for name in columns)
-        table.add_row(*cells, end_section=number == len(rows))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    width = None if sys.stdout.isatty() else UNLIMITED  # a file has no width
+    out = Console(highlight=False, markup=False, emoji=False, width=width)
+    for number, part in enumerate(parts):
+        if isinstance(part, str):
+            out.print(part, style="bold" if number == 0 else None)
+            continue
+        if part.title:
+            out.print(part.title, style="italic")
+        out.print(_drawn(part))
 
 
-def cell(value: Any) -> str:
-    """Format a value of a table."""
+def _drawn(table: Table) -> Any:
+    """Return a table for a terminal, without its title."""
+    from rich.table import Table as Drawn
+
+    drawn = Drawn()
+    for name in table.columns:
+        drawn.add_column(heading(name), overflow="fold")
+    for number, row in enumerate(table.every_row, start=1):
+        cells = (cell(row[name]) if name in row else "" for name in table.columns)
+        drawn.add_row(*cells, end_section=number == len(table.rows))
+    return drawn
+
+
+def heading(column: str) -> str:
+    """Return the heading of a column."""
+    return column.replace("_", " ").replace("interval", "95 % interval")
+
+
+def cell(value: Cell) -> str:
+    """Format a value of a table for people."""
     if isinstance(value, str):
         return value
+    if isinstance(value, Spread):
+        return f"{number(value.mean)} ± {value.deviation:.3f}"
+    if isinstance(value, Interval):
+        return "" if value.low is None else f"{number(value.low)} to {number(value.high)}"
     return number(value)
 
 
@@ -51,15 +127,14 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def with_spread(rows: Iterable[tuple[str, float]], spread: Mapping[str, float]) -> dict[str, str]:
-    """Format scores with their standard deviation, where there is one."""
-    return {name: number(value) + (f" ± {spread[name]:.3f}" if name in spread else "") for name, value in rows}
+def with_spread(rows: Iterable[tuple[str, float]], spread: Mapping[str, float]) -> dict[str, Cell]:
+    """Return scores with their standard deviation, where there is one."""
+    return {name: Spread(value, spread[name]) if name in spread else value for name, value in rows}
 
 
-def print_networks(run: dict[str, Any], before: str = "") -> None:
-    """Print which pretrained networks went into scored maps or vectors, if any did."""
+def networks_said(run: dict[str, Any], before: str = "") -> list[str]:
+    """Return a line on pretrained networks that went into scored maps or vectors, if any did."""
     from unsegcli.dataflow.provenance import in_words
 
     said = in_words(run.get("pretrained", []))  # missing in files of earlier versions
-    if said:
-        print(f"{before}{said}")
+    return [f"{before}{said}"] if said else []

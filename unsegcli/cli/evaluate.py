@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
 from unsegcli.cli._command import Takes, command
-from unsegcli.cli._tables import number, print_networks, print_rows, print_scores
+from unsegcli.cli._tables import Interval, Part, Table, networks_said, number, print_parts, print_scores
 from unsegcli.params import Evaluate, Inputs, Run, Terminal
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ CEILINGS = {"component": "each connected part of a cluster", "picture": "each cl
 TAKES = Takes(
     kinds=("segmentation", "superpixels"),
     run=("output", "workers", "force"),
-    terminal=("json", "quiet", "verbose"),
+    terminal=("json", "table", "quiet", "verbose"),
     argument=ARGUMENT,
 )
 
 
 def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
-    print_scores(found.scores, terminal, show_scores)
+    print_scores(found.scores, terminal, describe_scores)
 
 
 @command("evaluate", Evaluate, TAKES, _show)
@@ -47,17 +47,16 @@ def evaluate(inputs: Inputs, params: Evaluate, run: Run) -> Any:
 
 def show_scores(result: dict[str, Any]) -> None:
     """Print scores as tables."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if "runs" in result:
-        _show_runs(result)
-        return
-    _show_run(result, Console(highlight=False, markup=False, emoji=False), Table)
+    print_parts(describe_scores(result))
 
 
-def _show_runs(result: dict[str, Any]) -> None:
-    """Print one row for each run, and their mean if they are runs of one method."""
+def describe_scores(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield scores as tables and lines of text."""
+    yield from _describe_runs(result) if "runs" in result else _describe_run(result)
+
+
+def _describe_runs(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield one row for each run, and their mean if they are runs of one method."""
     rows = [{"file": run["input"], **_clusters(run), **_main(run["scores"])} for run in result["runs"]]
     rows += [
         {"file": name.replace("_", " "), **_main(result[name])}
@@ -68,8 +67,8 @@ def _show_runs(result: dict[str, Any]) -> None:
     compare = [] if chance is None else [{"file": "chance: largest class", "accuracy": chance}]
     protocol = result["runs"][0]["protocol"]
     said = [protocol["matching"], *([f"named by the {protocol['named_on']}"] if protocol["named_on"] else [])]
-    print_rows(f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", rows, compare)
-    print_networks(result)
+    yield Table(rows, f"{len(result['runs'])} runs: {', '.join(said)}; {_labels_used(result['runs'])}", compare)
+    yield from networks_said(result)
 
 
 def _labels_used(runs: Sequence[dict[str, Any]]) -> str:
@@ -87,59 +86,78 @@ def _main(scores: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in scores.items() if name not in OF_ONE_RUN}
 
 
-def _show_run(run: dict[str, Any], out: Any, table_type: Any) -> None:
+def _describe_run(run: dict[str, Any]) -> Iterator[Part]:
+    yield f"{run['input']}: {console.count_images(run['images'])}; {_labels_used([run])}"
+    yield from _protocol(run)
+    rows = [
+        {
+            "score": name.replace("_", " "),
+            "value": value,
+            "interval": Interval(*run["interval"].get(name, (None, None))),
+        }
+        for name, value in run["scores"].items()
+    ]
+    yield Table(rows)
+    if run["chance"]:
+        yield Table([{"by_chance": name.replace("_", " "), "value": value} for name, value in run["chance"].items()])
+    if run["per_class"]:
+        yield _classes(run)
+    if "per_object" in run:
+        yield "the first and the last frame of each video are not scored; objects are those of its first labels"
+        yield _objects(run)
+    if run.get("miou_over"):
+        yield f"miou is the mean over {len(run['miou_over'])} {run['protocol']['miou_over']}"
+    yield ", ".join(f"{value:,} pixels {name}" for name, value in run["pixels"].items())
+    yield from _oracles(run)
+    if run["missing"]:
+        yield f"{console.count_images(len(run['missing']))} without a label, not scored"
+
+
+def _protocol(run: dict[str, Any]) -> Iterator[str]:
     protocol = run["protocol"]
-    out.print(f"{run['input']}: {console.count_images(run['images'])}; {_labels_used([run])}", style="bold")
     facts = ("matching", "cost", "level", "clusters", "classes", "polarity", "grid")
     said = [f"{name} {protocol[name]}" for name in facts if protocol[name] is not None]
-    out.print(f"protocol {protocol['name']}: {', '.join(said)}")
-    print_networks(run)
+    yield f"protocol {protocol['name']}: {', '.join(said)}"
+    yield from networks_said(run)
     if protocol["named_on"] is not None:
-        out.print(f"clusters named by the labels of the {protocol['named_on']}")
+        yield f"clusters named by the labels of the {protocol['named_on']}"
     if protocol["not_reproduced"]:
-        out.print(f"not reproduced: {'; '.join(protocol['not_reproduced'])}")
+        yield f"not reproduced: {'; '.join(protocol['not_reproduced'])}"
     if run.get("oracle_polarity"):
-        out.print("polarity chosen with the labels of each image: an oracle, not a result")
-    table = table_type("score", "value", "95 % interval")
-    for name, value in run["scores"].items():
-        low, high = run["interval"].get(name, (None, None))
-        table.add_row(name.replace("_", " "), number(value), "" if low is None else f"{low:.3f} to {high:.3f}")
-    out.print(table)
-    if run["chance"]:
-        chance = table_type("by chance", "value")
-        for name, value in run["chance"].items():
-            chance.add_row(name.replace("_", " "), number(value))
-        out.print(chance)
-    if run["per_class"]:
-        classes = table_type("class", "IoU", "precision", "recall", "share of pixels", "clusters")
-        total = sum(row["pixels"] for row in run["per_class"]) or 1
-        for at, row in enumerate(run["per_class"]):
-            matched = ", ".join(str(cluster) for cluster, given in enumerate(run["assignment"]) if given == at)
-            scores = [number(row[name]) for name in ("iou", "precision", "recall")]
-            classes.add_row(row["class"], *scores, f"{row['pixels'] / total:.3f}", matched)
-        out.print(classes)
-    if "per_object" in run:
-        _show_objects(run, out, table_type)
-    if run.get("miou_over"):
-        out.print(f"miou is the mean over {len(run['miou_over'])} {protocol['miou_over']}")
-    pixels = run["pixels"]
-    out.print(", ".join(f"{value:,} pixels {name}" for name, value in pixels.items()))
+        yield "polarity chosen with the labels of each image: an oracle, not a result"
+
+
+def _classes(run: dict[str, Any]) -> Table:
+    """Return the scores of each class, and the clusters that were matched to it."""
+    total = sum(row["pixels"] for row in run["per_class"]) or 1
+    rows = []
+    for at, row in enumerate(run["per_class"]):
+        matched = ", ".join(str(cluster) for cluster, given in enumerate(run["assignment"]) if given == at)
+        scores = {"IoU": row["iou"], "precision": row["precision"], "recall": row["recall"]}
+        rows.append({"class": row["class"], **scores, "share_of_pixels": row["pixels"] / total, "clusters": matched})
+    return Table(rows)
+
+
+def _objects(run: dict[str, Any]) -> Table:
+    """Return the scores of each object of each video."""
+    names = {"mean": "", "recall": " recall", "decay": " decay"}
+    shown = {f"{what}_{key}": f"{what.upper()}{name}" for what in "jf" for key, name in names.items()}
+    return Table(
+        [
+            {
+                "video": row["sequence"],
+                "object": str(row["object"]),
+                "frames": row["frames"],
+                **{name: row[key] for key, name in shown.items()},
+            }
+            for row in run["per_object"]
+        ]
+    )
+
+
+def _oracles(run: dict[str, Any]) -> Iterator[str]:
     if "oracle_per_image" in run:
-        oracle = run["oracle_per_image"]
-        out.print(f"oracle, each image matched separately: accuracy {number(oracle['accuracy'])}")
-    if "oracle_ceiling" in run:
-        for sort, what in CEILINGS.items():
-            best = ", ".join(f"{name} {number(value)}" for name, value in run["oracle_ceiling"][sort].items())
-            out.print(f"oracle, {what} with its best class: {best}")
-    if run["missing"]:
-        out.print(f"{console.count_images(len(run['missing']))} without a label, not scored")
-
-
-def _show_objects(run: dict[str, Any], out: Any, table_type: Any) -> None:
-    """Print the scores of each object of each video."""
-    out.print("the first and the last frame of each video are not scored; objects are those of its first labels")
-    table = table_type("video", "object", "frames", "J", "J recall", "J decay", "F", "F recall", "F decay")
-    for row in run["per_object"]:
-        scores = [number(row[f"{what}_{name}"]) for what in "jf" for name in ("mean", "recall", "decay")]
-        table.add_row(row["sequence"], str(row["object"]), str(row["frames"]), *scores)
-    out.print(table)
+        yield f"oracle, each image matched separately: accuracy {number(run['oracle_per_image']['accuracy'])}"
+    for sort, what in CEILINGS.items() if "oracle_ceiling" in run else ():
+        best = ", ".join(f"{name} {number(value)}" for name, value in run["oracle_ceiling"][sort].items())
+        yield f"oracle, {what} with its best class: {best}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from unsegcli.cli._command import command
 from unsegcli.cli._subjects import (
     divided_how,
     floors_of_subject,
-    print_networks_of,
+    networks_of,
     row_of_subject,
     show_subjects,
     takes_subjects,
 )
-from unsegcli.cli._tables import print_rows, with_spread
+from unsegcli.cli._tables import Part, Table, print_parts, with_spread
 from unsegcli.params import Inputs, Probe, Run, Terminal
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ TAKES = takes_subjects(ARGUMENT)
 
 
 def _show(found: SubjectScores, run: Run, terminal: Terminal) -> None:
-    show_subjects(found, terminal, show_probes)
+    show_subjects(found, terminal, describe_probes)
 
 
 @command("probe", Probe, TAKES, _show)
@@ -45,7 +46,12 @@ def probe(inputs: Inputs, params: Probe, run: Run) -> Any:
 
 
 def show_probes(result: dict[str, Any]) -> None:
-    """Print one row for each file; and floors, what is possible, and what one gets for nothing."""
+    """Print scores as tables."""
+    print_parts(describe_probes(result))
+
+
+def describe_probes(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield one row for each file; and floors, what is possible, and what one gets for nothing."""
     runs = result.get("runs", [result])
     first = runs[0]
     compare = [row for run in runs for row in floors_of_subject(run, len(runs) > 1)]
@@ -56,5 +62,5 @@ def show_probes(result: dict[str, Any]) -> None:
     compare.append({"file": "chance: largest class", **with_spread(chance.items(), {})})
     chosen = "; the epoch is chosen on labels" if "chosen on labels" in first["labels_used"] else ""
     title = f"linear probe, trained and scored on labels{chosen}; {divided_how(first)}"
-    print_rows(title, [row_of_subject(run) for run in runs], compare)
-    print_networks_of(runs)
+    yield Table([row_of_subject(run) for run in runs], title, compare)
+    yield from networks_of(runs)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from unsegcli.cli._command import command
 from unsegcli.cli._subjects import (
     divided_how,
     floors_of_subject,
-    print_networks_of,
+    networks_of,
     row_of_subject,
     scored_row,
     show_subjects,
     takes_subjects,
 )
-from unsegcli.cli._tables import print_rows
+from unsegcli.cli._tables import Part, Table, print_parts
 from unsegcli.params import Inputs, Retrieve, Run, Terminal
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TAKES = takes_subjects(ARGUMENT)
 
 
 def _show(found: SubjectScores, run: Run, terminal: Terminal) -> None:
-    show_subjects(found, terminal, show_retrieval)
+    show_subjects(found, terminal, describe_retrieval)
 
 
 @command("retrieve", Retrieve, TAKES, _show)
@@ -46,7 +47,12 @@ def retrieve(inputs: Inputs, params: Retrieve, run: Run) -> Any:
 
 
 def show_retrieval(result: dict[str, Any]) -> None:
-    """Print one row for each file; and floors, what is possible, and what one gets for nothing."""
+    """Print scores as tables."""
+    print_parts(describe_retrieval(result))
+
+
+def describe_retrieval(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield one row for each file; and floors, what is possible, and what one gets for nothing."""
     runs = result.get("runs", [result])
     compare = []
     for run in runs:
@@ -55,5 +61,5 @@ def show_retrieval(result: dict[str, Any]) -> None:
         compare.append(scored_row(f"{of}ceiling", run["ceiling"]))
         compare.append(scored_row(f"{of}chance: most frequent class", run["chance"]))
     title = f"retrieval, with the labels of the images that are looked up; {divided_how(runs[0])}"
-    print_rows(title, [row_of_subject(run) for run in runs], compare)
-    print_networks_of(runs)
+    yield Table([row_of_subject(run) for run in runs], title, compare)
+    yield from networks_of(runs)
