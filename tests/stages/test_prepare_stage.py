@@ -69,6 +69,13 @@ def test_a_second_run_does_nothing_until_something_has_changed(here: Path) -> No
     assert "will be replaced: data set potsdam-3, now potsdam\n" in again.stderr
 
 
+def test_what_was_written_among_the_sources_changes_nothing(here: Path) -> None:
+    for _ in range(2):
+        said = unseg("prepare", "potsdam", ".", "-o", "out", "--workers", "1").stderr
+        unseg("superpixels", "out/images/unlabelled", "-o", "sp.h5", "--segments", "9", "--workers", "1")
+    assert "out is up to date: nothing to do" in said
+
+
 def test_a_dry_run_says_counts_and_bytes_and_writes_nothing(here: Path) -> None:
     said = typed("--dry-run")
     assert f"would write {TILES} images and 24 label maps of potsdam-3 to out: about 0.2 MB" in said

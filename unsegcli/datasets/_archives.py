@@ -25,11 +25,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from unsegcli.errors import DataError
+from unsegcli.images.find import MARKER
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
 NUMBERS = re.compile(r"([0-9]+)")
 BLOCK = 1 << 20
+UNFINISHED, HDF5_SUFFIX = ".partial", ".h5"  # of what unseg writes
 UNUSED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 MOST_OPEN = 8  # zip archives
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
@@ -238,19 +240,30 @@ def _decompressed(stream: IO[bytes], how: str) -> Any:
 
 
 def _in_folder(folder: Path) -> Iterator[Member]:
-    """Yield the files in a folder; links to folders are followed, each folder once."""
+    for path, size, _ in files_below(folder):
+        yield Member(path.relative_to(folder).as_posix(), size, path)
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, int, int]]:
+    """Yield path, size and time of the files in a folder, without what unseg wrote there.
+
+    Links to folders are followed, each folder once.
+    """
     seen: set[tuple[int, int]] = set()
     for at, folders, names in os.walk(folder, followlinks=True):
-        state = Path(at).stat()
-        if (state.st_dev, state.st_ino) in seen:
+        here = Path(at)
+        state = here.stat()
+        ours = here != folder and (MARKER in names or here.name.endswith(UNFINISHED))
+        if ours or (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if name not in UNUSED)
-        for name in sorted(set(names) - set(UNUSED)):
-            path = Path(at, name)
+        for name in sorted(name for name in names if name not in UNUSED and not name.endswith(HDF5_SUFFIX)):
+            path = here / name
             if path.is_file():
-                yield Member(path.relative_to(folder).as_posix(), path.stat().st_size, path)
+                found = path.stat()
+                yield path, found.st_size, found.st_mtime_ns
 
 
 def _in_zip(archive: Member) -> Iterator[Member]:

@@ -217,6 +217,10 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     missing: list[str] = []
     for split in SPLITS:
         labels = {one.stem: one for one in files.find(f"{split}/*.png")}
+        if wanted[split] and not (images[split] and labels):
+            missing += [f"{split}.zip"] * (not images[split])
+            missing += [f"{split}/ of stuffthingmaps_trainval2017.zip"] * (not labels)
+            continue
         for name in wanted[split]:
             if name in images[split] and name in labels:
                 tasks += _tasks(published, split, (images[split][name], labels[name]), params)

@@ -110,6 +110,9 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Cut the tiles that papers use into patches."""
     images = {_tile(one): one for one in files.find("*_RGBIR.tif")}
     labels = {_tile(one): one for one in files.find("*_label.tif")}
+    if not images or not labels:
+        lacking = [NEEDS[0]] * (not images) + [NEEDS[1]] * (not labels)
+        return Plan((), tuple(lacking))
     missing = [f"top_potsdam_{tile}_RGBIR.tif (of 4_Ortho_RGBIR)" for tile in (*LABELLED, *OTHER) if tile not in images]
     missing += [f"top_potsdam_{tile}_label.tif (of 5_Labels)" for tile in LABELLED if tile not in labels]
     tasks = [

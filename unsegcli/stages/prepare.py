@@ -16,7 +16,7 @@ from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
 from unsegcli.dataflow.runner import Outcome, UpToDate
-from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives
+from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives, files_below
 from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClass, Task
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.errors import ConfigError, DataError
@@ -135,15 +135,13 @@ def _list_digest(path: Path) -> str:
 
 def _state_of(path: Path) -> str:
     """Return a digest of the names, sizes and times of a file, or of all files in a folder."""
-    rows = []
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for one in paths:
-        try:
-            state = one.stat()
-        except OSError:
-            continue
-        if not one.is_dir():
-            rows.append((one.relative_to(path).as_posix(), f"{state.st_size} {state.st_mtime_ns}"))
+    if path.is_dir():
+        found = files_below(path)
+        rows = sorted((one.relative_to(path).as_posix(), f"{size} {modified}") for one, size, modified in found)
+    elif path.is_file():
+        rows = [(path.name, f"{path.stat().st_size} {path.stat().st_mtime_ns}")]
+    else:
+        raise DataError(f"{path}: no such file or folder: check the spelling")
     return listing_digest(rows)
 
 
