@@ -53,6 +53,8 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
     asked = _asked(inputs, params)
     folder = OutputFolder(how.output, "a prepared data set", _recipe(asked), force=how.force)
     if folder.finished() is not None:
+        for text in json.loads((folder.path / ABOUT).read_text(encoding="utf-8"))["warnings"]:
+            console.warn(text)
         return UpToDate(folder.path)
     try:
         if how.dry_run:
