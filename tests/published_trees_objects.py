@@ -16,7 +16,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 HEIGHT, WIDTH = 20, 24
-FLOWER_SETS = {"trnid": [2, 5], "valid": [3], "tstid": [1, 4, 6]}
+FLOWER_SETS = {"trnid": [2, 5], "valid": [3, 7], "tstid": [1, 4, 6]}
 BIRDS = {  # name: its code in the split of ReDO: 0 train, 1 val, 2 test
     "001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111": 0,
     "001.Black_footed_Albatross/Black_Footed_Albatross_0002_55": 2,
@@ -26,7 +26,7 @@ BIRDS = {  # name: its code in the split of ReDO: 0 train, 1 val, 2 test
 VOTES = np.array([0, 51, 102, 153, 204, 255], dtype=np.uint8)  # grey levels of CUB: how many of five people agree
 VOC_TRAIN, VOC_VAL = ["2007_000032", "2007_000039"], ["2007_000033"]
 SBD_TRAIN, SBD_VAL = ["2008_000002", "2007_000033", "2007_000032"], ["2008_000003"]
-VIDEOS = {"train": {"bear": 2}, "val": {"blackswan": 3, "bmx-trees": 1}}
+VIDEOS = {"train": {"bear": 3}, "val": {"blackswan": 4, "bmx-trees": 3}}
 BERKELEY = {"train": ["100075", "8143"], "val": ["101085"], "test": ["2018", "3063", "5096"]}
 
 
@@ -68,14 +68,14 @@ def packed(folder: Path, archive: Path, *names: str) -> Path:
 
 def flowers(root: Path) -> Path:
     """jpg/, segmim/, setid.mat and imagelabels.mat of Flowers-102; the segmentations are JPEG on blue."""
-    for number in range(1, 7):
+    for number in range(1, 8):
         save_photograph(root / "jpg" / f"image_{number:05d}.jpg", number)
         shown = photograph(number)
         shown[~rectangle(number)] = (0, 0, 254)
         (root / "segmim").mkdir(exist_ok=True)
         Image.fromarray(shown).save(root / "segmim" / f"segmim_{number:05d}.jpg", quality=95)
     savemat(root / "setid.mat", {name: np.array([numbers], np.uint16) for name, numbers in FLOWER_SETS.items()})
-    savemat(root / "imagelabels.mat", {"labels": np.ones((1, 6), np.uint8)})
+    savemat(root / "imagelabels.mat", {"labels": np.ones((1, 7), np.uint8)})
     return root
 
 

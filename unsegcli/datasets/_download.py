@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from unsegcli import console
 from unsegcli.datasets._contract import Download
 from unsegcli.errors import DataError
 
+TOOLS = "torchvision.datasets.utils"
 PARTIAL = ".partial"  # suffix while a file is not whole
 
 
 def to_download(downloads: Sequence[Download], folder: Path) -> list[Download]:
     """Return the files that are not in the folder as they were published."""
-    from torchvision.datasets.utils import check_integrity
-
-    return [one for one in downloads if not check_integrity(folder / one.name, one.md5)]
+    check = import_module(TOOLS).check_integrity
+    return [one for one in downloads if not check(folder / one.name, one.md5)]
 
 
 def download(downloads: Sequence[Download], folder: Path) -> None:
@@ -37,11 +38,9 @@ def download(downloads: Sequence[Download], folder: Path) -> None:
 
 def _fetch(one: Download, folder: Path) -> None:
     """Download a file under another name, and give it its own when it is whole."""
-    from torchvision.datasets.utils import download_url
-
     partial = folder / (one.name + PARTIAL)
     try:
-        download_url(one.url, folder, partial.name, one.md5)
+        import_module(TOOLS).download_url(one.url, folder, partial.name, one.md5)
         partial.replace(folder / one.name)
     finally:
         partial.unlink(missing_ok=True)

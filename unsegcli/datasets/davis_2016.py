@@ -84,5 +84,5 @@ def _frames(member: Member) -> list[str]:
 
 def make_label(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
     """Write 1 where the annotation is not 0; some of them are stored in colour."""
-    values = np.asarray(read_image(members[0]).convert("RGB")).any(axis=2)
+    values = np.asarray(read_image(members[0]).convert("RGB")).max(axis=2) > 0
     return Written({outputs[0]: label_bytes(values.astype(np.uint8), CLASSES)})

@@ -11,14 +11,12 @@ Where the facts come from:
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.datasets._archives import Files, Member, ReadOnce
 from unsegcli.datasets._contract import Download, Plan, PublishedSet, SetSplit
+from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._objects import BATCH, CLASSES, object_rules, object_tasks
 from unsegcli.datasets._pairs import by_end, lacking
 from unsegcli.datasets._pixels import read_rgb
@@ -82,13 +80,10 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
 
 def _numbers(member: Member) -> dict[str, list[int]]:
     """Return the numbers of the images in each split of the publishers."""
-    from scipy.io import loadmat
-
-    try:
-        content: dict[str, Any] = loadmat(io.BytesIO(member.read()))
-        return {split: [int(one) for one in content[split].ravel()] for split in SPLITS.values()}
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise DataError(f"{member.where} does not hold the lists {', '.join(SPLITS.values())}: {error}") from error
+    content = matlab_variables(member, member.where)
+    if not all(split in content for split in SPLITS.values()):
+        raise DataError(f"{member.where} does not hold the lists {', '.join(SPLITS.values())}")
+    return {split: [int(one) for one in content[split].ravel()] for split in SPLITS.values()}
 
 
 def flower(file: ReadOnce) -> NDArray[np.bool_]:

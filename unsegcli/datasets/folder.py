@@ -12,7 +12,7 @@ from unsegcli.datasets._contract import Plan, PublishedSet, ScoringRules, SetSpl
 from unsegcli.datasets._pairs import taken
 from unsegcli.datasets._plain import plain_pairs, unlabelled
 from unsegcli.errors import DataError
-from unsegcli.legend import LEGEND_NAME
+from unsegcli.legend import LEGEND_NAME, read_legend
 from unsegcli.params import Prepare
 
 SETS = (
@@ -51,6 +51,8 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     tasks = [taken(pair.image, "images", pair.name) for pair in pairs]
     tasks += [taken(pair.label, "labels", pair.name) for pair in pairs if pair.label is not None]
     legend = _legend_file(files, params.legend)
+    if legend is not None and legend.is_file:
+        read_legend(legend.path)  # names a mistake before anything is written
     labelled = len(tasks) - len(pairs)
     missing = unlabelled(pairs) if labelled else []
     notes = () if legend or not labelled else ("there is no legend: the values of the label files are the classes",)

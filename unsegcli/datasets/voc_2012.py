@@ -15,10 +15,8 @@ So "trainaug" of other programs is train and aug together.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +33,7 @@ from unsegcli.datasets._contract import (
     Task,
     Written,
 )
+from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._pairs import by_end, lacking, lines_of, listed, taken
 from unsegcli.datasets._pixels import label_bytes
 from unsegcli.errors import DataError
@@ -161,11 +160,9 @@ def make_label(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
 
 def sbd_numbers(file: ReadOnce) -> NDArray[np.uint8]:
     """Read the classes (height, width) of a label file of SBD."""
-    from scipy.io import loadmat
-
+    content = matlab_variables(file, file.member.where)
     try:
-        content: dict[str, Any] = loadmat(io.BytesIO(file.read()))
         numbers: NDArray[np.uint8] = content["GTcls"]["Segmentation"][0, 0].astype(np.uint8)
-    except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(f"{file.member.where} does not hold labels of SBD, GTcls.Segmentation: {error}") from error
     return numbers
