@@ -37,10 +37,10 @@ TAKES = Takes(
 
 @command("prepare", Prepare, TAKES, _show)
 def prepare(inputs: Inputs, params: Prepare, run: Run) -> Any:
-    """Bring a published data set into a folder that all commands read.
+    """Bring a published data set into our layout.
 
-    Writes images/, labels/, classes.toml and prepared.json, which says what was done, as papers crop, resize and merge
-    them. Numbers of images are checked.
+    Writes images/, labels/, classes.toml and prepared.json, which says what was done: sizes, crops and merges are those
+    of papers, and numbers of images are checked. All commands read the folder.
 
     Examples:  unseg prepare --list   |   unseg prepare potsdam-3 Potsdam.zip -o potsdam   |
     unseg prepare coco-stuff-3 COCO/ --names Few_train.txt --names Few_val.txt -o coco

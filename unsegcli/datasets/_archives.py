@@ -7,7 +7,6 @@ another one, is written out once into a folder that the caller removes.
 from __future__ import annotations
 
 import bz2
-import functools
 import gzip
 import hashlib
 import io
@@ -31,7 +30,10 @@ TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
 BLOCK = 1 << 20
 UNUSED = ("__MACOSX", ".DS_Store", "Thumbs.db")
+MOST_OPEN = 8  # zip archives
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
+
+_open: dict[tuple[Any, ...], tuple[zipfile.ZipFile, IO[bytes]]] = {}  # zip archives, by what identifies them
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,10 @@ class _Range(io.RawIOBase):
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
         return self._at
 
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._start + self._at)
         block = self._file.read(max(0, min(len(buffer), self._length - self._at)))
@@ -263,12 +269,29 @@ def _begin_of(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
 def _zip_archive(path: Path, start: int, length: int) -> zipfile.ZipFile:
     """Open a zip archive, or return it if it is still open: its directory may take longer to read than a file in it."""
     state = path.stat()
-    return _kept_open(path, start, length, (state.st_ino, state.st_size, state.st_mtime_ns))
+    key = (str(path), start, length, state.st_ino, state.st_size, state.st_mtime_ns)
+    if key not in _open:
+        if len(_open) >= MOST_OPEN:
+            _close(next(iter(_open)))
+        file = io.BufferedReader(_Range(path.open("rb"), start, length))
+        try:
+            _open[key] = zipfile.ZipFile(file), file
+        except BaseException:
+            file.close()
+            raise
+    return _open[key][0]
 
 
-@functools.lru_cache(maxsize=8)
-def _kept_open(path: Path, start: int, length: int, state: tuple[int, int, int]) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BufferedReader(_Range(path.open("rb"), start, length)))
+def close_archives() -> None:
+    """Close all archives that this process holds open."""
+    for key in list(_open):
+        _close(key)
+
+
+def _close(key: tuple[Any, ...]) -> None:
+    archive, file = _open.pop(key)
+    archive.close()
+    file.close()
 
 
 def _in_tar(archive: Member) -> Iterator[Member]:

@@ -29,10 +29,10 @@ class SetClass:
 
 @dataclass(frozen=True)
 class SetSplit:
-    """A split of a data set, with its published numbers."""
+    """A split of a data set, with its published numbers; 0 images = they are not known."""
 
     name: str  # of its folder; "" = the set has no splits, and no such folder
-    images: int  # 0 = no number is published
+    images: int
     labels: int
 
 

@@ -123,3 +123,63 @@ def _png(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+# Sizes and crops
+
+
+def scaled_crop(pixels: NDArray[Any], factor: float, side: int, *, labels: bool, padding: int = 0) -> NDArray[np.uint8]:
+    """Scale as OpenCV's `resize(fx=factor, fy=factor)` does, then take the middle: (side, side) or (side, side, bands).
+
+    Pixels are interpolated between the four nearest, without smoothing before, and rounded; labels are those of the
+    nearest pixel. What is smaller than the crop gets a margin on all sides.
+    """
+    scaled = [round(length * factor) for length in pixels.shape[:2]]
+    rows, columns = (_middle(length, side) for length in scaled)
+    out = np.full((side, side, *pixels.shape[2:]), padding, np.uint8)
+    there = np.ix_((rows >= 0) & (rows < scaled[0]), (columns >= 0) & (columns < scaled[1]))
+    rows, columns = (one[(one >= 0) & (one < length)] for one, length in zip((rows, columns), scaled, strict=True))
+    take = _nearest if labels else _bilinear
+    out[there] = take(pixels, rows, columns, 1 / factor)
+    return out
+
+
+def _middle(length: int, side: int) -> NDArray[np.int64]:
+    """Return the places of the crop on the scaled length; those before 0 or after its end are margin."""
+    longer = max(length, side)
+    return np.arange(side) + longer // 2 - side // 2 - (longer // 2 - length // 2)
+
+
+def _nearest(pixels: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], step: float) -> NDArray[Any]:
+    height, width = pixels.shape[:2]
+    found = np.minimum((rows * step).astype(int), height - 1), np.minimum((columns * step).astype(int), width - 1)
+    taken: NDArray[Any] = pixels[np.ix_(*found)]
+    return taken
+
+
+def _bilinear(pixels: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], step: float) -> NDArray[Any]:
+    height, width = pixels.shape[:2]
+    top, bottom, down = _between(rows, step, height)
+    left, right, across = _between(columns, step, width)
+    down, across = down[:, None, None], across[None, :, None]
+    upper = pixels[np.ix_(top, left)] * (1 - across) + pixels[np.ix_(top, right)] * across
+    lower = pixels[np.ix_(bottom, left)] * (1 - across) + pixels[np.ix_(bottom, right)] * across
+    mixed: NDArray[Any] = upper * (1 - down) + lower * down + 0.5
+    return mixed.astype(np.uint8)
+
+
+def _between(places: NDArray[Any], step: float, length: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the pixels before and after each place, and how far it is on the way from one to the other."""
+    exact = np.clip((places + 0.5) * step - 0.5, 0, length - 1)
+    before = exact.astype(int)
+    return before, np.minimum(before + 1, length - 1), (exact - before).astype(np.float32)
+
+
+def resized_crop(image: Image.Image, side: int, *, labels: bool) -> NDArray[np.uint8]:
+    """Resize the shorter side by Pillow, as torchvision's `resize` does, and take the middle: (side, side, ...)."""
+    width, height = image.size
+    shorter = min(width, height)
+    grid = int(side * width / shorter), int(side * height / shorter)
+    scaled = np.asarray(image.resize(grid, Image.Resampling.NEAREST if labels else Image.Resampling.BILINEAR))
+    top, left = (round((length - side) / 2) for length in scaled.shape[:2])
+    return scaled[top : top + side, left : left + side]

@@ -16,7 +16,7 @@ from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
 from unsegcli.dataflow.runner import Outcome, UpToDate
-from unsegcli.datasets._archives import Files, Member, ReadOnce
+from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives
 from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClass, Task
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.errors import ConfigError, DataError
@@ -49,28 +49,45 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
     if params.list:
         return {"sets": [_row(published) for published, _ in known_sets().values()]}
     how = run.of("prepare")
-    published, file = _chosen(inputs, params)
-    if params.download and not _downloaded(published, inputs, dry_run=how.dry_run):
+    asked = _asked(inputs, params)
+    if params.download and not _downloaded(asked, dry_run=how.dry_run):
         return Outcome(Path(how.output))
-    folder = OutputFolder(how.output, "a prepared data set", _recipe(published, file, inputs, params), force=how.force)
-    if not how.dry_run and folder.finished() is not None:
+    folder = OutputFolder(how.output, "a prepared data set", _recipe(asked), force=how.force)
+    if folder.finished() is not None:
         return UpToDate(folder.path)
-    if how.dry_run:
-        with tempfile.TemporaryDirectory(prefix="unseg-") as place:
-            _say_costs(published, _planned(published, file, inputs, params, Path(place)), folder)
-        return Outcome(folder.path)
-    with folder.writing() as writer:
-        plan = _planned(published, file, inputs, params, writer.path_of(UNPACKED))
-        made = _written(plan, writer, how.workers)
-        _finish(writer, Prepared(published, params, plan, made, inputs.limit), folder.recipe)
+    try:
+        if how.dry_run:
+            with tempfile.TemporaryDirectory(prefix="unseg-") as place:
+                _say_costs(asked, _planned(asked, Path(place)), folder)
+        else:
+            _make(asked, folder, how.workers)
+    finally:
+        close_archives()
     return Outcome(folder.path)
+
+
+def _make(asked: Asked, folder: OutputFolder, workers: int) -> None:
+    with folder.writing() as writer:
+        plan = _planned(asked, writer.path_of(UNPACKED))
+        made = _written(plan, writer, workers)
+        _finish(writer, Prepared(asked, plan, made), folder.recipe)
 
 
 # What is asked for
 
 
-def _chosen(inputs: Inputs, params: Prepare) -> tuple[PublishedSet, DataSetFile]:
-    """Return the data set, and the file that prepares it, after a check of what was typed."""
+@dataclass(frozen=True)
+class Asked:
+    """What is to be prepared, and of which files."""
+
+    published: PublishedSet
+    file: DataSetFile
+    inputs: Inputs
+    params: Prepare
+
+
+def _asked(inputs: Inputs, params: Prepare) -> Asked:
+    """Find the data set, and check what was typed."""
     if not params.name:
         raise ConfigError("name a data set, such as `unseg prepare potsdam-3 Potsdam.zip`; --list shows all of them")
     published, file = find_set(params.name)
@@ -84,20 +101,20 @@ def _chosen(inputs: Inputs, params: Prepare) -> tuple[PublishedSet, DataSetFile]
         changed = getattr(params, one.name) != one.default
         if changed and one.name not in ALWAYS and one.name not in published.takes:
             raise ConfigError(f"{spelling(Prepare, one.name)}: {published.name} has no such setting")
-    return published, file
+    return Asked(published, file, inputs, params)
 
 
-def _downloaded(published: PublishedSet, inputs: Inputs, *, dry_run: bool) -> bool:
+def _downloaded(asked: Asked, *, dry_run: bool) -> bool:
     """Download the files that are not in the folder given, or say which; return whether all are there."""
     from unsegcli.datasets._download import download, to_download
 
-    folder = Path(inputs.paths[0])
-    if len(inputs.paths) != 1 or folder.is_file():
+    folder, downloads = Path(asked.inputs.paths[0]), asked.published.downloads
+    if len(asked.inputs.paths) != 1 or folder.is_file():
         raise ConfigError("--download: give one folder, into which the files are downloaded")
     if not dry_run:
-        download(published.downloads, folder)
+        download(downloads, folder)
         return True
-    lacking = to_download(published.downloads, folder)
+    lacking = to_download(downloads, folder)
     if lacking:
         console.note(f"would download to {folder}: {', '.join(one.url for one in lacking)}")
     return not lacking
@@ -107,15 +124,16 @@ def _row(published: PublishedSet) -> dict[str, Any]:
     return {
         "name": published.name,
         "what": published.what,
-        "images": published.images,
+        "images": published.images or None,
         "classes": len(published.classes),
         "licence": published.licence,
         "link": published.link,
     }
 
 
-def _recipe(published: PublishedSet, file: DataSetFile, inputs: Inputs, params: Prepare) -> Recipe:
+def _recipe(asked: Asked) -> Recipe:
     """Return the recipe: the state of the sources stands for their content, which is large."""
+    inputs, params = asked.inputs, asked.params
     sources = [(Path(path).name, _state_of(Path(path))) for path in inputs.paths]
     digests = {"sources": listing_digest(sources)}
     if params.names:
@@ -124,8 +142,8 @@ def _recipe(published: PublishedSet, file: DataSetFile, inputs: Inputs, params: 
         digests["labels"] = _state_of(Path(params.labels))
     if params.legend is not None:
         digests["legend"] = _state_of(Path(params.legend))
-    version = {"data_set_revision": getattr(file, "REVISION", 1)}
-    settings = {"data_set": published.name, **recorded(params), "limit": inputs.limit}
+    version = {"data_set_revision": getattr(asked.file, "REVISION", 1)}
+    settings = {"data_set": asked.published.name, **recorded(params), "limit": inputs.limit}
     return make_recipe("prepare", REVISION, [settings], digests, version)
 
 
@@ -153,10 +171,11 @@ def _state_of(path: Path) -> str:
 # What will be done
 
 
-def _planned(published: PublishedSet, file: DataSetFile, inputs: Inputs, params: Prepare, place: Path) -> Plan:
+def _planned(asked: Asked, place: Path) -> Plan:
     """List the files and plan what is made of them; what must be unpacked goes into a folder."""
-    files = Files(inputs.paths, published.archives, place)
-    return _limited(_checked(file.plan(published, files, params), params), inputs.limit)
+    files = Files(asked.inputs.paths, asked.published.archives, place)
+    plan = asked.file.plan(asked.published, files, asked.params)
+    return _limited(_checked(plan, asked.params), asked.inputs.limit)
 
 
 def _checked(plan: Plan, params: Prepare) -> Plan:
@@ -195,14 +214,14 @@ def _key(name: str) -> str:
     return Path(*Path(name).parts[1:]).with_suffix("").as_posix()
 
 
-def _say_costs(published: PublishedSet, plan: Plan, folder: OutputFolder) -> None:
+def _say_costs(asked: Asked, plan: Plan, folder: OutputFolder) -> None:
     names = [name for task in plan.tasks for name in task.outputs]
     images = sum(name.startswith(f"{IMAGES}/") for name in names)
     linked = sum(task.size for task in plan.tasks if task.make is None and task.members[0].is_file)
     written = sum(task.size for task in plan.tasks) - linked
     read = sum(member.size for task in plan.tasks for member in task.members)
     console.note(
-        f"would write {console.count_images(images)} and {len(names) - images} label maps of {published.name} to "
+        f"would write {console.count_images(images)} and {len(names) - images} label maps of {asked.published.name} to "
         f"{folder.path}: about {written / 1e6:,.1f} MB, and {linked / 1e6:,.1f} MB as links; reads {read / 1e6:,.1f} MB"
     )
 
@@ -279,11 +298,13 @@ def _copied(member: Member, writer: FolderWriter, name: str) -> str:
 class Prepared:
     """What was prepared, and how."""
 
-    published: PublishedSet
-    params: Prepare
+    asked: Asked
     plan: Plan
     made: tuple[dict[str, int], list[tuple[str, str]]]  # counts, and digests of what was read
-    limit: int | None
+
+    @property
+    def published(self) -> PublishedSet:
+        return self.asked.published
 
     @property
     def ignore(self) -> Sequence[int]:
@@ -326,16 +347,15 @@ def _counts(names: Sequence[str]) -> dict[str, dict[str, int]]:
 def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> None:
     """Say how many images there are in each split; warn if they are not as many as published."""
     for split in prepared.published.splits:
-        found = counts.get(split.name, {IMAGES: 0, LABELS: 0})
-        if not split.images:
-            found = {kind: sum(one[kind] for one in counts.values()) for kind in (IMAGES, LABELS)}
+        here = [one for name, one in counts.items() if split.name in ("", name)]
+        found = {kind: sum(one[kind] for one in here) for kind in (IMAGES, LABELS)}
         said = f"{split.name or prepared.published.name}: {found[IMAGES]:,} images, {found[LABELS]:,} with labels"
         if not split.images:
-            console.note(said)
+            console.note(f"{said}; how many there should be is not published")
         elif (found[IMAGES], found[LABELS]) == (split.images, split.labels):
             console.note(f"{said}, as published")
-        elif prepared.limit is not None:
-            console.note(f"{said} (--limit {prepared.limit})")
+        elif prepared.asked.inputs.limit is not None:
+            console.note(f"{said} (--limit {prepared.asked.inputs.limit})")
         else:
             console.warn(f"{said}, but {split.images:,} and {split.labels:,} are published")
 
