@@ -12,6 +12,7 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -19,15 +20,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from unsegcli.errors import DataError
-from unsegcli.images.find import natural_order
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
+NUMBERS = re.compile(r"([0-9]+)")
 BLOCK = 1 << 20
 UNUSED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 MOST_OPEN = 8  # zip archives
@@ -51,12 +52,12 @@ class Member:
     @property
     def file_name(self) -> str:
         """The last part of the name."""
-        return PurePosixPath(self.name).name
+        return self.name.rsplit("/", 1)[-1]
 
     @property
     def stem(self) -> str:
         """The last part of the name without its suffix."""
-        return PurePosixPath(self.name).stem
+        return self.file_name.rsplit(".", 1)[0]
 
     @property
     def where(self) -> str:
@@ -137,13 +138,14 @@ class Files:
 
         Of several files with the same last parts, one is returned: a file on disk rather than one in an archive.
         """
-        parts = len(PurePosixPath(pattern).parts)
+        parts, fits = pattern.count("/") + 1, re.compile(translate(pattern)).match
         found: dict[str, Member] = {}
-        for member in sorted(self.members, key=lambda one: not one.is_file):
-            end = "/".join(PurePosixPath(member.name).parts[-parts:])
-            if fnmatchcase(end, pattern):
-                found.setdefault(end, member)
-        return [found[end] for end in sorted(found, key=natural_order)]
+        for alone in (True, False):
+            for member in self.members:
+                end = "/".join(member.name.rsplit("/", parts)[-parts:])
+                if member.is_file is alone and fits(end):
+                    found.setdefault(end, member)
+        return [found[end] for end in sorted(found, key=_by_numbers)]
 
     def _add(self, members: Sequence[Member]) -> None:
         """Add files, and those in archives among them that are to be opened."""
@@ -212,6 +214,11 @@ class _Range(io.RawIOBase):
         count: int = self._file.readinto(memoryview(buffer)[:wanted])  # type: ignore[attr-defined]
         self._at += count
         return count
+
+
+def _by_numbers(end: str) -> list[str | int]:
+    """Return a sort key for natural order; there may be some hundred thousand names."""
+    return [int(part) if index % 2 else part for index, part in enumerate(NUMBERS.split(end))]
 
 
 def _is_archive(name: str) -> bool:
