@@ -29,7 +29,8 @@ def _show_sets(found: dict[str, Any]) -> None:
     width = max((console.width_of(sys.stdout) or console.USUAL_WIDTH) - margin, LEAST_WIDTH)
     for row in rows:
         images = f"{row['images']:,} images" if row["images"] else "number of images not known"
-        facts = [f"{row['what']}; {images}, {row['classes']} classes", row["licence"], row["link"]]
+        classes = f", {row['classes']} classes" if row["classes"] else ""
+        facts = [f"{row['what']}; {images}{classes}", row["licence"], row["link"]]
         lines = [line for fact in facts for line in wrap(fact, width, break_long_words=False, break_on_hyphens=False)]
         print(f"{row['name']:{margin}}{lines[0]}", *(" " * margin + line for line in lines[1:]), sep="\n")
 
