@@ -169,7 +169,7 @@ def test_lists_are_known_by_their_digest(
     again = prepared(downloaded, tmp_path / "again", Prepare(name="coco-stuff-3", names=lists))
     about = json.loads((again / "prepared.json").read_text())
     assert about["lists"][0]["published"] == "Coco164kFew_Stuff_6 of train2017"
-    assert about["warnings"] == []
+    assert not [text for text in about["warnings"] if "list" in text]
 
 
 def test_lists_are_found_in_the_archive_of_their_authors(downloaded: Path, tmp_path: Path) -> None:
