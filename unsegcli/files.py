@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unsegcli.stages.benchmark import benchmark
     from unsegcli.stages.cluster import cluster
     from unsegcli.stages.evaluate import evaluate
     from unsegcli.stages.export import export
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.visualize import visualize
 
 __all__ = [
+    "benchmark",
     "cluster",
     "evaluate",
     "export",

@@ -34,6 +34,7 @@ OUTPUTS = {
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "map": "map",
+    "benchmark": "benchmark",
     "demo": "unseg-demo",
 }
 
@@ -243,6 +244,22 @@ IGNORE = Option(
     metavar="VALUE",
     form="several numbers",
     shown="-",
+)
+STEPS = Option("Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
+MINUTES = Option(
+    "Approximate training time: a few steps are timed after a warm-up, and the number of steps is fixed by that "
+    "estimate. It does not change if later steps are slower, or when the training is resumed.",
+    panel=LENGTH,
+    metavar="N",
+    shown="-",
+)
+SEEDS = Option(
+    "Train N models with consecutive seeds. train: starting at --seed; the seed is added to each output's name. "
+    "benchmark: seeds 0, 1, ..., also of k-means.",
+    panel=TRAINING,
+    metavar="N",
+    least=1,
+    recorded=False,
 )
 METRICS = Option(
     "Output of `unseg evaluate` for this segmentation: clusters get the names of their classes.",
@@ -617,24 +634,10 @@ class Train:
         most=1,
     )
     epochs: float | None = option(None, EPOCHS)
-    steps: int | None = option(None, "Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
-    minutes: float | None = option(
-        None,
-        "Approximate training time: a few steps are timed after a warm-up, and the number of steps is fixed by that "
-        "estimate. It does not change if later steps are slower, or when the training is resumed.",
-        panel=LENGTH,
-        metavar="N",
-        shown="-",
-    )
+    steps: int | None = option(None, STEPS)
+    minutes: float | None = option(None, MINUTES)
     seed: int = option(0, SEED)
-    seeds: int = option(
-        1,
-        "Train N models with consecutive seeds, starting at --seed; the seed is added to each output's name.",
-        panel=TRAINING,
-        metavar="N",
-        least=1,
-        recorded=False,
-    )
+    seeds: int = option(1, SEEDS)
     restarts: int = option(
         1,
         "Train N models with consecutive seeds and keep the best, judged without labels.",
@@ -1282,6 +1285,33 @@ class Map:
     like: str | Path | None = option(None, LIKE)
     pixels_per_segment: int = option(Superpixels.pixels_per_segment, PIXELS_PER_SEGMENT)
     seed: int = option(0, SEED)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Settings of `unseg benchmark`."""
+
+    data: Sequence[str | Path] = option(
+        (),
+        "Images with labels: a folder with images/, labels/ and classes.toml, or another legend in such a folder, whose "
+        "classes are used then; may be given several times. For a published row: what its publisher offers for "
+        "download, or the folder that `unseg prepare` made of it.",
+        metavar="FOLDER|LEGEND",
+        form="several",
+        shown="-",
+    )
+    methods: tuple[str, ...] = option(
+        ("all",),
+        "Methods of the table, for images of your own: pixels and regions (k-means), context, iic, infoseg, inmars, "
+        "maskcontrast, probe (a ceiling, learned from labels), or all of these; and lite0, timm:NAME or a model, whose "
+        "features k-means clusters, or a Python file of your own method.",
+        metavar="NAME,NAME,...",
+        form="class names",
+        shown="all",
+    )
+    seeds: int = option(1, SEEDS)
+    steps: int | None = option(None, STEPS)
+    minutes: float | None = option(None, MINUTES)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Takes:
     kinds: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = ()
     images: bool = False  # whether image files are accepted, with options for reading them
     finds_images: bool = True  # whether to look for images in the working folder as well
+    finds_inputs: bool = True  # whether to look for inputs that are not typed: in a pipe, then in the working folder
     folded: bool = False  # hide those options in `--help`, since the usual input is an HDF5 file
     inputs: tuple[str, ...] = ()  # fields of Inputs that are options
     run: tuple[str, ...] = ("output", "workers", "force", "dry_run")  # fields of Run that are options
@@ -111,7 +112,7 @@ def command(
                 paths, among = takes.divide(paths)
             preset = _preset(name, values.get("preset"))
             params = settings(**{**preset, **_values(given, settings), **among})
-            if takes.argument:
+            if takes.argument and takes.finds_inputs:
                 kinds = takes.kinds(params) if callable(takes.kinds) else takes.kinds
                 paths = resolve_inputs(paths, f"unseg {name}", kinds, takes.images and takes.finds_images)
             inputs = Inputs(paths, Images(**_values(given, Images)), **_values(given, Inputs))

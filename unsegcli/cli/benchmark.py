@@ -1,0 +1,99 @@
+"""`unseg benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from unsegcli import console
+from unsegcli.cli._command import Takes, command
+from unsegcli.cli._tables import Cell, Part, Spread, Table, print_scores
+from unsegcli.params import Benchmark, Inputs, Run, Terminal
+
+if TYPE_CHECKING:
+    from unsegcli.stages.benchmark import Benchmarked
+
+ARGUMENT = (
+    "Published rows, such as infoseg/potsdam-3, see --list. Without one: a table of methods on the sets in --data."
+)
+TAKES = Takes(
+    finds_inputs=False,
+    inputs=("limit",),
+    run=("output", "device", "workers", "force", "dry_run"),
+    terminal=("json", "table", "quiet", "verbose"),
+    argument=ARGUMENT,
+)
+
+
+def _show(found: Benchmarked, run: Run, terminal: Terminal) -> None:
+    if not found.scores:
+        return
+    print_scores(found.scores, terminal, describe)
+    failed = found.scores["failed"]
+    if failed:
+        console.warn(f"{len(failed)} results are missing, since a command failed: {'; '.join(failed)}")
+        raise typer.Exit(1)
+
+
+@command("benchmark", Benchmark, TAKES, _show)
+def benchmark(inputs: Inputs, params: Benchmark, run: Run) -> Any:
+    """Compare methods on labelled images, or with published numbers.
+
+    Trains, clusters and scores by the commands that you could type, in one folder. Run it again to resume.
+
+    Examples:  unseg benchmark --data labelled/ --seeds 3   |   unseg benchmark --data a/ --data b/ --methods all,lite0
+    """
+    from unsegcli.stages.benchmark import benchmark as stage
+
+    return stage(inputs, params, run)
+
+
+def describe(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield a table for each measure, with what one gets for nothing and the ceiling below the others."""
+    from unsegcli.dataflow.method_commands import PROBE
+
+    yield f"{result['made_by']}, {result['date']}, {result['machine']}; labels used for {result['labels_used']}"
+    measures = dict(result["measures"])
+    ceiling = measures.pop(PROBE, "")
+    for measure, words in (measures or {PROBE: ceiling}).items():
+        yield _table(result["rows"], measure, f"{words}; {_over(result['seeds'])}")
+    if ceiling and measures:
+        yield f"ceiling: {ceiling}"
+
+
+def _over(seeds: int) -> str:
+    return f"mean and deviation over {seeds} seeds" if seeds > 1 else "one seed"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], measure: str, title: str) -> Table:
+    from unsegcli.dataflow.method_commands import PROBE, title_of
+    from unsegcli.dataflow.result_rows import MAJORITY, in_order
+
+    ceiling, majority = title_of(PROBE), title_of(MAJORITY)
+    shown = [{**row, measure: row[PROBE]} if row["row"] == ceiling else row for row in rows]
+    shown = [row for row in shown if measure in row]
+    methods = [name for name in in_order(shown, "row") if name not in (ceiling, majority)]
+    others = [name for name in (majority, ceiling) if any(row["row"] == name for row in shown)]
+    sets = in_order(shown, "set")
+    return Table(
+        [_cells(shown, name, sets, measure) for name in methods],
+        title,
+        [_cells(shown, name, sets, measure) for name in others],
+    )
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], method: str, sets: Sequence[str], measure: str) -> dict[str, Cell]:
+    """Return accuracy and mIoU of a method on each set."""
+    from unsegcli.dataflow.result_rows import PAIR, mean_and_spread
+
+    cells: dict[str, Cell] = {"method": method}
+    for name in sets:
+        own = [row for row in rows if (row["set"], row["row"]) == (name, method)]
+        for number, score in enumerate(PAIR):
+            found = mean_and_spread(own, measure, number)
+            if found is not None:
+                mean, deviation = found
+                cells[f"{name} {score}"] = mean if deviation is None else Spread(mean, deviation)
+    return cells

@@ -1,0 +1,74 @@
+"""Estimate how long the commands of a benchmark take, from the sizes of the images.
+
+The figures are of tests/benchmarks/bench_benchmark.py: processor seconds of one thread, scaled by a trial of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from unsegcli.params import Benchmark, Images, Inputs
+from unsegcli.segmenters.map_costs import Sizes, sizes_of, slowness
+
+# name -> seconds to start, of each image, and of each megapixel
+COSTS: Mapping[str, tuple[float, float, float]] = {
+    "superpixels": (2.5, 0.002, 0.18),
+    "pixels": (1.5, 0.004, 0.25),
+    "regions": (3.0, 0.01, 0.9),
+    "features": (5.0, 0.01, 0.9),
+    "vectors": (6.0, 0.045, 3.5),
+    "network": (4.0, 0.01, 0.2),
+    "proposals": (3.0, 0.3, 0.5),
+    "probe": (4.0, 0.01, 3.2),
+    "evaluate": (0.7, 0.003, 0.01),
+}
+# method -> seconds to start, and of each step
+TRAININGS: Mapping[str, tuple[float, float]] = {
+    "context": (8.0, 0.13),
+    "iic": (6.0, 0.41),
+    "infoseg": (14.0, 0.4),
+    "inmars": (14.0, 0.54),
+    "maskcontrast": (8.0, 0.6),
+}
+OWN = (10.0, 0.5)  # a guess
+CROPS, EPOCHS, MIN_STEPS = 12, 15, 200  # of the trainings, by default
+CONTEXT_STEPS = 300
+START = 5.0  # seconds of a training limited by --minutes, besides these
+
+
+def sizes_in(data: Path, limit: int | None) -> Sizes:
+    """Measure the images of a set."""
+    return sizes_of(Inputs([data], Images(), limit=limit))
+
+
+def seconds_of(costs: Iterable[str], sizes: Sizes, params: Benchmark) -> float:
+    """Return about how many processor seconds commands take.
+
+    Args:
+        costs: of each command: a name in COSTS, or `train` and a method.
+        sizes: of the images.
+        params: the length of trainings.
+    """
+    return sum(_seconds(cost, sizes, params) for cost in costs)
+
+
+def _seconds(cost: str, sizes: Sizes, params: Benchmark) -> float:
+    kind, _, method = cost.partition(" ")
+    if kind != "train":
+        start, image, megapixel = COSTS[kind]
+        return start + image * sizes.windows + megapixel * sizes.pixels / 1e6
+    if params.minutes:
+        return START + 60 * params.minutes
+    start, step = TRAININGS.get(method, OWN)
+    least = CONTEXT_STEPS if method == "context" else MIN_STEPS
+    return start + step * (params.steps or max(least, EPOCHS * sizes.windows / CROPS))
+
+
+def said(seconds: Sequence[float]) -> str:
+    """Describe processor time in all."""
+    total = sum(seconds) * (slowness() or 1.0)
+    if total < 90:
+        return f"about {max(5, 5 * round(total / 5))} seconds of one processor"
+    minutes = total / 60
+    return f"about {minutes:.0f} minutes of one processor" if minutes < 90 else f"about {minutes / 60:.1f} hours of one"
