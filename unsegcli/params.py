@@ -1293,8 +1293,8 @@ class Benchmark:
 
     data: Sequence[str | Path] = option(
         (),
-        "Images with labels: a folder with images/, labels/ and classes.toml, or another legend in such a folder, whose "
-        "classes are used then; may be given several times. For a published row: what its publisher offers for "
+        "Images with labels: a folder with images/, labels/ and classes.toml, or another legend in such a folder, "
+        "whose classes are used then; may be given several times. For a published row: what its publisher offers for "
         "download, or the folder that `unseg prepare` made of it.",
         metavar="FOLDER|LEGEND",
         form="several",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.benchmark import Benchmarked
 
 ARGUMENT = (
-    "Published rows, such as infoseg/potsdam-3, see --list. Without one: a table of methods on the sets in --data."
+    "Published rows, such as infoseg/potsdam-3, see --list. Without one: a table of methods for the sets in --data."
 )
 TAKES = Takes(
     finds_inputs=False,
@@ -67,7 +67,7 @@ def _over(seeds: int) -> str:
     return f"mean and deviation over {seeds} seeds" if seeds > 1 else "one seed"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], measure: str, title: str) -> Table:
+def _table(rows: Sequence[dict[str, Any]], measure: str, title: str) -> Table:
     from unsegcli.dataflow.method_commands import PROBE, title_of
     from unsegcli.dataflow.result_rows import MAJORITY, in_order
 
@@ -84,7 +84,7 @@ def _table(rows: Sequence[Mapping[str, Any]], measure: str, title: str) -> Table
     )
 
 
-def _cells(rows: Sequence[Mapping[str, Any]], method: str, sets: Sequence[str], measure: str) -> dict[str, Cell]:
+def _cells(rows: Sequence[dict[str, Any]], method: str, sets: Sequence[str], measure: str) -> dict[str, Cell]:
     """Return accuracy and mIoU of a method on each set."""
     from unsegcli.dataflow.result_rows import PAIR, mean_and_spread
 

@@ -1,6 +1,7 @@
 """Estimate how long the commands of a benchmark take, from the sizes of the images.
 
-The figures are of tests/benchmarks/bench_benchmark.py: processor seconds of one thread, scaled by a trial of this machine.
+The figures are of tests/benchmarks/bench_benchmark.py: processor seconds of one thread, scaled by a trial of this
+machine.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ def _say_what_it_costs(sets: Sequence[LabelledSet], jobs: Sequence[Job], inputs:
         sizes = sizes_in(where.learned, inputs.limit)
         seconds.append(seconds_of([step.cost for step in steps], sizes, params))
     console.note(
-        f"{len(_each_once(jobs))} commands, {len(jobs)} results on {len(sets)} sets: {said(seconds)}, as far as nothing is "
-        "up to date"
+        f"{len(_each_once(jobs))} commands, {len(jobs)} results on {len(sets)} sets: {said(seconds)}; less, as far as "
+        "results are up to date"
     )
 
 
