@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
     from unsegcli.stages.map import map
+    from unsegcli.stages.prepare import prepare
     from unsegcli.stages.probe import probe
     from unsegcli.stages.propagate import propagate
     from unsegcli.stages.proposals import proposals
@@ -36,6 +37,7 @@ __all__ = [
     "iem",
     "inspect",
     "map",
+    "prepare",
     "probe",
     "propagate",
     "proposals",

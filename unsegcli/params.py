@@ -20,6 +20,7 @@ TABLES = ("text", "csv", "markdown", "latex")
 LABEL_ROLES = ("clusters", "classes", "mask", "superpixels")
 # The default output of each stage.
 OUTPUTS = {
+    "prepare": "prepared",
     "superpixels": "superpixels.h5",
     "features": "features.h5",
     "train": "model.h5",
@@ -44,6 +45,7 @@ METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
 OF_MAPS, OF_MODEL = "Of a segmentation", "Of a model"
 NETWORK = "Network"
+SOME_SETS = "For some data sets"
 K_MEANS, MODEL = "Without a model: k-means", "With a model"
 VECTORS = "Vectors of a network"
 PER_PIXEL, PER_SUPERPIXEL = "pixel", "superpixel"
@@ -228,6 +230,14 @@ PIXELS = Option(
 LABELS = Option(
     "Ground truth: PNG, TIFF, NPY or .mat files named like the images. Default: the folder labels/ next to the images.",
     metavar="FOLDER",
+    shown="-",
+    recorded=False,
+)
+NAMES = Option(
+    "relabel: TOML file with names and colours of clusters, as the page of `unseg visualize` saves it. prepare: text "
+    "file with the names of the images to take, one a line, as published for some data sets; may be given several "
+    "times.",
+    metavar="FILE",
     shown="-",
     recorded=False,
 )
@@ -1245,13 +1255,7 @@ class Relabel:
     """Settings of `unseg relabel`."""
 
     rules: Sequence[str] = ()  # for example 3=water, 1+4=roof and roof=building
-    names: str | Path | None = option(
-        None,
-        "TOML file with names and colours of clusters, as the page of `unseg visualize` saves it.",
-        metavar="FILE",
-        shown="-",
-        recorded=False,
-    )
+    names: str | Path | None = option(None, NAMES)
     split: str = option(
         "",
         "Divide one cluster, given by its number or name, into several. What was clustered is found by the history of "
@@ -1263,6 +1267,29 @@ class Relabel:
     legend: str | Path | None = option(None, LEGEND)
     metrics: str | Path | None = option(None, METRICS)
     like: str | Path | None = option(None, LIKE)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Settings of `unseg prepare`."""
+
+    name: str = ""  # of the data set
+    list: bool = option(False, "List the data sets: what they are, number of images, licence and link.")
+    names: Sequence[str | Path] = option((), replace(NAMES, form="several"))
+    original_size: bool = option(
+        False,
+        "Keep whole images at their published size, linked where possible. Default: the size and crop that papers "
+        "score.",
+        panel=SOME_SETS,
+    )
+    unlabelled_as_sky: bool = option(
+        False,
+        "coco-stuff-3: score pixels without a label as sky, as the published code of IIC does.",
+        panel=SOME_SETS,
+    )
+    incomplete: bool = option(
+        False, "Prepare what is there, even if files are missing; scores then cannot be compared with published ones."
+    )
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,10 @@ def _moved(ended: Ended) -> list[str]:
     return as_typed(Inputs((), source_folder=ended.inputs.source_folder))
 
 
+def _superpixels(ended: Ended) -> list[str]:
+    return ["superpixels", ended.paths[0]]
+
+
 def _train(ended: Ended) -> list[str]:
     return ["train", ended.paths[0]]
 
@@ -190,6 +194,7 @@ def _has_clusters(path: Path) -> bool:
 
 
 NEXT: dict[str, Callable[[Ended], list[str]]] = {
+    "prepare": _superpixels,
     "superpixels": _train,
     "features": _cluster,
     "train": _cluster,

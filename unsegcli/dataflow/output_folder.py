@@ -162,6 +162,16 @@ class FolderWriter:
         path.write_bytes(content)
         self.files.append(name)
 
+    def take(self, name: str, source: Path) -> None:
+        """Add a file of the user as it is: as a second link to it where that is possible, else as a copy."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.resolve(), path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, path)
+        self.files.append(name)
+
 
 def safe_names(names: Sequence[str], suffix: str) -> list[str]:
     """Make file names for images: inside the folder, valid on every system, unique even if case is ignored.

@@ -1,0 +1,203 @@
+"""ISPRS Potsdam, 2D semantic labelling: aerial tiles of 6000 x 6000 pixels, 5 cm each, with red, green, blue, infrared.
+
+Where the facts come from:
+
+* The publishers offer Potsdam.zip, with zip archives inside; 4_Ortho_RGBIR.zip has 38 tiles named
+  top_potsdam_2_10_RGBIR.tif, 5_Labels_for_participants.zip the labels of 24 of them, named top_potsdam_2_10_label.tif,
+  and newer downloads also 5_Labels_all.zip with all 38 (listings in github.com/blackbolt-eot examples and in
+  github.com/open-mmlab/mmsegmentation, docs/user_guides/2_dataset_prepare.md).
+* Halving, patches, classes and colours: the preparation of IIC, github.com/xu-ji/IIC,
+  code/datasets/segmentation/util/potsdam_prepare.py. It resizes images by OpenCV's bilinear filter, which at exactly
+  one half is the mean of 2 x 2 pixels, rounded half up, and labels by its nearest neighbour, which is the upper left
+  of them. Both are reproduced.
+* The merge to three classes: code/datasets/segmentation/potsdam.py there.
+
+Deviation: IIC stops at a colour that is not in the palette; here it is read as the palette's colour that is closest, or
+not scored if none is close. Its patches have random numbers as names; here they say tile, row and column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.datasets._archives import Files, Member, ReadOnce
+from unsegcli.datasets._contract import (
+    VOID,
+    Plan,
+    PublishedSet,
+    ScoringRules,
+    SetClass,
+    SetSplit,
+    Task,
+    Written,
+)
+from unsegcli.datasets._pixels import label_bytes, read_tiff, tiff_bytes
+from unsegcli.errors import DataError
+from unsegcli.params import Prepare
+
+TILE = 6000  # pixels of a side
+PATCH = 200  # pixels of a side, at half the size
+CLOSE = 60  # largest difference in a band at which a colour is taken for one of the palette
+BANDS = 4
+# Tiles as row_column. The labels of the first 24 were published for participants; papers score these.
+LABELLED = (
+    *("2_10", "2_11", "2_12", "3_10", "3_11", "3_12", "4_10", "4_11", "4_12", "5_10", "5_11", "5_12"),
+    *("6_7", "6_8", "6_9", "6_10", "6_11", "6_12", "7_7", "7_8", "7_9", "7_10", "7_11", "7_12"),
+)
+OTHER = ("2_13", "2_14", "3_13", "3_14", "4_13", "4_14", "4_15", "5_13", "5_14", "5_15", "6_13", "6_14", "6_15", "7_13")
+PALETTE = (
+    SetClass("roads", "#ffffff", (0,)),
+    SetClass("buildings", "#0000ff", (1,)),
+    SetClass("low vegetation", "#00ffff", (2,)),
+    SetClass("trees", "#00ff00", (3,)),
+    SetClass("cars", "#ffff00", (4,)),
+    SetClass("clutter", "#ff0000", (5,)),
+)
+MERGED = (
+    SetClass("roads and cars", "#c0c0c0", (0, 4)),
+    SetClass("buildings and clutter", "#0000ff", (1, 5)),
+    SetClass("vegetation and trees", "#00ff00", (2, 3)),
+)
+NEEDS = (
+    "4_Ortho_RGBIR.zip with 38 tiles",
+    "5_Labels_for_participants.zip with the labels of 24, or 5_Labels_all.zip; or Potsdam.zip, which holds them",
+)
+
+
+def _set(name: str, what: str, classes: Sequence[SetClass]) -> PublishedSet:
+    patches = 15 * 15
+    return PublishedSet(
+        name=name,
+        what=what,
+        licence="free for research; the data must be cited, not passed on",
+        link="https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx",
+        needs=NEEDS,
+        classes=tuple(classes),
+        ignore=(VOID,),
+        splits=(
+            SetSplit("labelled", patches * len(LABELLED), patches * len(LABELLED)),
+            SetSplit("unlabelled", patches * len(OTHER), 0),
+        ),
+        rules=ScoringRules(
+            protocol="iic",
+            matching="one-to-one, by pixels",
+            level="data set",
+            clusters=len(classes),
+            trained_on=("labelled", "unlabelled"),
+            scored_on=("labelled",),
+            size="200 x 200, patches of tiles at half their size, 4 bands",
+            notes=(
+                "the images that are scored are among those that are trained on",
+                "STEGO and later systems train and score on another division, and without infrared",
+            ),
+        ),
+        archives=("4_Ortho_RGBIR.zip", "5_Labels_for_participants.zip", "5_Labels_all.zip"),
+    )
+
+
+SETS = (
+    _set("potsdam", "aerial images with infrared, 6 classes", PALETTE),
+    _set("potsdam-3", "aerial images with infrared, 3 merged classes", MERGED),
+)
+
+
+def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
+    """Cut the tiles that papers use into patches."""
+    images = {_tile(one): one for one in files.find("*_RGBIR.tif")}
+    labels = {_tile(one): one for one in files.find("*_label.tif")}
+    missing = [f"top_potsdam_{tile}_RGBIR.tif (of 4_Ortho_RGBIR)" for tile in (*LABELLED, *OTHER) if tile not in images]
+    missing += [f"top_potsdam_{tile}_label.tif (of 5_Labels)" for tile in LABELLED if tile not in labels]
+    tasks = [
+        _task(tile, "labelled", (images[tile], labels[tile])) for tile in LABELLED if {tile} <= images.keys() & labels
+    ]
+    tasks += [_task(tile, "unlabelled", (images[tile],)) for tile in OTHER if tile in images]
+    notes = []
+    if set(OTHER) & labels.keys():
+        notes.append(
+            f"the labels of {len(set(OTHER) & labels.keys())} more tiles are left aside: papers score 24 tiles"
+        )
+    return Plan(tuple(tasks), tuple(missing), tuple(notes), processes=2)
+
+
+def _tile(member: Member) -> str:
+    """Return row and column of a tile, without leading zeros."""
+    found = re.search(r"(\d+)_(\d+)_(RGBIR|label)$", member.stem)
+    if found is None:
+        raise DataError(f"{member.where} is not named like a tile, top_potsdam_2_10_RGBIR.tif")
+    return f"{int(found[1])}_{int(found[2])}"
+
+
+def _task(tile: str, split: str, members: tuple[Member, ...]) -> Task:
+    places = range(TILE // (2 * PATCH))
+    names = [f"{split}/potsdam_{tile}_r{row:02}_c{column:02}" for row in places for column in places]
+    outputs = [f"images/{name}.tif" for name in names]
+    if len(members) > 1:
+        outputs += [f"labels/{name}.png" for name in names]
+    return Task(members, tuple(outputs), make_patches, bytes=len(names) * PATCH * PATCH * BANDS)
+
+
+def make_patches(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
+    """Cut one tile, and its labels if it has some, into patches at half the size."""
+    files: dict[str, bytes] = {}
+    counts: dict[str, int] = {}
+    pixels = _tile_pixels(members[0], BANDS)
+    for name in (name for name in outputs if name.startswith("images/")):
+        files[name] = tiff_bytes(halved(_part(pixels, name)))
+    del pixels
+    if len(members) > 1:
+        colors = _tile_pixels(members[1], 3)
+        for name in (name for name in outputs if name.startswith("labels/")):
+            values, found = class_numbers(_part(colors, name)[::2, ::2])
+            files[name] = label_bytes(values, PALETTE)
+            counts = {text: counts.get(text, 0) + number for text, number in found.items()}
+    return Written(files, {text: number for text, number in counts.items() if number})
+
+
+def _tile_pixels(file: ReadOnce, bands: int) -> NDArray[np.uint8]:
+    pixels = read_tiff(file)
+    if pixels.shape != (TILE, TILE, bands) or pixels.dtype != np.uint8:
+        shape = " x ".join(map(str, pixels.shape))
+        raise DataError(
+            f"{file.member.where} is {shape} of {pixels.dtype}, but {TILE} x {TILE} x {bands} of uint8 is published"
+        )
+    return pixels
+
+
+def _part(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Return the part of a tile that becomes a patch."""
+    found = re.search(r"_r(\d+)_c(\d+)\.", name)
+    assert found is not None
+    row, column, side = int(found[1]), int(found[2]), 2 * PATCH
+    return pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
+
+
+def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the mean of 2 x 2 pixels, rounded half up: (height / 2, width / 2, bands)."""
+    total = pixels[::2, ::2].astype(np.uint16)
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        total += pixels[row::2, column::2]
+    return ((total + 2) // 4).astype(np.uint8)
+
+
+def class_numbers(colors: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Return the class of each colour (height, width, 3), and how many were not in the palette."""
+    palette = np.array([list(bytes.fromhex(one.color.removeprefix("#"))) for one in PALETTE], np.uint8)
+    numbers = np.full(colors.shape[:2], VOID, np.uint8)
+    for number, color in enumerate(palette):
+        numbers[(colors == color).all(2)] = number
+    off = numbers == VOID
+    counts: dict[str, Any] = {}
+    if off.any():
+        far = np.abs(colors[off][:, None].astype(np.int16) - palette).max(2)  # (pixel, colour)
+        nearest = np.where(far.min(1) <= CLOSE, far.argmin(1), VOID)
+        numbers[off] = nearest.astype(np.uint8)
+        counts["label pixels of a colour that is not in the palette, read as the nearest"] = int(
+            (nearest != VOID).sum()
+        )
+        counts["label pixels of a colour far from the palette, not scored"] = int((nearest == VOID).sum())
+    return numbers, counts

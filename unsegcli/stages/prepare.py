@@ -1,0 +1,375 @@
+"""`unseg prepare`: bring a published data set into a folder that all commands read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from unsegcli import console
+from unsegcli._version import __version__
+from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
+from unsegcli.dataflow.runner import Outcome, UpToDate
+from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives
+from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClass, Task
+from unsegcli.datasets._load import find_set, known_sets
+from unsegcli.errors import ConfigError, DataError
+from unsegcli.images.find import file_digest
+from unsegcli.legend import LEGEND_NAME
+from unsegcli.parallel import available_cores, ordered_map
+from unsegcli.params import Inputs, Prepare, Run, recorded, spelling
+from unsegcli.recipe import Recipe, listing_digest, make_recipe
+
+REVISION = 1
+ABOUT = "prepared.json"
+UNPACKED = "unpacked"  # in the folder of unfinished files
+SHOWN = 10  # missing files in an error
+ALWAYS = ("name", "list", "incomplete")  # settings that every data set has
+IMAGES, LABELS = "images", "labels"  # folders
+
+
+def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = None) -> Outcome | dict[str, Any]:
+    """Write the images, labels and legend of a published data set.
+
+    Args:
+        inputs: the files of its publishers: folders and archives.
+        params: which data set, and what of it.
+        run: how to run, and the folder to write.
+
+    Returns:
+        the folder; or a table of all data sets, if that was asked for.
+    """
+    params, run = params or Prepare(), run or Run()
+    if params.list:
+        return {"sets": [_row(published) for published, _ in known_sets().values()]}
+    how = run.of("prepare")
+    asked = _asked(inputs, params)
+    folder = OutputFolder(how.output, "a prepared data set", _recipe(asked), force=how.force)
+    if folder.finished() is not None:
+        return UpToDate(folder.path)
+    try:
+        if how.dry_run:
+            with tempfile.TemporaryDirectory(prefix="unseg-") as place:
+                _say_costs(asked, _planned(asked, Path(place)), folder)
+        else:
+            _make(asked, folder, how.workers)
+    finally:
+        close_archives()
+    return Outcome(folder.path)
+
+
+def _make(asked: Asked, folder: OutputFolder, workers: int) -> None:
+    with folder.writing() as writer:
+        plan = _planned(asked, writer.path_of(UNPACKED))
+        made = _written(plan, writer, workers)
+        _finish(writer, Prepared(asked, plan, made), folder.recipe)
+
+
+# What is asked for
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be prepared, and of which files."""
+
+    published: PublishedSet
+    file: DataSetFile
+    inputs: Inputs
+    params: Prepare
+
+
+def _asked(inputs: Inputs, params: Prepare) -> Asked:
+    """Find the data set, and check what was typed."""
+    if not params.name:
+        raise ConfigError("name a data set, such as `unseg prepare potsdam-3 Potsdam.zip`; --list shows all of them")
+    published, file = find_set(params.name)
+    if not inputs.paths:
+        raise ConfigError(
+            f"{published.name} needs its files, {'; '.join(published.needs)}; they are offered at {published.link}; "
+            f"then name their folder: `unseg prepare {published.name} FOLDER`"
+        )
+    for one in fields(params):
+        changed = getattr(params, one.name) != one.default
+        if changed and one.name not in ALWAYS and one.name not in published.takes:
+            raise ConfigError(f"{spelling(Prepare, one.name)}: {published.name} has no such setting")
+    return Asked(published, file, inputs, params)
+
+
+def _row(published: PublishedSet) -> dict[str, Any]:
+    return {
+        "name": published.name,
+        "what": published.what,
+        "images": published.images or None,
+        "classes": len(published.classes),
+        "licence": published.licence,
+        "link": published.link,
+    }
+
+
+def _recipe(asked: Asked) -> Recipe:
+    """Return the recipe: the state of the sources stands for their content, which is large."""
+    inputs, params = asked.inputs, asked.params
+    sources = [(Path(path).name, _state_of(Path(path))) for path in inputs.paths]
+    digests = {"sources": listing_digest(sources)}
+    if params.names:
+        digests["names"] = listing_digest((Path(path).name, _list_digest(Path(path))) for path in params.names)
+    version = {"data_set_revision": getattr(asked.file, "REVISION", 1)}
+    settings = {"data_set": asked.published.name, **recorded(params), "limit": inputs.limit}
+    return make_recipe("prepare", REVISION, [settings], digests, version)
+
+
+def _list_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise DataError(f"--names {path}: cannot be read ({error.strerror})") from error
+
+
+def _state_of(path: Path) -> str:
+    """Return a digest of the names, sizes and times of a file, or of all files in a folder."""
+    rows = []
+    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for one in paths:
+        try:
+            state = one.stat()
+        except OSError:
+            continue
+        if not one.is_dir():
+            rows.append((one.relative_to(path).as_posix(), f"{state.st_size} {state.st_mtime_ns}"))
+    return listing_digest(rows)
+
+
+# What will be done
+
+
+def _planned(asked: Asked, place: Path) -> Plan:
+    """List the files and plan what is made of them; what must be unpacked goes into a folder."""
+    files = Files(asked.inputs.paths, asked.published.archives, place)
+    plan = asked.file.plan(asked.published, files, asked.params)
+    return _limited(_checked(plan, asked.params), asked.inputs.limit)
+
+
+def _checked(plan: Plan, params: Prepare) -> Plan:
+    """Report what was found; raise an error if files are missing, or if there are none."""
+    for text in plan.notes:
+        console.note(text)
+    for text in plan.warnings:
+        console.warn(text)
+    if not plan.missing and plan.tasks:
+        return plan
+    shown = "; ".join(plan.missing[:SHOWN]) or "no file that belongs to it"
+    more = f"; and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
+    if not plan.tasks or not params.incomplete:
+        hint = "; --incomplete prepares what is there" if plan.tasks else ""
+        raise DataError(f"{params.name} is incomplete: {shown}{more}{hint}")
+    console.warn(f"{params.name} is incomplete (--incomplete): {shown}{more}")
+    return plan
+
+
+def _limited(plan: Plan, limit: int | None) -> Plan:
+    """Keep what makes the first N images."""
+    if limit is None:
+        return plan
+    kept: list[Task] = []
+    names = [name for task in plan.tasks for name in task.outputs if name.startswith(f"{IMAGES}/")]
+    wanted = {_key(name) for name in names[:limit]}
+    for task in plan.tasks:
+        outputs = tuple(name for name in task.outputs if _key(name) in wanted)
+        if outputs:
+            kept.append(replace(task, outputs=outputs, bytes=task.bytes * len(outputs) // len(task.outputs)))
+    return replace(plan, tasks=tuple(kept))
+
+
+def _key(name: str) -> str:
+    """Return what an image and its label have in common: the path below their folders, without the suffix."""
+    return Path(*Path(name).parts[1:]).with_suffix("").as_posix()
+
+
+def _say_costs(asked: Asked, plan: Plan, folder: OutputFolder) -> None:
+    names = [name for task in plan.tasks for name in task.outputs]
+    images = sum(name.startswith(f"{IMAGES}/") for name in names)
+    linked = sum(task.size for task in plan.tasks if task.make is None and task.members[0].is_file)
+    written = sum(task.size for task in plan.tasks) - linked
+    read = sum(member.size for task in plan.tasks for member in task.members)
+    console.note(
+        f"would write {console.count_images(images)} and {len(names) - images} label maps of {asked.published.name} to "
+        f"{folder.path}: about {written / 1e6:,.1f} MB, and {linked / 1e6:,.1f} MB as links; reads {read / 1e6:,.1f} MB"
+    )
+
+
+# Doing it
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of one task."""
+
+    files: dict[str, bytes]
+    counts: dict[str, int]
+    digests: tuple[tuple[str, str], ...]  # (name, SHA-256) of what was read
+
+
+def _written(plan: Plan, writer: FolderWriter, workers: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Write all files; return counts and the digests of what was read."""
+    counts: Counter[str] = Counter()
+    digests: list[tuple[str, str]] = []
+    with console.progress(len(plan.tasks), "preparing") as bar:
+        for task in plan.tasks:
+            if task.make is None:
+                digests += _take(task, writer)
+                bar.update()
+        made = [task for task in plan.tasks if task.make is not None]
+        processes = min(workers or available_cores(), plan.processes or available_cores())
+        for done in ordered_map(_do, made, processes, expected=len(made) // plan.batch, batch=plan.batch):
+            for name, content in done.files.items():
+                writer.add(name, content)
+            counts.update(done.counts)
+            digests += done.digests
+            bar.update()
+    return dict(counts), sorted(digests)
+
+
+def _do(task: Task) -> Done:
+    """Run a task, in a worker process."""
+    assert task.make is not None
+    members = [ReadOnce(member) for member in task.members]
+    made = task.make(members, task.outputs)
+    read = tuple((one.member.name, one.digest) for one in members if one.digest)
+    return Done(made.files, made.counts, read)
+
+
+def _take(task: Task, writer: FolderWriter) -> list[tuple[str, str]]:
+    """Link a file, or copy a part of an archive piece by piece."""
+    member, name = task.members[0], task.outputs[0]
+    if member.is_file:
+        writer.take(name, member.path)
+        return []
+    return [(member.name, _copied(member, writer, name))]
+
+
+def _copied(member: Member, writer: FolderWriter, name: str) -> str:
+    path = writer.path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with member.opened() as stream, path.open("wb") as out:
+        while block := stream.read(1 << 20):
+            out.write(block)
+            digest.update(block)
+            size += len(block)
+    if size != member.size:
+        raise DataError(f"{member.where} has {size:,} bytes, but should have {member.size:,}")
+    writer.files.append(name)
+    return digest.hexdigest()
+
+
+# What is said of it
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was prepared, and how."""
+
+    asked: Asked
+    plan: Plan
+    made: tuple[dict[str, int], list[tuple[str, str]]]  # counts, and digests of what was read
+
+    @property
+    def published(self) -> PublishedSet:
+        return self.asked.published
+
+    @property
+    def ignore(self) -> Sequence[int]:
+        return self.published.ignore if self.plan.ignore is None else self.plan.ignore
+
+    @property
+    def classes(self) -> Sequence[SetClass]:
+        return self.published.classes if self.plan.classes is None else self.plan.classes
+
+
+def _finish(writer: FolderWriter, prepared: Prepared, recipe: Recipe) -> None:
+    """Write the legend and the description, after a check that everything was written."""
+    promised = sorted(name for task in prepared.plan.tasks for name in task.outputs)
+    if promised != sorted(writer.files):
+        raise RuntimeError(f"{prepared.published.name}: its tasks did not write the files they announce")
+    unpacked = writer.path_of(UNPACKED)
+    if unpacked.is_dir():
+        shutil.rmtree(unpacked)
+    counts = _counts(promised)
+    for sentence, count in prepared.made[0].items():
+        console.note(f"{sentence}: {count:,}")
+    images = sum(one[IMAGES] for one in counts.values())
+    writer.add(LEGEND_NAME, _legend(prepared).encode())
+    writer.add(ABOUT, (json.dumps(_about(prepared, counts, recipe), indent=1) + "\n").encode())
+    writer.about |= {"images": images, "labels_used": prepared.published.labels_used}
+    _say_counts(prepared, counts)
+
+
+def _counts(names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Count images and labels in each split; "" = there is no folder for it."""
+    found: dict[str, dict[str, int]] = {}
+    for name in names:
+        kind, *folders, _ = name.split("/")
+        found.setdefault("/".join(folders[:1]), {IMAGES: 0, LABELS: 0})[kind] += 1
+    return found
+
+
+def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> None:
+    """Say how many images there are in each split; warn if they are not as many as published."""
+    for split in prepared.published.splits:
+        found = counts.get(split.name, {IMAGES: 0, LABELS: 0})
+        said = f"{split.name or prepared.published.name}: {found[IMAGES]:,} images, {found[LABELS]:,} with labels"
+        if not split.images:
+            console.note(f"{said}; how many there should be is not published")
+        elif (found[IMAGES], found[LABELS]) == (split.images, split.labels):
+            console.note(f"{said}, as published")
+        elif prepared.asked.inputs.limit is not None:
+            console.note(f"{said} (--limit {prepared.asked.inputs.limit})")
+        else:
+            console.warn(f"{said}, but {split.images:,} and {split.labels:,} are published")
+
+
+def _about(prepared: Prepared, counts: dict[str, dict[str, int]], recipe: Recipe) -> dict[str, Any]:
+    published = prepared.published
+    expected = {split.name: {IMAGES: split.images, LABELS: split.labels} for split in published.splits}
+    found, read = prepared.made
+    return {
+        "format": "unseg-prepared",
+        "version": 1,
+        "name": published.name,
+        "what": published.what,
+        "licence": published.licence,
+        "link": published.link,
+        "made_by": f"unseg {__version__}",
+        "labels_used": published.labels_used,
+        "options": recipe["parameters"],
+        "counts": counts,
+        "published_counts": expected,
+        "as_published": counts == expected and not prepared.plan.warnings,
+        "missing": list(prepared.plan.missing),
+        "warnings": list(prepared.plan.warnings),
+        "found": found,
+        "lists": list(prepared.plan.lists),
+        "read": {"files": len(read), "digest": listing_digest(read)},
+        "rules": asdict(published.rules),
+        "recipe": recipe,
+    }
+
+
+def _legend(prepared: Prepared) -> str:
+    """Return the legend as TOML."""
+    lines = [f"# Classes of {prepared.published.name}", f"ignore = {sorted(prepared.ignore)}"]
+    for one in prepared.classes:
+        lines += [
+            "",
+            "[[class]]",
+            f"name = {json.dumps(one.name)}",
+            f'color = "{one.color}"',
+            f"from = {list(one.values)}",
+        ]
+    return "\n".join(lines) + "\n"
