@@ -1329,9 +1329,9 @@ class Benchmark:
     )
     methods: tuple[str, ...] = option(
         ("all",),
-        "Methods of the table, for images of your own: pixels and regions (k-means), context, iic, infoseg, inmars, "
-        "maskcontrast, probe (a ceiling, learned from labels), or all of these; and lite0, timm:NAME or a model, whose "
-        "features k-means clusters, or a Python file of your own method.",
+        "Methods of the table: all = pixels and regions (k-means), context, iic, infoseg, inmars, and probe (a ceiling, "
+        "learned from labels). Also maskcontrast, for images of objects, which takes longer; lite0, timm:NAME or a "
+        "model, whose features k-means clusters; and a Python file of your own method.",
         metavar="NAME,NAME,...",
         form="class names",
         shown="all",

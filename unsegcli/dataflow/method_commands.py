@@ -14,7 +14,7 @@ OBJECTS = "maskcontrast"  # learns from object masks, and clusters objects
 EMBEDS = "context"  # clusters are found after training, so that any number of them needs no other training
 LEARNED = (EMBEDS, "iic", "infoseg", "inmars", OBJECTS)
 METHODS = (PIXELS, REGIONS, *LEARNED, PROBE)
-ALL = "all"
+ALL = "all"  # but maskcontrast, which needs images of objects and takes most of the time
 NETWORKS = ("lite0", "resnet18", "resnet34", "resnet50")  # whose features k-means clusters; and timm:NAME, and models
 TITLES = {
     "majority": "largest class everywhere",
@@ -83,10 +83,11 @@ class Job:
 
 
 def chosen_methods(asked: Sequence[str]) -> list[str]:
-    """Return the methods that were asked for, in order: `all` stands for those that need nothing but the images."""
+    """Return the methods that were asked for, in order: `all` stands for those that suit any images."""
     found: list[str] = []
     for name in asked:
-        found += METHODS if name.lower() == ALL else [_checked(name)]
+        suit_all = [method for method in METHODS if method != OBJECTS]
+        found += suit_all if name.lower() == ALL else [_checked(name)]
     return list(dict.fromkeys(found))
 
 

@@ -15,22 +15,22 @@ from unsegcli.segmenters.map_costs import Sizes, sizes_of, slowness
 # name -> seconds to start, of each image, and of each megapixel
 COSTS: Mapping[str, tuple[float, float, float]] = {
     "superpixels": (2.5, 0.002, 0.18),
-    "pixels": (1.5, 0.004, 0.25),
-    "regions": (3.0, 0.01, 0.9),
+    "pixels": (1.5, 0.004, 0.38),
+    "regions": (3.0, 0.01, 0.45),
     "features": (5.0, 0.01, 0.9),
-    "vectors": (6.0, 0.045, 3.5),
+    "vectors": (8.0, 0.02, 0.6),
     "network": (4.0, 0.01, 0.2),
-    "proposals": (3.0, 0.3, 0.5),
+    "proposals": (3.0, 0.06, 0.35),
     "probe": (4.0, 0.01, 3.2),
     "evaluate": (0.7, 0.003, 0.01),
 }
 # method -> seconds to start, and of each step
 TRAININGS: Mapping[str, tuple[float, float]] = {
-    "context": (8.0, 0.13),
+    "context": (19.0, 0.17),
     "iic": (6.0, 0.41),
     "infoseg": (14.0, 0.4),
     "inmars": (14.0, 0.54),
-    "maskcontrast": (8.0, 0.6),
+    "maskcontrast": (6.0, 2.7),
 }
 OWN = (10.0, 0.5)  # a guess
 CROPS, EPOCHS, MIN_STEPS = 12, 15, 200  # of the trainings, by default
