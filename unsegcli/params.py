@@ -1329,7 +1329,7 @@ class Benchmark:
     )
     methods: tuple[str, ...] = option(
         ("all",),
-        "Methods of the table: all = pixels and regions (k-means), context, iic, infoseg, inmars, and probe (a ceiling, "
+        "Methods of the table: all = pixels and regions (k-means), context, iic, infoseg, inmars, probe (a ceiling, "
         "learned from labels). Also maskcontrast, for images of objects, which takes longer; lite0, timm:NAME or a "
         "model, whose features k-means clusters; and a Python file of your own method.",
         metavar="NAME,NAME,...",
