@@ -63,7 +63,7 @@ OPTIONS = set(
     --pixel-size --sieve --simplify --to --values
     --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
-    --incomplete --list --original-size --unlabelled-as-sky
+    --download --incomplete --list --original-size --unlabelled-as-sky
     -h -o -q -v
     """.split()  # noqa: SIM905
 )

@@ -1287,6 +1287,15 @@ class Prepare:
         "coco-stuff-3: score pixels without a label as sky, as the published code of IIC does.",
         panel=SOME_SETS,
     )
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    download: bool = option(
+        False,
+        "flowers-102, voc-2012, cub-200: download what is not yet in the folder given, whole files with the published "
+        "digest.",
+        panel=SOME_SETS,
+        recorded=False,
+    )
     incomplete: bool = option(
         False, "Prepare what is there, even if files are missing; scores then cannot be compared with published ones."
     )

@@ -78,7 +78,9 @@ class Member:
             else:
                 with self.path.open("rb") as file:
                     yield file if self.offset < 0 else io.BufferedReader(_Range(file, self.offset, self.size))
-        except (*BROKEN, OSError) as error:
+        except BROKEN as error:
+            raise DataError(f"{self.where} is not whole ({error}): download it again") from error
+        except OSError as error:
             raise DataError(f"{self.where} cannot be read: {error}") from error
 
     def read(self) -> bytearray:

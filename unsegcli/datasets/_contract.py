@@ -52,13 +52,26 @@ class ScoringRules:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that publishers offer under an address."""
+
+    url: str
+    md5: str  # hexadecimal
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
 class PublishedSet:
     """A data set as its publishers and the papers describe it."""
 
     name: str  # as typed
     what: str  # one line for the list
     licence: str
-    link: str
+    link: str  # "" = it is the user's own
     needs: tuple[str, ...]  # files to download, one line each
     classes: tuple[SetClass, ...]
     ignore: tuple[int, ...]  # values of label files that are not scored
@@ -67,6 +80,7 @@ class PublishedSet:
     archives: tuple[str, ...] = ()  # patterns of archives that are opened where they lie in a folder or in an archive
     takes: tuple[str, ...] = ()  # settings of `Prepare` that it has
     labels_used: str = "converted for scoring"  # what labels were used for
+    downloads: tuple[Download, ...] = ()  # what --download fetches into the folder given
 
     @property
     def images(self) -> int:
@@ -110,6 +124,7 @@ class Plan:
     warnings: tuple[str, ...] = ()  # why scores cannot be compared with published ones
     classes: tuple[SetClass, ...] | None = None  # instead of those of the set, where a setting changes them
     ignore: tuple[int, ...] | None = None
+    legend: bytes | None = None  # a legend file of the user, instead of classes
     lists: tuple[Mapping[str, object], ...] = ()  # of names that the user gave: file, digests, what it is
     batch: int = 1  # tasks that go to a process at once; more for small files
     processes: int = 0  # more would only take memory; 0 = as many as there are

@@ -21,7 +21,7 @@ from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClas
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
-from unsegcli.legend import LEGEND_NAME
+from unsegcli.legend import LEGEND_NAME, read_legend
 from unsegcli.parallel import available_cores, ordered_map
 from unsegcli.params import Inputs, Prepare, Run, recorded, spelling
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
@@ -50,6 +50,8 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
         return {"sets": [_row(published) for published, _ in known_sets().values()]}
     how = run.of("prepare")
     asked = _asked(inputs, params)
+    if params.download and not _downloaded(asked, dry_run=how.dry_run):
+        return Outcome(Path(how.output))
     folder = OutputFolder(how.output, "a prepared data set", _recipe(asked), force=how.force)
     if folder.finished() is not None:
         return UpToDate(folder.path)
@@ -90,8 +92,9 @@ def _asked(inputs: Inputs, params: Prepare) -> Asked:
         raise ConfigError("name a data set, such as `unseg prepare potsdam-3 Potsdam.zip`; --list shows all of them")
     published, file = find_set(params.name)
     if not inputs.paths:
+        offered = f"they are offered at {published.link}; " if published.link else ""
         raise ConfigError(
-            f"{published.name} needs its files, {'; '.join(published.needs)}; they are offered at {published.link}; "
+            f"{published.name} needs its files, {'; '.join(published.needs)}; {offered}"
             f"then name their folder: `unseg prepare {published.name} FOLDER`"
         )
     for one in fields(params):
@@ -99,6 +102,22 @@ def _asked(inputs: Inputs, params: Prepare) -> Asked:
         if changed and one.name not in ALWAYS and one.name not in published.takes:
             raise ConfigError(f"{spelling(Prepare, one.name)}: {published.name} has no such setting")
     return Asked(published, file, inputs, params)
+
+
+def _downloaded(asked: Asked, *, dry_run: bool) -> bool:
+    """Download the files that are not in the folder given, or say which; return whether all are there."""
+    from unsegcli.datasets._download import download, to_download
+
+    folder, downloads = Path(asked.inputs.paths[0]), asked.published.downloads
+    if len(asked.inputs.paths) != 1 or folder.is_file():
+        raise ConfigError("--download: give one folder, into which the files are downloaded")
+    if not dry_run:
+        download(downloads, folder)
+        return True
+    lacking = to_download(downloads, folder)
+    if lacking:
+        console.note(f"would download to {folder}: {', '.join(one.url for one in lacking)}")
+    return not lacking
 
 
 def _row(published: PublishedSet) -> dict[str, Any]:
@@ -119,6 +138,10 @@ def _recipe(asked: Asked) -> Recipe:
     digests = {"sources": listing_digest(sources)}
     if params.names:
         digests["names"] = listing_digest((Path(path).name, _list_digest(Path(path))) for path in params.names)
+    if params.labels is not None:
+        digests["labels"] = _state_of(Path(params.labels))
+    if params.legend is not None:
+        digests["legend"] = _state_of(Path(params.legend))
     version = {"data_set_revision": getattr(asked.file, "REVISION", 1)}
     settings = {"data_set": asked.published.name, **recorded(params), "limit": inputs.limit}
     return make_recipe("prepare", REVISION, [settings], digests, version)
@@ -304,7 +327,9 @@ def _finish(writer: FolderWriter, prepared: Prepared, recipe: Recipe) -> None:
     for sentence, count in prepared.made[0].items():
         console.note(f"{sentence}: {count:,}")
     images = sum(one[IMAGES] for one in counts.values())
-    writer.add(LEGEND_NAME, _legend(prepared).encode())
+    if legend := _legend(prepared):
+        writer.add(LEGEND_NAME, legend)
+        read_legend(writer.path_of(LEGEND_NAME))
     writer.add(ABOUT, (json.dumps(_about(prepared, counts, recipe), indent=1) + "\n").encode())
     writer.about |= {"images": images, "labels_used": prepared.published.labels_used}
     _say_counts(prepared, counts)
@@ -322,7 +347,8 @@ def _counts(names: Sequence[str]) -> dict[str, dict[str, int]]:
 def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> None:
     """Say how many images there are in each split; warn if they are not as many as published."""
     for split in prepared.published.splits:
-        found = counts.get(split.name, {IMAGES: 0, LABELS: 0})
+        here = [one for name, one in counts.items() if split.name in ("", name)]
+        found = {kind: sum(one[kind] for one in here) for kind in (IMAGES, LABELS)}
         said = f"{split.name or prepared.published.name}: {found[IMAGES]:,} images, {found[LABELS]:,} with labels"
         if not split.images:
             console.note(f"{said}; how many there should be is not published")
@@ -361,8 +387,10 @@ def _about(prepared: Prepared, counts: dict[str, dict[str, int]], recipe: Recipe
     }
 
 
-def _legend(prepared: Prepared) -> str:
-    """Return the legend as TOML."""
+def _legend(prepared: Prepared) -> bytes | None:
+    """Return the legend as TOML; None if there are no classes."""
+    if prepared.plan.legend is not None or not prepared.classes:
+        return prepared.plan.legend
     lines = [f"# Classes of {prepared.published.name}", f"ignore = {sorted(prepared.ignore)}"]
     for one in prepared.classes:
         lines += [
@@ -372,4 +400,4 @@ def _legend(prepared: Prepared) -> str:
             f'color = "{one.color}"',
             f"from = {list(one.values)}",
         ]
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
