@@ -271,6 +271,10 @@ SEEDS = Option(
     least=1,
     recorded=False,
 )
+LIST = Option(
+    "prepare: list the data sets, what they are, number of images, licence and link. benchmark: list the published "
+    "rows, or those whose name holds a word that is given: published score, protocol, preset, time."
+)
 METRICS = Option(
     "Output of `unseg evaluate` for this segmentation: clusters get the names of their classes.",
     metavar="FILE",
@@ -1274,7 +1278,7 @@ class Prepare:
     """Settings of `unseg prepare`."""
 
     name: str = ""  # of the data set
-    list: bool = option(False, "List the data sets: what they are, number of images, licence and link.")
+    list: bool = option(False, LIST)
     names: Sequence[str | Path] = option((), replace(NAMES, form="several"))
     original_size: bool = option(
         False,
@@ -1345,9 +1349,11 @@ class Benchmark:
         form="class names",
         shown="all",
     )
+    list: bool = option(False, LIST)
     seeds: int = option(1, SEEDS)
     steps: int | None = option(None, STEPS)
     minutes: float | None = option(None, MINUTES)
+    weights: str | Path = option("none", WEIGHTS)
 
 
 @dataclass(frozen=True)

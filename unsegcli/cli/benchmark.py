@@ -28,10 +28,10 @@ TAKES = Takes(
 
 
 def _show(found: Benchmarked, run: Run, terminal: Terminal) -> None:
-    if not found.scores:
+    if not found.result:
         return
-    print_scores(found.scores, terminal, describe)
-    failed = found.scores["failed"]
+    print_scores(found.result, terminal, describe)
+    failed = found.result.get("failed", [])
     if failed:
         console.warn(f"{len(failed)} results are missing, since a command failed: {'; '.join(failed)}")
         raise typer.Exit(1)
@@ -43,7 +43,8 @@ def benchmark(inputs: Inputs, params: Benchmark, run: Run) -> Any:
 
     Trains, clusters and scores by the commands that you could type, in one folder. Run it again to resume.
 
-    Examples:  unseg benchmark --data labelled/ --seeds 3   |   unseg benchmark --data a/ --data b/ --methods all,lite0
+    Examples:  unseg benchmark --data labelled/ --seeds 3   |   unseg benchmark --list infoseg   |
+    unseg benchmark infoseg/potsdam-3 --data Potsdam.zip --seeds 3
     """
     from unsegcli.stages.benchmark import benchmark as stage
 
@@ -51,10 +52,64 @@ def benchmark(inputs: Inputs, params: Benchmark, run: Run) -> Any:
 
 
 def describe(result: dict[str, Any]) -> Iterator[Part]:
+    """Yield a list of rows, or published scores beside ours, or a table of methods and sets."""
+    if "listed" in result:
+        yield Table([_listed(row) for row in result["listed"]])
+        return
+    yield f"{result['made_by']}, {result['date']}, {result['machine']}; labels used for {result['labels_used']}"
+    if "measures" in result:
+        yield from _tables(result)
+    else:
+        for row in result["rows"]:
+            yield from _compared(row)
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Cell]:
+    known = row["published"] is not None
+    return {
+        "row": row["row"],
+        "published": f"{row['published']} {row['score']}, {row['certainty']}" if known else f"none ({row['score']})",
+        "preset": row["preset"] or "none: defaults",
+        "hours_of_one_processor": f"{row['hours']:,.1f}",
+        "needs_a_GPU": "yes" if row["needs_gpu"] else "no",
+        "protocol": row["protocol"],
+    }
+
+
+def _compared(row: dict[str, Any]) -> Iterator[Part]:
+    """Yield our scores and those of the same system, then those of others, and what differs in words."""
+    ours, deviation = row["ours"], row["ours"]["deviation"]
+    count = len(ours["seeds"])
+    said = f"unseg, {f'mean of {count} seeds' if count > 1 else 'one run'}, last step"
+    own: dict[str, Cell] = {
+        "": said,
+        row["score"]: ours["mean"] if deviation is None else Spread(ours["mean"], deviation),
+    }
+    published = [_published(one, row["score"]) for one in row["published"]]
+    if row["difference"] is not None:
+        published.insert(1, {"": "difference", row["score"]: row["difference"]})
+    yield Table(
+        [own, *published],
+        f"{row['row']}, in percent: {row['protocol']}",
+        [_published(one, row["score"]) for one in row["beside"]],
+    )
+    yield from (f"* {line}" for line in row["differences"])
+
+
+def _published(one: dict[str, Any], score: str) -> dict[str, Cell]:
+    return {
+        "": one["system"],
+        **({} if one["value"] is None else {score: float(one["value"])}),
+        "protocol": one["protocol"],
+        "weights": one["weights"],
+        "certainty": one["certainty"],
+    }
+
+
+def _tables(result: dict[str, Any]) -> Iterator[Part]:
     """Yield a table for each measure, with what one gets for nothing and the ceiling below the others."""
     from unsegcli.dataflow.method_commands import PROBE
 
-    yield f"{result['made_by']}, {result['date']}, {result['machine']}; labels used for {result['labels_used']}"
     measures = dict(result["measures"])
     ceiling = measures.pop(PROBE, "")
     for measure, words in (measures or {PROBE: ceiling}).items():

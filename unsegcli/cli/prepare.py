@@ -18,10 +18,10 @@ def _name_and_sources(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _show(result: Any, run: Run, terminal: Terminal) -> None:
-    from unsegcli.cli._tables import print_rows, print_scores
+    from unsegcli.cli._tables import Table, print_scores
 
     if isinstance(result, dict):
-        print_scores(result, terminal, lambda found: print_rows("data sets", found["sets"]))
+        print_scores(result, terminal, lambda found: [Table(found["sets"], "data sets")])
     else:
         print_paths(result, run, terminal)
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unsegcli.errors import ConfigError, closest
+from unsegcli.presets import preset_names
 
 PIXELS, REGIONS, PROBE = "pixels", "regions", "probe"
 OBJECTS = "maskcontrast"  # learns from object masks, and clusters objects
 EMBEDS = "context"  # clusters are found after training, so that any number of them needs no other training
+SEE_PIXELS = ("iic", "infoseg")  # with the settings of their papers
 LEARNED = (EMBEDS, "iic", "infoseg", "inmars", OBJECTS)
 METHODS = (PIXELS, REGIONS, *LEARNED, PROBE)
 ALL = "all"  # but maskcontrast, which needs images of objects and takes most of the time
@@ -28,33 +30,9 @@ TITLES = {
     PROBE: "ceiling: linear probe, with labels",
 }
 MATCHED, NAMED = "matched", "named"  # measures: one to one; many clusters, named by the labels of half of the images
+ONE_PROCESS = ("propagate",)  # commands without --workers
 NAMING = ("--many-to-one", "--named-on", "even")
 EXTENSION = re.compile(r"[^\w.-]+")
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """Images with labels, how they are read and scored, and the folder that results are written to."""
-
-    name: str
-    learned: Path  # images that methods learn from
-    scored: Path  # images that are scored
-    classes: int
-    folder: Path
-    legend: Path | None = None
-    labels: Path | None = None
-    reading: tuple[str, ...] = ()  # options of commands that read images
-    scoring: tuple[str, ...] = ()  # options of `unseg evaluate`
-    clusters: int = 0  # of a named map; 0 = there is none
-
-
-@dataclass(frozen=True)
-class Running:
-    """Options that the commands of all methods share."""
-
-    length: tuple[str, ...] = ()  # of `unseg train`
-    device: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()  # of every command
 
 
 @dataclass(frozen=True)
@@ -67,6 +45,41 @@ class Step:
     method: str = ""  # whose scores it writes; empty if it writes none
     seed: int = 0
     measure: str = ""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Images with labels, how they are read and scored, and the folder that results are written to."""
+
+    name: str
+    data: Path  # the folder that holds images/ and labels/
+    learned: tuple[Path, ...]  # folders of images that methods learn from
+    scored: tuple[Path, ...]  # and of those that are scored
+    classes: int
+    folder: Path
+    legend: Path | None = None
+    labels: Path | None = None
+    reading: tuple[str, ...] = ()  # options of commands that read images
+    scoring: tuple[str, ...] = ()  # options of `unseg evaluate`
+    clusters: int = 0  # of a named map; 0 = there is none
+    preset: str = ""  # settings of methods that have a preset of this name
+
+
+@dataclass(frozen=True)
+class Running:
+    """How commands run, and options that several share."""
+
+    length: tuple[str, ...] = ()  # of `unseg train`
+    device: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()  # that networks start from, where a method can start from some
+    workers: int = 0  # 0 = one for each processor
+    force: bool = False
+
+    def step(self, command: Sequence[str], output: str | Path, cost: str) -> Step:
+        """Return a command with these options."""
+        workers = ["--workers", str(self.workers)] if self.workers and command[0] not in ONE_PROCESS else []
+        options = ["-o", str(output), *workers, *(["--force"] if self.force else [])]
+        return Step((*command, *options), Path(output), cost)
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,8 @@ def is_network(method: str) -> bool:
 
 def job_of(method: str, seed: int, where: LabelledSet, running: Running) -> Job:
     """Return the commands of a method with one seed; those that seeds and methods share are the same for all."""
-    return Job(where.name, method, seed, tuple(_Commands(where, running, seed, method).steps()))
+    steps = _Commands(where, running, seed, method).steps()
+    return Job(where.name, method, seed, tuple(steps))
 
 
 @dataclass(frozen=True)
@@ -146,29 +160,34 @@ class _Commands:
 
     # Shared steps
 
-    def _cut(self, images: Path) -> Step:
+    def _cut(self, images: Sequence[Path]) -> Step:
         path = self._superpixels(images)
         return self._step(["superpixels", *self._images(images)], path, "superpixels")
 
-    def _superpixels(self, images: Path) -> str:
-        own = "" if images == self.where.learned else f"-{images.name}"
+    def _superpixels(self, images: Sequence[Path]) -> str:
+        own = "" if images == self.where.learned else "-scored"
         return str(self.where.folder / f"superpixels{own}.h5")
 
-    def _images(self, images: Path) -> list[str]:
-        return [str(images), *self.where.reading, "--skip-bad"]
+    def _images(self, images: Sequence[Path]) -> list[str]:
+        return [*map(str, images), *self.where.reading, "--skip-bad"]
 
     # Methods
 
     def _learned(self) -> Iterator[Step]:
-        where, model = self.where, self._file("model")
-        own = ["--method", self.method]
-        yield self._cut(where.learned)
-        train = ["train", self._superpixels(where.learned), *own, "--classes", str(where.classes), *self._seed]
-        yield self._step([*train, *self.running.length, *self.running.device], model, f"train {self.method}")
-        given, elsewhere = [model], where.scored != where.learned
-        if elsewhere:
-            yield self._cut(where.scored)
-            given.append(self._superpixels(where.scored))
+        where, model, own = self.where, self._file("model"), ["--method", self.method]
+        by_preset = where.preset in preset_names(self.method)
+        settings = ["--preset", where.preset] if by_preset else ["--classes", str(where.classes)]
+        pixels = by_preset and self.method in SEE_PIXELS
+        if not pixels:
+            yield self._cut(where.learned)
+        learned = self._images(where.learned) if pixels else [self._superpixels(where.learned)]
+        train = ["train", *learned, *own, *settings, *self._seed, *self.running.length, *self.running.device]
+        yield self._step(train, model, f"train {self.method}")
+        given = [model]
+        if where.scored != where.learned:
+            if not pixels:
+                yield self._cut(where.scored)
+            given += self._images(where.scored) if pixels else [self._superpixels(where.scored)]
         file = own if self.method.endswith(".py") else []
         if self.method == EMBEDS:
             yield from self._clustered(given, "vectors", *self.running.device)
@@ -242,7 +261,7 @@ class _Commands:
         return str(self.where.folder / f"{'-'.join(parts)}.h5")
 
     def _step(self, command: Sequence[str], output: str | Path, cost: str) -> Step:
-        return Step((*command, "-o", str(output), *self.running.shared), Path(output), cost)
+        return self.running.step(command, output, cost)
 
 
 def _slug(method: str) -> str:

@@ -36,11 +36,22 @@ OWN = (10.0, 0.5)  # a guess
 CROPS, EPOCHS, MIN_STEPS = 12, 15, 200  # of the trainings, by default
 CONTEXT_STEPS = 300
 START = 5.0  # seconds of a training limited by --minutes, besides these
+# method -> processor seconds of one thread for a crop that is learned from, with the settings of its paper
+CROP_SECONDS: Mapping[str, float] = {"iic": 1.4, "infoseg": 2.8, "inmars": 2.5, "maskcontrast": 12.0, "iem-segnet": 0.3}
+PAPER_EPOCHS: Mapping[str, float] = {"iic": 10, "infoseg": 20, "inmars": 20, "maskcontrast": 40, "iem-segnet": 60}
+IMAGE_SECONDS = 1.0  # of methods that are not trained
+HOURS_WITHOUT_GPU = 24.0  # of one processor; above, a GPU is needed
 
 
-def sizes_in(data: Path, limit: int | None) -> Sizes:
+def hours_of(method: str, images: int) -> float:
+    """Return about how many processor hours a published row takes with one seed; its data set has so many images."""
+    epochs = PAPER_EPOCHS.get(method)
+    return round(images * (epochs * CROP_SECONDS[method] if epochs else IMAGE_SECONDS) / 3600, 1)
+
+
+def sizes_in(images: Sequence[Path], limit: int | None) -> Sizes:
     """Measure the images of a set."""
-    return sizes_of(Inputs([data], Images(), limit=limit))
+    return sizes_of(Inputs(images, Images(), limit=limit))
 
 
 def seconds_of(costs: Iterable[str], sizes: Sizes, params: Benchmark) -> float:
