@@ -66,6 +66,20 @@ def test_labels_beside_images_are_found(tmp_path: Path) -> None:
 # Reading numbers
 
 
+def test_labels_of_a_split_are_those_of_its_name(tmp_path: Path) -> None:
+    """Both splits may have images of one name."""
+    for folder in ("images/train/a", "images/val", "labels/val", "photos"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert find_labels(tmp_path / "images/val") == tmp_path / "labels/val"
+    assert find_labels(tmp_path / "images/train/a") == tmp_path / "labels"
+    (tmp_path / "labels/train/a").mkdir(parents=True)
+    assert find_labels(tmp_path / "images/train/a") == tmp_path / "labels/train/a"
+    assert find_labels(tmp_path / "images") == find_labels(tmp_path / "photos") == tmp_path / "labels"
+    assert find_labels(tmp_path / "photos/2024") is None
+    (tmp_path / "images/labels").mkdir()
+    assert find_labels(tmp_path / "images/val") == tmp_path / "images/labels"  # what lies next to it goes first
+
+
 def test_without_a_legend_values_mean_themselves(tmp_path: Path) -> None:
     path = save_png(tmp_path / "x.png", np.array([[0, 255, 7]], dtype=np.uint8))
     (plain,) = read_labels(path)

@@ -96,5 +96,7 @@ def test_legend_beside_images_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     legend = write(tmp_path / "classes.toml", ONE)
     for folder in (tmp_path, tmp_path / "images", tmp_path / "labels" / ".." / "images"):
         assert find_legend(folder) == legend
+    (tmp_path / "images/val").mkdir(parents=True, exist_ok=True)
+    assert find_legend(tmp_path / "images/val") == legend
     monkeypatch.chdir(tmp_path / "images")
     assert find_legend(Path()) == legend

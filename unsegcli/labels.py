@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
-from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order
+from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order, split_of
 from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside, read_legend
 from unsegcli.recipe import listing_digest
 
 LabelMap: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
+LABELS_FOLDER = "labels"
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif")
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 TURNED_BACK = {6: 8, 8: 6}  # inverses of the orientations that are not their own inverse
@@ -37,9 +38,18 @@ _UNNAMED = -2  # marks values missing from the legend, until the error is raised
 
 
 def find_labels(images_folder: Path) -> Path | None:
-    """Return `labels/` in the folder that contains `images/`, given that folder or `images/` itself."""
-    path = data_folder(images_folder) / "labels"
-    return path if path.is_dir() else None
+    """Return the `labels/` that belongs to a folder of images: beside `images/`, or beside the folder itself.
+
+    Args:
+        images_folder: the folder that contains `images/`, `images/` itself, or a folder in it: of `images/val` it is
+            `labels/val`, if there is one.
+    """
+    path = data_folder(images_folder) / LABELS_FOLDER
+    if path.is_dir():
+        return path
+    above, split = split_of(images_folder)
+    found = (above / LABELS_FOLDER / split, above / LABELS_FOLDER)
+    return next((one for one in found if one.is_dir()), None)
 
 
 def given_labels(folder: str | Path) -> Path:

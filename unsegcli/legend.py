@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from unsegcli.errors import DataError
-from unsegcli.images.find import data_folder
+from unsegcli.images.find import data_folder, split_of
 
 Color: TypeAlias = tuple[int, int, int]
 Value: TypeAlias = int | Color
@@ -59,9 +59,9 @@ class Legend:
 
 
 def find_legend(images_folder: Path) -> Path | None:
-    """Return `classes.toml` in the folder that contains `images/`, given that folder or `images/` itself."""
-    path = data_folder(images_folder) / LEGEND_NAME
-    return path if path.is_file() else None
+    """Return `classes.toml` beside `images/`, given the folder that contains them, `images/`, or a folder in it."""
+    found = (data_folder(images_folder) / LEGEND_NAME, split_of(images_folder)[0] / LEGEND_NAME)
+    return next((path for path in found if path.is_file()), None)
 
 
 def legend_beside(images: Path | None, labels: Path | None) -> Path | None:

@@ -126,7 +126,7 @@ def test_a_half_archive_is_named(flower_archives: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(flower_archives, tmp_path / "in")
     archive = folder / "102segmentations.tgz"
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"102segmentations.tgz is not whole .*: download it again"):
+    with pytest.raises(DataError, match=r"102segmentations.tgz is not a whole archive of .* download it again"):
         prepared(tmp_path / "out", folder, name="flowers-102")
 
 

@@ -21,7 +21,7 @@ from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
-from unsegcli.images.find import digest_files, find_images
+from unsegcli.images.find import IMAGES_FOLDER, digest_files, find_images, split_of
 from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
@@ -338,10 +338,17 @@ def count_pixels(artifact: store.Artifact, done: Callable[[], object] = lambda: 
 
 
 def image_folder(sources: Sequence[Source]) -> Path | None:
-    """Return the folder that the image names are relative to."""
-    if not sources:
-        return None
-    first = sources[0]
-    name = first.name.rpartition("#")[0] if first.name.endswith(f"#{first.page}") else first.name
+    """Return the folder that the image names are relative to; of several in one `images/`, that one."""
+    folders = list(dict.fromkeys(_folder_of(source) for source in sources))
+    if len(folders) < 2:
+        return folders[0] if folders else None
+    splits = [split_of(folder) for folder in folders]
+    above = {folder for folder, _ in splits}
+    together = len(above) == 1 and all(split for _, split in splits)
+    return above.pop() / IMAGES_FOLDER if together else folders[0]
+
+
+def _folder_of(source: Source) -> Path:
+    name = source.name.rpartition("#")[0] if source.name.endswith(f"#{source.page}") else source.name
     parts = len(PurePosixPath(name).parts)
-    return Path(first.path).parents[parts - 1]
+    return Path(source.path).parents[parts - 1]

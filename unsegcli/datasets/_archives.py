@@ -69,7 +69,7 @@ class Member:
         return self.offset < 0 and not self.entry
 
     @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
+    def opened(self) -> Iterator[Any]:
         """Open it for reading; a broken archive is named."""
         try:
             if self.entry:
@@ -88,9 +88,8 @@ class Member:
         content = bytearray(self.size)
         whole, at = memoryview(content), 0
         with self.opened() as stream:
-            while at < self.size and (block := stream.read(min(BLOCK, self.size - at))):
-                whole[at : at + len(block)] = block
-                at += len(block)
+            while at < self.size and (count := stream.readinto(whole[at : at + BLOCK])):
+                at += count
         if at != self.size:
             raise DataError(f"{self.where} has {at:,} bytes, but should have {self.size:,}")
         return content
@@ -173,8 +172,15 @@ class Files:
         self._unpacked.mkdir(parents=True, exist_ok=True)
         path = self._unpacked / f"{len(list(self._unpacked.iterdir()))}-{archive.file_name}"
         with archive.opened() as stream, path.open("wb") as out:
-            shutil.copyfileobj(_decompressed(stream, compressed) if compressed else stream, out, BLOCK)
+            try:
+                shutil.copyfileobj(_decompressed(stream, compressed) if compressed else stream, out, BLOCK)
+            except BROKEN as error:
+                raise _not_whole(archive, error) from error
         return Member(archive.name, path.stat().st_size, path)
+
+
+def _not_whole(archive: Member, error: Exception) -> DataError:
+    return DataError(f"{archive.where} is not a whole archive of {archive.size:,} bytes ({error}): download it again")
 
 
 class _Range(io.RawIOBase):
@@ -202,10 +208,10 @@ class _Range(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._start + self._at)
-        block = self._file.read(max(0, min(len(buffer), self._length - self._at)))
-        buffer[: len(block)] = block
-        self._at += len(block)
-        return len(block)
+        wanted = max(0, min(len(buffer), self._length - self._at))
+        count: int = self._file.readinto(memoryview(buffer)[:wanted])  # type: ignore[attr-defined]
+        self._at += count
+        return count
 
 
 def _is_archive(name: str) -> bool:

@@ -49,7 +49,7 @@ def read_tiff(file: ReadOnce) -> NDArray[Any]:
     import tifffile
 
     def decode(content: bytearray) -> NDArray[Any]:
-        with tifffile.TiffFile(_InMemory(content)) as opened:
+        with _InMemory(content) as file, tifffile.TiffFile(file) as opened:
             page: Any = opened.pages.first
             if page.is_contiguous:
                 dtype = page.dtype.newbyteorder(opened.byteorder)
@@ -69,10 +69,14 @@ def _decoded(file: ReadOnce, decode: Callable[[bytearray], Made]) -> Made:
 
 
 class _InMemory(io.RawIOBase):
-    """The bytes of a file, read in place; `BytesIO` would copy them."""
+    """The bytes of a file, read in place; `BytesIO` would copy them, and readers keep their files beyond their use."""
 
     def __init__(self, content: bytearray) -> None:
         self._content, self._at = memoryview(content), 0
+
+    def close(self) -> None:
+        self._content = memoryview(b"")
+        super().close()
 
     def readable(self) -> bool:
         return True

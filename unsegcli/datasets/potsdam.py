@@ -178,18 +178,21 @@ def _part(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the mean of 2 x 2 pixels, rounded half up: (height / 2, width / 2, bands)."""
-    total = pixels[::2, ::2].astype(np.uint16)
-    for row, column in ((0, 1), (1, 0), (1, 1)):
-        total += pixels[row::2, column::2]
-    return ((total + 2) // 4).astype(np.uint8)
+    rows = pixels[::2].astype(np.uint16)
+    rows += pixels[1::2]
+    total = rows[:, ::2] + rows[:, 1::2]
+    total += 2
+    total >>= 2
+    return total.astype(np.uint8)
 
 
 def class_numbers(colors: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Return the class of each colour (height, width, 3), and how many were not in the palette."""
     palette = np.array([list(bytes.fromhex(one.color.removeprefix("#"))) for one in PALETTE], np.uint8)
-    numbers = np.full(colors.shape[:2], VOID, np.uint8)
-    for number, color in enumerate(palette):
-        numbers[(colors == color).all(2)] = number
+    codes = _codes(colors)
+    numbers = np.full(codes.shape, VOID, np.uint8)
+    for number, code in enumerate(_codes(palette)):
+        numbers[codes == code] = number
     off = numbers == VOID
     counts: dict[str, Any] = {}
     if off.any():
@@ -201,3 +204,11 @@ def class_numbers(colors: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[st
         )
         counts["label pixels of a colour far from the palette, not scored"] = int((nearest == VOID).sum())
     return numbers, counts
+
+
+def _codes(colors: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return each colour (..., 3) as one number."""
+    codes: NDArray[np.int32] = colors[..., 0].astype(np.int32) << 16
+    codes |= colors[..., 1].astype(np.int32) << 8
+    codes |= colors[..., 2]
+    return codes

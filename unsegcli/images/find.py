@@ -76,7 +76,19 @@ def find_images(inputs: Sequence[str | Path], *, annotations: bool = False) -> l
 def data_folder(images_folder: Path) -> Path:
     """Return the folder that contains `images/`, given that folder or `images/` itself."""
     folder = images_folder.resolve() if ".." in images_folder.parts else images_folder.absolute()
-    return folder if (folder / "images").is_dir() else folder.parent
+    return folder if (folder / IMAGES_FOLDER).is_dir() else folder.parent
+
+
+def split_of(images_folder: Path) -> tuple[Path, str]:
+    """Return the folder that contains `images/`, and the path below it, of a folder such as `images/val`.
+
+    Of a folder that is not below `images/`, the path is empty.
+    """
+    folder = images_folder.resolve() if ".." in images_folder.parts else images_folder.absolute()
+    for above in folder.parents:
+        if above.name == IMAGES_FOLDER:
+            return above.parent, folder.relative_to(above).as_posix()
+    return data_folder(images_folder), ""
 
 
 def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:

@@ -29,6 +29,7 @@ from unsegcli.recipe import Recipe, listing_digest, make_recipe
 REVISION = 1
 ABOUT = "prepared.json"
 UNPACKED = "unpacked"  # in the folder of unfinished files
+USUAL = 20_000_000  # bytes whose reading is worth as much as a task
 SHOWN = 10  # missing files in an error
 ALWAYS = ("name", "list", "incomplete")  # settings that every data set has
 IMAGES, LABELS = "images", "labels"  # folders
@@ -143,7 +144,8 @@ def _recipe(asked: Asked) -> Recipe:
     if params.legend is not None:
         digests["legend"] = _state_of(Path(params.legend))
     version = {"data_set_revision": getattr(asked.file, "REVISION", 1)}
-    settings = {"data_set": asked.published.name, **recorded(params), "limit": inputs.limit}
+    options = {name: value for name, value in recorded(params).items() if name not in ("name", "list")}
+    settings = {"data_set": asked.published.name, **options, "limit": inputs.limit}
     return make_recipe("prepare", REVISION, [settings], digests, version)
 
 
@@ -249,13 +251,19 @@ def _written(plan: Plan, writer: FolderWriter, workers: int) -> tuple[dict[str, 
                 bar.update()
         made = [task for task in plan.tasks if task.make is not None]
         processes = min(workers or available_cores(), plan.processes or available_cores())
-        for done in ordered_map(_do, made, processes, expected=len(made) // plan.batch, batch=plan.batch):
+        for done in ordered_map(_do, made, processes, _worth(made, plan.batch), plan.batch):
             for name, content in done.files.items():
                 writer.add(name, content)
             counts.update(done.counts)
             digests += done.digests
             bar.update()
     return dict(counts), sorted(digests)
+
+
+def _worth(tasks: Sequence[Task], batch: int) -> int:
+    """Return how many tasks of the usual size these are; large files are worth another process, too."""
+    read = sum(member.size for task in tasks for member in task.members)
+    return max(len(tasks) // batch, read // USUAL)
 
 
 def _do(task: Task) -> Done:
