@@ -70,7 +70,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Cell]:
         "row": row["row"],
         "published": f"{row['published']} {row['score']}, {row['certainty']}" if known else f"none ({row['score']})",
         "preset": row["preset"] or "none: defaults",
-        "hours_of_one_processor": f"{row['hours']:,.1f}",
+        "hours_of_one_processor": "not known" if row["hours"] is None else f"{row['hours']:,.1f}",
         "needs_a_GPU": "yes" if row["needs_gpu"] else "no",
         "protocol": row["protocol"],
     }

@@ -92,7 +92,7 @@ class Job:
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
-        return f"{self.name}: {title_of(self.method)}, seed {self.seed}"
+        return f"{self.name}: {self.method}, seed {self.seed}"
 
 
 def chosen_methods(asked: Sequence[str]) -> list[str]:

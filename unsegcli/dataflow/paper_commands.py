@@ -19,6 +19,7 @@ class Paper:
     kind: str  # of the task
     fit_on: Path  # a list of the images whose labels are learned from, by probe and retrieve
     score_on: Path
+    masks: str = ""  # preset of `unseg iem` for the data set
     model: Path | None = None  # trained before, for videos
 
 
@@ -48,8 +49,8 @@ class _PaperCommands:
     def masks(self) -> Iterator[Step]:
         """Masks of a method that is not trained."""
         commands = {
-            "iem": ["iem", *self._scored_images, "--preset", self.where.preset],
-            "square": ["iem", *self._scored_images, "--preset", self.where.preset, "--iterations", "0"],
+            "iem": ["iem", *self._scored_images, "--preset", self.paper.masks],
+            "square": ["iem", *self._scored_images, "--preset", self.paper.masks, "--iterations", "0"],
             "proposals": ["proposals", *self._scored_images],
         }
         made = self._file("masks", seeded=False)
@@ -60,8 +61,7 @@ class _PaperCommands:
         """A network that is trained on the masks of IEM."""
         masks, model, made = self._file("masks", seeded=False), self._file("model"), self._file()
         images = self._learned_images
-        square = self.where.preset
-        yield self._step(["iem", *images, "--preset", square], masks, "proposals")
+        yield self._step(["iem", *images, "--preset", self.paper.masks], masks, "proposals")
         train = ["train", *images, "--size", IEM_SIDE, "--method", "segnet", "--preset", "iem", "--proposals", masks]
         yield self._trained(train, model, "segnet")
         yield self._step(["cluster", model, *self._scored_images, "--per", "pixel", *self._device], made, "network")

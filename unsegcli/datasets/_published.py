@@ -12,7 +12,7 @@ from typing import Any
 from unsegcli.datasets._contract import PublishedSet
 from unsegcli.datasets._load import find_set
 from unsegcli.errors import ConfigError, closest
-from unsegcli.presets import preset_names
+from unsegcli.presets import preset_names, read_preset
 
 FILE = Path(__file__).with_name("published.toml")
 CERTAINTIES = {
@@ -85,6 +85,11 @@ class BenchmarkRow:
         """The name of the preset for it; "" = there is none."""
         named = PRESETS.get((self.method, self.kind), MASK_PRESETS.get(self.published.name, self.published.name))
         return named if named in preset_names(OWNERS.get(self.method, self.method)) else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the preset; empty if there is none."""
+        return read_preset(OWNERS.get(self.method, self.method), self.preset) if self.preset else {}
 
     @property
     def numbers(self) -> list[PublishedNumber]:

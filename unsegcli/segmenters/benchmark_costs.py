@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unsegcli.params import Benchmark, Images, Inputs
 from unsegcli.segmenters.map_costs import Sizes, sizes_of, slowness
@@ -36,17 +37,33 @@ OWN = (10.0, 0.5)  # a guess
 CROPS, EPOCHS, MIN_STEPS = 12, 15, 200  # of the trainings, by default
 CONTEXT_STEPS = 300
 START = 5.0  # seconds of a training limited by --minutes, besides these
-# method -> processor seconds of one thread for a crop that is learned from, with the settings of its paper
-CROP_SECONDS: Mapping[str, float] = {"iic": 1.4, "infoseg": 2.8, "inmars": 2.5, "maskcontrast": 12.0, "iem-segnet": 0.3}
-PAPER_EPOCHS: Mapping[str, float] = {"iic": 10, "infoseg": 20, "inmars": 20, "maskcontrast": 40, "iem-segnet": 60}
-IMAGE_SECONDS = 1.0  # of methods that are not trained
+# method -> processor seconds of one thread for a megapixel that is learned from, with the network of its paper
+PAPER_SECONDS: Mapping[str, float] = {
+    "iic": 85.0,
+    "infoseg": 70.0,
+    "inmars": 60.0,
+    "maskcontrast": 200.0,
+    "iem-segnet": 18.0,
+}
+DEFAULT_SECONDS = 1.5  # for an image, of other methods and settings
 HOURS_WITHOUT_GPU = 24.0  # of one processor; above, a GPU is needed
 
 
-def hours_of(method: str, images: int) -> float:
-    """Return about how many processor hours a published row takes with one seed; its data set has so many images."""
-    epochs = PAPER_EPOCHS.get(method)
-    return round(images * (epochs * CROP_SECONDS[method] if epochs else IMAGE_SECONDS) / 3600, 1)
+def hours_of(method: str, images: int, settings: Mapping[str, Any]) -> float | None:
+    """Return about how many processor hours a published row takes with one seed; None = not known.
+
+    Args:
+        method: what is trained.
+        images: how many there are; 0 = not known.
+        settings: those of the preset; empty = the defaults.
+    """
+    if not images:
+        return None
+    seconds = DEFAULT_SECONDS * images
+    if method in PAPER_SECONDS and "epochs" in settings:
+        side = settings.get("view", settings["crop"])
+        seconds = images * settings["epochs"] * side**2 / 1e6 * PAPER_SECONDS[method]
+    return round(seconds / 3600, 1)
 
 
 def sizes_in(images: Sequence[Path], limit: int | None) -> Sizes:

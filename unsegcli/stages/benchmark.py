@@ -38,6 +38,7 @@ from unsegcli.datasets._published import (
     BASELINES,
     CERTAINTIES,
     CLUSTERS,
+    MASK_PRESETS,
     RETRIEVAL,
     VIDEO,
     BenchmarkRow,
@@ -207,7 +208,7 @@ def _listed(words: Sequence[str]) -> list[dict[str, Any]]:
 
 def _listed_row(row: BenchmarkRow) -> dict[str, Any]:
     first = row.numbers[0] if row.numbers else None
-    hours = hours_of(row.method, row.published.images)
+    hours = hours_of(row.method, row.published.images, row.settings)
     return {
         "row": row.name,
         "score": row.score,
@@ -216,13 +217,13 @@ def _listed_row(row: BenchmarkRow) -> dict[str, Any]:
         "protocol": protocol_of(row),
         "preset": row.preset or None,
         "hours": hours,
-        "needs_gpu": hours > HOURS_WITHOUT_GPU,
+        "needs_gpu": "epochs" in row.settings if hours is None else hours > HOURS_WITHOUT_GPU,
     }
 
 
 def _of_rows(asked: _Asked, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
     """Run published rows; nothing is returned by a dry run."""
-    places = {row.published.name: _place(row.published, asked) for row in rows}
+    places = {one.name: _place(one, asked) for one in dict.fromkeys(row.published for row in rows)}
     jobs = {row: _row_jobs(row, places[row.published.name], asked) for row in rows}
     every = [job for some in jobs.values() for job in some]
     if asked.run.dry_run:
@@ -300,7 +301,8 @@ def _row_jobs(row: BenchmarkRow, data: Path, asked: _Asked) -> list[Job]:
         fitted = rules.trained_on[:1] if row.kind == RETRIEVAL else rules.trained_on
         for path, splits in zip(lists, (fitted, rules.scored_on), strict=True):
             path.write_text("".join(f"{name}\n" for name in names_in(data, splits)), encoding="utf-8")
-    paper = Paper(row.kind, lists[0], lists[1], _model_of(row, asked))
+    masks = MASK_PRESETS.get(row.published.name, "")
+    paper = Paper(row.kind, lists[0], lists[1], masks, _model_of(row, asked))
     return [paper_job(row.method, seed, where, asked.running, paper) for seed in seeds]
 
 
