@@ -124,6 +124,11 @@ def test_without_sbd_its_archive_is_named(voc_folder: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in (folder / "images").iterdir()) == ["train", "val"]
 
 
+def test_sbd_is_read_as_torchvision_unpacks_it(voc_folder: Path, sbd_folder: Path, tmp_path: Path) -> None:
+    folder = prepared(tmp_path / "out", voc_folder, sbd_folder / "benchmark_RELEASE/dataset", name="voc-2012")
+    assert stems(folder / "labels/aug") == AUG
+
+
 def test_a_label_file_that_sbd_lists_is_missed(voc_folder: Path, sbd_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(sbd_folder, tmp_path / "in")
     (folder / "benchmark_RELEASE/dataset/cls/2008_000003.mat").unlink()
@@ -245,6 +250,17 @@ def test_labels_and_legend_of_other_places_come_together(tmp_path: Path) -> None
     (tmp_path / "my.toml").write_text(LEGEND.replace("roof", "house"))
     prepared(folder, source, name="folder", **settings)
     assert "house" in (folder / "classes.toml").read_text()
+
+
+def test_an_archive_of_images_and_masks_of_valid_pixels_beside_labels(tmp_path: Path) -> None:
+    loose = own_images(tmp_path / "loose", "east/a.png", "b.png")
+    packed(loose, tmp_path / "photos.zip", "east", "b.png")
+    folder = prepared(tmp_path / "out", tmp_path / "photos.zip", name="folder")
+    assert stems(folder / "images") == ["b", "east/a"]
+    source = own_images(tmp_path / "in", "images/a.png")
+    own_labels(source, "labels/a.png", "masks/a.png")
+    folder = prepared(tmp_path / "own", source, name="folder")
+    assert (folder / "labels/a.png").samefile(source / "labels/a.png")
 
 
 def test_images_alone_need_neither_labels_nor_a_legend(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_without_the_list_of_redo_it_is_named(bird_folder: Path, tmp_path: Path)
     folder = prepared(tmp_path / "out", bird_folder, name="cub-200", incomplete=True)
     about = json.loads((folder / "prepared.json").read_text())
     assert about["warnings"][0].startswith("the split is that of the publishers, not that of ReDO")
-    assert {split: found["images"] for split, found in about["counts"].items()} == {"train": 2, "test": 2}
+    assert {split: found["images"] for split, found in about["counts"].items()} == {"train": 2, "val": 0, "test": 2}
 
 
 def test_a_line_that_is_no_split_is_refused(bird_folder: Path, tmp_path: Path) -> None:

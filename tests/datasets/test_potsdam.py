@@ -127,3 +127,13 @@ def test_a_tile_of_another_size_is_named(tmp_path: Path) -> None:
     unpacked({**images, **labels}, tmp_path / "in")
     with pytest.raises(DataError, match=r"top_potsdam_3_10_RGBIR.tif is 80 x 80 x 4 of uint8, but 64 x 64 x 4"):
         prepared(tmp_path / "in", tmp_path / "out")
+
+
+def test_an_archive_that_is_missing_as_a_whole_is_named(tmp_path: Path) -> None:
+    images, labels = potsdam_files()
+    (tmp_path / "4_Ortho_RGBIR.zip").write_bytes(zipped(images))
+    with pytest.raises(DataError, match=r"incomplete: 5_Labels_for_participants\.zip with the labels of 24"):
+        prepared(tmp_path / "4_Ortho_RGBIR.zip", tmp_path / "out")
+    (tmp_path / "5_Labels_all.zip").write_bytes(zipped(labels))
+    with pytest.raises(DataError, match=r"incomplete: 4_Ortho_RGBIR\.zip with 38 tiles"):
+        prepared(tmp_path / "5_Labels_all.zip", tmp_path / "out")

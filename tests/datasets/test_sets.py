@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typed import unseg
 
+from unsegcli.cli import _tables
 from unsegcli.core.scoring.protocols import PROTOCOLS
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.errors import ConfigError
@@ -59,6 +61,22 @@ def test_the_list_has_every_set_with_licence_and_link() -> None:
     listed = json.loads(unseg("prepare", "--list").stdout)["sets"]
     assert [row["name"] for row in listed] == list(known_sets())
     assert all(row["licence"] and (row["link"] or row["name"] == "folder") for row in listed)
+
+
+def test_a_person_sees_the_list_with_whole_names_and_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tables, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    shown = unseg("prepare", "--list").stdout
+    assert "number of images not known" in shown  # of a stand-in
+    lines = shown.splitlines()
+    for one in SETS:
+        assert any(line.startswith(f"{one.name}  ") for line in lines)
+        assert any(line.strip() == one.link for line in lines) or not one.link
+    assert max(len(line) for line in lines if "http" not in line) <= 80
+
+
+def test_the_guide_names_every_set() -> None:
+    page = (Path(__file__).parents[2] / "docs/guide/published-data.md").read_text()
+    assert not [name for name in known_sets() if f"| `{name}` |" not in page]
 
 
 def test_an_unknown_set_names_the_known_ones() -> None:

@@ -61,12 +61,21 @@ def test_every_command_reads_the_folder_as_typed(here: Path) -> None:
 def test_a_second_run_does_nothing_until_something_has_changed(here: Path) -> None:
     typed()
     made = (here / "out/prepared.json").stat().st_mtime_ns
-    assert "out is up to date: nothing to do" in typed()
+    again = typed()
+    assert "out is up to date: nothing to do" in again
+    assert "labelled: 24 images, 24 with labels, but 5,400 and 5,400 are published" in again  # as before
     assert (here / "out/prepared.json").stat().st_mtime_ns == made
     (here / "downloads/new.txt").write_text("x")
     assert "will be replaced: other sources" in typed()
     again = unseg("prepare", "potsdam", "downloads", "-o", "out", "--workers", "1")
     assert "will be replaced: data set potsdam-3, now potsdam\n" in again.stderr
+
+
+def test_what_was_written_among_the_sources_changes_nothing(here: Path) -> None:
+    for _ in range(2):
+        said = unseg("prepare", "potsdam", ".", "-o", "out", "--workers", "1").stderr
+        unseg("superpixels", "out/images/unlabelled", "-o", "sp.h5", "--segments", "9", "--workers", "1")
+    assert "out is up to date: nothing to do" in said
 
 
 def test_a_dry_run_says_counts_and_bytes_and_writes_nothing(here: Path) -> None:

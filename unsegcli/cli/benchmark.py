@@ -54,7 +54,7 @@ def benchmark(inputs: Inputs, params: Benchmark, run: Run) -> Any:
 def describe(result: dict[str, Any]) -> Iterator[Part]:
     """Yield a list of rows, or published scores beside ours, or a table of methods and sets."""
     if "listed" in result:
-        yield Table([_listed(row) for row in result["listed"]])
+        yield from _lists(result["listed"])
         return
     yield f"{result['made_by']}, {result['date']}, {result['machine']}; labels used for {result['labels_used']}"
     if "measures" in result:
@@ -62,6 +62,13 @@ def describe(result: dict[str, Any]) -> Iterator[Part]:
     else:
         for row in result["rows"]:
             yield from _compared(row)
+
+
+def _lists(rows: Sequence[dict[str, Any]]) -> Iterator[Table]:
+    """Yield the rows of each task."""
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        yield Table([_listed(row) for row in own], f"{task}: {own[0]['protocol']}")
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Cell]:
@@ -72,7 +79,6 @@ def _listed(row: dict[str, Any]) -> dict[str, Cell]:
         "preset": row["preset"] or "none: defaults",
         "hours_of_one_processor": "not known" if row["hours"] is None else f"{row['hours']:,.1f}",
         "needs_a_GPU": "yes" if row["needs_gpu"] else "no",
-        "protocol": row["protocol"],
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 from unsegcli.cli._command import Takes, command, print_paths
@@ -11,17 +14,34 @@ ARGUMENT = (
     "The name of a data set, see --list, then the files that its publishers offer: folders, zip or tar archives, "
     "unpacked or not."
 )
+LEAST_WIDTH = 40  # columns of the facts of a data set
 
 
 def _name_and_sources(words: list[str]) -> tuple[list[str], dict[str, Any]]:
     return words[1:], {"name": words[0] if words else ""}
 
 
+def _show_sets(found: dict[str, Any]) -> Iterator[str]:
+    """Yield lines on the data sets, each with its facts below each other beside its name: they are too wide for columns."""
+    from unsegcli import console
+
+    rows = found["sets"]
+    margin = max(len(row["name"]) for row in rows) + 2
+    width = max((console.width_of(sys.stdout) or console.USUAL_WIDTH) - margin, LEAST_WIDTH)
+    for row in rows:
+        images = f"{row['images']:,} images" if row["images"] else "number of images not known"
+        classes = f", {row['classes']} classes" if row["classes"] else ""
+        facts = [f"{row['what']}; {images}{classes}", row["licence"], row["link"]]
+        lines = [line for fact in facts for line in wrap(fact, width, break_long_words=False, break_on_hyphens=False)]
+        yield f"{row['name']:{margin}}{lines[0]}"
+        yield from (" " * margin + line for line in lines[1:])
+
+
 def _show(result: Any, run: Run, terminal: Terminal) -> None:
-    from unsegcli.cli._tables import Table, print_scores
+    from unsegcli.cli._tables import print_scores
 
     if isinstance(result, dict):
-        print_scores(result, terminal, lambda found: [Table(found["sets"], "data sets")])
+        print_scores(result, terminal, _show_sets)
     else:
         print_paths(result, run, terminal)
 

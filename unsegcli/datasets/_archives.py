@@ -12,6 +12,7 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -19,16 +20,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from unsegcli.errors import DataError
-from unsegcli.images.find import natural_order
+from unsegcli.images.find import MARKER
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
+NUMBERS = re.compile(r"([0-9]+)")
 BLOCK = 1 << 20
+UNFINISHED, HDF5_SUFFIX = ".partial", ".h5"  # of what unseg writes
 UNUSED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 MOST_OPEN = 8  # zip archives
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
@@ -51,12 +54,12 @@ class Member:
     @property
     def file_name(self) -> str:
         """The last part of the name."""
-        return PurePosixPath(self.name).name
+        return self.name.rsplit("/", 1)[-1]
 
     @property
     def stem(self) -> str:
         """The last part of the name without its suffix."""
-        return PurePosixPath(self.name).stem
+        return self.file_name.rsplit(".", 1)[0]
 
     @property
     def where(self) -> str:
@@ -137,13 +140,14 @@ class Files:
 
         Of several files with the same last parts, one is returned: a file on disk rather than one in an archive.
         """
-        parts = len(PurePosixPath(pattern).parts)
+        parts, fits = pattern.count("/") + 1, re.compile(translate(pattern)).match
         found: dict[str, Member] = {}
-        for member in sorted(self.members, key=lambda one: not one.is_file):
-            end = "/".join(PurePosixPath(member.name).parts[-parts:])
-            if fnmatchcase(end, pattern):
-                found.setdefault(end, member)
-        return [found[end] for end in sorted(found, key=natural_order)]
+        for alone in (True, False):
+            for member in self.members:
+                end = "/".join(member.name.rsplit("/", parts)[-parts:])
+                if member.is_file is alone and fits(end):
+                    found.setdefault(end, member)
+        return [found[end] for end in sorted(found, key=_by_numbers)]
 
     def _add(self, members: Sequence[Member]) -> None:
         """Add files, and those in archives among them that are to be opened."""
@@ -214,6 +218,11 @@ class _Range(io.RawIOBase):
         return count
 
 
+def _by_numbers(end: str) -> list[str | int]:
+    """Return a sort key for natural order; there may be some hundred thousand names."""
+    return [int(part) if index % 2 else part for index, part in enumerate(NUMBERS.split(end))]
+
+
 def _is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
@@ -231,19 +240,30 @@ def _decompressed(stream: IO[bytes], how: str) -> Any:
 
 
 def _in_folder(folder: Path) -> Iterator[Member]:
-    """Yield the files in a folder; links to folders are followed, each folder once."""
+    for path, size, _ in files_below(folder):
+        yield Member(path.relative_to(folder).as_posix(), size, path)
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, int, int]]:
+    """Yield path, size and time of the files in a folder, without what unseg wrote there.
+
+    Links to folders are followed, each folder once.
+    """
     seen: set[tuple[int, int]] = set()
     for at, folders, names in os.walk(folder, followlinks=True):
-        state = Path(at).stat()
-        if (state.st_dev, state.st_ino) in seen:
+        here = Path(at)
+        state = here.stat()
+        ours = here != folder and (MARKER in names or here.name.endswith(UNFINISHED))
+        if ours or (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if name not in UNUSED)
-        for name in sorted(set(names) - set(UNUSED)):
-            path = Path(at, name)
+        for name in sorted(name for name in names if name not in UNUSED and not name.endswith(HDF5_SUFFIX)):
+            path = here / name
             if path.is_file():
-                yield Member(path.relative_to(folder).as_posix(), path.stat().st_size, path)
+                found = path.stat()
+                yield path, found.st_size, found.st_mtime_ns
 
 
 def _in_zip(archive: Member) -> Iterator[Member]:

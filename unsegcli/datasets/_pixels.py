@@ -53,9 +53,10 @@ def read_tiff(file: ReadOnce) -> NDArray[Any]:
             page: Any = opened.pages.first
             if page.is_contiguous:
                 dtype = page.dtype.newbyteorder(opened.byteorder)
-                return np.frombuffer(content, dtype, page.size, page.dataoffsets[0]).reshape(page.shape)
-            array: NDArray[Any] = page.asarray()
-            return array
+                array = np.frombuffer(content, dtype, page.size, page.dataoffsets[0]).reshape(page.shape)
+            else:
+                array = page.asarray()
+            return np.moveaxis(array, 0, 2) if page.axes == "SYX" else array
 
     return _decoded(file, decode)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from unsegcli.datasets._archives import SUFFIXES as ARCHIVES
 from unsegcli.datasets._archives import Files, Member
 from unsegcli.errors import DataError
 from unsegcli.images.find import SUFFIXES, natural_order
 
-IMAGES, LABELS = ("images",), ("labels", "masks")  # folders
+IMAGES = "images"  # folder
 LABEL_SUFFIXES = (*SUFFIXES, ".mat")
 SHOWN = 5  # names in an error
 
@@ -24,31 +26,30 @@ class Pair:
     label: Member | None
 
 
-def plain_pairs(files: Files, labels_folder: str | Path | None) -> list[Pair]:
+def plain_pairs(files: Files, given: str | Path | None, folders: Sequence[str]) -> list[Pair]:
     """Return all images with their label files, matched by relative path, or else by stem.
 
-    Images are in a folder images/, else everywhere; labels in the folder given, else in labels/ or masks/.
+    Images are in a folder images/, else everywhere.
 
     Args:
         files: all files of the sources.
-        labels_folder: the folder or archive of labels that the user gave.
+        given: the folder or archive of labels that the user gave; None = they are among the files.
+        folders: names of folders of labels there; the first that has files counts.
     """
-    images = _below(files.members, IMAGES, SUFFIXES)
-    if labels_folder is not None:
-        others = Files([labels_folder], (), Path())
-        labels = _below(others.members, LABELS, LABEL_SUFFIXES) or _by_name(others.members, LABEL_SUFFIXES)
-        images = images or _by_name(files.members, SUFFIXES)
+    if given is None:
+        found = (_below(files.members, folder, LABEL_SUFFIXES) for folder in folders)
+        labels = next((one for one in found if one), {})
     else:
-        labels = _below(files.members, LABELS, LABEL_SUFFIXES)
-        images = images or _without(_by_name(files.members, SUFFIXES), labels)
-    stems: dict[str, list[str]] = {}
+        labels = _everywhere(Files([given], (), Path()).members, LABEL_SUFFIXES)
+    images = _below(files.members, IMAGES, SUFFIXES) or _everywhere(_others(files.members, labels), SUFFIXES)
+    stems = Counter(PurePosixPath(name).name for name in images)
+    by_stem: dict[str, list[str]] = {}
     for name in labels:
-        stems.setdefault(PurePosixPath(name).name, []).append(name)
-    taken = [PurePosixPath(name).name for name in images]
+        by_stem.setdefault(PurePosixPath(name).name, []).append(name)
     pairs = []
     for name in sorted(images, key=natural_order):
         stem = PurePosixPath(name).name
-        alike = stems.get(stem, []) if taken.count(stem) == 1 else []
+        alike = by_stem.get(stem, []) if stems[stem] == 1 else []
         label = labels.get(name) or (labels[alike[0]] if len(alike) == 1 else None)
         pairs.append(Pair(name, images[name], label))
     return pairs
@@ -63,24 +64,29 @@ def unlabelled(pairs: Sequence[Pair]) -> list[str]:
     return [f"no label with the same stem for {', '.join(names[:SHOWN])}{more}"]
 
 
-def _below(members: Sequence[Member], folders: Sequence[str], suffixes: Sequence[str]) -> dict[str, Member]:
-    """Return the files in folders of some names, by their path there."""
+def _below(members: Sequence[Member], folder: str, suffixes: Sequence[str]) -> dict[str, Member]:
+    """Return the files in folders of a name, by their path there."""
     found = []
     for member in members:
         parts = PurePosixPath(member.name).parts
-        places = [place for place, part in enumerate(parts[:-1]) if part in folders]
-        if places:
-            found.append(("/".join(parts[places[0] + 1 :]), member))
+        if folder in parts[:-1]:
+            found.append(("/".join(parts[parts.index(folder) + 1 :]), member))
     return _named(found, suffixes)
 
 
-def _by_name(members: Sequence[Member], suffixes: Sequence[str]) -> dict[str, Member]:
-    return _named([(member.name, member) for member in members], suffixes)
+def _everywhere(members: Sequence[Member], suffixes: Sequence[str]) -> dict[str, Member]:
+    """Return all files by their path below the source, without the names of archives."""
+    found = []
+    for member in members:
+        parts = PurePosixPath(member.name).parts
+        kept = [part for part in parts if not part.lower().endswith(ARCHIVES)]
+        found.append(("/".join(kept), member))
+    return _named(found, suffixes)
 
 
-def _without(images: dict[str, Member], labels: dict[str, Member]) -> dict[str, Member]:
+def _others(members: Sequence[Member], labels: dict[str, Member]) -> list[Member]:
     taken = {id(member) for member in labels.values()}
-    return {name: member for name, member in images.items() if id(member) not in taken}
+    return [member for member in members if id(member) not in taken]
 
 
 def _named(files: Sequence[tuple[str, Member]], suffixes: Sequence[str]) -> dict[str, Member]:

@@ -206,21 +206,25 @@ SETS = (
 
 def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Take the images of the lists, or those with persons."""
+    images = {split: {one.stem: one for one in files.find(f"{split}/*.jpg")} for split in SPLITS}
     if published.name == "coco-persons":
         wanted = {split: _with_persons(split, files) for split in SPLITS}
         lists: tuple[dict[str, object], ...] = ()
         warnings = ["the images are chosen by a rule of our own, since the list of InfoSeg is not public"]
     else:
-        wanted, lists, warnings = _listed(published, files, params)
+        wanted, lists, warnings = _listed(published, files, params, images)
     tasks: list[Task] = []
     missing: list[str] = []
     for split in SPLITS:
-        images = {one.stem: one for one in files.find(f"{split}/*.jpg")}
         labels = {one.stem: one for one in files.find(f"{split}/*.png")}
+        if wanted[split] and not (images[split] and labels):
+            missing += [f"{split}.zip"] * (not images[split])
+            missing += [f"{split}/ of stuffthingmaps_trainval2017.zip"] * (not labels)
+            continue
         for name in wanted[split]:
-            if name in images and name in labels:
-                tasks += _tasks(published, split, (images[name], labels[name]), params)
-            elif name not in images:
+            if name in images[split] and name in labels:
+                tasks += _tasks(published, split, (images[split][name], labels[name]), params)
+            elif name not in images[split]:
                 missing.append(f"{split}/{name}.jpg (of {split}.zip)")
             else:
                 missing.append(f"{split}/{name}.png (of stuffthingmaps_trainval2017.zip)")
@@ -274,7 +278,7 @@ def _check_same_size(members: Sequence[ReadOnce], image: tuple[int, ...], label:
 
 
 def _listed(
-    published: PublishedSet, files: Files, params: Prepare
+    published: PublishedSet, files: Files, params: Prepare, images: Mapping[str, Mapping[str, Member]]
 ) -> tuple[dict[str, list[str]], tuple[dict[str, object], ...], list[str]]:
     """Return the wanted images of each split, what is known of the lists, and warnings."""
     contents = {str(path): Path(path).read_bytes() for path in params.names} or _lists_in(
@@ -287,7 +291,6 @@ def _listed(
             "COCOStuff164kCurated.tar.gz as another source"
         )
     known = {one: f"{LIST_OF[published.name]} of {split}" for split, one in LISTS[LIST_OF[published.name]].items()}
-    there = {split: {one.stem for one in files.find(f"{split}/*.jpg")} for split in SPLITS}
     wanted: dict[str, list[str]] = {split: [] for split in SPLITS}
     lists, warnings = [], []
     for file, content in contents.items():
@@ -295,7 +298,7 @@ def _listed(
         what = known.get(md5[:12], "")
         names = _names_in(content, file)
         for name in names:
-            wanted[_split_of(name, file, what, there)].append(name)
+            wanted[_split_of(name, file, what, images)].append(name)
         sha = hashlib.sha256(content).hexdigest()
         lists.append(
             {"file": Path(file).name, "names": len(names), "md5": md5, "sha256": sha, "published": what or None}
@@ -320,10 +323,10 @@ def _names_in(content: bytes, file: str) -> list[str]:
     return names
 
 
-def _split_of(name: str, file: str, what: str, there: Mapping[str, set[str]]) -> str:
+def _split_of(name: str, file: str, what: str, images: Mapping[str, Mapping[str, Member]]) -> str:
     """Return the split of an image: the one that has it, else the one that the list is named after."""
     for split in SPLITS:
-        if name in there[split]:
+        if name in images[split]:
             return split
     return "val2017" if "val" in f"{Path(file).parent.name} {Path(file).name} {what}" else "train2017"
 

@@ -36,7 +36,7 @@ SETS = (
     PublishedSet(
         name="cub-200",
         what="photographs of birds, bird and background",
-        licence="images belong to their photographers; for research and teaching, not for sale",
+        licence="images belong to their photographers; research and teaching, not commercial",
         link="https://www.vision.caltech.edu/datasets/cub_200_2011/",
         needs=(
             "CUB_200_2011.tgz with 11,788 images",

@@ -30,7 +30,7 @@ SETS = (
     PublishedSet(
         name="davis-2016",
         what="50 short videos, one object in each",
-        licence="videos belong to their authors; research, not commercial",
+        licence="CC BY 4.0, as stated for the same videos in DAVIS 2017; some belong to others",
         link="https://davischallenge.org/davis2016/code.html",
         needs=(f"{ARCHIVE} with JPEGImages/480p, Annotations/480p and {LISTS}, 3,455 frames",),
         classes=CLASSES,

@@ -47,7 +47,7 @@ SETS = (
 
 def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Take all images, their labels and the legend."""
-    pairs = plain_pairs(files, params.labels)
+    pairs = plain_pairs(files, params.labels, ("labels",))
     tasks = [taken(pair.image, "images", pair.name) for pair in pairs]
     tasks += [taken(pair.label, "labels", pair.name) for pair in pairs if pair.label is not None]
     legend = _legend_file(files, params.legend)

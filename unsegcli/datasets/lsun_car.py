@@ -46,7 +46,7 @@ SETS = (
 
 def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Pair the images with the masks that the user gives."""
-    pairs = plain_pairs(files, params.labels)
+    pairs = plain_pairs(files, params.labels, ("masks", "labels"))
     tasks = [
         task
         for pair in pairs

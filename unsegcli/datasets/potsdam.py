@@ -2,10 +2,10 @@
 
 Where the facts come from:
 
-* The publishers offer Potsdam.zip, with zip archives inside; 4_Ortho_RGBIR.zip has 38 tiles named
-  top_potsdam_2_10_RGBIR.tif, 5_Labels_for_participants.zip the labels of 24 of them, named top_potsdam_2_10_label.tif,
-  and newer downloads also 5_Labels_all.zip with all 38 (listings in github.com/blackbolt-eot examples and in
-  github.com/open-mmlab/mmsegmentation, docs/user_guides/2_dataset_prepare.md).
+* The publishers offer 4_Ortho_RGBIR.zip with 38 tiles (4_Ortho_RGBIR/top_potsdam_2_10_RGBIR.tif) and 5_Labels_all.zip
+  with their labels (top_potsdam_2_10_label.tif), and name 24 tiles for training: github.com/microsoft/torchgeo,
+  torchgeo/datasets/potsdam.py. Earlier, only the labels of these 24 were offered, as 5_Labels_for_participants.zip
+  (IIC, below). Both archives may lie in Potsdam.zip.
 * Halving, patches, classes and colours: the preparation of IIC, github.com/xu-ji/IIC,
   code/datasets/segmentation/util/potsdam_prepare.py. It resizes images by OpenCV's bilinear filter, which at exactly
   one half is the mean of 2 x 2 pixels, rounded half up, and labels by its nearest neighbour, which is the upper left
@@ -75,7 +75,7 @@ def _set(name: str, what: str, classes: Sequence[SetClass]) -> PublishedSet:
         name=name,
         what=what,
         licence="free for research; the data must be cited, not passed on",
-        link="https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx",
+        link="https://www.isprs.org/education/benchmarks/UrbanSemLab/default.aspx",
         needs=NEEDS,
         classes=tuple(classes),
         ignore=(VOID,),
@@ -110,6 +110,9 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Cut the tiles that papers use into patches."""
     images = {_tile(one): one for one in files.find("*_RGBIR.tif")}
     labels = {_tile(one): one for one in files.find("*_label.tif")}
+    if not images or not labels:
+        lacking = [NEEDS[0]] * (not images) + [NEEDS[1]] * (not labels)
+        return Plan((), tuple(lacking))
     missing = [f"top_potsdam_{tile}_RGBIR.tif (of 4_Ortho_RGBIR)" for tile in (*LABELLED, *OTHER) if tile not in images]
     missing += [f"top_potsdam_{tile}_label.tif (of 5_Labels)" for tile in LABELLED if tile not in labels]
     tasks = [

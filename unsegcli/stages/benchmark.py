@@ -211,6 +211,7 @@ def _listed_row(row: BenchmarkRow) -> dict[str, Any]:
     hours = hours_of(row.method, row.published.images, row.settings)
     return {
         "row": row.name,
+        "task": row.task,
         "score": row.score,
         "published": None if first is None else first.scores.get(row.score),
         "certainty": None if first is None else CERTAINTIES[first.certainty],

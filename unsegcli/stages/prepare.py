@@ -16,7 +16,7 @@ from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
 from unsegcli.dataflow.runner import Outcome, UpToDate
-from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives
+from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives, files_below
 from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClass, Task
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.errors import ConfigError, DataError
@@ -55,6 +55,8 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
         return Outcome(Path(how.output))
     folder = OutputFolder(how.output, "a prepared data set", _recipe(asked), force=how.force)
     if folder.finished() is not None:
+        for text in json.loads((folder.path / ABOUT).read_text(encoding="utf-8"))["warnings"]:
+            console.warn(text)
         return UpToDate(folder.path)
     try:
         if how.dry_run:
@@ -158,15 +160,13 @@ def _list_digest(path: Path) -> str:
 
 def _state_of(path: Path) -> str:
     """Return a digest of the names, sizes and times of a file, or of all files in a folder."""
-    rows = []
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for one in paths:
-        try:
-            state = one.stat()
-        except OSError:
-            continue
-        if not one.is_dir():
-            rows.append((one.relative_to(path).as_posix(), f"{state.st_size} {state.st_mtime_ns}"))
+    if path.is_dir():
+        found = files_below(path)
+        rows = sorted((one.relative_to(path).as_posix(), f"{size} {modified}") for one, size, modified in found)
+    elif path.is_file():
+        rows = [(path.name, f"{path.stat().st_size} {path.stat().st_mtime_ns}")]
+    else:
+        raise DataError(f"{path}: no such file or folder: check the spelling")
     return listing_digest(rows)
 
 
@@ -331,32 +331,33 @@ def _finish(writer: FolderWriter, prepared: Prepared, recipe: Recipe) -> None:
     unpacked = writer.path_of(UNPACKED)
     if unpacked.is_dir():
         shutil.rmtree(unpacked)
-    counts = _counts(promised)
+    counts = _counts(promised, prepared.published)
     for sentence, count in prepared.made[0].items():
         console.note(f"{sentence}: {count:,}")
     images = sum(one[IMAGES] for one in counts.values())
     if legend := _legend(prepared):
         writer.add(LEGEND_NAME, legend)
         read_legend(writer.path_of(LEGEND_NAME))
-    writer.add(ABOUT, (json.dumps(_about(prepared, counts, recipe), indent=1) + "\n").encode())
+    about = _about(prepared, counts, recipe)
+    about["warnings"] += _say_counts(prepared, counts)
+    writer.add(ABOUT, (json.dumps(about, indent=1) + "\n").encode())
     writer.about |= {"images": images, "labels_used": prepared.published.labels_used}
-    _say_counts(prepared, counts)
 
 
-def _counts(names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Count images and labels in each split; "" = there is no folder for it."""
-    found: dict[str, dict[str, int]] = {}
+def _counts(names: Sequence[str], published: PublishedSet) -> dict[str, dict[str, int]]:
+    """Count images and labels in each split; "" = those in the folder of none."""
+    found = {split.name: {IMAGES: 0, LABELS: 0} for split in published.splits}
     for name in names:
-        kind, *folders, _ = name.split("/")
-        found.setdefault("/".join(folders[:1]), {IMAGES: 0, LABELS: 0})[kind] += 1
+        kind, split, *_ = name.split("/")
+        found[split if split in found else ""][kind] += 1
     return found
 
 
-def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> None:
-    """Say how many images there are in each split; warn if they are not as many as published."""
+def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> list[str]:
+    """Say how many images there are in each split; warn of those that are not as many as published, and return it."""
+    odd = []
     for split in prepared.published.splits:
-        here = [one for name, one in counts.items() if split.name in ("", name)]
-        found = {kind: sum(one[kind] for one in here) for kind in (IMAGES, LABELS)}
+        found = counts[split.name]
         said = f"{split.name or prepared.published.name}: {found[IMAGES]:,} images, {found[LABELS]:,} with labels"
         if not split.images:
             console.note(f"{said}; how many there should be is not published")
@@ -365,7 +366,9 @@ def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> None:
         elif prepared.asked.inputs.limit is not None:
             console.note(f"{said} (--limit {prepared.asked.inputs.limit})")
         else:
-            console.warn(f"{said}, but {split.images:,} and {split.labels:,} are published")
+            odd.append(f"{said}, but {split.images:,} and {split.labels:,} are published")
+            console.warn(odd[-1])
+    return odd
 
 
 def _about(prepared: Prepared, counts: dict[str, dict[str, int]], recipe: Recipe) -> dict[str, Any]:
