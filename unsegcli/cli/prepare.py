@@ -22,7 +22,7 @@ def _name_and_sources(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _show_sets(found: dict[str, Any]) -> Iterator[str]:
-    """Yield lines on the data sets, each with its facts below each other beside its name: they are too wide for columns."""
+    """Yield the data sets, each with its facts below each other beside its name: they are too wide for columns."""
     from unsegcli import console
 
     rows = found["sets"]

@@ -57,7 +57,7 @@ RESULT = "benchmark.json"
 INTERRUPTED = 130  # exit code
 USED, USED_BY_CEILING = "scoring", "scoring, and for learning the ceiling"
 WITHOUT_SEEDS = ("iem", "square", "proposals", "colours")
-TRAINED_FOR_VIDEOS = Path("voc", "maskcontrast-seed0-model.h5")  # in the folder of the benchmark
+TRAINED_FOR_VIDEOS = Path("voc-2012", "maskcontrast-seed0-model.h5")  # in the folder of the benchmark
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _where(row: BenchmarkRow, data: Path, asked: _Asked) -> LabelledSet:
         learned=learned,
         scored=scored,
         classes=len(row.published.classes),
-        folder=asked.output / row.task,
+        folder=asked.output / row.published.name,
         legend=data / LEGEND_NAME,
         labels=labels,
         reading=asked.reading,
@@ -295,7 +295,7 @@ def _row_jobs(row: BenchmarkRow, data: Path, asked: _Asked) -> list[Job]:
     seeds = range(1 if row.method in WITHOUT_SEEDS else asked.params.seeds)
     if row.kind == CLUSTERS:
         return [job_of(row.method, seed, where, asked.running) for seed in seeds]
-    lists = [where.folder / f"{name}.txt" for name in ("fit-on", "score-on")]
+    lists = [where.folder / f"{row.task}-{name}.txt" for name in ("fit-on", "score-on")]
     if not asked.run.dry_run and row.kind in (OBJECT_PROBE, RETRIEVAL):
         where.folder.mkdir(parents=True, exist_ok=True)
         rules = row.published.rules
