@@ -210,6 +210,23 @@ def test_a_table_of_measures_has_means_and_deviations(monkeypatch: pytest.Monkey
     ]
 
 
+def test_a_table_of_a_benchmark_has_its_ceiling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    rendering = importlib.import_module("render_results")
+    rows = [{"set": "a", "row": "ceiling: probe", "seed": 0, "probe": [0.9, 0.8]}]
+    rows += [{"set": "a", "row": "one", "seed": seed, "matched": [0.4 + seed, 0.2]} for seed in (0, 0.2)]
+    rows += [{"set": "a", "row": "one", "seed": 3, "named": [0.5, 0.5]}]
+    (tmp_path / "these.json").write_text(json.dumps({"titles": {"a": "A set"}, "rows": rows}))
+    monkeypatch.setattr(rendering, "ROWS", tmp_path)
+    made = rendering.rendered("<!-- rows these matched -->\n<!-- end of rows -->")
+    assert made.splitlines()[2:-2] == [
+        "|  | A set | mean |",
+        "| --- | --- | --- |",
+        "| one | .500 / .200 | .500 / .200 |",
+        "| ceiling: probe | .900 / .800 | .900 / .800 |",
+    ]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_argument_says_what_it_is_for(name: str) -> None:
     assert len((COMMANDS[name].help or "").split()) > FEWEST_WORDS
