@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_benchmark.py DATA ... [--options "--methods regions --seeds 2"]
 
-Prints seconds and processor seconds of each command, and in the end the share that is spent between commands. Figures of
-`unsegcli/segmenters/benchmark_costs.py` are processor seconds of one thread: set OMP_NUM_THREADS=1 for them.
+Prints seconds and processor seconds of each command, and in the end the share that is spent between commands. Figures
+of `unsegcli/segmenters/benchmark_costs.py` are processor seconds of one thread: set OMP_NUM_THREADS=1 for them.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def _measured(arguments: Sequence[str]) -> None:
     SPENT.append(time.monotonic() - started)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(
-        f"{' '.join(arguments[:1])} {arguments[arguments.index('-o') + 1]}: {SPENT[-1]:.1f} s, {spent:.1f} of processors"
-    )
+    output = arguments[arguments.index("-o") + 1]
+    print(f"{arguments[0]} {output}: {SPENT[-1]:.1f} s, {spent:.1f} of processors")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published_trees_objects
 import pytest
 import typer.main
 from PIL import Image
@@ -30,7 +31,6 @@ from unsegcli.stages.benchmark import benchmark
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 LEGEND = "".join(f'[[class]]\nname = "{name}"\nfrom = [{number}]\n' for number, name in enumerate(("left", "right")))
-TINY = ("--set", "batch=2", "--set", "crop=16", "--set", "reach=2")
 COUNT = 4
 
 
@@ -40,12 +40,14 @@ class Typed:
 
     commands: list[list[str]] = field(default_factory=list)
     fails: str = ""  # a command with this word fails
+    sets: tuple[str, ...] = ("batch=2", "crop=16", "reach=2")  # settings of a tiny training
 
     def __call__(self, arguments: Sequence[str]) -> None:
         self.commands.append(list(arguments))
         if self.fails and self.fails in arguments:
             raise StepError("`unseg train` failed with exit code 1; see above", 1)
-        unseg(*arguments, *(TINY if arguments[0] == "train" else ()))
+        tiny = [part for one in self.sets for part in ("--set", one)]
+        unseg(*arguments, *(tiny if arguments[0] == "train" else ()))
 
 
 @pytest.fixture(autouse=True)
@@ -289,6 +291,34 @@ def test_a_published_row_from_the_download_to_the_comparison(downloads: Path, tm
     assert "training was limited by --steps 1" in words
     assert other["difference"] is None
     assert "no settings of a paper" in " | ".join(other["differences"])
+
+
+def test_rows_of_the_same_objects_share_one_training(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "prepared.json").write_text('{"name": "voc-2012"}')
+    rows = ["maskcontrast/voc", "maskcontrast/voc-probe", "maskcontrast/voc-retrieval-7"]
+    benchmark(Inputs(rows), Benchmark([tmp_path]), Run(tmp_path / "o", dry_run=True))
+    assert [command[0] for command in names(said)] == ["proposals", "train", "cluster", "evaluate", "probe", "retrieve"]
+
+
+OBJECTS = [
+    ("flowers", "flowers-102", ("iem/flowers", "square/flowers", "proposals/flowers", "iem-segnet/flowers")),
+    ("videos", "davis-2016", ("colours/davis",)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tree", "name", "rows"), OBJECTS)
+def test_rows_of_objects_come_to_scores(
+    tree: str, name: str, rows: tuple[str, ...], tmp_path: Path, typed: Typed
+) -> None:
+    source = getattr(published_trees_objects, tree)(tmp_path / "source")
+    typed.sets = ("batch=2", "crop=32", "width=4", "architecture=small")
+    unseg("prepare", name, source, "-o", tmp_path / "ready", "--workers", 1)
+    asked = (*rows, "--data", tmp_path / "ready", "--steps", 2, "-o", tmp_path / "o", "--workers", 1)
+    found = json.loads(unseg("benchmark", *asked).stdout)
+    assert [row["row"] for row in found["rows"]] == list(rows)
+    assert not found["failed"]
+    assert all(0 <= row["ours"]["mean"] <= 100 for row in found["rows"])
 
 
 def test_a_prepared_folder_is_used_as_it_is(downloads: Path, tmp_path: Path, typed: Typed) -> None:
