@@ -242,6 +242,7 @@ def test_the_commands_of_all_rows_have_known_options_and_presets(
         run = Run(tmp_path / "o", workers=1, device="cpu", dry_run=True)
         benchmark(Inputs([row.name], limit=3), params, run)
         commands = names(said)
+        assert str(tmp_path / row.published.name) in commands[0][1] + commands[0][2], "the images"
         for name, *arguments in commands:
             COMMANDS[name].make_context(name, arguments)
             if "--preset" in arguments:

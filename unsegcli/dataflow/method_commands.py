@@ -64,6 +64,11 @@ class LabelledSet:
     clusters: int = 0  # of a named map; 0 = there is none
     preset: str = ""  # settings of methods that have a preset of this name
 
+    @property
+    def fitted_elsewhere(self) -> bool:
+        """Whether other images are scored than methods learn from."""
+        return self.scored != self.learned
+
 
 @dataclass(frozen=True)
 class Running:
@@ -165,7 +170,7 @@ class _Commands:
         return self._step(["superpixels", *self._images(images)], path, "superpixels")
 
     def _superpixels(self, images: Sequence[Path]) -> str:
-        own = "" if images == self.where.learned else "-scored"
+        own = "-scored" if self.where.fitted_elsewhere and images == self.where.scored else ""
         return str(self.where.folder / f"superpixels{own}.h5")
 
     def _images(self, images: Sequence[Path]) -> list[str]:
@@ -184,7 +189,7 @@ class _Commands:
         train = ["train", *learned, *own, *settings, *self._seed, *self.running.length, *self.running.device]
         yield self._step(train, model, f"train {self.method}")
         given = [model]
-        if where.scored != where.learned:
+        if where.fitted_elsewhere:
             if not pixels:
                 yield self._cut(where.scored)
             given += self._images(where.scored) if pixels else [self._superpixels(where.scored)]

@@ -21,13 +21,13 @@ CERTAINTIES = {
     "M": "from memory, not confirmed",
 }
 CLUSTERS, MASKS, OBJECTS = "clusters", "masks", "objects"
-PROBE, RETRIEVAL, VIDEO = "object-probe", "object-retrieval", "video"
+OBJECT_PROBE, RETRIEVAL, VIDEO = "object-probe", "object-retrieval", "video"
 # kind of task -> methods of `unseg` that can be run on it, besides those that have a preset or published scores
 BASELINES = {
     CLUSTERS: ("context", "pixels", "regions", "lite0"),
     MASKS: ("proposals", "square"),
     OBJECTS: (),
-    PROBE: (),
+    OBJECT_PROBE: (),
     RETRIEVAL: (),
     VIDEO: ("colours",),
 }
@@ -36,14 +36,14 @@ OURS = {
     CLUSTERS: ("iic", "inmars", "infoseg"),
     MASKS: ("iem", "iem-segnet"),
     OBJECTS: ("maskcontrast",),
-    PROBE: ("maskcontrast",),
+    OBJECT_PROBE: ("maskcontrast",),
     RETRIEVAL: ("maskcontrast",),
     VIDEO: ("maskcontrast",),
 }
 # (method, kind of task) -> the preset for it, where it is not named like the data set
 PRESETS = {
     ("maskcontrast", OBJECTS): "voc-unsupervised",
-    ("maskcontrast", PROBE): "voc-unsupervised",
+    ("maskcontrast", OBJECT_PROBE): "voc-unsupervised",
     ("maskcontrast", RETRIEVAL): "voc-unsupervised",
     ("iem-segnet", MASKS): "iem",
 }

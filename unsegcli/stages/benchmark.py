@@ -20,6 +20,7 @@ from unsegcli import __version__, console
 from unsegcli.dataflow.commands import run_command
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.method_commands import (
+    LEARNED,
     MATCHED,
     PROBE,
     Job,
@@ -39,13 +40,13 @@ from unsegcli.datasets._published import (
     CERTAINTIES,
     CLUSTERS,
     MASK_PRESETS,
+    OBJECT_PROBE,
     RETRIEVAL,
     VIDEO,
     BenchmarkRow,
     find_row,
     known_rows,
 )
-from unsegcli.datasets._published import PROBE as OBJECT_PROBE
 from unsegcli.errors import ConfigError, DataError, StepError
 from unsegcli.legend import LEGEND_NAME, read_legend
 from unsegcli.parallel import available_cores
@@ -222,11 +223,21 @@ def _listed_row(row: BenchmarkRow) -> dict[str, Any]:
     }
 
 
+def _say_hours(row: BenchmarkRow, seeds: int) -> None:
+    hours = hours_of(row.method, row.published.images, row.settings)
+    said = "is not known" if hours is None else f"is about {hours * seeds:,.1f} hours of one processor in all"
+    console.note(
+        f"{row.name}: {seeds} {'seed' if seeds == 1 else 'seeds'}; the time without --steps or --minutes {said}"
+    )
+
+
 def _of_rows(asked: _Asked, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
     """Run published rows; nothing is returned by a dry run."""
     places = {one.name: _place(one, asked) for one in dict.fromkeys(row.published for row in rows)}
     jobs = {row: _row_jobs(row, places[row.published.name], asked) for row in rows}
     every = [job for some in jobs.values() for job in some]
+    for row in rows:
+        _say_hours(row, len(jobs[row]))
     if asked.run.dry_run:
         return _dry(every)
     started = time.monotonic()
@@ -267,8 +278,9 @@ def _place(published: PublishedSet, asked: _Asked) -> Path:
 def _where(row: BenchmarkRow, data: Path, asked: _Asked) -> LabelledSet:
     """Describe how a row reads and scores a prepared data set."""
     rules, images, labels = row.published.rules, data / "images", data / "labels"
-    every = [split.name for split in row.published.splits]
-    learned = (data,) if set(rules.trained_on) >= set(every) else tuple(images / name for name in rules.trained_on)
+    every = {split.name for split in row.published.splits}
+    whole = not rules.trained_on or set(rules.trained_on) >= every
+    learned = (data,) if whole else tuple(images / name for name in rules.trained_on)
     if set(rules.scored_on) <= set(rules.trained_on):
         scored = learned
     elif len(rules.scored_on) == 1:
@@ -325,6 +337,8 @@ def _compared(row: BenchmarkRow, jobs: Sequence[Job], data: Path, asked: _Asked)
     found = [scores_in(step.output) for job in jobs for step in job.steps if step.measure == MATCHED]
     how = [f"training was limited by {shlex.join(asked.running.length)}"] if asked.running.length else []
     how += [f"only the first {asked.limit} images of each folder were used"] if asked.limit else []
+    if row.kind == CLUSTERS and row.method not in LEARNED and _where(row, data, asked).fitted_elsewhere:
+        how.append("clusters are found on the images that are scored")
     if row.method == "maskcontrast" and row.kind != VIDEO:
         how.append(f"training started from the weights {asked.params.weights}")
     return compared(row, found, how, about_prepared(data))
