@@ -100,4 +100,5 @@ def said(seconds: Sequence[float]) -> str:
     if total < 90:
         return f"about {max(5, 5 * round(total / 5))} seconds of one processor"
     minutes = total / 60
-    return f"about {minutes:.0f} minutes of one processor" if minutes < 90 else f"about {minutes / 60:.1f} hours of one"
+    time = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    return f"about {time} of one processor"

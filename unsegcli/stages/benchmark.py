@@ -108,7 +108,7 @@ class _Asked:
             raise ConfigError("--steps and --minutes cannot be used together: give one of them")
         length = {"--steps": params.steps, "--minutes": params.minutes}
         return Running(
-            tuple(part for option, value in length.items() if value for part in (option, f"{value:g}")),
+            tuple(part for option, value in length.items() if value for part in (option, str(value))),
             () if run.device == AUTO else ("--device", run.device),
             () if params.weights == Benchmark.weights else ("--weights", str(params.weights)),
             run.workers,
@@ -225,10 +225,8 @@ def _listed_row(row: BenchmarkRow) -> dict[str, Any]:
 
 def _say_hours(row: BenchmarkRow, seeds: int) -> None:
     hours = hours_of(row.method, row.published.images, row.settings)
-    said = "is not known" if hours is None else f"is about {hours * seeds:,.1f} hours of one processor in all"
-    console.note(
-        f"{row.name}: {seeds} {'seed' if seeds == 1 else 'seeds'}; the time without --steps or --minutes {said}"
-    )
+    takes = "a time that is not known" if hours is None else f"about {hours * seeds:,.1f} hours of one processor"
+    console.note(f"{row.name}, seeds: {seeds}: takes {takes}, unless --steps or --minutes limit it")
 
 
 def _of_rows(asked: _Asked, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
