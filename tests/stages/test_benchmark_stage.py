@@ -206,6 +206,10 @@ MISTAKES = [
     (["--data", "."], "has no classes.toml"),
     (["--data", "toy", "--data", "toy"], "another set is called toy, too"),
     (["--data", "toy", "--methods", "infosec"], "did you mean infoseg?"),
+    (
+        ["--data", "toy", "--methods", "a/mine.py,b/mine.py"],
+        "files would have the same names",
+    ),
     (["--data", "toy", "--steps", "3", "--minutes", "1"], "--steps and --minutes cannot be used together"),
     (["--data", "toy", "-o", "toy/classes.toml"], "give the name of a folder"),
     (["infoseg/potsdam3", "--data", "toy"], "did you mean infoseg/potsdam-3?"),
@@ -281,6 +285,8 @@ def test_a_published_row_from_the_download_to_the_comparison(downloads: Path, tm
     assert len(row["ours"]["seeds"]) == 2
     assert 0 < row["ours"]["mean"] < 100
     assert row["scores"][0]["accuracy"] == pytest.approx(row["ours"]["seeds"][0] / 100)
+    assert row["beside"][0]["system"] == "largest class everywhere"
+    assert 33 < row["beside"][0]["value"] < 60
     assert {"InfoSeg", "AC", "STEGO"} <= {one["system"] for one in row["beside"]}
     protocols = {one["system"]: one["protocol"] for one in row["beside"]}
     assert protocols["STEGO"].startswith("other protocol: centre crop")

@@ -106,7 +106,11 @@ def chosen_methods(asked: Sequence[str]) -> list[str]:
     for name in asked:
         suit_all = [method for method in METHODS if method != OBJECTS]
         found += suit_all if name.lower() == ALL else [_checked(name)]
-    return list(dict.fromkeys(found))
+    found = list(dict.fromkeys(found))
+    twice = [method for method in found if [_slug(one) for one in found].count(_slug(method)) > 1]
+    if twice:
+        raise ConfigError(f"--methods {','.join(twice)}: their files would have the same names; rename one of them")
+    return found
 
 
 def _checked(name: str) -> str:
@@ -211,20 +215,14 @@ class _Commands:
         yield from self._clustered([made], "regions")
 
     def _objects(self) -> Iterator[Step]:
-        where, masks, model, made = (
-            self.where,
-            str(self.where.folder / "proposals.h5"),
-            self._file("model"),
-            self._file(),
-        )
-        images = self._images(where.learned)
+        where, model, made = self.where, self._file("model"), self._file()
+        images, masks = self._images(where.learned), str(where.folder / "proposals.h5")
         yield self._step(["proposals", *images], masks, "proposals")
         train = ["train", *images, "--method", OBJECTS, "--proposals", masks, *self._seed]
         yield self._step([*train, *self.running.length, *self.running.device], model, f"train {OBJECTS}")
         clusters = ["--classes", str(max(1, where.classes - 1)), *self._seed]  # and the background
-        yield self._step(
-            ["cluster", model, *self._images(where.scored), *clusters, *self.running.device], made, "network"
-        )
+        cluster = ["cluster", model, *self._images(where.scored), *clusters, *self.running.device]
+        yield self._step(cluster, made, "network")
         yield self._scored(made, MATCHED)
 
     def _probed(self) -> Iterator[Step]:

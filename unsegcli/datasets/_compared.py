@@ -34,7 +34,7 @@ def compared(
         "difference": None if published is None else ours - published,
         "protocol": protocol_of(row),
         "differences": [*_differences(row, found, prepared), *how],
-        "beside": [said_of(one, row.score) for one in row.others],
+        "beside": [*_for_nothing(found[0], row.score), *(said_of(one, row.score) for one in row.others)],
         "labels_used": list(dict.fromkeys(one["labels_used"] for one in found)),
     }
 
@@ -56,6 +56,25 @@ def said_of(number: PublishedNumber, score: str) -> dict[str, Any]:
         "certainty": CERTAINTIES[number.certainty],
         "source": number.source,
     }
+
+
+def _for_nothing(found: Mapping[str, Any], score: str) -> list[dict[str, Any]]:
+    """Describe the score of the largest class everywhere, if there is one."""
+    chance = found.get("chance", {})
+    names = {"accuracy": ("largest_class",), "miou": ("constant_miou", "largest_class_miou")}.get(score, ())
+    return [
+        {
+            "system": "largest class everywhere",
+            "value": PERCENT * chance[name],
+            "scores": {score: PERCENT * chance[name]},
+            "weights": "none",
+            "protocol": SAME,
+            "certainty": "measured here",
+            "source": "the labels",
+        }
+        for name in names
+        if name in chance
+    ]
 
 
 def protocol_of(row: BenchmarkRow) -> str:

@@ -37,7 +37,8 @@ OWN = (10.0, 0.5)  # a guess
 CROPS, EPOCHS, MIN_STEPS = 12, 15, 200  # of the trainings, by default
 CONTEXT_STEPS = 300
 START = 5.0  # seconds of a training limited by --minutes, besides these
-# method -> processor seconds of one thread for a megapixel that is learned from, with the network of its paper
+# method -> processor seconds of one thread for a megapixel that is learned from, with the network of its paper: by a
+# few steps of its preset; maskcontrast by its number of operations
 PAPER_SECONDS: Mapping[str, float] = {
     "iic": 85.0,
     "infoseg": 70.0,
