@@ -62,6 +62,7 @@ OPTIONS = set(
     --panels
     --pixel-size --sieve --simplify --to --values
     --best-epoch --fit-on --score-on --floors --learning-rate --only --outside --what
+    --data --methods
     --checkpoint-minutes --compile --config --epochs --keep-every --memory --minutes --precision --seeds --set --steps
     --download --incomplete --list --original-size --unlabelled-as-sky
     -h -o -q -v
@@ -206,6 +207,23 @@ def test_a_table_of_measures_has_means_and_deviations(monkeypatch: pytest.Monkey
         "| --- | --- | --- |",
         "| one | .200 ± .141 |  |",
         "| other |  | .500 |",
+    ]
+
+
+def test_a_table_of_a_benchmark_has_its_ceiling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    rendering = importlib.import_module("render_results")
+    rows = [{"set": "a", "row": "ceiling: probe", "seed": 0, "probe": [0.9, 0.8]}]
+    rows += [{"set": "a", "row": "one", "seed": seed, "matched": [0.4 + seed, 0.2]} for seed in (0, 0.2)]
+    rows += [{"set": "a", "row": "one", "seed": 3, "named": [0.5, 0.5]}]
+    (tmp_path / "these.json").write_text(json.dumps({"titles": {"a": "A set"}, "rows": rows}))
+    monkeypatch.setattr(rendering, "ROWS", tmp_path)
+    made = rendering.rendered("<!-- rows these matched -->\n<!-- end of rows -->")
+    assert made.splitlines()[2:-2] == [
+        "|  | A set | mean |",
+        "| --- | --- | --- |",
+        "| one | .500 / .200 | .500 / .200 |",
+        "| ceiling: probe | .900 / .800 | .900 / .800 |",
     ]
 
 
@@ -508,7 +526,7 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
     assert made >= {"map", "new-map", "best", "cells-shown", "files"}
-    assert len(lines) == 15
+    assert len(lines) == 16
 
 
 # page -> what its blocks make

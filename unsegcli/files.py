@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unsegcli.stages.benchmark import benchmark
     from unsegcli.stages.cluster import cluster
     from unsegcli.stages.compare import compare
     from unsegcli.stages.evaluate import evaluate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.visualize import visualize
 
 __all__ = [
+    "benchmark",
     "cluster",
     "compare",
     "evaluate",

@@ -36,6 +36,7 @@ OUTPUTS = {
     "relabel": "relabelled.h5",
     "visualize": "visualization",
     "map": "map",
+    "benchmark": "benchmark",
     "demo": "unseg-demo",
 }
 
@@ -262,6 +263,26 @@ IGNORE = Option(
     metavar="VALUE",
     form="several numbers",
     shown="-",
+)
+STEPS = Option("Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
+MINUTES = Option(
+    "Approximate training time: a few steps are timed after a warm-up, and the number of steps is fixed by that "
+    "estimate. It does not change if later steps are slower, or when the training is resumed.",
+    panel=LENGTH,
+    metavar="N",
+    shown="-",
+)
+SEEDS = Option(
+    "Train N models with consecutive seeds. train: starting at --seed; the seed is added to each output's name. "
+    "benchmark: seeds 0, 1, ..., also of k-means.",
+    panel=TRAINING,
+    metavar="N",
+    least=1,
+    recorded=False,
+)
+LIST = Option(
+    "prepare: list the data sets, what they are, number of images, licence and link. benchmark: list the published "
+    "rows, or those whose name holds a word that is given: published score, protocol, preset, time."
 )
 METRICS = Option(
     "Output of `unseg evaluate` for this segmentation: clusters get the names of their classes.",
@@ -637,24 +658,10 @@ class Train:
         most=1,
     )
     epochs: float | None = option(None, EPOCHS)
-    steps: int | None = option(None, "Number of optimizer steps.", panel=LENGTH, metavar="N", least=1, shown="-")
-    minutes: float | None = option(
-        None,
-        "Approximate training time: a few steps are timed after a warm-up, and the number of steps is fixed by that "
-        "estimate. It does not change if later steps are slower, or when the training is resumed.",
-        panel=LENGTH,
-        metavar="N",
-        shown="-",
-    )
+    steps: int | None = option(None, STEPS)
+    minutes: float | None = option(None, MINUTES)
     seed: int = option(0, SEED)
-    seeds: int = option(
-        1,
-        "Train N models with consecutive seeds, starting at --seed; the seed is added to each output's name.",
-        panel=TRAINING,
-        metavar="N",
-        least=1,
-        recorded=False,
-    )
+    seeds: int = option(1, SEEDS)
     restarts: int = option(
         1,
         "Train N models with consecutive seeds and keep the best, judged without labels.",
@@ -1313,7 +1320,7 @@ class Prepare:
     """Settings of `unseg prepare`."""
 
     name: str = ""  # of the data set
-    list: bool = option(False, "List the data sets: what they are, number of images, licence and link.")
+    list: bool = option(False, LIST)
     names: Sequence[str | Path] = option((), replace(NAMES, form="several"))
     original_size: bool = option(
         False,
@@ -1360,6 +1367,35 @@ class Map:
     like: str | Path | None = option(None, LIKE)
     pixels_per_segment: int = option(Superpixels.pixels_per_segment, PIXELS_PER_SEGMENT)
     seed: int = option(0, SEED)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Settings of `unseg benchmark`."""
+
+    data: Sequence[str | Path] = option(
+        (),
+        "Images with labels: a folder with images/, labels/ and classes.toml, or another legend in such a folder, "
+        "whose classes are used then; may be given several times. For a published row: what its publisher offers for "
+        "download, or the folder that `unseg prepare` made of it.",
+        metavar="FOLDER|LEGEND",
+        form="several",
+        shown="-",
+    )
+    methods: tuple[str, ...] = option(
+        ("all",),
+        "Methods of the table: all = pixels and regions (k-means), context, iic, infoseg, inmars, probe (a ceiling, "
+        "learned from labels). Also maskcontrast, for images of objects, which takes longer; lite0, timm:NAME or a "
+        "model, whose features k-means clusters; and a Python file of your own method.",
+        metavar="NAME,NAME,...",
+        form="class names",
+        shown="all",
+    )
+    list: bool = option(False, LIST)
+    seeds: int = option(1, SEEDS)
+    steps: int | None = option(None, STEPS)
+    minutes: float | None = option(None, MINUTES)
+    weights: str | Path = option("none", WEIGHTS)
 
 
 @dataclass(frozen=True)

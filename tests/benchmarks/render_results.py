@@ -3,9 +3,11 @@
     python tests/benchmarks/render_results.py            write docs/results.md
     python tests/benchmarks/render_results.py --check    only say whether it is up to date
 
-The data are lists of rows in `tests/benchmarks/rows/`, written by the script that measured them (its option --json). A
-table stands between the lines `<!-- rows NAME MEASURE -->` and `<!-- end of rows -->`: one line for each row of
-`NAME.json`, one column for each set, and the mean over sets; each value is the mean over seeds, accuracy / mIoU. With
+The data are lists of rows in `tests/benchmarks/rows/`, written by the script that measured them (its option --json), or
+what `unseg benchmark` wrote, with the titles of `titles` instead of the names of folders, if the file has some. A table
+stands between the lines `<!-- rows NAME MEASURE -->` and `<!-- end of rows -->`: one line for each row of
+`NAME.json`, one column for each set, and the mean over sets; each value is the mean over seeds, accuracy / mIoU; a row
+that is a ceiling has its own measure in every table. With
 `NAME MEASURE ONE - OTHER` the table has the differences in accuracy between two rows for each seed. With `NAME
 SET:MEASURE,MEASURE` it has one set and one column for each measure: mIoU, mean and deviation over seeds, or one number
 if there is one seed.
@@ -26,6 +28,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 ROWS = Path(__file__).with_name("rows")
 MARKED = re.compile(r"(<!-- rows (\S+) (\S+)(?: ([^\n]+?) - ([^\n]+?))? -->\n).*?(<!-- end of rows -->)", re.DOTALL)
 HEADS = {"probe": "probe of superpixels", "pixels": "probe of pixels", "retrieval": "retrieval of objects"}
+CEILING = "ceiling"
 Row = dict[str, Any]
 
 
@@ -46,7 +49,7 @@ def rendered(page: str) -> str:
 
     def replaced(found: re.Match[str]) -> str:
         start, name, measure, one, other, end = found.groups()
-        rows = json.loads((ROWS / f"{name}.json").read_text(encoding="utf-8"))
+        rows = _rows_in(ROWS / f"{name}.json")
         if one:
             table = _differences(rows, measure, one, other)
         elif ":" in measure:
@@ -58,13 +61,29 @@ def rendered(page: str) -> str:
     return MARKED.sub(replaced, page)
 
 
+def _rows_in(path: Path) -> list[Row]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(found, list):
+        return found
+    titles = found.get("titles", {})
+    rows = [{**row, "set": titles.get(row["set"], row["set"])} for row in found["rows"]]
+    return sorted(rows, key=lambda row: row["row"].startswith(CEILING))
+
+
+def _measured(row: Row, measure: str) -> list[float] | None:
+    """Return accuracy and mIoU of a row, if it has that measure."""
+    score: list[float] | None = row.get("probe" if row["row"].startswith(CEILING) else measure)
+    return score
+
+
 def _means(rows: Sequence[Row], measure: str) -> str:
     sets = _in_order(row["set"] for row in rows)
     lines = []
-    for name in _in_order(row["row"] for row in rows):
+    for name in _in_order(row["row"] for row in rows if _measured(row, measure)):
         cells, known = [], []
         for one in sets:
-            found = [row[measure] for row in rows if (row["set"], row["row"]) == (one, name)]
+            own = [_measured(row, measure) for row in rows if (row["set"], row["row"]) == (one, name)]
+            found = [score for score in own if score]
             cells.append(_pair(np.mean(found, axis=0)) if found else "")
             known += [np.mean(found, axis=0)] if found else []
         cells.append(_pair(np.mean(known, axis=0)) if len(known) == len(sets) else "")

@@ -1,0 +1,81 @@
+"""The file of published scores: every entry is whole, and every row that `unseg` has is found."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from unsegcli.datasets._load import known_sets
+from unsegcli.datasets._published import BASELINES, CERTAINTIES, FILE, OURS, find_row, known_rows
+from unsegcli.errors import ConfigError
+
+CONTENT: dict[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8"))
+NUMBERS = CONTENT["number"]
+
+
+def test_every_number_has_system_task_scores_and_source() -> None:
+    for one in NUMBERS:
+        assert set(one) <= {"task", "system", "variant", "scores", "certainty", "source", "protocol"}, one
+        assert one["system"] in CONTENT["system"], one
+        assert one["task"] in CONTENT["task"], one
+        assert one["certainty"] in CERTAINTIES, one
+        assert one["source"], one
+        assert one["scores"], one
+        assert all(0 < value < 100 for value in one["scores"].values()), one
+
+
+def test_no_number_is_given_twice() -> None:
+    keys = [(one["task"], one["system"], one.get("variant")) for one in NUMBERS]
+    assert len(set(keys)) == len(keys)
+
+
+def test_every_system_is_described_and_used() -> None:
+    assert {one["system"] for one in NUMBERS} == set(CONTENT["system"])
+    for name, system in CONTENT["system"].items():
+        assert {"title", "year", "weights", "protocol"} <= set(system), name
+
+
+def test_every_task_is_of_a_known_set() -> None:
+    for name, task in CONTENT["task"].items():
+        assert task["set"] in known_sets(), name
+        assert task["kind"] in BASELINES.keys() & OURS, name
+
+
+def test_systems_with_other_data_or_weights_say_so() -> None:
+    """The line from STEGO on crops, mirrors and divides otherwise, and starts from pretrained networks."""
+    for name in ("stego", "hp", "smooseg", "eagle", "primaps", "cause", "features-kmeans"):
+        assert CONTENT["system"][name]["protocol"], name
+        assert "DINO" in CONTENT["system"][name]["weights"], name
+
+
+# From the papers' tables, typed here a second time.
+ROWS = {
+    "iic/potsdam-3": 65.1, "inmars/potsdam-3": 70.1, "infoseg/potsdam-3": 71.6,
+    "iic/potsdam": 45.4, "inmars/potsdam": 47.3, "infoseg/potsdam": 57.3,
+    "iic/coco-stuff-3": 72.3, "inmars/coco-stuff-3": 73.1, "infoseg/coco-stuff-3": 73.8,
+    "iic/coco-stuff-15": 27.7, "inmars/coco-stuff-15": 31.0, "infoseg/coco-stuff-15": 38.8,
+    "infoseg/coco-persons": 69.6, "iic/coco-stuff-27": 6.7, "iic/cityscapes-27": 6.4,
+    "iem/flowers": 76.8, "iem-segnet/flowers": 78.9, "iem/cub": 52.2, "iem-segnet/cub": 55.1,
+    "iem/lsun-car": 65.1, "iem-segnet/lsun-car": 68.5,
+    "maskcontrast/voc": 35.0, "maskcontrast/voc-probe": 58.4, "maskcontrast/voc-retrieval-7": 53.4,
+}  # fmt: skip
+
+
+def test_rows_have_the_scores_of_the_papers() -> None:
+    found = {row.name: row.numbers[0].scores[row.score] for row in known_rows() if row.numbers}
+    assert found == ROWS
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if not name.endswith("-27")])
+def test_rows_of_papers_have_a_preset(name: str) -> None:
+    assert find_row(name).preset
+
+
+def test_any_network_is_a_row_of_clusters() -> None:
+    assert find_row("timm:vit_small_patch14_dinov2.lvd142m/potsdam-3").method == "timm:vit_small_patch14_dinov2.lvd142m"
+    assert find_row("some/where/model.h5/davis").method == "some/where/model.h5"
+    for wrong in ("timm:resnet18/flowers", "infoseg/nowhere", "infoseg", "stego/potsdam-3"):
+        with pytest.raises(ConfigError, match="benchmark --list"):
+            find_row(wrong)
