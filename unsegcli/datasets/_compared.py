@@ -47,12 +47,13 @@ def score_of(found: Mapping[str, Any], name: str) -> float:
 
 def said_of(number: PublishedNumber, score: str) -> dict[str, Any]:
     """Describe a published score."""
+    same = (SAME, number.chosen)
     return {
         "system": number.system + (f" ({number.variant})" if number.variant else ""),
         "value": number.scores.get(score),
         "scores": dict(number.scores),
         "weights": number.weights,
-        "protocol": f"other protocol: {number.protocol}" if number.protocol else SAME,
+        "protocol": f"other protocol: {number.protocol}" if number.protocol else "; ".join(filter(None, same)),
         "certainty": CERTAINTIES[number.certainty],
         "source": number.source,
     }
@@ -92,7 +93,8 @@ def _differences(row: BenchmarkRow, found: Sequence[Mapping[str, Any]], prepared
     rules = row.published.rules
     said = [text for one in found[:1] for text in one["protocol"].get("not_reproduced", [])]
     lines = [f"not reproduced: {text}" for text in said]
-    if set(rules.trained_on) & set(rules.scored_on) or not rules.trained_on:
+    seen = set(rules.trained_on) & set(rules.scored_on) or not rules.trained_on
+    if seen and not any("trained on" in note for note in rules.notes):
         lines.append("training images are scored, by us as in the papers")
     lines += [*rules.notes, *(row.left_open if row.numbers else ["of this method, no score is published here"])]
     settings = f"the preset {row.preset}" if row.preset else "the defaults of `unseg`, no settings of a paper"
