@@ -22,6 +22,7 @@ from torchvision.transforms import v2
 from unsegcli.datasets import flowers_102
 from unsegcli.datasets._contract import Download
 from unsegcli.datasets._download import download
+from unsegcli.datasets._objects import squared
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.labels import read_labels
 from unsegcli.legend import read_legend
@@ -85,6 +86,12 @@ def test_flowers_are_the_crops_and_masks_of_the_published_code(
             [found] = read_labels(folder / f"labels/{split}/image_{number:05d}.png", legend)
             np.testing.assert_array_equal(found, np.asarray(AS_IEM(Image.fromarray(flower.astype(np.uint8)))))
             assert 0 < found.mean() < 1
+
+
+@pytest.mark.parametrize("size", [(24, 20), (33, 20), (20, 33), (128, 128), (500, 667), (97, 64)])
+def test_the_crop_is_that_of_torchvision(size: tuple[int, int]) -> None:
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
+    np.testing.assert_array_equal(np.asarray(squared(image)), np.asarray(AS_IEM(image)))
 
 
 def test_torchvision_reads_the_same_flowers(
@@ -181,6 +188,11 @@ def test_a_download_has_the_published_digest_or_is_not_there(web: tuple[Path, st
     (tmp_path / "web/b.tgz").write_bytes(b"whole too")
     download(downloads, tmp_path / "in")
     assert (tmp_path / "in/b.tgz").read_bytes() == b"whole too"
+
+
+def test_without_files_it_is_said_that_they_can_be_downloaded() -> None:
+    with pytest.raises(ConfigError, match=r"FOLDER`; with --download, they are downloaded into it"):
+        prepare(Inputs([]), Prepare(name="flowers-102"), Run())
 
 
 def test_download_and_prepare_in_one_command(

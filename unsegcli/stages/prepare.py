@@ -96,9 +96,10 @@ def _asked(inputs: Inputs, params: Prepare) -> Asked:
     published, file = find_set(params.name)
     if not inputs.paths:
         offered = f"they are offered at {published.link}; " if published.link else ""
+        fetched = "; with --download, they are downloaded into it" if published.downloads else ""
         raise ConfigError(
             f"{published.name} needs its files, {'; '.join(published.needs)}; {offered}"
-            f"then name their folder: `unseg prepare {published.name} FOLDER`"
+            f"then name their folder: `unseg prepare {published.name} FOLDER`{fetched}"
         )
     for one in fields(params):
         changed = getattr(params, one.name) != one.default
