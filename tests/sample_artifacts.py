@@ -213,6 +213,8 @@ def metrics() -> Sample:
     scores = np.frombuffer(json.dumps({"miou": 0.5, "name": "ü"}).encode(), np.uint8)
     images = np.array([[[5, 0, 0], [1, 0, 10**12]], [[0, 0, 2], [0, 7, 0]]], np.int64)
     tables = {"scores": scores, "matrix": images.sum(0), "per-image": images, "images/name": ["a.png", "süd/b.tif#2"]}
+    pairs = [[0, image, *pair, images[image, *pair]] for image, *pair in np.argwhere(images).tolist()]
+    tables |= {"pairs": np.array(pairs), "image-scores": np.array([[[0.5], [np.nan]]]), "images/score": ["iou"]}
     return Sample("metrics", {**tables, **pretrained(), **LABELS})
 
 

@@ -57,7 +57,7 @@ OPTIONS = set(
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
     --quick
-    --table
+    --table --page
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
     --pixel-size --sieve --simplify --to --values
@@ -525,8 +525,8 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
-    assert made >= {"map", "new-map", "best", "cells-shown"}
-    assert len(lines) == 14
+    assert made >= {"map", "new-map", "best", "cells-shown", "files"}
+    assert len(lines) == 16
 
 
 # page -> what its blocks make
@@ -534,7 +534,7 @@ MADE = {
     "first-map": {"map", "named", "maps", "new-map", "fine.h5", "eight.h5"},
     "your-images": {"sp.h5", "five.h5", "maps", "each"},
     "choosing-a-method": {"sp.h5", "more-starts.h5", "floor.h5"},
-    "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "iic-map1.h5"},
+    "training": {"sp.h5", "model.h5", "learned.h5", "iic-seed0.h5", "segmentation-iic-seed1.h5"},
     "object-masks": {"proposals.h5", "masks", "quick.h5", "masks.h5", "birds.h5", "ways"},
     "looking": {"sp.h5", "clusters.h5", "shown", "clusters.json"},
     "exporting": {"maps", "objects", "for-qupath"},
@@ -549,9 +549,11 @@ MADE = {
         "floor.h5",
         "regions-metrics.h5",
         "floor-metrics.h5",
+        "compare.h5",
+        "compared.txt",
         "shown",
     },
-    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei.h5", "shown"},
+    "microscopy": {"cells.h5", "tissue.h5", "tissue", "phases.h5", "phases", "nuclei.h5", "shown", "counted"},
     "remote-sensing": {"scenes.h5", "cover.h5", "cover", "colours.h5"},
     "your-own-method": {"mine.py", "mine.h5", "mine-map.h5", "shown"},
     "running": {"sp.h5", "clusters.h5"},

@@ -86,6 +86,7 @@ def write_model(
     inputs: dict[str, dict[str, str]] | None = None,
     nearest: bool = True,
     changed: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
     """A model of that method: nearest of the four colours, or with weights by chance."""
@@ -107,6 +108,6 @@ def write_model(
         **(changed or {}),
     }
     tables = {} if scaling is None else {"scaling": np.asarray(scaling, np.float64)}
-    target = store.Target(path, "model", {"stage": "train", "test": path.name}, force=True)
+    target = store.Target(path, "model", recipe or {"stage": "train", "test": path.name}, force=True)
     store.write_whole(target, tables, attributes, inputs or {}, entries={"weights": weights})
     return path

@@ -329,11 +329,11 @@ def evaluate(
     pairs = _pairs(prediction, truth, unscored)
     matrix = None
     if role == "superpixels":
-        result = run_scores.scores_of_superpixels(
+        result, _ = run_scores.scores_of_superpixels(
             (run_scores.bordered(found, [known], None, settings) for found, known in pairs), settings
         )
     elif role == "mask":
-        result = run_scores.scores_of_objects(
+        result, _ = run_scores.scores_of_objects(
             (run_scores.judged(found, known, None, protocol) for found, known in pairs), protocol, settings
         )
     else:
@@ -342,7 +342,8 @@ def evaluate(
         if settings.background is not None and settings.background >= number:
             raise ConfigError(f"background {settings.background}: there are the clusters 0 to {number - 1} only")
         counted = (run_scores.counted(found, known, number, len(names), settings) for found, known in pairs)
-        result, matrix = run_scores.scores_of_clusters(counted, number, names, protocol, settings)
+        result, tally = run_scores.scores_of_clusters(counted, number, names, protocol, settings)
+        matrix = tally.matrix
     scores: dict[str, Any] = run_scores.plain(
         {
             "version": run_scores.VERSION,

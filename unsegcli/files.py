@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsegcli.stages.benchmark import benchmark
     from unsegcli.stages.cluster import cluster
+    from unsegcli.stages.compare import compare
     from unsegcli.stages.evaluate import evaluate
     from unsegcli.stages.export import export
     from unsegcli.stages.features import features
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "benchmark",
     "cluster",
+    "compare",
     "evaluate",
     "export",
     "features",

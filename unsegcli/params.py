@@ -28,6 +28,7 @@ OUTPUTS = {
     "iem": "segmentation.h5",
     "proposals": "proposals.h5",
     "evaluate": "metrics.h5",
+    "compare": "compare.h5",
     "probe": "probe.h5",
     "propagate": "segmentation.h5",
     "retrieve": "retrieval.h5",
@@ -40,6 +41,7 @@ OUTPUTS = {
 }
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+FILE_SUFFIXES = (".csv", ".json", ".geojson", ".txt", ".npy", ".html", ".yaml")  # of other files that are made
 READING, RUNNING = "How images are read", "Running"
 METHOD, LENGTH, TRAINING = "Method", "Length", "Training"
 SUPERPIXELS, MASKS, PROTOCOL = "Superpixels", "Masks", "Protocol"
@@ -76,6 +78,12 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
     return field(default=default, metadata={"option": described})
 
 
+def as_in(settings: type, name: str) -> Any:
+    """Define a setting that another dataclass has, with the same default and option."""
+    one = next(one for one in fields(settings) if one.name == name)
+    return field(default=one.default, metadata=one.metadata)
+
+
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 # Later settings, and the value with which all is as before: then they are not in recipes.
@@ -106,13 +114,14 @@ def changed_options(settings: Any, panels: Collection[str], names: Collection[st
         if one.name in names or ("option" in one.metadata and one.metadata["option"].panel in panels)
     ]
     changed = [name for name in asked if getattr(settings, name) != getattr(type(settings), name)]
-    return [spelling(type(settings), name) for name in changed]
+    return [spelling(type(settings), name, on=getattr(settings, name) is not False) for name in changed]
 
 
-def spelling(settings: type, name: str) -> str:
-    """Return how the option of a setting is typed."""
+def spelling(settings: type, name: str, *, on: bool = True) -> str:
+    """Return how the option of a setting is typed, or how it is switched off."""
     described = next(one.metadata.get("option") for one in fields(settings) if one.name == name)
-    return (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    flag = (described.flag if described is not None else "") or f"--{name.replace('_', '-')}"
+    return flag.split("/")[0 if on else -1]
 
 
 def as_typed(settings: Any) -> list[str]:
@@ -123,9 +132,9 @@ def as_typed(settings: Any) -> list[str]:
         if "option" not in one.metadata or value == one.default:
             continue
         described: Option = one.metadata["option"]
-        flag = described.flag or f"--{one.name.replace('_', '-')}"
+        flag = spelling(type(settings), one.name, on=value is not False)
         if isinstance(value, bool):
-            typed.append(flag.split("/")[0 if value else -1])
+            typed.append(flag)
             continue
         sign = "x" if described.form == "size" else ","
         text = sign.join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
@@ -181,7 +190,7 @@ CONFIDENCE = Option(
 )
 SIZE = Option(
     "Resize images so that the shorter side is N pixels, or to H x W. Results can still be exported on the original "
-    "grid. Default: not resized; 128 for iem, 300 for proposals.",
+    "grid. Default: not resized; 128 for iem; 300 for proposals, but not with --cue otsu or kmeans.",
     panel=READING,
     metavar="N|HxW",
     form="size",
@@ -505,16 +514,17 @@ class Run:
 
 
 def _check_suffix(output: Path, default: str) -> None:
-    """Raise an error for an output that is named like a picture."""
+    """Raise an error for an output that is named like a picture, and for a folder that is named like a file."""
     suffix = output.suffix.lower()
-    if suffix not in PICTURE_SUFFIXES or output.is_dir():
+    is_folder = not Path(default).suffix
+    if suffix not in (*PICTURE_SUFFIXES, *(FILE_SUFFIXES if is_folder else ())) or output.is_dir():
         return
     if Path(default).suffix == ".h5":
         raise ConfigError(
             f"-o {output}: the output is an HDF5 file: name it {output.with_suffix('.h5')}; `unseg visualize` makes "
             "pictures of it"
         )
-    if not Path(default).suffix:
+    if is_folder:
         raise ConfigError(f"-o {output}: the output is a folder: name it {output.with_suffix('')}")
 
 
@@ -1073,6 +1083,38 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Settings of `unseg compare`; all but the page are those of `unseg evaluate`."""
+
+    matching: str = as_in(Evaluate, "matching")
+    match_by: str = as_in(Evaluate, "match_by")
+    named_on: str = as_in(Evaluate, "named_on")
+    ignore: tuple[int, ...] = as_in(Evaluate, "ignore")
+    protocol: str = as_in(Evaluate, "protocol")
+    polarity: str = as_in(Evaluate, "polarity")
+    grid: str = as_in(Evaluate, "grid")
+    tolerance: int | None = as_in(Evaluate, "tolerance")
+    replicates: int = as_in(Evaluate, "replicates")
+    page: str | Path | None = option(
+        None,
+        "Also write a page of the images on which the results differ most: a folder to open in a browser.",
+        metavar="FOLDER",
+        shown="-",
+        recorded=False,
+    )
+    seed: int = 0  # of the bootstrap
+    labels: str | Path | None = option(None, LABELS)
+    legend: str | Path | None = option(None, LEGEND)
+    role: str = option("", ROLE)
+
+    @property
+    def scoring(self) -> Evaluate:
+        """The settings by which each result is scored."""
+        names = [one.name for one in fields(Evaluate) if hasattr(self, one.name)]
+        return Evaluate(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
 class Probe:
     """Settings of `unseg probe`."""
 
@@ -1199,7 +1241,7 @@ class Export:
         "geojson: connected parts with their outlines, in pixels.",
         panel=OF_MAPS,
         metavar="FORMAT,FORMAT,...",
-        form="names",
+        form="several names",
         shown="png,csv",
     )
     values: tuple[int, ...] = option(

@@ -79,6 +79,10 @@ def test_scores_lead_to_a_page_with_their_names(here: Path, make_images: MakeIma
     line = last_line("evaluate", "segmentation.h5")
     assert line.endswith(" -> metrics.h5; next: unseg visualize segmentation.h5 --metrics metrics.h5")
     assert unseg("visualize", "segmentation.h5", "--metrics", "metrics.h5").stdout == "visualization\n"
+    unseg("cluster", "data", "--features", "bands", "--classes", "3", "--seed", "1", "-o", "b.h5", "--workers", "1")
+    line = last_line("compare", "segmentation.h5", "b.h5", "data/labels", "--labels", "data/labels")
+    shown = "unseg visualize segmentation.h5 data/labels --metrics compare.h5 --labels data/labels"
+    assert line.endswith(f" -> compare.h5; next: {shown}"), "one run of each method"
 
 
 def test_masks_lead_to_a_page(here: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture) -> None:

@@ -30,6 +30,13 @@ def test_only_the_path_goes_to_standard_output(here: Path) -> None:
     assert "up to date" in again.stderr
 
 
+def test_commands_that_do_not_take_proposals_by_themselves_say_so(here: Path) -> None:
+    unseg("proposals", "data", "--cue", "otsu", "--workers", "1", "-o", "nuclei.h5")
+    for command in ("export", "evaluate", "visualize"):
+        failed = unseg(command, expect=1)
+        assert f"name the input as in `unseg {command} nuclei.h5`, since proposals must be named" in failed.stderr
+
+
 def test_consensus_in_300_pixels_is_the_default(here: Path) -> None:
     unseg("proposals", "data", "--limit", "1", "--workers", "1")
     assert (parameters_of("proposals.h5")["method"], parameters_of("proposals.h5")["size"]) == ("consensus", [300])
@@ -85,7 +92,7 @@ def test_proposals_are_not_taken_from_the_folder_but_when_they_are_named(here: P
         (["--method", "otsu"], "is now called --cue"),
         (["--phases", "4"], "--phases 4: must be a whole number from 2 to 3"),
         (["--cue", "otsu", "--polarity", "given"], "--polarity given: must be one of auto, bright, dark"),
-        (["--polarity", "dark"], "only for --cue otsu or kmeans"),
+        (["--polarity", "dark"], "only for --cue otsu or kmeans; add --cue otsu or kmeans, or leave it out"),
         (["--area", "0.1"], "--area 0.1"),
         (["--area", "0.9,0.1"], "--area 0.9,0.1"),
     ],

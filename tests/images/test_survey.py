@@ -63,6 +63,25 @@ def test_any_number_of_bands_is_read_as_it_is(tmp_path: Path, bands: int) -> Non
     assert valid is None
 
 
+@pytest.mark.parametrize(
+    ("dtype", "settings", "said"),
+    [
+        ("uint8", {"scaling": "image"}, True),
+        ("uint8", {"percentiles": (2.0, 98.0)}, True),
+        ("uint8", {"percentiles": (2.0, 98.0), "contrast": "image"}, False),
+        ("uint8", {}, False),
+        ("uint16", {"scaling": "image"}, False),
+    ],
+)
+def test_a_scaling_that_changes_nothing_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str, settings: dict[str, object], said: bool
+) -> None:
+    save(tmp_path, "a.png", noise((6, 5, 1), dtype))
+    with caplog.at_level("INFO", "unseg"):
+        look(tmp_path, **settings)
+    assert ("images of 8 bits are taken as they are" in caplog.text) is said
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("bands", [2, 4])
 @pytest.mark.parametrize("kind", ["drop", "mask", "band"])

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli import store
+from unsegcli.dataflow import scored_runs
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Evaluate, Images, Superpixels
-from unsegcli.stages import evaluate as evaluate_stage
 
 PLAIN = Evaluate(replicates=0)
 QUADRANTS = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 24, axis=0), 32, axis=1)
@@ -364,16 +364,56 @@ def test_the_matrix_of_each_scored_image_is_stored(
         assert artifact.table("matrix").sum() > 0
 
 
-def test_too_many_images_have_no_matrices_of_their_own(
+def counts_of(artifact: store.Artifact, run: int) -> dict[str, NDArray[Any]]:
+    """Pixels by cluster and class of each image of a run, from the pairs of a metrics file."""
+    found: dict[str, NDArray[Any]] = {}
+    for number, image, cluster_, class_, pixels in artifact.table("pairs").tolist():
+        if number == run:
+            found.setdefault(artifact.table("images/name")[image], np.zeros((6, 4), int))[cluster_, class_] = pixels
+    return found
+
+
+def test_the_counts_of_each_image_are_stored_of_many_images_and_of_several_runs(
     labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sp = superpixels([labelled], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
-    seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=5), workers=1).path
-    monkeypatch.setattr(evaluate_stage, "MOST_VALUES", 10)
-    with store.open_artifact(evaluate([seg], tmp_path / "a.h5", PLAIN, workers=1).path) as artifact:
-        assert artifact.has("matrix")
-        assert not artifact.has("per-image")
-        assert not artifact.has("images/name")
+    runs = [cluster([sp], tmp_path / f"{n}.h5", Cluster(classes=5, seed=n, starts=1), workers=1).path for n in range(2)]
+    with store.open_artifact(evaluate(runs[:1], tmp_path / "one.h5", PLAIN, workers=1).path) as artifact:
+        each = dict(zip(artifact.table("images/name"), artifact.table("per-image"), strict=True))
+    monkeypatch.setattr(scored_runs, "MOST_VALUES", 10)
+    for given in (runs[:1], runs):
+        with store.open_artifact(evaluate(given, tmp_path / "a.h5", PLAIN, workers=1, force=True).path) as artifact:
+            assert store.problems_of(artifact) == []
+            assert not artifact.has("per-image")
+            assert artifact.has("matrix") is (given != runs)
+            found = counts_of(artifact, 0)
+            assert {name: matrix.tolist() for name, matrix in found.items()} == {k: v.tolist() for k, v in each.items()}
+            assert bool(counts_of(artifact, 1)) is (given == runs)
+
+
+def test_the_scores_of_each_mask_are_stored(tmp_path: Path) -> None:
+    left = QUADRANTS % 2
+    maps, truth = folders(tmp_path, [left, left * 0], [left, left])
+    score(tmp_path, maps, truth, role="mask")
+    with store.open_artifact(tmp_path / "metrics.h5") as artifact:
+        assert store.problems_of(artifact) == []
+        at = artifact.table("images/score").index("iou")
+        assert artifact.table("images/name") == ["0.png", "1.png"]
+        assert artifact.table("image-scores")[0, :, at].tolist() == [1, 0]
+
+
+def test_results_of_different_methods_are_no_runs_of_one(labelled: Path, tmp_path: Path) -> None:
+    made = [
+        cluster([labelled], tmp_path / f"{blur}.h5", Cluster(classes=4, features="bands", blur=blur), workers=1).path
+        for blur in (1, 2)
+    ]
+    with pytest.raises(ConfigError, match=r"different methods, not runs of one: use `unseg compare .*1\.h5 .*2\.h5`"):
+        evaluate(made, tmp_path / "m.h5", PLAIN, workers=1)
+    with pytest.raises(ConfigError, match="different methods"):
+        evaluate([made[0], labelled / "labels"], tmp_path / "m.h5", PLAIN, labels=labelled / "labels", workers=1)
+    folders_only = [labelled / "labels", labelled / "labels"]
+    found = evaluate(folders_only, tmp_path / "m.h5", PLAIN, labels=labelled / "labels", workers=1).scores
+    assert found["mean"]["accuracy"] == 1
 
 
 def test_videos_by_the_protocol_of_davis(tmp_path: Path) -> None:

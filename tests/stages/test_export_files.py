@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -14,16 +15,18 @@ import tifffile
 import yaml
 from called import cluster, export, relabel
 from PIL import Image
+from skimage.measure import points_in_poly
 from stages.test_visualize_stage import files_of, segmentation
 from tiny_model import write_method, write_model
 from typed import one_line, unseg
 
 from unsegcli import store
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header, read_index
 from unsegcli.images.georeference import Georeference, written_tags
 from unsegcli.params import Cluster, Export
 from unsegcli.views.export import encoded
+from unsegcli.views.export_folder import coded
 
 # Four by six pixels: a block of 1 with a hole of 2, a second part of 1, and void at the end.
 MAP = np.array(
@@ -31,6 +34,11 @@ MAP = np.array(
     np.uint8,
 )  # fmt: skip
 NAMES = ("sand", "house", "=door")
+WKT = (
+    'PROJCS["grid",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],PARAMETER["central_meridian",13.37],'
+    'PARAMETER["false_easting",500000],UNIT["metre",1]]'
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,7 @@ def test_maps_show_the_colours_of_the_list(seg: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(page.asarray(), MAP)
         assert page.photometric.name == "PALETTE"  # type: ignore[union-attr]
         np.testing.assert_array_equal(page.colormap.T[MAP] // 257, shown)  # type: ignore[union-attr]
+    assert read_header(out / "a/p.tif").nodata == 255
     np.testing.assert_array_equal(np.load(out / "a/p.npy"), MAP)
     assert len({tuple(color) for color in colors.values()}) == 4
 
@@ -110,10 +119,55 @@ def test_values_of_masks(tmp_path: Path) -> None:
         made(path, tmp_path, to=("png",), values=(0, 1, 2))
 
 
+def test_masks_of_other_tools(tmp_path: Path) -> None:
+    """0 and 255 are background and object, as 0 and 1 are; so is a mask that is all object, or empty."""
+    for name, values in (("a", [[0, 255, 0]]), ("b", [[255, 255, 255]]), ("c", [[0, 0, 0]])):
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / "maps" / f"{name}.png")
+        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / name / f"{name}.png")
+        out = made(tmp_path / name, tmp_path, to=("png", "csv", "yolo"), role="mask")
+        assert [row["name"] for row in table(out / "classes.csv")] == ["background", "object", "void"]
+        np.testing.assert_array_equal(read_index(out / f"{name}.png"), np.array(values) // 255)
+    out = made(tmp_path / "maps", tmp_path, to=("png", "csv"), role="mask", values=(0, 255))
+    assert read_index(out / "a.png").tolist() == [[0, 255, 0]]
+    assert table(out / "areas.csv")[-1]["object pixels"] == "4"
+
+
+def test_only_numbers_that_maps_have_are_classes(tmp_path: Path) -> None:
+    """The numbers of other tools may have gaps; they are kept, and void is a free one."""
+    (tmp_path / "maps").mkdir()
+    Image.fromarray(np.array([[112, 255, 111]], np.uint8)).save(tmp_path / "maps" / "a.png")
+    out = made(tmp_path / "maps", tmp_path, to=("png", "csv", "coco"), objects=True)
+    assert read_index(out / "a.png").tolist() == [[112, 255, 111]]
+    rows = [(row["value"], row["name"], row["coco"]) for row in table(out / "classes.csv")]
+    assert rows == [
+        ("111", "cluster 111", "1"), ("112", "cluster 112", "2"), ("255", "cluster 255", "3"), ("254", "void", ""),
+    ]  # fmt: skip
+    assert [row["class"] for row in table(out / "objects.csv")] == ["cluster 112", "cluster 255", "cluster 111"]
+    with pytest.raises(ConfigError, match="2 values for 3 categories: cluster 111, cluster 112, cluster 255"):
+        made(tmp_path / "maps", tmp_path, values=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "format_", "expected"),
+    [
+        (range(255), "png", ("uint8", 255)),
+        (range(256), "png", ("uint16", 65535)),
+        ((0, 255), "png", ("uint8", 254)),
+        (tuple(range(65536)), "tiff", ("uint32", 4294967295)),
+        ((4294967295,), "npy", ("uint32", 4294967294)),
+    ],
+)
+def test_void_is_the_largest_free_number(values: tuple[int, ...], format_: str, expected: tuple[str, int]) -> None:
+    assert coded(values, format_) == expected
+
+
 def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     utm = Georeference("EPSG:32633", (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0))
     turned = Georeference("EPSG:4326", (0.0, 0.1, 5.0, 0.1, 0.0, 6.0))
-    for number, place in enumerate((utm, turned, Georeference("", utm.transform))):
+    others = [Georeference(crs, utm.transform) for crs in ("", WKT, "My grid")]
+    for number, place in enumerate((utm, turned, *others)):
         path = tmp_path / f"{number}.tif"
         path.write_bytes(encoded(MAP, "tiff", {0: (1, 2, 3)}, place))
         assert read_header(path).place == place
@@ -121,17 +175,27 @@ def test_tiff_keeps_the_place_on_the_map(tmp_path: Path) -> None:
     assert written_tags(Georeference("EPSG:32633")) == []
     assert 2048 in written_tags(turned)[-1][3]
     assert 3072 in written_tags(utm)[-1][3]
+    assert [tag for tag, *_ in written_tags(Georeference("Gitter für Höhen", utm.transform))] == [33550, 33922, 34735]
+
+
+def test_gdal_reads_wkt_where_the_model_is_user_defined() -> None:
+    """Otherwise it takes the text for a name, and the system for a local one: as looked at with gdalinfo."""
+    keys, texts = (tag[3] for tag in written_tags(Georeference(WKT, (1, 0, 0, 0, -1, 0)))[-2:])
+    rows = [keys[start : start + 4] for start in range(4, len(keys), 4)]
+    assert rows == [(1024, 0, 1, 32767), (1025, 0, 1, 1), (3072, 0, 1, 32767), (3073, 34737, len(texts), 0)]
+    assert texts == f"ESRI PE String = {WKT}|"
 
 
 def test_a_scene_gives_its_place_to_its_map(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    places = [Georeference(crs, (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)) for crs in ("EPSG:32633", "")]
+    transform = (0.5, 0.0, 400000.0, 0.0, -0.25, 5000000.0)
+    places = [Georeference(crs, transform) for crs in ("EPSG:32633", "", WKT)]
     (tmp_path / "images").mkdir()
-    for name, place in zip("ab", places, strict=True):
+    for name, place in zip("abc", places, strict=True):
         (tmp_path / "images" / f"{name}.tif").write_bytes(encoded(np.eye(16, dtype=np.uint8), "tiff", None, place))
     seg = cluster([tmp_path / "images"], tmp_path / "seg.h5", Cluster(features="bands", classes=2), workers=1).path
     out = made(seg, tmp_path, to=("tiff",))
-    assert [read_header(out / f"{name}.tif").place for name in "ab"] == places
-    assert "1 image with a coordinate system that has no EPSG number" in caplog.text
+    assert [read_header(out / f"{name}.tif").place for name in "abc"] == places
+    assert "1 image with a coordinate system that has neither an EPSG number" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------- tables
@@ -306,6 +370,24 @@ def test_yolo_by_hand(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_parser_of_yolo_gives_the_map_back(seg: Path, tmp_path: Path) -> None:
+    """As the format is documented: in each line a class and at least three points, all from 0 to 1."""
+    out = made(seg, tmp_path, to=("yolo",), simplify=0)
+    for name, values in (("a/p", MAP), ("q", MAP[:, ::-1])):
+        height, width = values.shape
+        centres = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2) + 0.5
+        painted = np.full(values.size, 255, np.uint8)
+        for line in (out / f"labels/{name}.txt").read_text().splitlines():
+            class_, *numbers = line.split()
+            points = np.array(numbers, float).reshape(-1, 2)
+            assert len(points) >= 3
+            assert 0 <= points.min() <= points.max() <= 1
+            inside = points_in_poly(centres, points * (width, height))
+            assert (painted[inside] == 255).all()
+            painted[inside] = int(class_)
+        np.testing.assert_array_equal(painted.reshape(values.shape), values)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_pycocotools_reads_masks_and_polygons(seg: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco = pytest.importorskip("pycocotools.coco")
@@ -346,9 +428,50 @@ def test_without_an_argument_the_last_of_a_chain_is_taken(
     assert "up to date" in unseg("export", "--workers", "1").stderr
     assert "must be different whole numbers" in one_line(unseg("export", "--values", "0,x", expect=2))
     assert "--to pdf: is not one of png, tiff" in one_line(unseg("export", "--to", "pdf", expect=2))
+    assert unseg("export", "--to", "npy", "--to", "csv,png", "-o", "several").stdout == "several\n"
+    assert json.loads(Path("several/unseg.json").read_text())["formats"] == ["npy", "csv", "png"]
     assert "--to is for a segmentation, but m.h5 is a model" in one_line(
         unseg("export", write_model(Path("m.h5"), write_method(Path("mine.py"))), "--to", "png", expect=2)
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "png", "--pixel-size", "1m"], "--pixel-size: changes nothing in png; add csv to --to, or --objects"),
+        (["--to", "csv", "--values", "0,1,2"], "--values: changes nothing in csv; add png or tiff or npy to --to"),
+        (["--simplify", "0"], "--simplify: changes nothing in png, csv; add coco or yolo or geojson to --to"),
+        (["--method", "iic"], "--method is for a model"),
+        (["--values", "0,1,70000"], "numbers up to 70,000 do not fit into PNG: use --to tiff or npy"),
+        (["--values", "0,1,99999999999", "--to", "tiff"], "do not fit into TIFF: the largest is 4,294,967,295"),
+        (["--values", "0,00,1"], "must be different whole numbers"),
+        (["tiff", "--to", "png"], "formats are joined by commas: --to png,tiff"),
+        (["-o", "out.csv", "--to", "csv"], "the output is a folder: name it out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_would_change_nothing_is_an_error(
+    arguments: list[str], message: str, seg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in one_line(unseg("export", str(seg), *arguments, expect=2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_keeps_nothing(seg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.suffix == ".png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        ArtifactError, match=r"p\.png: cannot be written \(No space left on device\), so nothing is kept"
+    ):
+        made(seg, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_recipe_says_that_labels_named_the_clusters(seg: Path, tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ BROKEN: dict[str, tuple[Sample, str]] = {
         "per-image does not add up to matrix",
     ),
     "images without names": (without("metrics", "images/name"), "images/name is missing"),
+    "scores without names": (without("metrics", "images/score"), "images/score is missing"),
+    "pairs that do not add up": (
+        sample("metrics").changed(tables={"pairs": np.array([[0, 1, 0, 2, 3]])}),
+        "pairs does not add up to matrix",
+    ),
+    "pairs of no cluster": (
+        sample("metrics").changed(tables={"pairs": np.array([[0, 1, 2, 2, 3]])}),
+        "pairs does not add up to matrix",
+    ),
+    "pairs of no image": (
+        sample("metrics").changed(tables={"pairs": np.array([[0, 2, 0, 2, 3]])}),
+        "pairs has a number below 0, or an image outside 0 to 1",
+    ),
     "an unknown role": (
         sample("segmentation").changed(attributes={"role": "opinion"}),
         f"the role 'opinion' is not one of: {', '.join(ROLES)}",

@@ -13,6 +13,7 @@ from unsegcli._version import __version__
 from unsegcli.cli._help import WIDTH, Commands, GroupedCommand
 from unsegcli.cli.benchmark import benchmark
 from unsegcli.cli.cluster import cluster
+from unsegcli.cli.compare import compare
 from unsegcli.cli.demo import demo
 from unsegcli.cli.evaluate import evaluate
 from unsegcli.cli.export import export
@@ -43,7 +44,7 @@ app = typer.Typer(
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
 LEARNING = (prepare, map, superpixels, features, train, cluster, iem, proposals, propagate)
-READING = (evaluate, benchmark, probe, retrieve, visualize, relabel, export, inspect, demo)
+READING = (evaluate, compare, benchmark, probe, retrieve, visualize, relabel, export, inspect, demo)
 for _command in (*LEARNING, *READING):
     app.command(cls=GroupedCommand)(_command)
 

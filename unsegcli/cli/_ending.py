@@ -179,6 +179,17 @@ def _visualize_scored(ended: Ended) -> list[str]:
     return ["visualize", given, *named, *_given(ended.params, ("labels", "legend")), *_moved(ended)]
 
 
+def _visualize_compared(ended: Ended) -> list[str]:
+    """Return the page of a run of each method, which begins with the images on which they differ most."""
+    from unsegcli import store
+
+    with store.open_artifact(ended.paths[0]) as artifact:
+        methods = json.loads(bytes(artifact.table("scores")))["methods"]
+    given = [str(ended.inputs.paths[method["runs"][0]]) for method in methods]
+    options = _given(ended.params, ("labels", "legend", "role"))
+    return ["visualize", *given, "--metrics", ended.paths[0], *options, *_moved(ended)]
+
+
 def _given(params: Any, names: Sequence[str]) -> list[str]:
     """Return some options of settings as typed, if they were given."""
     return [part for name in names if getattr(params, name) for part in (f"--{name}", str(getattr(params, name)))]
@@ -204,4 +215,5 @@ NEXT: dict[str, Callable[[Ended], list[str]]] = {
     "relabel": _visualize,
     "proposals": _visualize,
     "evaluate": _visualize_scored,
+    "compare": _visualize_compared,
 }

@@ -109,9 +109,10 @@ def _bands(spelling: str, text: str) -> tuple[int, ...]:
 
 def _values(spelling: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if any(not part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+    numbers = tuple(int(part) for part in parts if part.isdecimal())
+    if len(set(numbers)) < len(parts):
         raise refuse(spelling, text, "different whole numbers from 0, such as 0,255")
-    return tuple(map(int, parts))
+    return numbers
 
 
 def _size(spelling: str, text: str) -> tuple[int, ...]:
@@ -157,6 +158,10 @@ def _names(spelling: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
 
 
+def _several_names(spelling: str, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip().lower() for text in texts for part in text.split(",")))
+
+
 def _class_names(spelling: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
@@ -175,6 +180,7 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "numbers": _bands,
     "values": _values,
     "names": _names,
+    "several names": _several_names,
     "class names": _class_names,
     "size": _size,
     "percentiles": _percentiles,

@@ -78,9 +78,9 @@ def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> li
         raise DataError(
             f"no input given; the working folder has {console.count_images(here)}: use `{command} .` to read them"
         )
-    raise DataError(
-        f"no input given, and the working folder has none of: {', '.join(wanted)}; name the input after `{command}`"
-    )
+    proposals = _proposals_here() if "segmentation" in kinds else []
+    cure = f"as in `{command} {proposals[0]}`, since proposals must be named" if proposals else f"after `{command}`"
+    raise DataError(f"no input given, and the working folder has none of: {', '.join(wanted)}; name the input {cure}")
 
 
 def _without_earlier(paths: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -112,7 +112,7 @@ def _images_here() -> int:
 def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
     """Find the artifacts in the working folder, by kind, newest first."""
     found: dict[str, list[Path]] = {kind: [] for kind in kinds}
-    paths = sorted(Path().glob("*.h5"), key=lambda path: -path.stat().st_mtime) if kinds else []
+    paths = _newest_first() if kinds else []
     if paths:
         from unsegcli.store import kind_of
 
@@ -121,6 +121,17 @@ def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
             if kind in found and not _is_proposal(path, kind):
                 found[kind].append(path)
     return found
+
+
+def _newest_first() -> list[Path]:
+    """Return the HDF5 files in the working folder."""
+    return sorted(Path().glob("*.h5"), key=lambda path: -path.stat().st_mtime)
+
+
+def _proposals_here() -> list[Path]:
+    from unsegcli.store import kind_of
+
+    return [path for path in _newest_first() if _is_proposal(path, kind_of(path) or "")]
 
 
 def _is_proposal(path: Path, kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,23 @@ def crossing_lines(lines: Sequence[Points]) -> list[int]:
     Args:
         lines: the points of each line, whole numbers, so that the result is exact.
     """
+    from unsegcli.core.outline_loops import mark_touching
+
     kept = [number for number, line in enumerate(lines) if len(line) > 1]
     if not kept:
         return []
     starts = np.concatenate([lines[number][:-1] for number in kept])
     ends = np.concatenate([lines[number][1:] for number in kept])
     line_of = np.repeat(kept, [len(lines[number]) - 1 for number in kept])
-    found: set[int] = set()
-    for one, other in _near(np.minimum(starts, ends), np.maximum(starts, ends)):
-        wrong = _touching(starts[one], ends[one], starts[other], ends[other])
-        found.update(line_of[one[wrong]].tolist(), line_of[other[wrong]].tolist())
-    return sorted(found)
+    wrong = np.zeros(len(lines), np.bool_)
+    cells, segments = _cells(np.minimum(starts, ends), np.maximum(starts, ends))
+    mark_touching(cells, segments, starts, ends, line_of, wrong)
+    found: list[int] = np.flatnonzero(wrong).tolist()
+    return found
 
 
-def _near(lowest: Points, highest: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield pairs of segments that reach into a common square."""
+def _cells(lowest: Points, highest: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of each square and a segment that reaches into it, ordered by squares."""
     first, last = lowest // CELL, highest // CELL
     across, down = (last - first + 1).T
     owner = np.repeat(np.arange(len(first)), across * down)
@@ -39,27 +41,4 @@ def _near(lowest: Points, highest: Points) -> Iterator[tuple[NDArray[np.int64], 
     column, row = first[owner, 0] + place % across[owner], first[owner, 1] + place // across[owner]
     cell = row * (int(last[:, 0].max()) + 1) + column
     order = np.argsort(cell, kind="stable")
-    cell, owner = cell[order], owner[order]
-    for distance in range(1, len(cell)):
-        same = np.flatnonzero(cell[distance:] == cell[:-distance])
-        if not same.size:
-            return
-        yield owner[same], owner[same + distance]
-
-
-def _touching(p: Points, q: Points, r: Points, s: Points) -> NDArray[np.bool_]:
-    """Return whether segments pq and rs have a point in common that is not an end of both."""
-    turns = [np.sign(_turn(*three)) for three in ((p, q, r), (p, q, s), (r, s, p), (r, s, q))]
-    boxes = (np.minimum(p, q) <= np.maximum(r, s)) & (np.minimum(r, s) <= np.maximum(p, q))
-    meet = (turns[0] * turns[1] <= 0) & (turns[2] * turns[3] <= 0) & boxes.all(axis=1)
-    for a, b, c, d in ((p, q, r, s), (p, q, s, r), (q, p, r, s), (q, p, s, r)):
-        shared = (a == c).all(axis=1)  # then they may only part from there, in different directions
-        ahead = ((b - a) * (d - c)).sum(axis=1) > 0
-        meet = np.where(shared, (_turn(a, b, d) == 0) & ahead, meet)
-    return meet
-
-
-def _turn(a: Points, b: Points, c: Points) -> NDArray[np.int64]:
-    """Return twice the signed area of triangles abc."""
-    turn: NDArray[np.int64] = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    return turn
+    return cell[order], owner[order]

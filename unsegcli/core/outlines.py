@@ -7,7 +7,7 @@ is (x, y): the column and row of a corner of a pixel, so (0, 0) is the top left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,52 +21,56 @@ Polygon = list[Points]  # the outer ring, clockwise as shown, then its holes; th
 
 OUTSIDE = -2  # around the image
 EAST, SOUTH, WEST, NORTH = range(4)
+AREA_ERROR = 0.1  # largest share of its area by which a region may change
 LEAST_TOLERANCE = 0.25  # below it nothing but points on straight lines would be dropped
 
 
-class Arc(NamedTuple):
-    """A border between two regions from node to node; corners of pixels are numbered row by row."""
+class Arcs(NamedTuple):
+    """Borders between two regions from node to node; corners of pixels are numbered row by row."""
 
-    points: Points
-    start: int
-    leaves: int  # direction
-    end: int
-    arrives: int  # direction
-
-
-class Way(NamedTuple):
-    """An arc as it is passed, forwards or backwards: first corner, direction, last corner, direction."""
-
-    start: int
-    leaves: int
-    end: int
-    arrives: int
+    lines: list[Points]
+    starts: Points  # (arcs,) corners
+    leaves: Points  # (arcs,) directions
+    ends: Points
+    arrives: Points
 
 
 def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[Polygon]:
     """Return the polygon of each region, by its number.
 
-    Where simplified borders would touch or cross each other, they are simplified less.
+    Borders are simplified less where they would touch or cross each other, and where the area of a region would change
+    by more than a tenth.
 
     Args:
         regions: (height, width), 4-connected regions, numbered from 0; negative = none.
         tolerance: largest distance in pixels between a border and the simplified one, at most 1; 0 = follow the pixels.
     """
     ways = _ways(regions)
-    arcs = list(_arcs(ways))
-    lines = _simplified([arc.points for arc in arcs], tolerance)
+    arcs = _arcs(ways)
+    passed = _both_ways(arcs)
+    rings, lengths = _rings(passed, ways)
+    beside_ways = _region_beside(passed.starts, passed.leaves, regions)
+    points, ends = _joined(_simplified(arcs.lines, beside_ways.reshape(-1, 2), tolerance), rings, lengths)
+    beside = beside_ways[rings[np.cumsum(lengths) - lengths]]
     found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]
-    for beginning, ring in _rings(arcs, ways.tobytes()):
-        region = _region_beside(beginning, regions)
-        if region >= 0:
-            found[region].append(_joined(lines, ring))
-    return [sorted(rings, key=doubled_area, reverse=True) for rings in found]
+    for ring in np.lexsort((-_doubled_areas(points, ends), beside)).tolist():
+        if beside[ring] >= 0:
+            found[beside[ring]].append(points[ends[ring - 1] if ring else 0 : ends[ring]])
+    return found
 
 
 def doubled_area(ring: Points) -> int:
     """Return twice the area inside a ring: positive for outer rings, negative for holes."""
-    x, y = ring[:, 0], ring[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+    return int(_doubled_areas(ring, np.array([len(ring)]))[0])
+
+
+def _doubled_areas(points: Points, ends: Points) -> Points:
+    """Return twice the area inside each of several rings, whose points follow each other and end at `ends`."""
+    following = np.arange(1, len(points) + 1)
+    following[ends - 1] = np.concatenate([[0], ends[:-1]])
+    (x, y), (next_x, next_y) = points.T, points[following].T
+    areas: Points = np.add.reduceat(x * next_y - next_x * y, np.concatenate([[0], ends[:-1]]))
+    return areas
 
 
 def bridged(polygon: Polygon) -> Points:
@@ -99,49 +103,22 @@ def _ways(regions: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     return found
 
 
-def _arcs(ways: NDArray[np.uint8]) -> Iterator[Arc]:
+def _arcs(ways: NDArray[np.uint8]) -> Arcs:
     """Follow all borders from node to node, and those without a node once around."""
+    from unsegcli.core.outline_loops import follow_all
+
     ends = _DEGREES[ways] > 2
     ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
-    walk = _Walk(ways.tobytes(), bytearray(ends.tobytes()), ways.shape[1])
-    for node in np.flatnonzero(ends):
-        for direction in range(4):
-            yield from walk.from_node(int(node), direction)
-    for corner in np.flatnonzero((ways > 0).ravel() & (np.frombuffer(walk.passed, np.uint8) == 0)):
-        if not walk.passed[corner]:  # the top left of a loop, which goes on to the east
-            walk.ends[corner] = 1
-            yield from walk.from_node(int(corner), EAST)
-
-
-class _Walk:
-    """Follows borders, and knows which it has followed."""
-
-    def __init__(self, ways: bytes, ends: bytearray, width: int) -> None:
-        self.ways, self.ends, self.width = ways, ends, width
-        self.passed = bytearray(len(ways))
-        self.steps = (1, width, -1, -width)
-        self.followed: set[int] = set()  # 4 * corner + direction, at ends of arcs
-
-    def from_node(self, corner: int, leaves: int) -> Iterator[Arc]:
-        """Yield the arc that leaves a corner in a direction, if there is one that was not yet followed."""
-        if not self.ways[corner] >> leaves & 1 or 4 * corner + leaves in self.followed:
-            return
-        self.followed.add(4 * corner + leaves)
-        self.passed[corner] = 1
-        corners, direction = [corner], leaves
-        while True:
-            corner += self.steps[direction]
-            self.passed[corner] = 1
-            if self.ends[corner]:
-                break
-            onward = _ONWARD[self.ways[corner]][direction]
-            if onward != direction:
-                corners.append(corner)
-                direction = onward
-        self.followed.add(4 * corner + (direction + 2) % 4)
-        numbers = np.array([*corners, corner], np.int64)
-        points = np.stack([numbers % self.width, numbers // self.width], axis=1)
-        yield Arc(points, corners[0], leaves, corner, direction)
+    width, sides = ways.shape[1], int(_DEGREES[ways].sum()) // 2
+    corners, directions = np.empty(2 * sides, np.int64), np.empty((sides, 3), np.int64)
+    tables = np.array([1, width, -1, -width]), _ONWARD
+    seen = np.zeros(ways.size, np.uint8)
+    count, filled = follow_all((ways.ravel(), ends.ravel()), tables, seen, corners, directions)
+    corners, (begins, leaves, arrives) = corners[:filled], directions[:count].T
+    stops = np.append(begins[1:], filled)
+    points = np.stack([corners % width, corners // width], axis=1)
+    lines = [points[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)]
+    return Arcs(lines, corners[begins], leaves, corners[stops - 1], arrives)
 
 
 def _onward(ways: int, direction: int) -> int:
@@ -150,80 +127,87 @@ def _onward(ways: int, direction: int) -> int:
     return others[0] if others else direction
 
 
+def _turned(ways: int, direction: int) -> int:
+    """Return the way out of a corner that stays beside the pixel on the right: right, straight on, left."""
+    turns = [turned for turn in (1, 0, 3) if ways >> (turned := (direction + turn) % 4) & 1]
+    return turns[0] if turns else direction
+
+
+def _table(rule: Callable[[int, int], int]) -> Points:
+    return np.array([[rule(ways, direction) for direction in range(4)] for ways in range(16)])
+
+
 _DEGREES = np.array([ways.bit_count() for ways in range(16)])
-_ONWARD = [[_onward(ways, direction) for direction in range(4)] for ways in range(16)]
+_ONWARD, _TURNED = _table(_onward), _table(_turned)
 
-# Rings: arcs by number, from 1, negative = backwards
-
-
-def _passed(arc: Arc, forwards: bool) -> Way:
-    if forwards:
-        return Way(arc.start, arc.leaves, arc.end, arc.arrives)
-    return Way(arc.end, (arc.arrives + 2) % 4, arc.start, (arc.leaves + 2) % 4)
+# Rings: ways are arcs, forwards (2 * number) or backwards (2 * number + 1)
 
 
-def _rings(arcs: Sequence[Arc], ways: bytes) -> Iterator[tuple[Way, list[int]]]:
-    """Yield the rings around all regions, each with its region on the right: how it begins, and its arcs."""
-    signed = [sign * number for number in range(1, len(arcs) + 1) for sign in (1, -1)]
-    passed = {number: _passed(arcs[abs(number) - 1], number > 0) for number in signed}
-    leaving = {4 * way.start + way.leaves: number for number, way in passed.items()}
-    left = dict.fromkeys(signed)
-    while left:
-        ring, number = [], next(iter(left))
-        while number in left:
-            del left[number]
-            ring.append(number)
-            number = leaving[_turned(passed[number].end, passed[number].arrives, ways)]
-        for simple in _apart(ring, passed):
-            yield passed[simple[0]], simple
+def _both_ways(arcs: Arcs) -> Arcs:
+    """Return how arcs are passed, forwards and backwards in turns; without their lines."""
+    back = arcs.ends, (arcs.arrives + 2) % 4, arcs.starts, (arcs.leaves + 2) % 4
+    return Arcs([], *(np.stack(pair, axis=1).ravel() for pair in zip(arcs[1:], back, strict=True)))
 
 
-def _turned(corner: int, direction: int, ways: bytes) -> int:
-    """Return the way that stays beside the pixel on the right: right, straight on, left."""
-    for turn in (1, 0, 3):
-        onward = (direction + turn) % 4
-        if ways[corner] >> onward & 1:
-            return 4 * corner + onward
-    raise AssertionError("a border never ends")
+def _rings(passed: Arcs, ways: NDArray[np.uint8]) -> tuple[Points, Points]:
+    """Return the ways of the rings around all regions, each with its region on the right; and how many each has."""
+    from unsegcli.core.outline_loops import simple_rings
+
+    count = len(passed.starts)
+    leaving = 4 * passed.starts + passed.leaves
+    wanted = 4 * passed.ends + _TURNED[ways.ravel()[passed.ends], passed.arrives]
+    order = np.argsort(leaving)
+    onward = order[np.searchsorted(leaving[order], wanted)]
+    corners, starts = np.unique(passed.starts, return_inverse=True)
+    room, rings, lengths = (np.empty(count, np.int64) for _ in range(3))
+    at, taken = np.full(len(corners), -1), np.zeros(count, np.bool_)
+    found = simple_rings(onward, starts, at, taken, room, rings, lengths)
+    return rings, lengths[:found]
 
 
-def _apart(ring: Sequence[int], ways: Mapping[int, Way]) -> Iterator[list[int]]:
-    """Divide a ring that touches itself at nodes into simple ones."""
-    passed: list[int] = []
-    at: dict[int, int] = {}
-    for number in ring:
-        at[ways[number].start] = len(passed)
-        passed.append(number)
-        first = at.get(ways[number].end)
-        if first is not None:
-            yield passed[first:]
-            for gone in passed[first + 1 :]:
-                del at[ways[gone].start]
-            del passed[first:]
-
-
-def _region_beside(way: Way, regions: NDArray[np.integer[Any]]) -> int:
-    """Return the region on the right of the beginning of a ring; -1 = none."""
+def _region_beside(starts: Points, leaves: Points, regions: NDArray[np.integer[Any]]) -> Points:
+    """Return the region on the right of where each way starts; negative = none."""
     height, width = regions.shape
-    y, x = divmod(way.start, width + 1)
-    x, y = x - (way.leaves in (SOUTH, WEST)), y - (way.leaves in (WEST, NORTH))
-    return int(regions[y, x]) if 0 <= y < height and 0 <= x < width else -1
+    y, x = np.divmod(starts, width + 1)
+    x, y = x - np.isin(leaves, (SOUTH, WEST)), y - np.isin(leaves, (WEST, NORTH))
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    found = np.full(len(starts), OUTSIDE)
+    found[inside] = regions[y[inside], x[inside]]
+    return found
 
 
-def _joined(lines: Sequence[Points], ring: Sequence[int]) -> Points:
-    parts = [lines[number - 1] if number > 0 else lines[-number - 1][::-1] for number in ring]
-    return np.concatenate([part[:-1] for part in parts])
+def _joined(lines: Sequence[Points], rings: Points, lengths: Points) -> tuple[Points, Points]:
+    """Put rings together from lines; return the points of all, each once, and where each ring ends among them."""
+    sizes = np.array([len(line) for line in lines])
+    begins = np.cumsum(sizes) - sizes
+    arcs, backwards = rings // 2, rings % 2
+    steps = sizes[arcs] - 1  # the last point is the first of the next line
+    ends = np.cumsum(steps)
+    step = np.arange(ends[-1]) - np.repeat(ends - steps, steps)
+    start = np.where(backwards, begins[arcs] + steps, begins[arcs])
+    taken = np.repeat(start, steps) + np.repeat(1 - 2 * backwards, steps) * step
+    return np.concatenate(lines)[taken], ends[np.cumsum(lengths) - 1]
 
 
 # Simplification
 
 
-def _simplified(lines: Sequence[Points], tolerance: float) -> list[Points]:
-    """Simplify lines, and take back what makes them touch or cross each other."""
+def _simplified(lines: Sequence[Points], beside: Points, tolerance: float) -> list[Points]:
+    """Simplify lines, and take back what makes them touch or cross each other, or changes a region too much.
+
+    Args:
+        lines: borders.
+        beside: (lines, 2), the region on the right of each and on the left; negative = none.
+        tolerance: as of `polygons`.
+    """
     allowed = np.full(len(lines), float(tolerance))
     found = simplified(lines, allowed)
+    exact = _region_areas(lines, beside)
     while tolerance > 0:
-        wrong = [number for number in crossing_lines(found) if allowed[number] > 0]
+        changed = np.abs(_region_areas(found, beside) - exact) > AREA_ERROR * exact
+        around = (changed[np.maximum(beside, 0)] & (beside >= 0)).any(axis=1)
+        wrong: list[int] = np.flatnonzero(around & (allowed > 0)).tolist()
+        wrong = wrong or [number for number in crossing_lines(found) if allowed[number] > 0]
         if not wrong:
             break
         allowed[wrong] /= 2
@@ -232,6 +216,21 @@ def _simplified(lines: Sequence[Points], tolerance: float) -> list[Points]:
         for number, line in zip(wrong, again, strict=True):
             found[number] = line
     return found
+
+
+def _region_areas(lines: Sequence[Points], beside: Points) -> Values:
+    """Return twice the area of each region, from the lines around it."""
+    points, sizes = np.concatenate(lines), np.array([len(line) for line in lines])
+    (x, y), (next_x, next_y) = points[:-1].T, points[1:].T
+    steps = np.append(x * next_y - next_x * y, 0)
+    ends = np.cumsum(sizes)
+    steps[ends - 1] = 0  # from one line to the next
+    sums = np.add.reduceat(steps, ends - sizes)
+    count = int(beside.max()) + 1
+    areas = np.zeros(max(count, 1))
+    for side, sign in zip(beside.T, (1, -1), strict=True):
+        areas[:count] += sign * np.bincount(side[side >= 0], sums[side >= 0], minlength=count)
+    return areas
 
 
 def simplified(lines: Sequence[Points], tolerances: Values) -> list[Points]:

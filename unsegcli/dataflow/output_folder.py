@@ -158,8 +158,14 @@ class FolderWriter:
     def add(self, name: str, content: bytes) -> None:
         """Write a file; its name must come from `safe_names` or be fixed."""
         path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: cannot be written ({error.strerror}), so nothing is kept; fix this, or choose another folder "
+                "with -o"
+            ) from error
         self.files.append(name)
 
     def take(self, name: str, source: Path) -> None:

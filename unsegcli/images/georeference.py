@@ -17,6 +17,7 @@ IS_PROJECTED, IS_GEOGRAPHIC = 1, 2  # values of MODEL_TYPE
 PIXEL_IS_POINT = 2  # value of RASTER_TYPE: tiepoints mean centres of pixels, not corners
 USER_DEFINED = 32767
 BEFORE_WKT = "ESRI PE String = "
+WKT_STARTS = ("PROJCS", "GEOGCS", "PROJCRS", "GEOGCRS", "COMPD_CS", "COMPOUNDCRS", "BOUNDCRS")
 
 Affine = tuple[float, ...]  # (a, b, c, d, e, f): column x and row y lie at (a x + b y + c, d x + e y + f)
 
@@ -120,7 +121,7 @@ def _numbers(value: Any) -> tuple[float, ...]:
 def written_tags(place: Georeference) -> list[tuple[int, str, int, Any, bool]]:
     """Return the tags that give a TIFF file this place, as tifffile takes them: number, type, count, value, once.
 
-    A coordinate system without an EPSG number is not written; the place is.
+    A coordinate system is written by its EPSG number, else as WKT, else by its name alone.
     """
     if not place.transform:
         return []
@@ -131,14 +132,32 @@ def written_tags(place: Georeference) -> list[tuple[int, str, int, Any, bool]]:
     else:
         matrix = (a, b, 0.0, c, d, e, 0.0, f, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
         tags = [(MATRIX, "d", 16, matrix, True)]
+    keys, text = _written_keys(place)
+    listed = [1, 1, 0, len(keys), *(number for key in keys for number in key)]
+    tags.append((KEYS, "H", len(listed), tuple(listed), True))
+    return [*tags, (TEXTS, "s", 0, text, True)] if text else tags
+
+
+def is_described(crs: str) -> bool:
+    """Return whether a coordinate system is given as WKT that a GeoTIFF can hold."""
+    return crs.isascii() and "|" not in crs and crs.split("[")[0] in WKT_STARTS
+
+
+def _written_keys(place: Georeference) -> tuple[list[tuple[int, int, int, int]], str]:
+    """Return the keys of the tag KEYS (number, place, count, value), and the texts that they point to."""
+    raster = (RASTER_TYPE, 0, 1, 1)  # tiepoints mean corners of pixels
     code = place.crs.removeprefix("EPSG:")
-    keys = [(RASTER_TYPE, 1)]  # tiepoints mean corners of pixels
     if place.crs != code and code.isdecimal():
         geographic = _is_geographic(int(code), place.transform)
-        kind = IS_GEOGRAPHIC if geographic else IS_PROJECTED
-        keys = [(MODEL_TYPE, kind), *keys, (GEOGRAPHIC if geographic else PROJECTED, int(code))]
-    listed = [1, 1, 0, len(keys), *(number for key, value in keys for number in (key, 0, 1, value))]
-    return [*tags, (KEYS, "H", len(listed), tuple(listed), True)]
+        kind, key = (IS_GEOGRAPHIC, GEOGRAPHIC) if geographic else (IS_PROJECTED, PROJECTED)
+        return [(MODEL_TYPE, 0, 1, kind), raster, (key, 0, 1, int(code))], ""
+    keys = [(MODEL_TYPE, 0, 1, USER_DEFINED), raster]
+    if is_described(place.crs):  # as GDAL reads it: of any kind of system, in the name of a projected one
+        text = f"{BEFORE_WKT}{place.crs}|"
+        return [*keys, (PROJECTED, 0, 1, USER_DEFINED), (PROJECTED_NAME, TEXTS, len(text), 0)], text
+    if place.crs and place.crs.isascii() and "|" not in place.crs:
+        return [*keys, (CITATION, TEXTS, len(place.crs) + 1, 0)], f"{place.crs}|"
+    return [raster], ""
 
 
 def _is_geographic(code: int, transform: Affine) -> bool:

@@ -28,7 +28,7 @@ from unsegcli.images.scaling import (
 )
 from unsegcli.images.working import Reading, Source, check_working_size, taken_pixels
 from unsegcli.parallel import ordered_map
-from unsegcli.params import Images
+from unsegcli.params import Images, changed_options
 
 SAMPLED_IMAGES = 256  # for percentiles over a folder, evenly spaced
 SAMPLED_PIXELS = 20_000  # per image
@@ -218,6 +218,16 @@ def _note_possible_slices(headers: Mapping[str, Header], axes: str) -> None:
         )
 
 
+def _note_unscaled(values: str, params: Images) -> None:
+    """Say so if settings of the scaling change nothing, since images of 8 bits are not scaled."""
+    given = changed_options(params, (), ("percentiles", "scaling"))
+    if values == "bytes" and given and params.contrast == "given":
+        console.note(
+            f"images of 8 bits are taken as they are, without {' or '.join(given)}; --contrast image stretches each "
+            "image from its own percentiles"
+        )
+
+
 def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]) -> Reading:
     """How all images are read, by their headers and by what their last bands hold; said aloud."""
     decision = band_rules.decide(headers, params.alpha, params.bands, kinds)
@@ -226,12 +236,14 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
     for line in decision.warned:
         console.warn(line)
     taking = decision.taking
+    values = _values(headers, one_by_one="image" in (params.scaling, params.contrast))
+    _note_unscaled(values, params)
     return Reading(
         axes=params.axes,
         bands=taking.bands,
         alpha=taking.alpha,
         channels=taking.channels,
-        values=_values(headers, one_by_one="image" in (params.scaling, params.contrast)),
+        values=values,
         nodata=params.nodata,
         percentiles=params.percentiles,
         scaling=params.scaling,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -89,26 +91,50 @@ def cluster(inputs: Inputs, params: Cluster | None = None, run: Run | None = Non
 
 
 def cluster_each(inputs: Inputs, params: Cluster | None = None, run: Run | None = None) -> list[Outcome]:
-    """Assign every pixel to a cluster, once for each number of clusters; see `cluster`.
+    """Assign every pixel to a cluster, once for each model and each number of clusters; see `cluster`.
 
-    With several numbers, each is added to the name of its output. All are clusters of the same features: those of a
-    model are the groups of its vectors, also for the number that it was trained with.
+    The names of several models, and several numbers of clusters, are added to the names of their outputs. With several
+    numbers all are clusters of the same features: those of a model are the groups of its vectors, also for the number
+    that it was trained with.
     """
     params, run = params or Cluster(), (run or Run()).of("cluster")
+    if isinstance(params.classes, tuple) and len(set(params.classes)) < len(params.classes):
+        raise ConfigError(f"--classes {','.join(map(str, params.classes))}: has a number twice")
+    models = list(itertools.takewhile(is_model, inputs.paths))
+    if len(models) < 2:
+        return _for_each_number(inputs, params, run)
+    outcomes = []
+    for model, name in zip(models, _names_of(models), strict=True):
+        one = replace(run, output=_numbered(run.output, name))
+        console.note(f"{model} -> {one.output}")
+        rest = inputs.paths[len(models) :]
+        outcomes += _for_each_number(replace(inputs, paths=[model, *rest]), params, one)
+    return outcomes
+
+
+def _names_of(models: Sequence[str | Path]) -> list[str]:
+    """Return a name for each model: that of its file, with its folder if two are equal."""
+    names = [Path(one).stem for one in models]
+    if len(set(names)) < len(names):
+        names = [f"{Path(one).resolve().parent.name}-{Path(one).stem}" for one in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{', '.join(map(str, models))}: two models have the same name, or one is given twice")
+    return names
+
+
+def _for_each_number(inputs: Inputs, params: Cluster, run: Run) -> list[Outcome]:
     if not isinstance(params.classes, tuple):
         return [_cluster(inputs, params, run, Shared())]
-    if len(set(params.classes)) < len(params.classes):
-        raise ConfigError(f"--classes {','.join(map(str, params.classes))}: has a number twice")
-    shared, path = Shared(several=True), Path(run.output)
+    shared = Shared(several=True)
     return [
-        _cluster(
-            inputs,
-            replace(params, classes=number),
-            replace(run, output=path.with_name(f"{path.stem}-{number}{path.suffix}")),
-            shared,
-        )
+        _cluster(inputs, replace(params, classes=number), replace(run, output=_numbered(run.output, number)), shared)
         for number in params.classes
     ]
+
+
+def _numbered(output: str | Path, what: str | int) -> Path:
+    """Add a number or a name to the name of an output."""
+    return Path(output).with_stem(f"{Path(output).stem}-{what}")
 
 
 def _cluster(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outcome:
@@ -116,7 +142,7 @@ def _cluster(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outco
         return _by_model(inputs, params, run, shared)
     named = [*changed_options(params, (MODEL, OBJECTS), ("confidence", "method")), *_device(run)]
     if is_artifact(inputs.paths[0]) and store.kind_of(inputs.paths[0]) == "features":
-        named = [name for name in named if name not in ("--per", "--refine")]
+        named = [name for name in named if name not in ("--per", "--refine", "--no-refine")]
     if named:
         raise ConfigError(
             f"{inputs.paths[0]}: is not a model, but {', '.join(named)} is only for models: give a model first, or "

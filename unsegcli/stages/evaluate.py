@@ -6,7 +6,7 @@ Labels are used only for scoring, which the output states; the scores never infl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,81 +17,34 @@ from numpy.typing import NDArray
 
 from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
-from unsegcli.core.scoring.confusion import CountMatrix
 from unsegcli.core.scoring.davis import FrameScore, VideoTally, frame_scores
-from unsegcli.core.scoring.protocols import Protocol
-from unsegcli.core.scoring.run_scores import (
-    HALVES,
-    VERSION,
-    Bordered,
-    Counted,
-    Judged,
-    bordered,
-    check_evaluate,
-    counted,
-    described,
-    judged,
-    plain,
-    protocol_for,
-    scores_of_clusters,
-    scores_of_objects,
-    scores_of_superpixels,
-)
+from unsegcli.core.scoring.run_scores import VERSION, check_evaluate, plain, protocol_for
 from unsegcli.core.scoring.tally import mean_and_deviation
-from unsegcli.dataflow.dataset import relative_hints, release_artifacts
-from unsegcli.dataflow.label_maps import (
-    ImageMap,
-    Predictions,
-    StoredMap,
-    check_same_classes,
-    open_predictions,
-    turned_like,
-)
+from unsegcli.dataflow.dataset import relative_hints
+from unsegcli.dataflow.label_maps import ImageMap, Predictions, check_same_classes, open_predictions
 from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
+from unsegcli.dataflow.same_method import same_method
+from unsegcli.dataflow.scored_runs import (
+    OFTEN_IGNORED,
+    RunScores,
+    ScoringTask,
+    TruthFiles,
+    about_run,
+    each_image,
+    score_maps,
+    tables_of_images,
+    tasks_of,
+    truth_and_map,
+)
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
 from unsegcli.legend import Legend, read_legend
-from unsegcli.parallel import ordered_map
 from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
-REVISION = 2  # no mean over runs with different numbers of clusters
+REVISION = 3  # the scores of each image are always stored; no mean over results of different methods
 SHOWN = 5
-MANY = 2  # times as many clusters as classes, at which one-to-one matching is questioned
-OFTEN_IGNORED = 255  # in labels of other tools: the value of a pixel without a label
-BATCH = 32
-MOST_VALUES = 4_000_000  # images x clusters x classes; above, the matrix of each image is not stored
-IMAGES_WORTH_A_TASK = 50  # scoring an image is so quick that few of them need no second process
-
-
-@dataclass(frozen=True)
-class Task:
-    """One image to score."""
-
-    map: ImageMap
-    labels: tuple[str, ...]  # label files, one per annotator
-    page: int
-    legend: Legend | None
-    ignore: tuple[int, ...]
-    role: str
-    clusters: int
-    classes: int
-    params: Evaluate
-
-
-@dataclass(frozen=True)
-class Matrices:
-    """Pixels by cluster and class."""
-
-    whole: CountMatrix  # of all scored images
-    each: Mapping[str, CountMatrix]  # of each scored image by name; none if there are too many
-
-    def tables(self) -> dict[str, Any]:
-        """Return the datasets of a metrics file."""
-        if not self.each:
-            return {"matrix": self.whole}
-        return {"matrix": self.whole, "per-image": np.stack(list(self.each.values())), "images/name": list(self.each)}
 
 
 @dataclass(frozen=True)
@@ -108,13 +61,14 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
 
     Args:
         inputs: artifacts, or folders of label maps; several inputs are scored one by one; with as many clusters
-            each, they are runs of one method, such as different seeds.
+            each, they are runs of one method, such as different seeds, and results of other methods are refused.
         params: the protocol, and the paths of labels and legend.
         run: how to run, and the metrics file to write.
     """
     params, run = params or Evaluate(), (run or Run()).of("evaluate")
     check_evaluate(params)
     scored = _open_inputs(inputs, params)
+    _refuse_other_methods(scored.runs, params)
     note_networks(_hints(scored.runs), "metrics")
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
@@ -125,14 +79,14 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     legend = None if scored.legend is None else read_legend(scored.legend)
     for one in scored.runs:
         check_same_classes(one, legend)
-    results = [
+    found = [
         _score_run(one, match, legend, params, run.workers)
         for one, match in zip(scored.runs, scored.matches, strict=True)
     ]
-    result, matrices = _combined(results)
+    result = _combined([one.result for one in found], scored.runs)
     legend_path = None if scored.legend is None else str(scored.legend)
     result = plain({**result, "labels": str(scored.folder), "legend": legend_path})
-    _write(target, result, matrices, scored.runs)
+    _write(target, result, found, scored.runs)
     return Evaluated(target.path, result)
 
 
@@ -164,44 +118,34 @@ def _recipe(params: Evaluate, scored: Scored) -> Recipe:
     return make_recipe("evaluate", REVISION, [recorded(params), roles], inputs)
 
 
+def _refuse_other_methods(runs: Sequence[Predictions], params: Evaluate) -> None:
+    """Refuse results of different methods, of which a mean means nothing; other numbers of clusters make a curve."""
+    if len(runs) == 1 or params.protocol == "davis" or len({run.clusters for run in runs} - {None}) > 1:
+        return
+    same = same_method(runs)
+    if same is None:
+        console.note("whether these are runs of one method is not known, since their models are gone: no mean is made")
+    elif not same:
+        names = " ".join(run.name for run in runs)
+        raise ConfigError(f"these are results of different methods, not runs of one: use `unseg compare {names}`")
+
+
 # One run
 
 
-def _score_run(
-    run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int
-) -> tuple[dict[str, Any], Matrices | None]:
+def _score_run(run: Predictions, match: LabelMatch, legend: Legend | None, params: Evaluate, workers: int) -> RunScores:
     _report_unmatched(run, match)
     protocol = protocol_for(params, run.role, run.name)
     # A legend says itself what is void in labels of videos.
     void = () if protocol.name == "davis" and legend is not None else protocol.ignore
     ignore = tuple(sorted({*params.ignore, *void} - (set(legend.ignore) if legend else set())))
-    base = Task(run.maps[0], (), 0, legend, ignore, run.role, 0, 0, params)
-    tasks = [
-        replace(base, map=item, labels=tuple(map(str, match.paths[item.name])), page=_page(item))
-        for item in run.maps
-        if item.name in match.paths
-    ]
+    tasks = tasks_of(run, TruthFiles(read_labels, match.paths, legend, ignore), params)
     if protocol.name == "davis":
-        result, matrices = _score_videos(tasks, run, workers), None
-    elif run.role == "superpixels":
-        result, matrices = scores_of_superpixels(_each(tasks, _superpixels_of, workers, "scoring"), params), None
-    elif run.role == "mask":
-        judge = partial(_object_of, protocol=protocol)
-        result, matrices = scores_of_objects(_each(tasks, judge, workers, "scoring"), protocol, params), None
+        found = RunScores(_score_videos(tasks, run, workers))
     else:
-        result, matrices = _score_clusters(tasks, run, legend, params, protocol, workers)
-    matrix = None if matrices is None else matrices.whole
-    return {
-        "version": VERSION,
-        "labels_used": f"{run.labels_used} and scoring" if run.labels_used else "scoring",
-        "pretrained": list(run.pretrained),
-        "input": run.name,
-        "role": run.role,
-        "protocol": described(protocol, params, run.role, [*(legend.ignore if legend else ()), *ignore], matrix),
-        **result,
-        "images": len(tasks),
-        "missing": match.missing,
-    }, matrices
+        found = score_maps(tasks, run, protocol, workers)
+    about = about_run(run, found, protocol, params, [*(legend.ignore if legend else ()), *ignore])
+    return replace(found, result={**about, **found.result, "images": len(tasks), "missing": match.missing})
 
 
 def _report_unmatched(run: Predictions, match: LabelMatch) -> None:
@@ -212,55 +156,6 @@ def _report_unmatched(run: Predictions, match: LabelMatch) -> None:
         console.note(f"{len(match.extra)} label files match no image: {', '.join(match.extra[:SHOWN])}")
 
 
-def _score_clusters(
-    tasks: Sequence[Task],
-    run: Predictions,
-    legend: Legend | None,
-    params: Evaluate,
-    protocol: Protocol,
-    workers: int,
-) -> tuple[dict[str, Any], Matrices]:
-    clusters, classes = run.clusters, len(legend.classes) if legend else None
-    if clusters is None or classes is None:
-        numbers = list(_each(tasks, _largest_numbers, workers, "counting classes"))
-        largest = np.max(numbers, axis=0)
-        clusters = clusters or int(largest[0]) + 1
-        classes = classes or int(largest[1]) + 1
-        if legend is None and largest[1] == OFTEN_IGNORED:
-            console.warn(
-                f"label {OFTEN_IGNORED} is scored as a class, and all numbers below it count: if it means that a pixel "
-                f"has no label, use --ignore {OFTEN_IGNORED}"
-            )
-    if params.background is not None and params.background >= clusters:
-        raise ConfigError(f"--background {params.background}: {run.name} has only the clusters 0 to {clusters - 1}")
-    if protocol.matching == "one-to-one" and not params.protocol and clusters >= MANY * classes:
-        console.note(
-            f"{clusters} clusters for {classes} classes: matched one to one, {clusters - classes} of them have no "
-            "class and count as wrong; --many-to-one gives each its best class"
-        )
-    names = list(legend.names) if legend else [str(number) for number in range(classes)]
-    sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
-    kept: list[CountMatrix] = []
-    few = len(tasks) * (clusters + 1) * classes <= MOST_VALUES
-    counts = _kept_as_well(_each(sized, _matrix_of, workers, "scoring"), kept if few else None)
-    result, whole = scores_of_clusters(counts, clusters, names, protocol, params)
-    each = {task.map.name: matrix for task, matrix in zip(tasks, kept, strict=few)}
-    return result, Matrices(whole, {name: each[name] for name in _scored_names(list(each), params)})
-
-
-def _kept_as_well(found: Iterator[Counted], kept: list[CountMatrix] | None) -> Iterator[Counted]:
-    """Yield the counts of each image, and keep its matrix if there is a list for it."""
-    for one in found:
-        if kept is not None:
-            kept.append(one[0])
-        yield one
-
-
-def _scored_names(names: Sequence[str], params: Evaluate) -> Sequence[str]:
-    """Return the images that are scored, without those whose labels name the clusters."""
-    return [name for number, name in enumerate(names) if number % 2 != HALVES.get(params.named_on)]
-
-
 # Videos
 
 
@@ -268,7 +163,7 @@ def _scored_names(names: Sequence[str], params: Evaluate) -> Sequence[str]:
 class FirstLabels:
     """The first labelled frame of a sequence."""
 
-    task: Task
+    task: ScoringTask
     single: bool  # every number above 0 is the same object
 
     def numbers(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -277,7 +172,7 @@ class FirstLabels:
 
     def truth(self) -> NDArray[Any]:
         """Read its labels: (height, width), numbers of objects; negative = not scored."""
-        return self.numbers(_truth_and_map(self.task)[0])
+        return self.numbers(truth_and_map(self.task)[0])
 
     def objects(self) -> list[int]:
         """Return the numbers of its objects, in ascending order."""
@@ -294,10 +189,10 @@ class ScoredFrame:
     pixels: tuple[int, int]  # scored, ignored
 
 
-def _score_videos(tasks: Sequence[Task], run: Predictions, workers: int) -> dict[str, Any]:
+def _score_videos(tasks: Sequence[ScoringTask], run: Predictions, workers: int) -> dict[str, Any]:
     """Score the objects of each sequence: the images of one folder, without the first and the last."""
     inner = _inner_frames(run)
-    labelled: dict[PurePosixPath, list[Task]] = {}
+    labelled: dict[PurePosixPath, list[ScoringTask]] = {}
     for task in tasks:
         labelled.setdefault(_sequence_of(task.map), []).append(task)
     tally = VideoTally()
@@ -307,7 +202,7 @@ def _score_videos(tasks: Sequence[Task], run: Predictions, workers: int) -> dict
         name = run.name if folder == PurePosixPath(".") else str(folder)
         if not scored:
             raise DataError(f"{name}: no frame between the first and the last has labels")
-        frames = list(_each(scored, partial(_scored_frame, first=first), workers, f"scoring {name}"))
+        frames = list(each_image(scored, partial(_scored_frame, first=first), workers, f"scoring {name}"))
         tally.add(name, first.objects(), [frame.found for frame in frames], [frame.copied for frame in frames])
         tally.add_pixels([frame.pixels for frame in frames])
     return tally.result()
@@ -325,96 +220,37 @@ def _sequence_of(item: ImageMap) -> PurePosixPath:
     return PurePosixPath(item.name.partition("#")[0]).parent
 
 
-def _first_labels(first: Task) -> FirstLabels:
+def _first_labels(first: ScoringTask) -> FirstLabels:
     """Return the first labelled frame of a sequence; where its labels are only 0 and 255, 255 is the object."""
     if OFTEN_IGNORED in first.ignore and OFTEN_IGNORED not in first.params.ignore:
         every = replace(first, ignore=tuple(value for value in first.ignore if value != OFTEN_IGNORED))
-        if set(np.unique(_truth_and_map(every)[0]).tolist()) == {0, OFTEN_IGNORED}:
+        if set(np.unique(truth_and_map(every)[0]).tolist()) == {0, OFTEN_IGNORED}:
             return FirstLabels(every, True)
     return FirstLabels(first, first.role == "mask")
 
 
-def _each(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int, what: str) -> Iterator[Any]:
-    try:
-        with console.progress(len(tasks), what) as bar:
-            quick = len(tasks) // IMAGES_WORTH_A_TASK
-            for result in ordered_map(work, tasks, workers, expected=quick, batch=BATCH):
-                bar.update()
-                yield result
-    finally:
-        release_artifacts()
-
-
-# One image, in a worker
-
-
-def _matrix_of(task: Task) -> Counted:
-    truth, predicted = _truth_and_map(task)
-    return counted(predicted, truth, task.clusters, task.classes, task.params)
-
-
-def _largest_numbers(task: Task) -> tuple[int, int]:
-    truth, predicted = _truth_and_map(task)
-    return int(predicted.max(initial=0)), int(truth.max(initial=0))
-
-
-def _object_of(task: Task, protocol: Protocol) -> Judged:
-    truth, predicted = _truth_and_map(task)
-    return judged(predicted, truth, task.map.confidence(truth.shape), protocol)
-
-
-def _scored_frame(task: Task, first: FirstLabels) -> ScoredFrame:
-    truth, predicted = map(first.numbers, _truth_and_map(task))
+def _scored_frame(task: ScoringTask, first: FirstLabels) -> ScoredFrame:
+    truth, predicted = map(first.numbers, truth_and_map(task))
     copied = sample_nearest(first.truth(), (truth.shape[0], truth.shape[1]))
     known = int((truth >= 0).sum())
     return ScoredFrame(frame_scores(predicted, truth), frame_scores(copied, truth), (known, truth.size - known))
 
 
-def _superpixels_of(task: Task) -> Bordered:
-    truths = [truth for path in task.labels for truth in _labels(task, path)]
-    return bordered(task.map.on(truths[0].shape), truths, task.map.pixels(), task.params)
-
-
-def _truth_and_map(task: Task) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return labels and label map on the grid of the labels, so that each labelled pixel counts once."""
-    truths = [truth for path in task.labels for truth in _labels(task, path)]
-    if len(truths) > 1:
-        raise DataError(
-            f"{task.labels[0]}: has {len(truths)} annotators, which is only for superpixels; give one label map per "
-            "image"
-        )
-    truth = truths[0]
-    if task.params.grid == "working":
-        truth = sample_nearest(truth, task.map.grid)
-    return truth, task.map.on((truth.shape[0], truth.shape[1]))
-
-
-def _labels(task: Task, path: str) -> list[NDArray[Any]]:
-    found = read_labels(Path(path), task.legend, task.page, task.ignore)
-    return [turned_like(task.map, truth, f"{path}: the label map") for truth in found]
-
-
-def _page(item: ImageMap) -> int:
-    return item.source.page if isinstance(item, StoredMap) else item.page
-
-
 # The output
 
 
-def _combined(
-    found: Sequence[tuple[dict[str, Any], Matrices | None]],
-) -> tuple[dict[str, Any], Matrices | None]:
-    """Combine several runs into a list, with mean and deviation if all have as many clusters; keep a single run."""
+def _combined(found: Sequence[dict[str, Any]], runs: Sequence[Predictions]) -> dict[str, Any]:
+    """Combine several runs into a list, with mean and deviation if they are runs of one method; keep a single run."""
     if len(found) == 1:
         return found[0]
-    runs = [result for result, _ in found]
-    went_in = [row for run in runs for row in run["pretrained"]]
-    result = {"version": VERSION, "labels_used": "scoring", "protocol": runs[0]["protocol"], "runs": runs}
+    went_in = [row for run in found for row in run["pretrained"]]
+    result = {"version": VERSION, "labels_used": "scoring", "protocol": found[0]["protocol"], "runs": list(found)}
     result["pretrained"] = [row for number, row in enumerate(went_in) if row not in went_in[:number]]
-    if len({run["protocol"]["clusters"] for run in runs}) == 1:  # a mean over numbers of clusters means nothing
-        means, deviations = mean_and_deviation([run["scores"] for run in runs])
+    numbers = {run["protocol"]["clusters"] for run in found}
+    if len(numbers) == 1 and same_method(runs):  # a mean over numbers of clusters means nothing
+        means, deviations = mean_and_deviation([run["scores"] for run in found])
         result |= {"mean": means, "standard_deviation": deviations}
-    return result, None
+    return result
 
 
 def _hints(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
@@ -423,12 +259,10 @@ def _hints(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
 
 
 def _write(
-    target: store.Target, result: dict[str, Any], matrices: Matrices | None, runs: Sequence[Predictions]
+    target: store.Target, result: dict[str, Any], found: Sequence[RunScores], runs: Sequence[Predictions]
 ) -> None:
     text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    tables: dict[str, Any] = {"scores": np.frombuffer(text, np.uint8)}
-    if matrices is not None:
-        tables |= matrices.tables()
     hints = _hints(runs)
-    tables |= joined(carried(hints, target.kind), {LABELS: ["evaluate: scoring"]})
+    went_in = joined(carried(hints, target.kind), {LABELS: ["evaluate: scoring"]})
+    tables = {"scores": np.frombuffer(text, np.uint8), **tables_of_images(found), **went_in}
     store.write_whole(target, tables, {}, relative_hints(hints, target.path))

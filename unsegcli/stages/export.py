@@ -20,17 +20,19 @@ from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Export, Inputs, Run, changed_options, recorded
 from unsegcli.recipe import make_recipe
 from unsegcli.views.backdrop import find_places, regions_behind
-from unsegcli.views.categories import Categories, Matching, find_matching, legend_to_show, name_categories
+from unsegcli.views.categories import Matching, find_matching, legend_to_show, name_categories
 from unsegcli.views.export import SUFFIXES
-from unsegcli.views.export_folder import category_count, coded, pixel_size, write_exports
+from unsegcli.views.export_folder import category_numbers, coded, pixel_size, write_exports
 from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
-REVISION = 1
+REVISION = 2
 FORMATS = (*SUFFIXES, "csv", *VECTOR)
 DEFAULT_FORMATS = ("png", "csv")
 BACKBONE_OUTPUT = "weights.safetensors"
-OF_MAPS = ("to", "values", "objects", "sieve", "simplify", "pixel_size", "legend", "metrics", "role")
+RGB = tuple[int, int, int]
+OF_CATEGORIES = ("values", "objects", "sieve", "simplify", "pixel_size", "legend", "metrics")
+OF_MAPS = ("to", *OF_CATEGORIES, "role")
 
 
 def export(inputs: Inputs, params: Export | None = None, run: Run | None = None) -> Outcome:
@@ -44,11 +46,19 @@ def export(inputs: Inputs, params: Export | None = None, run: Run | None = None)
     """
     params, run = params or Export(), run or Run()
     if len(inputs.paths) != 1:
-        raise ConfigError(f"export needs exactly one input, but {len(inputs.paths)} are given")
+        raise ConfigError(f"export needs exactly one input, but {len(inputs.paths)} are given{_cure(inputs.paths)}")
     path = str(inputs.paths[0])
     if is_artifact(path) and store.kind_of(Path(path)) == "model":
         return _backbone(path, params, run if run.output else replace(run, output=BACKBONE_OUTPUT))
     return _files(inputs, params, run.of("export"))
+
+
+def _cure(paths: Sequence[str | Path]) -> str:
+    """Say what was meant by several inputs, if that can be guessed."""
+    formats = [str(path) for path in paths if str(path).lower() in FORMATS]
+    if formats:
+        return f"; formats are joined by commas: --to png,{formats[0]}"
+    return "" if any(map(is_artifact, paths)) else "; of several label maps name the folder"
 
 
 # Label maps, tables and outlines
@@ -112,13 +122,29 @@ def _formats(params: Export, run: Predictions) -> tuple[str, ...]:
     for one in params.to:
         if one not in FORMATS:
             raise ConfigError(not_among("--to", one, FORMATS))
+    if params.method is not None:
+        raise ConfigError(f"--method is for a model, but {run.name} is none: leave it out")
     if run.role != "superpixels":
-        return params.to or DEFAULT_FORMATS
+        formats = params.to or DEFAULT_FORMATS
+        _check_used(params, formats)
+        return formats
     wrong = [one for one in params.to if one not in SUFFIXES]
-    asked = [*(f"--to {one}" for one in wrong), *changed_options(params, (), ("objects", "sieve", "values"))]
+    asked = [*(f"--to {one}" for one in wrong), *changed_options(params, (), OF_CATEGORIES)]
     if asked:
         raise ConfigError(f"{asked[0]}: needs a segmentation, since superpixels have no categories")
     return params.to or DEFAULT_FORMATS[:1]
+
+
+def _check_used(params: Export, formats: Sequence[str]) -> None:
+    """Raise an error for a setting that changes nothing in these formats."""
+    tables = ("csv", *(formats if params.objects else ()))
+    for name, used in (("values", tuple(SUFFIXES)), ("simplify", VECTOR), ("pixel_size", tables)):
+        for option in changed_options(params, (), (name,)):
+            if not set(used) & set(formats):
+                more = ", or --objects" if name == "pixel_size" else ""
+                raise ConfigError(
+                    f"{option}: changes nothing in {', '.join(formats)}; add {' or '.join(used)} to --to{more}"
+                )
 
 
 def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
@@ -131,9 +157,8 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 def _tasks(found: Exported, inputs: Inputs, how: Run) -> list[ExportTask]:
     """Plan the export of each image; the digests of images that are read are added to those of the inputs."""
-    run, count = found.run, category_count(found.run, how.workers)
-    named = None if run.role == "superpixels" else name_categories(run, count, found.legend, found.matching)
-    plan = _plan(run.role, found.params, count, named)
+    run, read = found.run, category_numbers(found.run, how.workers)
+    plan = _plan(run.role, found.params, read, _named(found, read))
     if not plan.objects:
         return [ExportTask(item, plan) for item in run.maps]
     regions = regions_behind(run)
@@ -141,18 +166,29 @@ def _tasks(found: Exported, inputs: Inputs, how: Run) -> list[ExportTask]:
     return [ExportTask(item, plan, regions.get(item.name), images.get(item.name)) for item in run.maps]
 
 
-def _plan(role: str, params: Export, count: int, named: Categories | None) -> ExportPlan:
-    """Say what to make of each image; superpixels have no names."""
-    names = () if named is None else named.names
-    colors = () if named is None else tuple(map(_rgb, named.colors.tolist()))
-    shared = role == "mask" and count > 2  # the numbers of a mask are objects of one class
-    classes: Sequence[int] = [min(number, 1) for number in range(count)] if shared else range(count)
+def _named(found: Exported, read: Sequence[int]) -> tuple[tuple[str, RGB], ...]:
+    """Return name and colour of each category; superpixels have none."""
+    run = found.run
+    if run.role == "superpixels" or not read:
+        return ()
+    places = range(2) if run.role == "mask" and len(read) == 2 else read
+    named = name_categories(run, places[-1] + 1, found.legend, found.matching)
+    return tuple((named.names[place], _rgb(named.colors[place].tolist())) for place in places)
+
+
+def _plan(role: str, params: Export, read: Sequence[int], named: Sequence[tuple[str, RGB]]) -> ExportPlan:
+    """Say what to make of each image, whose maps have the numbers that are read."""
+    names, colors = tuple(name for name, _ in named), tuple(color for _, color in named)
+    shared = role == "mask" and len(read) > 2  # the numbers of a mask are objects of one class
+    classes: Sequence[int] = [min(place, 1) for place in range(len(read))] if shared else range(len(read))
     class_names = (names[0], "object") if shared else names
     values = _values(params, class_names)
-    numbers: Sequence[int] = [values[one] for one in classes] if values else range(count)
+    kept: Sequence[int] = range(2) if role == "mask" and len(read) == 2 else read
+    numbers: Sequence[int] = [values[one] for one in classes] if values else kept
     listed = [class_names[one] for one in classes] if values else names
-    types = {one: coded(count, values, one) for one in params.to if one in SUFFIXES}
+    types = {one: coded(numbers, one) for one in params.to if one in SUFFIXES}
     return ExportPlan(
+        read=read,
         formats=params.to,
         dtypes={one: dtype for one, (dtype, _) in types.items()},
         numbers=numbers,
@@ -170,7 +206,7 @@ def _plan(role: str, params: Export, count: int, named: Categories | None) -> Ex
     )
 
 
-def _rgb(color: Sequence[int]) -> tuple[int, int, int]:
+def _rgb(color: Sequence[int]) -> RGB:
     red, green, blue = color
     return red, green, blue
 

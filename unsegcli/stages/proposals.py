@@ -296,7 +296,8 @@ def _check_phases(params: Proposals) -> None:
     if params.cue not in PHASE_CUES or params.masks is not None:
         named = changed_options(params, (), ("phases", "polarity"))
         if named:
-            raise ConfigError(f"{', '.join(named)}: only for --cue otsu or kmeans; leave it out")
+            cure = "leave it out" if params.masks is not None else "add --cue otsu or kmeans, or leave it out"
+            raise ConfigError(f"{', '.join(named)}: only for --cue otsu or kmeans; {cure}")
     if params.phases not in (2, 3):
         raise ConfigError(f"--phases {params.phases}: must be 2 or 3")
     if params.polarity not in POLARITIES:

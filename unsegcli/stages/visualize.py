@@ -34,7 +34,14 @@ from unsegcli.params import Inputs, Run, Visualize, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.views import about, drawing
 from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
-from unsegcli.views.categories import Categories, Matching, find_matching, legend_to_show, name_categories
+from unsegcli.views.categories import (
+    Categories,
+    Matching,
+    find_matching,
+    legend_to_show,
+    most_different,
+    name_categories,
+)
 from unsegcli.views.export import page_of
 from unsegcli.views.export_folder import category_count
 from unsegcli.views.image_pass import each, estimated, finish
@@ -143,7 +150,15 @@ def _opened(inputs: Inputs, params: Visualize) -> list[Predictions]:
     for one in runs:
         if not one.maps:
             raise DataError(f"{one.name}: has no label map")
-    return [replace(runs[0], maps=runs[0].maps[: inputs.limit]), *runs[1:]]
+    return [replace(runs[0], maps=_in_order(runs[0], params)[: inputs.limit]), *runs[1:]]
+
+
+def _in_order(run: Predictions, params: Visualize) -> tuple[ImageMap, ...]:
+    """Return the maps of a result: where `unseg compare` says how results differ, those that differ most come first."""
+    places = {name: place for place, name in enumerate(most_different(_metrics_files(params)))}
+    if places:
+        console.note("the images on which the results differ most come first")
+    return tuple(sorted(run.maps, key=lambda item: places.get(item.name, len(places))))
 
 
 def _made(scene: Scene, folder: OutputFolder, run: Run) -> Outcome:

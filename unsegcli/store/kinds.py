@@ -192,7 +192,15 @@ KINDS: dict[str, Kind] = {
                 "the same for each image; their sum is the matrix",
                 required=False,
             ),
-            "images/name": Field("text", ("image",), "name of each image of `per-image`", required=False),
+            "pairs": Field(
+                "int64",
+                ("pair", "5"),
+                "run, image, cluster, class and pixels, where there are any, instead of `per-image`",
+                required=False,
+            ),
+            "image-scores": Field("float64", ("run", "image", "score"), "scores of each image", required=False),
+            "images/name": Field("text", ("image",), "name of each image", required=False),
+            "images/score": Field("text", ("score",), "name of each score in `image-scores`", required=False),
         }
         | PRETRAINED
         | LABELS,

@@ -102,7 +102,7 @@ def _value_problems(artifact: Artifact) -> Iterator[str]:
     if artifact.kind == "segmentation" and artifact.attributes["role"] not in ROLES:
         yield f"the role {artifact.attributes['role']!r} is not one of: {', '.join(ROLES)}"
     yield from _shard_problems(artifact)
-    if artifact.kind == "metrics" and artifact.has("per-image"):
+    if artifact.kind == "metrics":
         yield from _per_image_problems(artifact)
     for name, check in checks.items():
         for index in range(artifact.window_count if artifact.has(name) else 0):
@@ -122,10 +122,32 @@ def _shard_problems(artifact: Artifact) -> Iterator[str]:
 
 
 def _per_image_problems(artifact: Artifact) -> Iterator[str]:
-    if not artifact.has("images/name"):
-        yield "images/name is missing: per-image does not say which images it is about"
-    if artifact.has("matrix") and not np.array_equal(artifact.table("per-image").sum(0), artifact.table("matrix")):
+    there = [name for name in ("per-image", "pairs", "image-scores") if artifact.has(name)]
+    if there and not artifact.has("images/name"):
+        yield f"images/name is missing: {there[0]} does not say which images it is about"
+        return
+    if artifact.has("image-scores") and not artifact.has("images/score"):
+        yield "images/score is missing: image-scores does not say which scores it has"
+    if artifact.has("pairs"):
+        yield from _pair_problems(artifact)
+    if (
+        "per-image" in there
+        and artifact.has("matrix")
+        and not np.array_equal(artifact.table("per-image").sum(0), artifact.table("matrix"))
+    ):
         yield "per-image does not add up to matrix"
+
+
+def _pair_problems(artifact: Artifact) -> Iterator[str]:
+    pairs, count = artifact.table("pairs"), len(artifact.table("images/name"))
+    if (pairs < 0).any() or (len(pairs) and pairs[:, 1].max() >= count):
+        yield f"pairs has a number below 0, or an image outside 0 to {count - 1}"
+    elif artifact.has("matrix"):
+        matrix = np.zeros_like(artifact.table("matrix"))
+        inside = (pairs[:, 2:4] < matrix.shape).all(axis=1)
+        np.add.at(matrix, tuple(pairs[inside, 2:4].T), pairs[inside, 4])
+        if not inside.all() or not np.array_equal(matrix, artifact.table("matrix")):
+            yield "pairs does not add up to matrix"
 
 
 def _distance_problem(artifact: Artifact, index: int) -> str | None:

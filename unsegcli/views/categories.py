@@ -101,6 +101,16 @@ def find_matching(paths: Sequence[Path], runs: Sequence[Predictions]) -> tuple[M
     return tuple(found)
 
 
+def most_different(paths: Sequence[Path]) -> list[str]:
+    """Return the images on which results differ most, in order, if one of these metrics artifacts compares results."""
+    for path in paths:
+        with store.open_artifact(path, "metrics") as artifact:
+            rows = json.loads(bytes(artifact.table("scores"))).get("most_different", [])
+        if rows:
+            return [row["image"] for row in rows]
+    return []
+
+
 def read_matching(path: Path, run: Predictions) -> Matching | None:
     """Read the scores of a run from a metrics artifact; None if it has none."""
     with store.open_artifact(path, "metrics") as artifact:

@@ -18,6 +18,7 @@ from unsegcli.core.geometry import nearest_rows
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import ConfigError
 from unsegcli.images.georeference import Georeference, written_tags
+from unsegcli.images.tiff import NODATA_TAG
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet may treat such text as a formula
 SUFFIXES = {"png": ".png", "tiff": ".tif", "npy": ".npy"}
@@ -32,12 +33,13 @@ MOST_COLORS = {"png": 256, "tiff": 65536}  # of a palette
 Colors = NDArray[np.uint8]
 
 
-def exported_type(count: int, format_: str) -> str:
-    """Return the smallest type for `count` categories plus void, which is the maximum of the type."""
+def exported_type(largest: int, format_: str) -> str:
+    """Return the smallest type for numbers up to the largest one."""
     for dtype in TYPES[format_]:
-        if count <= np.iinfo(dtype).max:
+        if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
-    raise ConfigError(f"{count:,} numbers do not fit into {format_.upper()}: use --to tiff or npy")
+    cure = "use --to tiff or npy" if format_ == "png" else f"the largest is {np.iinfo(np.uint32).max:,}"
+    raise ConfigError(f"numbers up to {largest:,} do not fit into {format_.upper()}: {cure}")
 
 
 def encoded(
@@ -45,6 +47,7 @@ def encoded(
     format_: str,
     colors: Mapping[int, Sequence[int]] | None = None,
     place: Georeference | None = None,
+    void: int | None = None,
 ) -> bytes:
     """Encode a label map (height, width) or an image (height, width, 3) as a file.
 
@@ -53,6 +56,7 @@ def encoded(
         format_: png, tiff or npy.
         colors: colour of each number, which the file shows it in; None = grey.
         place: place on a map, for TIFF.
+        void: number that a TIFF declares to be no data.
     """
     stream = io.BytesIO()
     if format_ == "npy":
@@ -63,12 +67,13 @@ def encoded(
             image.putpalette(_table(colors, MOST_COLORS["png"]).ravel().tolist())
         image.save(stream, "PNG")
     else:
-        _write_tiff(stream, values, colors, place or Georeference())
+        declared = [] if void is None else [(NODATA_TAG, "s", 0, str(void), True)]
+        _write_tiff(stream, values, colors, [*declared, *written_tags(place or Georeference())])
     return stream.getvalue()
 
 
 def _write_tiff(
-    stream: io.BytesIO, values: NDArray[Any], colors: Mapping[int, Sequence[int]] | None, place: Georeference
+    stream: io.BytesIO, values: NDArray[Any], colors: Mapping[int, Sequence[int]] | None, tags: Sequence[Any]
 ) -> None:
     import tifffile
 
@@ -76,9 +81,7 @@ def _write_tiff(
     if colors is not None and values.dtype.itemsize <= 2:
         table = _table(colors, 2 ** (8 * values.dtype.itemsize)).astype(np.uint16) * 257  # 16 bits a colour
         shown = {"photometric": "palette", "colormap": table.T}
-    tifffile.imwrite(
-        stream, values, compression="zlib", predictor=False, metadata=None, extratags=written_tags(place), **shown
-    )
+    tifffile.imwrite(stream, values, compression="zlib", predictor=False, metadata=None, extratags=tags, **shown)
 
 
 def _table(colors: Mapping[int, Sequence[int]], length: int) -> Colors:

@@ -16,6 +16,7 @@ from unsegcli.dataflow.label_maps import Predictions, StoredMap
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
+from unsegcli.images.georeference import is_described
 from unsegcli.parallel import ordered_map
 from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
 from unsegcli.views.exported_image import (
@@ -24,7 +25,7 @@ from unsegcli.views.exported_image import (
     ExportTask,
     PixelSize,
     export_image,
-    largest_number,
+    numbers_of,
 )
 from unsegcli.views.image_pass import each, estimated, finish
 from unsegcli.views.object_files import object_columns, object_rows, real_areas
@@ -35,30 +36,38 @@ METRE = "m"
 
 def category_count(run: Predictions, workers: int) -> int:
     """Return the number of categories: from the artifact, else from the values of the maps."""
+    numbers = category_numbers(run, workers)
+    return numbers[-1] + 1 if numbers else 0
+
+
+def category_numbers(run: Predictions, workers: int) -> Sequence[int]:
+    """Return the numbers of the categories, in order: all of an artifact; of a folder, those that its maps have."""
     if run.clusters is not None:
-        return run.clusters
+        return range(run.clusters)
     if run.role == "superpixels" and is_artifact(run.name):
         with store.open_artifact(run.name) as artifact:
             counts = artifact.table("windows/superpixels")
-            return max(int(counts[list(item.rows)].sum()) for item in run.maps if isinstance(item, StoredMap))
-    found = ordered_map(largest_number, run.maps, workers, len(run.maps) // 50)
-    return max(found, default=-1) + 1
+            return range(max(int(counts[list(item.rows)].sum()) for item in run.maps if isinstance(item, StoredMap)))
+    found = sorted(set().union(*ordered_map(numbers_of, run.maps, workers, len(run.maps) // 50)))
+    if run.role == "mask" and len(found) < 3:  # 0 and 255 are background and object, as 0 and 1 are
+        found = [0, *([number for number in found if number] or [1])]
+    return found
 
 
-def coded(count: int, values: Sequence[int], format_: str) -> tuple[str, int]:
-    """Return the type of label maps in a format, and the value of void.
+def coded(values: Sequence[int], format_: str) -> tuple[str, int]:
+    """Return the smallest type for the values of classes in a format, and the value of void, the largest free one."""
+    largest = max(values, default=0)
+    dtype = exported_type(largest, format_)
+    free = _largest_free(values, dtype)
+    if free < 0:  # each number of the type means a class
+        dtype = exported_type(largest + 1, format_)
+        free = _largest_free(values, dtype)
+    return dtype, free
 
-    Args:
-        count: number of categories.
-        values: of the classes, if they are not numbered from 0.
-        format_: the format.
-    """
-    if not values:
-        dtype = exported_type(count, format_)
-        return dtype, int(np.iinfo(dtype).max)
-    dtype = exported_type(max(values), format_)
-    largest = int(np.iinfo(dtype).max)
-    return dtype, next(value for value in range(largest, -1, -1) if value not in values)
+
+def _largest_free(values: Sequence[int], dtype: str) -> int:
+    used = values if isinstance(values, range) else set(values)
+    return next((value for value in range(int(np.iinfo(dtype).max), -1, -1) if value not in used), -1)
 
 
 def write_exports(
@@ -89,13 +98,13 @@ def write_exports(
 
 
 def _warn_of_systems(tasks: Sequence[ExportTask]) -> None:
-    """Say that coordinate systems without an EPSG number are not written."""
+    """Say that coordinate systems that are known by name only, or not at all, are not written as such."""
     places = [task.map.source.place for task in tasks if isinstance(task.map, StoredMap)]
-    lost = [one for one in places if one.transform and not one.crs.startswith("EPSG:")]
+    lost = [one for one in places if one.transform and not (one.crs.startswith("EPSG:") or is_described(one.crs))]
     if lost:
         console.warn(
-            f"{console.count_images(len(lost))} with a coordinate system that has no EPSG number, or none: the TIFF "
-            "files have the place, but set the system in your GIS program"
+            f"{console.count_images(len(lost))} with a coordinate system that has neither an EPSG number nor a "
+            "description (WKT), or none: the TIFF files have the place, but set the system in your GIS program"
         )
 
 

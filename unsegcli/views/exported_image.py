@@ -43,6 +43,7 @@ class ExportPlan:
 
     formats: tuple[str, ...]
     dtypes: dict[str, str]  # of the label maps, by format
+    read: Sequence[int]  # number of each category in the maps that are exported
     numbers: Sequence[int]  # in label maps, for each category
     voids: dict[str, int]  # in label maps, by format
     colors: dict[int, tuple[int, int, int]] | None  # of these numbers; None = grey
@@ -96,7 +97,7 @@ def export_image(task: ExportTask) -> ExportedImage:
         values = task.map.on(task.map.source_grid)
     except DataError as error:
         return ExportedImage(failed=str(error))
-    values[values >= len(plan.numbers)] = -1
+    values = _numbered(values, plan.read)
     if plan.sieve > 1:
         values = sieve(values, plan.sieve)
     files = _label_maps(values, task)
@@ -112,12 +113,22 @@ def export_image(task: ExportTask) -> ExportedImage:
     return ExportedImage(files, counted, objects, coco, note)
 
 
-def largest_number(item: ImageMap) -> int:
-    """Return the largest category of a map; -1 if it is empty or cannot be read."""
+def numbers_of(item: ImageMap) -> set[int]:
+    """Return the categories of a map; none if it is empty or cannot be read."""
     try:
-        return int(item.on(item.grid).max(initial=-1))
+        return {number for number in np.unique(item.on(item.grid)).tolist() if number >= 0}
     except DataError:
-        return -1
+        return set()
+
+
+def _numbered(values: NDArray[np.int32], read: Sequence[int]) -> NDArray[np.int32]:
+    """Number the categories of a map from 0, in the order in which they are given; all others are void."""
+    if isinstance(read, range):
+        values[values >= len(read)] = -1
+        return values
+    known = np.array(read, np.int64)
+    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[place] == values, place, -1).astype(np.int32)
 
 
 def _counted(classes: NDArray[np.int32], count: int) -> list[int]:
@@ -130,8 +141,9 @@ def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]
     """Encode the label map in each format."""
     found = {}
     for format_ in task.plan.rasters:
-        table = np.array([*task.plan.numbers, task.plan.voids[format_]], task.plan.dtypes[format_])
-        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map))
+        void = task.plan.voids[format_]
+        table = np.array([*task.plan.numbers, void], task.plan.dtypes[format_])
+        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map), void)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterable
 from itertools import combinations
 
 import numpy as np
@@ -19,16 +20,20 @@ from unsegcli.core.scoring.scores import (
     adjusted_rand_index,
     chance,
     class_scores,
-    interval,
-    intervals,
     largest_cluster,
     live_clusters,
     mean_iou,
+    middle,
     normalised_mutual_information,
     replicates_within,
     scored_classes,
 )
 from unsegcli.errors import ConfigError, DataError
+
+
+def interval(matrices: Iterable[np.ndarray], score: Callable[[np.ndarray], float]) -> tuple[float, float]:
+    return middle(np.array([score(matrix) for matrix in matrices]))
+
 
 few = settings(max_examples=60, deadline=None)
 matrices = arrays.arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.integers(0, 4))
@@ -280,10 +285,8 @@ def test_interval_matches_anew_in_each_replicate() -> None:
     assert interval(bootstrap.matrices, accuracy)[0] < 0.2
 
 
-def test_intervals_by_hand() -> None:
-    replicates = [np.array([[value, 0], [100 - value, 0]]) for value in range(101)] + [np.zeros((2, 2), int)]
-    found = intervals(replicates, lambda m: {"accuracy": accuracy(m), "never": float("nan")}, level=0.9)
-    assert found["accuracy"] == pytest.approx((0.05, 0.95))
-    assert all(math.isnan(end) for end in found["never"])
+def test_middle_by_hand() -> None:
+    assert middle(np.append(np.arange(101) / 100, np.nan), 0.9) == pytest.approx((0.05, 0.95))
+    assert all(math.isnan(end) for end in middle(np.array([np.nan])))
     with pytest.raises(ConfigError, match="level 95"):
-        interval(replicates, accuracy, level=95)
+        middle(np.zeros(3), level=95)

@@ -57,6 +57,19 @@ def confusion(
     return np.ascontiguousarray(total.reshape(clusters + 1, columns)[:, 1:])
 
 
+def nonzero_counts(matrix: CountMatrix) -> CountMatrix:
+    """Return the pairs that share pixels: (pairs, 3), cluster, class and pixels."""
+    cluster, class_ = np.nonzero(matrix)
+    return np.stack([cluster, class_, matrix[cluster, class_]], axis=1)
+
+
+def matrix_of_counts(counts: CountMatrix, shape: tuple[int, int]) -> CountMatrix:
+    """Return the matrix of a shape whose pairs with pixels are given; the inverse of `nonzero_counts`."""
+    matrix = np.zeros(shape, np.int64)
+    matrix[counts[:, 0], counts[:, 1]] = counts[:, 2]
+    return matrix
+
+
 def _integers(values: NDArray[Any], name: str) -> IntegerMap:
     """Convert booleans to 0 and 1; refuse other types than integers."""
     if values.dtype == np.bool_:

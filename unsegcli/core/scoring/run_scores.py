@@ -141,8 +141,8 @@ def bordered(
 
 def scores_of_clusters(
     found: Iterable[Counted], clusters: int, names: Sequence[str], protocol: Protocol, params: Evaluate
-) -> tuple[dict[str, Any], CountMatrix]:
-    """Return the scores and the confusion matrix of the dataset; `names` are the class names."""
+) -> tuple[dict[str, Any], ClusterTally]:
+    """Return the scores of the dataset, and their tally; `names` are the class names."""
     tally = ClusterTally(clusters, len(names), protocol, params.replicates, params.seed, params.per_image)
     ceiling, ignored, index = CeilingTally(len(names), params.background), 0, -1
     for index, (matrix, unscored, best) in enumerate(found):
@@ -155,25 +155,27 @@ def scores_of_clusters(
     if params.named_on and index < 1:
         raise DataError(f"--named-on {params.named_on}: needs at least two images with labels")
     result = {**tally.result(names, ignored), "legend_classes": list(names)}
-    return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally.matrix
+    return (result | {"oracle_ceiling": ceiling.result(tally)} if params.ceiling else result), tally
 
 
-def scores_of_objects(found: Iterable[Judged], protocol: Protocol, params: Evaluate) -> dict[str, Any]:
-    """Return the scores of object masks over all images."""
+def scores_of_objects(
+    found: Iterable[Judged], protocol: Protocol, params: Evaluate
+) -> tuple[dict[str, Any], ObjectTally]:
+    """Return the scores of object masks over all images, and their tally."""
     tally = ObjectTally(params.replicates, params.seed)
     for index, (scores, truth, confidence) in enumerate(found):
         tally.add(index, scores, truth)
         if confidence is not None:
             tally.curve.add(confidence, truth)
-    return tally.result(protocol.polarity)
+    return tally.result(protocol.polarity), tally
 
 
-def scores_of_superpixels(found: Iterable[Bordered], params: Evaluate) -> dict[str, Any]:
-    """Return the scores of superpixels over all images."""
+def scores_of_superpixels(found: Iterable[Bordered], params: Evaluate) -> tuple[dict[str, Any], SuperpixelTally]:
+    """Return the scores of superpixels over all images, and their tally."""
     tally = SuperpixelTally(params.replicates, params.seed)
     for index, (borders, shape) in enumerate(found):
         tally.add(index, borders, shape)
-    return tally.result()
+    return tally.result(), tally
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ A score without pixels or classes is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -222,33 +221,10 @@ class Bootstrap:
         self._waiting = 0
 
 
-def intervals(
-    matrices: Iterable[CountMatrix], scores: Callable[[CountMatrix], Mapping[str, float]], level: float = 0.95
-) -> dict[str, tuple[float, float]]:
-    """Compute a percentile interval of each score, ignoring NaN; NaN if all replicates are NaN.
-
-    Args:
-        matrices: the replicates, each (rows, classes).
-        scores: function from a matrix to named scores; unless it matches again, the interval is for a fixed matching.
-        level: share of replicates inside the interval, between 0 and 1.
-    """
+def middle(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the middle share `level` of some values, ignoring NaN; NaN if there are none."""
     if not 0 < level < 1:
         raise ConfigError(f"level {level} of an interval: must be between 0 and 1")
-    found: dict[str, list[float]] = {}
-    for matrix in matrices:
-        for name, value in scores(matrix).items():
-            found.setdefault(name, []).append(value)
-    return {name: _middle(np.array(values), level) for name, values in found.items()}
-
-
-def interval(
-    matrices: Iterable[CountMatrix], score: Callable[[CountMatrix], float], level: float = 0.95
-) -> tuple[float, float]:
-    """Compute a percentile interval (low, high) of one score; NaN without replicates. See `intervals`."""
-    return intervals(matrices, lambda matrix: {"score": score(matrix)}, level).get("score", (float("nan"),) * 2)
-
-
-def _middle(values: Floats, level: float) -> tuple[float, float]:
     values = values[~np.isnan(values)]
     if values.size == 0:
         return float("nan"), float("nan")

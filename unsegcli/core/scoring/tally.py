@@ -1,10 +1,13 @@
 """Accumulate the scores of a run image by image.
 
-One tally for each kind of result: clusters, object masks, superpixels. Memory does not depend on the number of images.
+One tally for each kind of result: clusters, object masks, superpixels. All have `replicates`: each score of each
+dataset that the bootstrap drew, NaN where it drew no image. Image i has the same weight in replicate r of every tally
+with the same seed, so the replicates of two runs on the same images are paired.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -111,12 +114,17 @@ class ClusterTally:
             "ari": scores.adjusted_rand_index(kept),
         }
 
-    def _interval(self) -> dict[str, list[float]]:
-        """Compute bootstrap percentile intervals over images, with a new matching for each replicate."""
-        if self._bootstrap is None or self._bootstrap.replicates == 0:
+    @functools.cached_property
+    def replicates(self) -> dict[str, scores.Floats]:
+        """Each score of each replicate, with a matching of its own, once all images are added."""
+        if self._bootstrap is None or self._bootstrap.replicates == 0 or not self._bootstrap.matrices.any():
             return {}
-        drawn = (matrix for matrix in self._bootstrap.matrices if matrix.any())
-        return {name: list(pair) for name, pair in scores.intervals(drawn, self._main, LEVEL).items()}
+        nothing = dict.fromkeys(self._main(self.matrix), math.nan)
+        rows = [self._main(matrix) if matrix.any() else nothing for matrix in self._bootstrap.matrices]
+        return {name: np.array([row[name] for row in rows]) for name in nothing}
+
+    def _interval(self) -> dict[str, list[float]]:
+        return {name: list(scores.middle(values, LEVEL)) for name, values in self.replicates.items()}
 
 
 class CeilingTally:
@@ -162,11 +170,13 @@ class ObjectTally:
         self._weights = np.zeros(replicates)
         self.pixels = [0, 0]  # scored, ignored
         self.curve = FMeasureCurve()
+        self.each: list[dict[str, float]] = []  # the scores of each image, NaN = not scored
         self._whole = np.zeros(2)  # object pixels, scored pixels
 
     def add(self, index: int, found: ObjectScores, truth: NDArray[Any]) -> None:
         """Add one image; an image without scored pixels is not part of the mean."""
         known = int((truth >= 0).sum())
+        self.each.append(found._asdict())
         self.pixels[0] += known
         self.pixels[1] += truth.size - known
         if math.isnan(found.iou):
@@ -199,12 +209,17 @@ class ObjectTally:
             "images_scored": self._images,
         }
 
-    def _interval(self) -> dict[str, list[float]]:
-        drawn = self._drawn[self._weights > 0] / self._weights[self._weights > 0, None]
-        if not len(drawn):
+    @functools.cached_property
+    def replicates(self) -> dict[str, scores.Floats]:
+        """Each score of each replicate, once all images are added."""
+        if not self._weights.any():
             return {}
-        edges = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
-        return {name: pair.tolist() for name, pair in zip(ObjectScores._fields, edges, strict=True)}
+        means = self._drawn / np.where(self._weights > 0, self._weights, math.nan)[:, None]
+        found = dict(zip(ObjectScores._fields, means.T, strict=True))
+        return found | {"miou": (found["iou"] + found["background_iou"]) / 2}
+
+    def _interval(self) -> dict[str, list[float]]:
+        return {name: list(scores.middle(values, LEVEL)) for name, values in self.replicates.items()}
 
 
 class SuperpixelTally:
@@ -215,6 +230,7 @@ class SuperpixelTally:
         self._replicates, self._seed = replicates, seed
         # For each score, sum and number over images: of the dataset in column 0, of replicates in the others.
         self._sums: dict[str, NDArray[np.float64]] = {}
+        self.each: list[dict[str, float]] = []  # the scores of each image
         self.pixels = 0
 
     def add(self, index: int, borders: Sequence[BorderScores], shape: ShapeScores) -> None:
@@ -223,6 +239,7 @@ class SuperpixelTally:
         weights = np.concatenate([[1], drawn])
         found = {name: _mean(float(getattr(border, name)) for border in borders) for name in asdict(borders[0])}
         found |= {name: float(value) for name, value in asdict(shape).items()}
+        self.each.append({shown: found.get(name, math.nan) for name, shown in SUPERPIXEL_NAMES.items()})
         for name, value in found.items():
             total = self._sums.setdefault(name, np.zeros((2, len(weights))))
             if not math.isnan(value):
@@ -231,22 +248,27 @@ class SuperpixelTally:
 
     def result(self) -> dict[str, Any]:
         """Return all scores for the output."""
-        scores: dict[str, float] = {}
-        interval: dict[str, list[float]] = {}
-        for name, shown in SUPERPIXEL_NAMES.items():
-            sums, counts = self._sums.get(name, np.zeros((2, 1)))
-            scores[shown] = float(sums[0] / counts[0]) if counts[0] else math.nan
-            drawn = sums[1:][counts[1:] > 0] / counts[1:][counts[1:] > 0]
-            if len(drawn):
-                interval[shown] = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+        means = {name: float(values[0]) for name, values in self._means.items()}
         return {
-            "scores": scores,
-            "interval": interval,
+            "scores": {shown: means.get(shown, math.nan) for shown in SUPERPIXEL_NAMES.values()},
+            "interval": {name: list(scores.middle(values, LEVEL)) for name, values in self.replicates.items()},
             "chance": {},
             "pixels": {"scored": self.pixels, "ignored": 0, "unmatched": 0, "dropped": 0},
             "per_class": [],
             "assignment": [],
         }
+
+    @functools.cached_property
+    def _means(self) -> dict[str, scores.Floats]:
+        """Each score of the dataset, and then of each replicate: (1 + replicates,)."""
+        shown = {SUPERPIXEL_NAMES[name]: sums for name, sums in self._sums.items() if name in SUPERPIXEL_NAMES}
+        return {name: sums / np.where(counts > 0, counts, math.nan) for name, (sums, counts) in shown.items()}
+
+    @property
+    def replicates(self) -> dict[str, scores.Floats]:
+        """Each score of each replicate, once all images are added."""
+        found = {name: values[1:] for name, values in self._means.items()}
+        return {name: values for name, values in found.items() if not np.isnan(values).all()}
 
 
 SUPERPIXEL_NAMES = {
