@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unsegcli.dataflow.provenance import in_words
 from unsegcli.datasets._published import CERTAINTIES, PERCENT, BenchmarkRow, PublishedNumber
 
 SAME = "the same, as far as is known"
@@ -99,6 +100,7 @@ def _differences(row: BenchmarkRow, found: Sequence[Mapping[str, Any]], prepared
     lines += [*rules.notes, *(row.left_open if row.numbers else ["of this method, no score is published here"])]
     settings = f"the preset {row.preset}" if row.preset else "the defaults of `unseg`, no settings of a paper"
     lines.append(f"settings: {settings}; the last step is scored, nothing is chosen by labels")
+    lines += filter(None, [in_words(found[0].get("pretrained", []))])
     lines += [str(text) for name in ("missing", "warnings") for text in prepared.get(name, [])]
     if not prepared.get("as_published", True):
         lines.append("the prepared images are not all those that are published")
