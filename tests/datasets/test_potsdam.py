@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from published_trees import potsdam_files, potsdam_tile, tiff, unpacked, zipped
+from scipy.io import loadmat, savemat
 
 from unsegcli.datasets import potsdam
 from unsegcli.errors import DataError
@@ -137,3 +141,38 @@ def test_an_archive_that_is_missing_as_a_whole_is_named(tmp_path: Path) -> None:
     (tmp_path / "5_Labels_all.zip").write_bytes(zipped(labels))
     with pytest.raises(DataError, match=r"incomplete: 4_Ortho_RGBIR\.zip with 38 tiles"):
         prepared(tmp_path / "5_Labels_all.zip", tmp_path / "out")
+
+
+def matlab(**values: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    savemat(out, values)
+    return out.getvalue()
+
+
+def made_by_iic(numbers: Mapping[str, Sequence[int]]) -> dict[str, bytes]:
+    """Potsdam.tar.gz: patches with random numbers as names, and lists."""
+    random = np.random.default_rng(0)
+    files = {f"Potsdam/{name}": "".join(f"{one}\n" for one in ids).encode() for name, ids in numbers.items()}
+    for number in (one for ids in numbers.values() for one in ids):
+        files[f"Potsdam/imgs/{number}.mat"] = matlab(img=random.integers(0, 256, (SIDE, SIDE, 4), np.uint8))
+    for number in (one for name, ids in numbers.items() if name != "unlabelled_train.txt" for one in ids):
+        files[f"Potsdam/gt/{number}.mat"] = matlab(gt=random.integers(0, 6, (SIDE, SIDE), np.int32))
+    return files
+
+
+def test_the_patches_of_the_authors_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {"labelled_train.txt": [7, 3], "labelled_test.txt": [5], "unlabelled_train.txt": [1]}
+    monkeypatch.setattr(potsdam, "MADE_LISTS", {name: len(ids) for name, ids in numbers.items()})
+    files = made_by_iic(numbers)
+    folder = prepared(unpacked(files, tmp_path / "in"), tmp_path / "out")
+    names = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.suffix in (".tif", ".png"))
+    labelled = [f"{kind}/labelled/{n}.{end}" for kind, end in (("images", "tif"), ("labels", "png")) for n in (3, 5, 7)]
+    assert names == sorted([*labelled, "images/unlabelled/1.tif"])
+    pixels = loadmat(io.BytesIO(files["Potsdam/imgs/5.mat"]))["img"]
+    np.testing.assert_array_equal(tifffile.imread(folder / "images/labelled/5.tif"), pixels)
+    values = loadmat(io.BytesIO(files["Potsdam/gt/5.mat"]))["gt"]
+    np.testing.assert_array_equal(read_labels(folder / "labels/labelled/5.png")[0], values)
+    (tmp_path / "in/Potsdam/gt/3.mat").unlink()
+    (tmp_path / "in/Potsdam/labelled_test.txt").unlink()
+    with pytest.raises(DataError, match=r"gt/3\.mat; labelled_test\.txt has 0 of 1 names"):
+        prepared(tmp_path / "in", tmp_path / "again")

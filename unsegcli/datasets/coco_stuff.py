@@ -5,7 +5,7 @@ Where the facts come from:
 * The publishers offer train2017.zip and val2017.zip (train2017/000000000009.jpg), stuffthingmaps_trainval2017.zip
   (train2017/000000000009.png, values 0 to 90 for things, 91 to 181 for stuff, 255 for pixels without a label) and
   annotations_trainval2017.zip (annotations/instances_train2017.json): github.com/nightrome/cocostuff, README, and
-  github.com/xu-ji/IIC, code/datasets/setup_cocostuff164k.sh.
+  github.com/xu-ji/IIC, datasets/setup_cocostuff164k.sh.
 * The merges: github.com/xu-ji/IIC, code/datasets/segmentation/util/cocostuff_fine_to_coarse.py, and the table in
   github.com/mhamilton723/STEGO, src/data.py, which is the same.
 * The lists of images: curated/train2017/Coco164kFew_Stuff_6.txt (3 classes) and Coco164kFull_Stuff_Coarse_7.txt (15 and

@@ -11,6 +11,9 @@ Where the facts come from:
   one half is the mean of 2 x 2 pixels, rounded half up, and labels by its nearest neighbour, which is the upper left
   of them. Both are reproduced.
 * The merge to three classes: code/datasets/segmentation/potsdam.py there.
+* IIC's authors also offer the patches that they made, Potsdam.tar.gz (datasets/README.txt there): imgs/0.mat (img),
+  gt/0.mat (gt, int32), and the lists of numbers labelled_train.txt, labelled_test.txt and unlabelled_train.txt. These
+  patches are taken if they are among the files.
 
 Deviation: IIC stops at a colour that is not in the palette; here it is read as the palette's colour that is closest, or
 not scored if none is close. Its patches have random numbers as names; here they say tile, row and column.
@@ -36,6 +39,7 @@ from unsegcli.datasets._contract import (
     Task,
     Written,
 )
+from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._pixels import label_bytes, read_tiff, tiff_bytes
 from unsegcli.errors import DataError
 from unsegcli.params import Prepare
@@ -50,6 +54,7 @@ LABELLED = (
     *("6_7", "6_8", "6_9", "6_10", "6_11", "6_12", "7_7", "7_8", "7_9", "7_10", "7_11", "7_12"),
 )
 OTHER = ("2_13", "2_14", "3_13", "3_14", "4_13", "4_14", "4_15", "5_13", "5_14", "5_15", "6_13", "6_14", "6_15", "7_13")
+MADE_LISTS = {"labelled_train.txt": 4_545, "labelled_test.txt": 855, "unlabelled_train.txt": 3_150}
 PALETTE = (
     SetClass("roads", "#ffffff", (0,)),
     SetClass("buildings", "#0000ff", (1,)),
@@ -65,7 +70,8 @@ MERGED = (
 )
 NEEDS = (
     "4_Ortho_RGBIR.zip with 38 tiles",
-    "5_Labels_for_participants.zip with the labels of 24, or 5_Labels_all.zip; or Potsdam.zip, which holds them",
+    "5_Labels_for_participants.zip with the labels of 24, or 5_Labels_all.zip; or Potsdam.zip, which holds them; or "
+    "Potsdam.tar.gz of IIC's authors",
 )
 
 
@@ -96,7 +102,13 @@ def _set(name: str, what: str, classes: Sequence[SetClass]) -> PublishedSet:
                 "STEGO and later systems train and score on another division, and without infrared",
             ),
         ),
-        archives=("4_Ortho_RGBIR.zip", "5_Labels_for_participants.zip", "5_Labels_all.zip"),
+        archives=(
+            "Potsdam.zip",
+            "Potsdam.tar.gz",
+            "4_Ortho_RGBIR.zip",
+            "5_Labels_for_participants.zip",
+            "5_Labels_all.zip",
+        ),
     )
 
 
@@ -108,6 +120,8 @@ SETS = (
 
 def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
     """Cut the tiles that papers use into patches."""
+    if files.find("imgs/*.mat"):
+        return _made_by_iic(files)
     images = {_tile(one): one for one in files.find("*_RGBIR.tif")}
     labels = {_tile(one): one for one in files.find("*_label.tif")}
     if not images or not labels:
@@ -125,6 +139,50 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
             f"the labels of {len(set(OTHER) & labels.keys())} more tiles are left aside: papers score 24 tiles"
         )
     return Plan(tuple(tasks), tuple(missing), tuple(notes), processes=2)
+
+
+def _made_by_iic(files: Files) -> Plan:
+    """Take the patches that IIC's authors made of the tiles."""
+    images = {one.stem: one for one in files.find("imgs/*.mat")}
+    labels = {one.stem: one for one in files.find("gt/*.mat")}
+    tasks: list[Task] = []
+    missing: list[str] = []
+    for name, count in MADE_LISTS.items():
+        listed = [number for one in files.find(name) for number in one.read().decode("ascii", "replace").split()]
+        if len(listed) != count:
+            missing.append(f"{name} has {len(listed):,} of {count:,} names")
+        split = "labelled" if name.startswith("labelled") else "unlabelled"
+        for number in listed:
+            wanted = [f"imgs/{number}.mat"] * (number not in images)
+            wanted += [f"gt/{number}.mat"] * (split == "labelled" and number not in labels)
+            missing += wanted
+            if not wanted:
+                tasks.append(_made_task(split, number, images[number], labels.get(number)))
+    return Plan(tuple(tasks), tuple(missing), ("taking the patches that IIC's authors made",), batch=16)
+
+
+def _made_task(split: str, number: str, image: Member, label: Member | None) -> Task:
+    outputs, members = [f"images/{split}/{number}.tif"], [image]
+    if split == "labelled" and label is not None:
+        outputs.append(f"labels/{split}/{number}.png")
+        members.append(label)
+    return Task(tuple(members), tuple(outputs), convert_patch, bytes=PATCH * PATCH * BANDS)
+
+
+def convert_patch(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
+    """Convert a patch of IIC's authors, and its labels if it has some."""
+    files = {outputs[0]: tiff_bytes(_matrix(members[0], "img", (PATCH, PATCH, BANDS)))}
+    for member, name in zip(members[1:], outputs[1:], strict=True):
+        files[name] = label_bytes(_matrix(member, "gt", (PATCH, PATCH)), PALETTE)
+    return Written(files)
+
+
+def _matrix(file: ReadOnce, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    values = matlab_variables(file, file.member.where).get(name)
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.min() < 0 or values.max() > VOID:
+        size = " x ".join(map(str, shape))
+        raise DataError(f"{file.member.where} has no {name} of {size} values from 0 to {VOID}")
+    return values.astype(np.uint8)
 
 
 def _tile(member: Member) -> str:
