@@ -77,6 +77,7 @@ OF_BENCHMARKS = {
     "--measures",
     "--models",
     "--mosaics",
+    "--options",
     "--places",
     "--tiles",
     "--trials",

@@ -9,8 +9,11 @@ of `unsegcli/segmenters/benchmark_costs.py` are processor seconds of one thread:
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import resource
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -36,7 +39,8 @@ def main() -> None:
         for again in (False, True):
             SPENT.clear()
             started = time.monotonic()
-            app(["benchmark", *sets, "-o", folder, "--quiet", *shlex.split(asked.options)], standalone_mode=False)
+            with contextlib.redirect_stdout(io.StringIO()):
+                app(["benchmark", *sets, "-o", folder, "--quiet", *shlex.split(asked.options)], standalone_mode=False)
             whole = time.monotonic() - started
             added = whole - sum(SPENT)
             when = "all up to date" if again else "all new"
@@ -50,7 +54,7 @@ def _measured(arguments: Sequence[str]) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     output = arguments[arguments.index("-o") + 1]
-    print(f"{arguments[0]} {output}: {SPENT[-1]:.1f} s, {spent:.1f} of processors")
+    print(f"{arguments[0]} {output}: {SPENT[-1]:.1f} s, {spent:.1f} of processors", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def _published(one: dict[str, Any], score: str) -> dict[str, Cell]:
 def _tables(result: dict[str, Any]) -> Iterator[Part]:
     """Yield a table for each measure, with what one gets for nothing and the ceiling below the others."""
     from unsegcli.dataflow.method_commands import PROBE
+    from unsegcli.dataflow.result_rows import PRETRAINED
 
     measures = dict(result["measures"])
     ceiling = measures.pop(PROBE, "")
@@ -122,6 +123,8 @@ def _tables(result: dict[str, Any]) -> Iterator[Part]:
         yield _table(result["rows"], measure, f"{words}; {_over(result['seeds'])}")
     if ceiling and measures:
         yield f"ceiling: {ceiling}"
+    said = {row["row"]: row[PRETRAINED] for row in result["rows"] if PRETRAINED in row}
+    yield from (f"{method}: {words}" for method, words in said.items())
 
 
 def _over(seeds: int) -> str:

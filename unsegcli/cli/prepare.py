@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
@@ -21,8 +20,8 @@ def _name_and_sources(words: list[str]) -> tuple[list[str], dict[str, Any]]:
     return words[1:], {"name": words[0] if words else ""}
 
 
-def _show_sets(found: dict[str, Any]) -> Iterator[str]:
-    """Yield the data sets, each with its facts below each other beside its name: they are too wide for columns."""
+def _show_sets(found: dict[str, Any]) -> list[str]:
+    """Print the data sets, each with its facts below each other beside its name, and links whole; no table is left."""
     from unsegcli import console
 
     rows = found["sets"]
@@ -33,8 +32,8 @@ def _show_sets(found: dict[str, Any]) -> Iterator[str]:
         classes = f", {row['classes']} classes" if row["classes"] else ""
         facts = [f"{row['what']}; {images}{classes}", row["licence"], row["link"]]
         lines = [line for fact in facts for line in wrap(fact, width, break_long_words=False, break_on_hyphens=False)]
-        yield f"{row['name']:{margin}}{lines[0]}"
-        yield from (" " * margin + line for line in lines[1:])
+        print(f"{row['name']:{margin}}{lines[0]}", *(" " * margin + line for line in lines[1:]), sep="\n")
+    return []
 
 
 def _show(result: Any, run: Run, terminal: Terminal) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 from unsegcli import store
 from unsegcli.dataflow.method_commands import MATCHED, NAMED, PROBE, Job, title_of
+from unsegcli.dataflow.provenance import in_words
 
 PAIR = ("accuracy", "miou")
 MAJORITY = "majority"
+PRETRAINED = "pretrained"  # key of what went into a row that was learned elsewhere, in words
 MEASURES = {
     MATCHED: "as many clusters as classes, matched one to one",
     NAMED: "{clusters} clusters, each named by its most frequent class in every second image, scored on the others",
@@ -39,6 +41,8 @@ def rows_of(jobs: Iterable[Job]) -> list[Row]:
                 found = scores_in(step.output)
                 own = _row(rows, job.name, job.method, job.seed)
                 own[step.measure] = [found["scores"][one] for one in PAIR]
+                if found.get("pretrained"):
+                    own[PRETRAINED] = in_words(found["pretrained"])
                 majority.setdefault(step.measure, _for_nothing(found["chance"]))
     return [row for row in rows.values() if len(row) > len(NAMES)]
 

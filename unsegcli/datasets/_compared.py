@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unsegcli.dataflow.provenance import in_words
 from unsegcli.datasets._published import CERTAINTIES, PERCENT, BenchmarkRow, PublishedNumber
 
 SAME = "the same, as far as is known"
@@ -47,12 +48,13 @@ def score_of(found: Mapping[str, Any], name: str) -> float:
 
 def said_of(number: PublishedNumber, score: str) -> dict[str, Any]:
     """Describe a published score."""
+    same = (SAME, number.chosen)
     return {
         "system": number.system + (f" ({number.variant})" if number.variant else ""),
         "value": number.scores.get(score),
         "scores": dict(number.scores),
         "weights": number.weights,
-        "protocol": f"other protocol: {number.protocol}" if number.protocol else SAME,
+        "protocol": f"other protocol: {number.protocol}" if number.protocol else "; ".join(filter(None, same)),
         "certainty": CERTAINTIES[number.certainty],
         "source": number.source,
     }
@@ -92,11 +94,13 @@ def _differences(row: BenchmarkRow, found: Sequence[Mapping[str, Any]], prepared
     rules = row.published.rules
     said = [text for one in found[:1] for text in one["protocol"].get("not_reproduced", [])]
     lines = [f"not reproduced: {text}" for text in said]
-    if set(rules.trained_on) & set(rules.scored_on) or not rules.trained_on:
+    seen = set(rules.trained_on) & set(rules.scored_on) or not rules.trained_on
+    if seen and not any("trained on" in note for note in rules.notes):
         lines.append("training images are scored, by us as in the papers")
     lines += [*rules.notes, *(row.left_open if row.numbers else ["of this method, no score is published here"])]
     settings = f"the preset {row.preset}" if row.preset else "the defaults of `unseg`, no settings of a paper"
     lines.append(f"settings: {settings}; the last step is scored, nothing is chosen by labels")
+    lines += filter(None, [in_words(found[0].get("pretrained", []))])
     lines += [str(text) for name in ("missing", "warnings") for text in prepared.get(name, [])]
     if not prepared.get("as_published", True):
         lines.append("the prepared images are not all those that are published")

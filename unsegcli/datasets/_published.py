@@ -61,6 +61,7 @@ class PublishedNumber:
     scores: Mapping[str, float]
     weights: str  # what its network starts from
     protocol: str  # how it differs from the rules of the task; "" = by them
+    chosen: str  # how the published run was chosen; "" = not stated
     certainty: str  # one of CERTAINTIES
     source: str
 
@@ -154,6 +155,7 @@ def _number(one: Mapping[str, Any]) -> PublishedNumber:
         one["scores"],
         system["weights"],
         one.get("protocol", system["protocol"]),
+        system.get("chosen", ""),
         one["certainty"],
         one["source"],
     )

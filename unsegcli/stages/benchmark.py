@@ -124,6 +124,7 @@ def _of_sets(asked: _Asked) -> dict[str, Any]:
     sets = _sets(asked)
     methods = chosen_methods(asked.params.methods)
     jobs = [job for where in sets for job in _jobs(where, methods, asked)]
+    jobs.sort(key=lambda job: job.seed)  # so that what is there after an interruption is a table with fewer seeds
     _say_what_it_costs(sets, jobs, asked)
     if asked.run.dry_run:
         return _dry(jobs)
