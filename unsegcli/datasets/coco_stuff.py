@@ -131,22 +131,28 @@ def _iic_rules(clusters: int, notes: Sequence[str]) -> ScoringRules:
     )
 
 
-def _set(name: str, what: str, classes: Sequence[SetClass], images: tuple[int, int], **more: Any) -> PublishedSet:
+def _set(
+    name: str,
+    what: str,
+    classes: Sequence[SetClass],
+    images: tuple[int, int],
+    rules: ScoringRules,
+    takes: tuple[str, ...] = (),
+) -> PublishedSet:
     named = {value for one in classes for value in one.values}
-    needs = (*PHOTOGRAPHS, CURATED.format(LIST_OF[name]))
-    about = {
-        "name": name,
-        "what": what,
-        "licence": "annotations CC BY 4.0; each photograph has its own licence on Flickr",
-        "link": "https://github.com/nightrome/cocostuff",
-        "needs": needs,
-        "classes": tuple(classes),
-        "ignore": tuple(value for value in (*range(182), VOID) if value not in named),
-        "splits": tuple(SetSplit(split, count, count) for split, count in zip(SPLITS, images, strict=True)),
-        "archives": ("train2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip", "COCOStuff164kCurated.tar.gz"),
-        "takes": ("names", "original_size"),
-    }
-    return PublishedSet(**{**about, **more})
+    return PublishedSet(
+        name=name,
+        what=what,
+        licence="annotations CC BY 4.0; each photograph has its own licence on Flickr",
+        link="https://github.com/nightrome/cocostuff",
+        needs=(*PHOTOGRAPHS, CURATED.format(LIST_OF[name])),
+        classes=tuple(classes),
+        ignore=tuple(value for value in (*range(182), VOID) if value not in named),
+        splits=tuple(SetSplit(split, count, count) for split, count in zip(SPLITS, images, strict=True)),
+        rules=rules,
+        archives=("train2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip", "COCOStuff164kCurated.tar.gz"),
+        takes=("names", "original_size", *takes),
+    )
 
 
 SETS = (
@@ -156,7 +162,7 @@ SETS = (
         FEW,
         (35_228, 1_432),
         rules=_iic_rules(3, IIC_NOTES),
-        takes=("names", "original_size", "unlabelled_as_sky"),
+        takes=("unlabelled_as_sky",),
     ),
     _set(
         "coco-stuff-15",
