@@ -273,6 +273,9 @@ def test_labels_without_their_image_or_with_two_are_refused(tmp_path: Path) -> N
     own_labels(source, "labels/a.png")
     with pytest.raises(DataError, match=r"no label with the same stem for .*images/b.png; --incomplete"):
         prepared(tmp_path / "out", source, name="folder")
+    own_images(source, "images/east/a.png", "images/b.png")  # two images of one stem
+    with pytest.raises(DataError, match=r"no label with the same stem for .*images/b.png, .*images/east/a.png; --inc"):
+        prepared(tmp_path / "out", source, name="folder")
     own_labels(source, "labels/b.png", "labels/b.tif")
     with pytest.raises(DataError, match=r"labels/b.png and .*labels/b.tif have the same name without suffix: keep one"):
         prepared(tmp_path / "out", source, name="folder")

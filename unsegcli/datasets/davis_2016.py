@@ -83,6 +83,6 @@ def _frames(member: Member) -> list[str]:
 
 
 def make_label(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
-    """Write 1 where the annotation is not 0; some of them are stored in colour."""
+    """Write 1 where the annotation, grey or in colour, is not 0."""
     values = np.asarray(read_image(members[0]).convert("RGB")).max(axis=2) > 0
     return Written({outputs[0]: label_bytes(values.astype(np.uint8), CLASSES)})
