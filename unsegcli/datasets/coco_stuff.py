@@ -137,7 +137,7 @@ def _set(
     classes: Sequence[SetClass],
     images: tuple[int, int],
     rules: ScoringRules,
-    takes: tuple[str, ...] = ("names", "original_size"),
+    takes: tuple[str, ...] = (),
 ) -> PublishedSet:
     named = {value for one in classes for value in one.values}
     return PublishedSet(
@@ -151,7 +151,7 @@ def _set(
         splits=tuple(SetSplit(split, count, count) for split, count in zip(SPLITS, images, strict=True)),
         rules=rules,
         archives=("train2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip", "COCOStuff164kCurated.tar.gz"),
-        takes=takes,
+        takes=("names", "original_size", *takes),
     )
 
 
@@ -162,7 +162,7 @@ SETS = (
         FEW,
         (35_228, 1_432),
         rules=_iic_rules(3, IIC_NOTES),
-        takes=("names", "original_size", "unlabelled_as_sky"),
+        takes=("unlabelled_as_sky",),
     ),
     _set(
         "coco-stuff-15",
