@@ -201,3 +201,6 @@ def test_as_typed_with_a_page_of_the_images_that_differ(
     assert "2 results on 3 images: one-to-one; labels used for scoring" in shown
     assert "chance: largest class" in shown
     assert "more than chance" in shown
+    found["methods"][0]["runs"] = [0, 2]
+    print_parts(describe_comparison(found))
+    assert "3 results of 2 methods on 3 images" in capsys.readouterr().out

@@ -50,11 +50,13 @@ def describe_comparison(result: dict[str, Any]) -> Iterator[Part]:
     """Yield the scores of each method, the differences, and what is left out."""
     methods, several = result["methods"], any(len(method["runs"]) > 1 for method in result["methods"])
     matching = ", ".join(dict.fromkeys(method["matching"] for method in methods))
-    title = f"{len(methods)} results on {console.count_images(result['images'])}: {matching}"
+    runs = sum(len(method["runs"]) for method in methods)
+    compared = f"{runs} results of {len(methods)} methods" if several else f"{runs} results"
+    title = f"{compared} on {console.count_images(result['images'])}: {matching}"
     yield Table(
         [_row(method, several) for method in methods],
         f"{title}; labels used for {result['labels_used']}",
-        _chance(result),
+        _chance(result, "method" if several else "result"),
     )
     rows = [_difference(row) for row in result["differences"] if row["score"] in SHOWN]
     if rows:
@@ -70,7 +72,7 @@ def describe_comparison(result: dict[str, Any]) -> Iterator[Part]:
 
 
 def _row(method: dict[str, Any], several: bool) -> Row:
-    row: dict[str, Cell] = {"result": method["name"]}
+    row: dict[str, Cell] = {"method" if several else "result": method["name"]}
     if several:
         row["runs"] = len(method["runs"])
     if method["clusters"] is not None:
@@ -84,9 +86,9 @@ def _row(method: dict[str, Any], several: bool) -> Row:
     return row
 
 
-def _chance(result: dict[str, Any]) -> list[Row]:
+def _chance(result: dict[str, Any], column: str) -> list[Row]:
     largest = result["runs"][0]["chance"].get("largest_class")
-    return [] if largest is None else [{"result": "chance: largest class", "accuracy": largest}]
+    return [] if largest is None else [{column: "chance: largest class", "accuracy": largest}]
 
 
 def _difference(row: dict[str, Any]) -> Row:
