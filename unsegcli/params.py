@@ -76,7 +76,7 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 # Later settings, and the value with which all is as before: then they are not in recipes.
-LATER = {"contrast": "given"}
+LATER = {"contrast": "given", "mosaic": False}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
@@ -390,7 +390,12 @@ class Images:
     size: tuple[int, ...] = option((), SIZE)
     scale: float = option(1.0, "Resize images by this factor.", panel=READING, metavar="FACTOR")
     patch: int = option(
-        0, "Split large images into windows of N x N pixels. 0 = do not split.", panel=READING, metavar="N", least=0
+        0,
+        "Split large images into windows of N x N pixels. 0 = do not split, except TIFF files and other rasters of "
+        "more than 16 megapixels, whose windows overlap.",
+        panel=READING,
+        metavar="N",
+        least=0,
     )
     stride: int = option(
         0,
@@ -401,6 +406,12 @@ class Images:
     )
     max_pixels: int = option(
         200_000_000, "Reject images with more pixels, before decoding them.", panel=READING, metavar="N", least=1
+    )
+    mosaic: bool = option(
+        False,
+        "Read georeferenced tiles as one surface, so that windows cross their borders; needs rasterio (pip install "
+        "'.[geo]').",
+        panel=READING,
     )
 
 

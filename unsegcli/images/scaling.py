@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli.core.geometry import sample_nearest
+from unsegcli.core.geometry import Box, Footprint, sample_nearest
 from unsegcli.images.header import Pixels
 
 Limits = tuple[tuple[float, float], ...]  # for each working band, the values mapped to 0 and to 255
@@ -35,12 +35,28 @@ def regular_sample(pixels: Pixels, valid: NDArray[np.bool_] | None, most: int) -
         valid: (height, width), or None if all pixels are valid.
         most: number of grid points, of which invalid ones are dropped.
     """
-    height, width, bands = pixels.shape
-    step = max(math.ceil(math.sqrt(height * width / most)), math.ceil(max(height, width) / most))
-    grid = (slice(min(step // 2, height - 1), None, step), slice(min(step // 2, width - 1), None, step))
+    grid = regular_grid(pixels.shape[0], pixels.shape[1], most)
+    bands = pixels.shape[2]
     if valid is None:
         return np.array(pixels[grid]).reshape(-1, bands)
     return pixels[grid][valid[grid]]
+
+
+def regular_grid(height: int, width: int, most: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a regular grid of at most about so many points."""
+    step = max(math.ceil(math.sqrt(height * width / most)), math.ceil(max(height, width) / most))
+    return slice(min(step // 2, height - 1), None, step), slice(min(step // 2, width - 1), None, step)
+
+
+def points_in(grid: tuple[slice, slice], box: Box) -> tuple[slice, slice]:
+    """Return which pixels of a box lie on a regular grid over the whole image, counted from the corner of the box."""
+    down, across = (
+        slice(
+            max(first.start, first.start + -(-(low - first.start) // first.step) * first.step) - low, size, first.step
+        )
+        for first, low, size in zip(grid, (box.top, box.left), (box.height, box.width), strict=True)
+    )
+    return down, across
 
 
 def percentile_limits(values: Sequence[Pixels], percentiles: tuple[float, float], channels: int) -> Limits:
@@ -106,25 +122,49 @@ def resized(
     return _valid_resized(pixels, valid, kept, grid), kept
 
 
-def _bands_resized(pixels: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.uint8]:
-    bands = [_band_resized(pixels[:, :, band], grid) for band in range(pixels.shape[2])]
+def part_resized(
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int], place: Footprint
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Resize a part of an image as the image as a whole would be resized by `resized`.
+
+    Args:
+        pixels: (height, width, bands) of what the footprint says has to be read.
+        valid: (height, width) of the same, or None if all pixels are valid.
+        grid: height and width of the result.
+        place: the footprint of the result.
+    """
+    if valid is None:
+        return _bands_resized(pixels, grid, place.inside), None
+    kept = valid[place.rows][:, place.columns]
+    return _valid_resized(pixels, valid, kept, grid, place.inside), kept
+
+
+Inside = tuple[float, float, float, float] | None  # left, top, right, bottom; None = the whole band
+
+
+def _bands_resized(pixels: NDArray[np.uint8], grid: tuple[int, int], inside: Inside = None) -> NDArray[np.uint8]:
+    bands = [_band_resized(pixels[:, :, band], grid, inside) for band in range(pixels.shape[2])]
     return np.stack(bands, axis=2)
 
 
 def _valid_resized(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], kept: NDArray[np.bool_], grid: tuple[int, int]
+    pixels: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    grid: tuple[int, int],
+    inside: Inside = None,
 ) -> NDArray[np.uint8]:
     """Average over valid pixels where `kept`; 0 elsewhere."""
-    weight = _band_resized(valid.astype(np.float32), grid)
+    weight = _band_resized(valid.astype(np.float32), grid, inside)
     result = np.zeros((*grid, pixels.shape[2]), dtype=np.uint8)
     for band in range(pixels.shape[2]):
-        sums = _band_resized(pixels[:, :, band] * valid.astype(np.float32), grid)
+        sums = _band_resized(pixels[:, :, band] * valid.astype(np.float32), grid, inside)
         means = sums[kept] / np.maximum(weight[kept], np.finfo(np.float32).tiny)
         result[:, :, band][kept] = np.clip(np.floor(means + 0.5), 0, 255).astype(np.uint8)
     return result
 
 
-def _band_resized(band: Pixels, grid: tuple[int, int]) -> Pixels:
-    """Resize one band (height, width) of type uint8 or float32."""
+def _band_resized(band: Pixels, grid: tuple[int, int], inside: Inside = None) -> Pixels:
+    """Resize one band (height, width) of type uint8 or float32, or what is inside a rectangle of it."""
     image = Image.fromarray(np.ascontiguousarray(band))
-    return np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BILINEAR, box=inside))
