@@ -76,7 +76,7 @@ def option(default: Any, help: str | Option, **more: Any) -> Any:
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 # Later settings, and the value with which all is as before: then they are not in recipes.
-LATER = {"contrast": "given", "mosaic": False}
+LATER = {"contrast": "given", "mosaic": False, "resampling": "linear"}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
@@ -389,6 +389,14 @@ class Images:
     )
     size: tuple[int, ...] = option((), SIZE)
     scale: float = option(1.0, "Resize images by this factor.", panel=READING, metavar="FACTOR")
+    resampling: str = option(
+        "linear",
+        "How images are resized. linear: bilinear, over a wider neighbourhood the more an image shrinks. mean: the "
+        "mean of the pixels that a working pixel covers; at --scale 0.5 of 2 x 2 pixels, as in the published "
+        "preparation of Potsdam.",
+        panel=READING,
+        choices=("linear", "mean"),
+    )
     patch: int = option(
         0,
         "Split large images into windows of N x N pixels. 0 = do not split, except TIFF files and other rasters of "

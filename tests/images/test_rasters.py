@@ -273,6 +273,24 @@ def test_a_shrunken_raster_is_read_in_small_parts(tmp_path: Path, monkeypatch: p
     assert np.abs(pixels.astype(int) - whole).max() <= 1
 
 
+def test_patches_of_half_the_size_are_those_of_the_published_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tile is halved by means of 2 x 2 pixels, rounded half up, and cut into squares from the top left."""
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    monkeypatch.chdir(tmp_path)
+    pixels = picture(4, height=120, width=160)
+    path = write(Path("tile.tif"), pixels, **TILED)
+    cut = ("--patch", "20", "--stride", "20", "--scale", "0.5", "--resampling", "mean", "--alpha", "band")
+    unseg("superpixels", path, *cut, "--workers", "1")
+    sums = pixels.astype(int).reshape(4, 60, 2, 80, 2).sum(axis=(2, 4))
+    halved = ((sums + 2) // 4).transpose(1, 2, 0)
+    with store.open_artifact("superpixels.h5") as artifact:
+        assert artifact.window_count == 3 * 4
+        for row, (top, left) in enumerate((top, left) for top in (0, 20, 40) for left in (0, 20, 40, 60)):
+            np.testing.assert_array_equal(artifact.read("images", row), halved[top : top + 20, left : left + 20])
+
+
 # Tiles as one surface
 
 

@@ -213,7 +213,7 @@ def test_an_artifact_without_a_window(kind: str, tmp_path: Path) -> None:
     empty = {
         name: [] if isinstance(values, list) else values[:0]
         for name, values in whole.tables.items()
-        if name.partition("/")[0] in ("sources", "windows", "skipped")
+        if name.partition("/")[0] in ("sources", "members", "windows", "skipped")
     }
     path = Sample(kind, {**whole.tables, **empty}, whole.attributes).write(tmp_path / "a.h5")
     assert problems(path) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from unsegcli.images.header import Pixels
 Limits = tuple[tuple[float, float], ...]  # for each working band, the values mapped to 0 and to 255
 
 AS_IT_IS = (0.0, 255.0)
+FILTERS = {"linear": Image.Resampling.BILINEAR, "mean": Image.Resampling.BOX}
 
 
 def value_family(dtype: str) -> str:
@@ -101,9 +103,9 @@ def _band_to_bytes(band: Pixels, low: float, high: float) -> NDArray[np.uint8]:
 
 
 def resized(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int]
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int], resampling: str = "linear"
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Resize an image band by band, bilinearly, with anti-aliasing when it shrinks.
+    """Resize an image band by band, with anti-aliasing when it shrinks.
 
     Invalid pixels do not influence their neighbours: averages are over valid pixels only. Invalid working pixels
     are set to 0, so that no result depends on their values.
@@ -112,18 +114,20 @@ def resized(
         pixels: (height, width, bands).
         valid: (height, width), or None if all pixels are valid.
         grid: height and width of the result.
+        resampling: one of FILTERS.
     """
     height, width = pixels.shape[:2]
+    how = _Resizing(grid, resampling)
     if valid is None:
-        return (pixels if grid == (height, width) else _bands_resized(pixels, grid)), None
+        return (pixels if grid == (height, width) else _bands_resized(pixels, how)), None
     if grid == (height, width):
         return np.where(valid[:, :, np.newaxis], pixels, np.uint8(0)), valid
     kept = sample_nearest(valid, grid)
-    return _valid_resized(pixels, valid, kept, grid), kept
+    return _valid_resized(pixels, valid, kept, how), kept
 
 
 def part_resized(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int], place: Footprint
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None, grid: tuple[int, int], place: Footprint, resampling: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Resize a part of an image as the image as a whole would be resized by `resized`.
 
@@ -132,39 +136,44 @@ def part_resized(
         valid: (height, width) of the same, or None if all pixels are valid.
         grid: height and width of the result.
         place: the footprint of the result.
+        resampling: one of FILTERS.
     """
+    how = _Resizing(grid, resampling, place.inside)
     if valid is None:
-        return _bands_resized(pixels, grid, place.inside), None
+        return _bands_resized(pixels, how), None
     kept = valid[place.rows][:, place.columns]
-    return _valid_resized(pixels, valid, kept, grid, place.inside), kept
+    return _valid_resized(pixels, valid, kept, how), kept
 
 
-Inside = tuple[float, float, float, float] | None  # left, top, right, bottom; None = the whole band
+class _Resizing(NamedTuple):
+    grid: tuple[int, int]  # height and width of the result
+    resampling: str
+    inside: tuple[float, float, float, float] | None = None  # left, top, right, bottom; None = the whole band
 
 
-def _bands_resized(pixels: NDArray[np.uint8], grid: tuple[int, int], inside: Inside = None) -> NDArray[np.uint8]:
-    bands = [_band_resized(pixels[:, :, band], grid, inside) for band in range(pixels.shape[2])]
-    return np.stack(bands, axis=2)
+def _bands_resized(pixels: NDArray[np.uint8], how: _Resizing) -> NDArray[np.uint8]:
+    bands = [pixels[:, :, band] for band in range(pixels.shape[2])]
+    if how.resampling == "linear":
+        return np.stack([_band_resized(band, how) for band in bands], axis=2)
+    # Bytes would be rounded twice, after rows and after columns.
+    exact = [np.floor(_band_resized(band.astype(np.float32), how) + np.float32(0.5)) for band in bands]
+    return np.stack([band.astype(np.uint8) for band in exact], axis=2)
 
 
 def _valid_resized(
-    pixels: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    grid: tuple[int, int],
-    inside: Inside = None,
+    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], kept: NDArray[np.bool_], how: _Resizing
 ) -> NDArray[np.uint8]:
     """Average over valid pixels where `kept`; 0 elsewhere."""
-    weight = _band_resized(valid.astype(np.float32), grid, inside)
-    result = np.zeros((*grid, pixels.shape[2]), dtype=np.uint8)
+    weight = _band_resized(valid.astype(np.float32), how)
+    result = np.zeros((*how.grid, pixels.shape[2]), dtype=np.uint8)
     for band in range(pixels.shape[2]):
-        sums = _band_resized(pixels[:, :, band] * valid.astype(np.float32), grid, inside)
+        sums = _band_resized(pixels[:, :, band] * valid.astype(np.float32), how)
         means = sums[kept] / np.maximum(weight[kept], np.finfo(np.float32).tiny)
         result[:, :, band][kept] = np.clip(np.floor(means + 0.5), 0, 255).astype(np.uint8)
     return result
 
 
-def _band_resized(band: Pixels, grid: tuple[int, int], inside: Inside = None) -> Pixels:
+def _band_resized(band: Pixels, how: _Resizing) -> Pixels:
     """Resize one band (height, width) of type uint8 or float32, or what is inside a rectangle of it."""
     image = Image.fromarray(np.ascontiguousarray(band))
-    return np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BILINEAR, box=inside))
+    return np.asarray(image.resize((how.grid[1], how.grid[0]), FILTERS[how.resampling], box=how.inside))

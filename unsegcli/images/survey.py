@@ -25,6 +25,7 @@ from unsegcli.images.mask_files import check_mask, find_masks
 from unsegcli.images.rasters import INSTALL, Member, is_installed, is_large, lay_out
 from unsegcli.images.scaling import (
     AS_IT_IS,
+    FILTERS,
     Limits,
     percentile_limits,
     points_in,
@@ -166,6 +167,8 @@ def _check_params(params: Images) -> None:
         raise ConfigError(f"--scaling {params.scaling}: choose folder or image")
     if params.contrast not in ("given", "image"):
         raise ConfigError(f"--contrast {params.contrast}: choose given or image")
+    if params.resampling not in FILTERS:
+        raise ConfigError(f"--resampling {params.resampling}: choose {' or '.join(FILTERS)}")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         raise ConfigError(f"--percentiles {low:g},{high:g}: give two numbers from 0 to 100, the lower one first")
@@ -323,6 +326,7 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
         percentiles=params.percentiles,
         scaling=params.scaling,
         contrast=params.contrast,
+        resampling=params.resampling,
         size=params.size,
         scale=params.scale,
         max_pixels=params.max_pixels,

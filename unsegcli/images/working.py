@@ -77,6 +77,7 @@ class Reading:
     scale: float
     max_pixels: int
     contrast: str = "given"  # or image: each image is scaled by itself, whatever its type
+    resampling: str = "linear"  # or mean
 
     @property
     def shares_scaling(self) -> bool:
@@ -122,7 +123,7 @@ def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], N
     if decodes_in_parts(source, reading):
         return read_box(source, reading, Box(0, 0, *grid))
     pixels, valid = taken_pixels(source, reading)
-    return resized(to_bytes(pixels, source.scaling), valid, grid)
+    return resized(to_bytes(pixels, source.scaling), valid, grid, reading.resampling)
 
 
 def decodes_in_parts(source: Source, reading: Reading) -> bool:
@@ -171,7 +172,7 @@ def _read_small_box(
     pixels, valid = taken_part(source, reading, place.read)
     scaled = to_bytes(pixels, source.scaling)
     if grid != (source.height, source.width):
-        return part_resized(scaled, valid, (box.height, box.width), place)
+        return part_resized(scaled, valid, (box.height, box.width), place, reading.resampling)
     return (scaled if valid is None else np.where(valid[:, :, np.newaxis], scaled, np.uint8(0))), valid
 
 
