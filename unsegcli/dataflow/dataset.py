@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +137,12 @@ class StoredUnit:
         """Number of windows."""
         return len(self.rows)
 
-    def windows(self) -> list[Window]:
-        """Read the windows from the artifact."""
+    def windows(self) -> Sequence[Window]:
+        """Return the windows of the artifact, each of which is read when it is asked for."""
         artifact = held_open(self.path, self.fingerprint)
         stored = artifact.has("images") or artifact.kind == "features"
         read = None if stored else self._reader()
-        return [self._window(artifact, row, read) for row in self.rows]
+        return _OneByOne([functools.partial(self._window, artifact, row, read) for row in self.rows])
 
     def _window(self, artifact: store.Artifact, row: int, read: Callable[[Box], NDArray[np.uint8]] | None) -> Window:
         box = Box(*(int(side) for side in artifact.table("windows/box")[row]))
@@ -192,6 +192,25 @@ class StoredUnit:
         return DataError(f"{self.source.path}: has changed since {self.path} was made; make {self.path} again")
 
 
+class _OneByOne(Sequence[Window]):
+    """Windows that are read when they are asked for, since those of a large raster would not fit into memory."""
+
+    def __init__(self, readers: Sequence[Callable[[], Window]]) -> None:
+        self._readers = readers
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @overload
+    def __getitem__(self, place: int) -> Window: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Window]: ...
+
+    def __getitem__(self, place: int | slice) -> Window | Sequence[Window]:
+        return _OneByOne(self._readers[place]) if isinstance(place, slice) else self._readers[place]()
+
+
 def _valid(artifact: store.Artifact, row: int, regions: NDArray[Any] | None) -> NDArray[np.bool_] | None:
     """Return the valid pixels of a window; None = all."""
     if regions is not None:
@@ -219,6 +238,12 @@ def source_pixels(unit: Unit) -> int:
     found = boxes(*unit.grid, unit.patch, unit.stride)
     own = sum(core.height * core.width for core in cores(found)[slice(*unit.some)])
     return round(whole * own / (unit.grid[0] * unit.grid[1]))
+
+
+def images_of(units: Sequence[Unit]) -> int:
+    """Return of how many images units are."""
+    blocks = {unit.source for unit in units if isinstance(unit, ImageUnit) and unit.some}
+    return len(blocks) + sum(not (isinstance(unit, ImageUnit) and unit.some) for unit in units)
 
 
 def pixels_at_once(unit: Unit) -> int:
@@ -256,8 +281,8 @@ class Unit(Protocol):
     def window_count(self) -> int:
         """How many windows there are, found without decoding."""
 
-    def windows(self) -> list[Window]:
-        """Its windows, in memory."""
+    def windows(self) -> Sequence[Window]:
+        """Its windows."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.geometry import Box
-from unsegcli.dataflow.dataset import Unit, Window, pixels_at_once, source_pixels
+from unsegcli.dataflow.dataset import Unit, Window, images_of, pixels_at_once, source_pixels
 from unsegcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def measured(units: Sequence[Unit], work: Callable[[Window], Result]) -> Cost:
         with suppress(DataError):
             one = _measured(unit, work, PIXELS_WORKED_ON // len(tried))
             seconds, stored = seconds + one.seconds, stored + one.stored_bytes
-    return Cost(len(tried), sum(map(source_pixels, tried)), seconds, stored)
+    return Cost(images_of(tried), sum(map(source_pixels, tried)), seconds, stored)
 
 
 def part_of(window: Window, pixels: int) -> Window:
@@ -103,7 +103,7 @@ def _tried(units: Sequence[Unit]) -> list[Unit]:
 def _measured(unit: Unit, work: Callable[[Window], Result], pixels: int) -> Cost:
     """Read one image, work on windows of at most so many pixels, and extrapolate to all of its pixels."""
     started = time.monotonic()
-    windows = unit.windows()
+    windows = list(unit.windows())
     read = time.monotonic() - started
     areas = [window.box.height * window.box.width for window in windows]
     count = min(len(windows), max(1, pixels // max(areas)))

@@ -22,6 +22,7 @@ from unsegcli.dataflow.dataset import (
     Unit,
     Window,
     by_source,
+    images_of,
     pixels_at_once,
     relative_hints,
     release_artifacts,
@@ -169,9 +170,9 @@ def write_artifact(
     """
     if dataset.reading is None:
         raise ValueError("open the dataset first")
-    with target.writing() as writer:
+    unit = "block" if images_of(dataset.units) < len(dataset.units) else "image"
+    with target.writing(unit) as writer:
         remaining = dataset.units[len(writer.notes) :]
-        unit = "block" if len({id(one.source) for one in dataset.units}) < len(dataset.units) else "image"
         with _releasing(), console.progress(len(dataset.units), what, unit, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
             for number, (windows, note) in enumerate(_results(work, remaining, workers, show)):
@@ -257,7 +258,7 @@ def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_
     largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{console.count_images(len({unit.source.name for unit in units}))}, about {seconds:,.0f} s on {on}, "
+        f"{console.count_images(images_of(units))}, about {seconds:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
         f"{stored / 1e6:,.1f} MB on disk (twice that during writing); "
         f"measured on parts of {console.count_images(cost.images)}"
@@ -301,7 +302,7 @@ def _results(
 
 def _windows_or_reason(unit: Unit) -> list[Window] | str:
     try:
-        return unit.windows()
+        return list(unit.windows())
     except DataError as error:
         return str(error)
 
@@ -320,36 +321,32 @@ def _done_at_once(
         if isinstance(windows, str):
             yield [], {"failed": windows.removeprefix(f"{unit.source.path}: ")}
         else:
-            yield _noted(windows, [next(results) for _ in windows])
+            rows = [_noted(window, next(results)) for window in windows]
+            yield [datasets for datasets, _ in rows], {"rows": [row for _, row in rows]}
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
         windows = unit.windows()
-        results = [_worked_on(work, windows, number) for number in range(len(windows))]
+        done = [_worked_on(work, window, number, len(windows)) for number, window in enumerate(windows)]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
-    return _noted(windows, results)
+    return [datasets for datasets, _ in done], {"rows": [row for _, row in done]}
 
 
-def _noted(
-    windows: Sequence[Window], results: Sequence[Result]
-) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
-    """Return the datasets of an image's windows, and what is noted of them."""
-    rows = [
-        {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
-        for window, result in zip(windows, results, strict=True)
-    ]
-    return [result.datasets for result in results], {"rows": rows}
+def _noted(window: Window, result: Result) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
+    """Return the datasets of a window, and what is noted of it."""
+    row = {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
+    return result.datasets, row
 
 
-def _worked_on(work: Work, windows: Sequence[Window], number: int) -> Result:
+def _worked_on(work: Work, window: Window, number: int, count: int) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
     """Work on one window of an image, and report the share of the image that is done, meanwhile and afterwards."""
-    share = partial(_report_window, number, len(windows))
-    result = work(replace(windows[number], report=share))
+    share = partial(_report_window, number, count)
+    result = work(replace(window, report=share))
     share(1.0)
-    return result
+    return _noted(window, result)
 
 
 def _report_window(number: int, windows: int, share: float) -> None:
