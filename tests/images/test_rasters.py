@@ -240,6 +240,29 @@ def test_a_palette_becomes_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
 
 
+def test_embeddings_are_clustered_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 bands of real numbers without colours: three kinds of land that differ in the direction of their vectors."""
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    kinds = (np.mgrid[:60, :80][1] // 20 + np.mgrid[:60, :80][0] // 30) % 3
+    vectors = random.normal(size=(3, 64))[kinds] + 0.5 * random.normal(size=(60, 80, 64))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    vectors[:10, :10] = np.nan
+    path = write(Path("embedding.tif"), np.moveaxis(vectors, 2, 0).astype("float32"), nodata=float("nan"), **TILED)
+    unseg("cluster", path, "--features", "bands", "--classes", "3", "--workers", "1")
+    unseg("superpixels", path, "--pixels-per-segment", "40", "--workers", "1")
+    unseg("cluster", "superpixels.h5", "--classes", "3", "--workers", "1", "-o", "regions.h5")
+    for name, least in (("segmentation.h5", 0.99), ("regions.h5", 0.95)):
+        with store.open_artifact(name) as artifact:
+            found = artifact.read("segmentation", 0)
+        assert (found[:10, :10] == 255).all()
+        counts = np.zeros((3, 3), int)
+        np.add.at(counts, (kinds[found != 255], found[found != 255]), 1)
+        assert counts.max(axis=0).sum() / counts.sum() > least
+        assert len(set(counts.argmax(axis=0))) == 3
+
+
 def test_a_large_raster_is_cut_into_overlapping_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unsegcli.dataflow import dataset
 
@@ -306,8 +329,8 @@ def tiles(folder: Path, pixels: np.ndarray, **options: Any) -> list[Path]:
 
 def test_tiles_are_one_surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    pixels = picture()
-    files = tiles(Path("tiles"), pixels)
+    pixels = picture(4)
+    files = tiles(Path("tiles"), pixels, photometric="RGB")  # GDAL calls the fourth band alpha
     unseg("superpixels", *files, "--mosaic", "--patch", "64", "--workers", "1", "-o", "m.h5")
     unseg("superpixels", write(Path("whole.tif"), pixels), "--patch", "64", "--workers", "1", "-o", "w.h5")
     with store.open_artifact("m.h5") as mosaic, store.open_artifact("w.h5") as whole:
@@ -341,6 +364,15 @@ def test_without_stored_pixels_a_mosaic_is_read_again(tmp_path: Path, monkeypatc
         for row in range(len(one.table("windows/source"))):
             np.testing.assert_array_equal(one.read("segmentation", row), other.read("segmentation", row))
         assert len(stored_sources(other)[0].members) == 4
+    Path("tiles").rename("elsewhere")
+    line = one_line(unseg("cluster", "without.h5", "--classes", "3", "--seed", "1", "-o", "again.h5", expect=1))
+    assert "t0.tif does not exist; give the folder of images with --images" in line
+    unseg("cluster", "without.h5", "--classes", "3", "--workers", "1", "--images", "elsewhere", "-o", "again.h5")
+    with store.open_artifact("without-seg.h5") as one, store.open_artifact("again.h5") as other:
+        assert one.read("segmentation", 0).tobytes() == other.read("segmentation", 0).tobytes()
+    for more, wanted in (([], False), (["--images", "elsewhere"], True)):
+        said = unseg("visualize", "without-seg.h5", *more, "-o", f"page-{wanted}").stderr
+        assert ("not shown" not in said) == wanted
 
 
 @pytest.mark.parametrize(

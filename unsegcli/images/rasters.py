@@ -242,8 +242,13 @@ def lay_out(files: Sequence[tuple[str, Path]]) -> tuple[list[Box], Header]:
     return boxes, header
 
 
-@lru_cache(maxsize=4096)
 def _tile(name: str, path: Path) -> _SurfaceTile:
+    state = path.stat()
+    return _unchanged_tile(name, path.absolute(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _unchanged_tile(name: str, path: Path, size: int, modified: int) -> _SurfaceTile:
     with open_raster(path) as raster:
         colours = tuple(kind.name for kind in raster.dataset.colorinterp)
         header = raster.header(path)
