@@ -18,7 +18,8 @@ from unsegcli.images import rasters
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import file_digest
 from unsegcli.images.working import read_box, read_working
-from unsegcli.params import Images, Inputs
+from unsegcli.params import Images, Inputs, Run
+from unsegcli.stages import superpixels as stage
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio import shutil as raster_files  # noqa: E402
@@ -279,6 +280,29 @@ def test_a_large_raster_is_cut_into_overlapping_windows(tmp_path: Path, monkeypa
         assert artifact.recipe["parameters"]["patch"] == 64
         assert store.problems_of(artifact) == []
     assert "up to date" in unseg("superpixels", path, "--workers", "1").stderr
+
+
+def test_finished_blocks_of_an_interrupted_run_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("a.tif"), picture())
+    arguments = ("superpixels", path, "--patch", "64", "--stride", "48", "--workers", "1", "-o")
+    unseg(*arguments, "whole.h5")
+    cut, calls = stage.cut_window, []
+
+    def stopping(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return cut(*given)
+
+    monkeypatch.setattr(stage, "cut_window", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        stage.superpixels(Inputs(path, Images(patch=64, stride=48)), None, Run("again.h5", workers=1))
+    assert "resuming after 1 block finished" in unseg(*arguments, "again.h5").stderr
+    assert len(calls) < 4 + len(boxes(HEIGHT, WIDTH, 64, 48))
+    with store.open_artifact("whole.h5") as one, store.open_artifact("again.h5") as other:
+        assert one.fingerprint == other.fingerprint
 
 
 def test_a_shrunken_raster_is_read_in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
