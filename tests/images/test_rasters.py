@@ -60,8 +60,9 @@ def write(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     return path
 
 
-def opened(path: Path | list[Path], images: Images) -> Dataset:
-    return dataset_from_files(Inputs(path, images)).opened(1)
+def opened(given: Path | list[Path], images: Images) -> Dataset:
+    paths = given if isinstance(given, list) else [given]
+    return dataset_from_files(Inputs(paths, images)).opened(1)
 
 
 def both(path: Path, images: Images, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
@@ -184,6 +185,17 @@ def test_a_truncated_tail_is_refused_before_any_work(tmp_path: Path, monkeypatch
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"a\.tif: (the file is truncated|cannot be read)"):
         opened(path, Images(patch=32))
+
+
+@pytest.mark.parametrize("how", ["mosaic", "virtual raster"])
+def test_a_truncated_tile_is_named(how: str, tmp_path: Path) -> None:
+    files = tiles(tmp_path / "tiles", picture())
+    with rasterio.open(files[2]) as file:
+        raster_files.copy(file, tmp_path / "a.vrt", driver="VRT")
+    files[2].write_bytes(files[2].read_bytes()[:-40])
+    given = files if how == "mosaic" else [tmp_path / "a.vrt"]
+    with pytest.raises(DataError, match=r"t2\.tif: the file is truncated"):
+        opened(given, Images(mosaic=how == "mosaic"))
 
 
 def test_a_block_that_cannot_be_read_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from unsegcli.core.geometry import Box
 from unsegcli.errors import DataError
 from unsegcli.images.header import MAX_PIXELS, Header, Pixels, check_axes, check_size, full_range
 from unsegcli.images.npy import ArrayFile
-from unsegcli.images.rasters import INSTALL, Member, RasterPart, is_installed, is_large, open_raster, recognised
+from unsegcli.images.rasters import INSTALL, Member, Raster, RasterPart, is_installed, is_large, open_raster, recognised
 from unsegcli.images.tiff import open_tiff
 
 __all__ = ["MAX_PIXELS", "Decoded", "Header", "orient", "read_header", "read_index", "read_pixels"]
@@ -98,6 +98,8 @@ def read_header(path: Path, axes: str = "auto") -> Header:
             return ArrayFile(path).header(axes)
         if kind == OTHERS:
             with open_raster(path) as raster:
+                for file in _others(raster, path):
+                    refuse_truncated(file)
                 return raster.header(path)
         with _pil(path, kind) as image:
             return _pil_header(image, path, kind)
@@ -180,8 +182,20 @@ def referred(path: Path) -> list[Path]:
         if _kind(path) != OTHERS:
             return []
         with open_raster(path) as raster:
-            own = path.resolve()
-            return sorted(file for file in raster.files if file.is_file() and file.resolve() != own)
+            return _others(raster, path)
+
+
+def _others(raster: Raster, path: Path) -> list[Path]:
+    own = path.resolve()
+    return sorted(file for file in raster.files if file.is_file() and file.resolve() != own)
+
+
+def refuse_truncated(path: Path) -> None:
+    """Raise an error if the end of a TIFF file is missing; other files are not checked."""
+    with broken_files_named(path):
+        if _begins_as(path) == "TIFF":
+            with open_tiff(path) as series:
+                series.check_complete(path)
 
 
 def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -226,19 +240,22 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 def _kind(path: Path) -> str:
     """Detect the format of a file from its first bytes, ignoring its suffix."""
+    kind = _begins_as(path)
+    if kind or recognised(path):
+        return kind or OTHERS
+    other = "" if is_installed() else f"; other formats of rasters need rasterio: {INSTALL}"
+    raise DataError(f"{path}: is not a {FORMATS} file{other}")
+
+
+def _begins_as(path: Path) -> str:
+    """Return the format that the first bytes of a file tell; "" for any other."""
     with path.open("rb") as stream:
         start = stream.read(12)
     if not start:
         raise DataError(f"{path}: the file is empty")
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
-    for magic, kind in MAGIC:
-        if start.startswith(magic):
-            return kind
-    if recognised(path):
-        return OTHERS
-    other = "" if is_installed() else f"; other formats of rasters need rasterio: {INSTALL}"
-    raise DataError(f"{path}: is not a {FORMATS} file{other}")
+    return next((kind for magic, kind in MAGIC if start.startswith(magic)), "")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from unsegcli.core.geometry import working_grid
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images import bands as band_rules
 from unsegcli.images.bands import AlphaTask
-from unsegcli.images.decode import broken_files_named, read_header, rectangles
+from unsegcli.images.decode import broken_files_named, read_header, rectangles, refuse_truncated
 from unsegcli.images.find import UNREADABLE, VIRTUAL_SUFFIX, DigestedFile, file_digest
 from unsegcli.images.header import Header, Pixels, check_axes, check_size
 from unsegcli.images.mask_files import check_mask, find_masks
@@ -230,7 +230,7 @@ def _mosaic(files: Sequence[DigestedFile], mask_folder: Path | None) -> _Page:
     if not is_installed():
         raise ConfigError(f"--mosaic needs rasterio: {INSTALL}")
     for file in files:
-        read_header(file.path)  # a broken or truncated file is named
+        refuse_truncated(file.path)
     named = [(file.name, file.path) for file in files]
     with broken_files_named(files[0].path):
         places, header = lay_out(named)
