@@ -292,6 +292,16 @@ def test_a_large_raster_is_cut_into_overlapping_windows(tmp_path: Path, monkeypa
         assert artifact.recipe["parameters"]["patch"] == 64
         assert store.problems_of(artifact) == []
     assert "up to date" in unseg("superpixels", path, "--workers", "1").stderr
+    small = write(Path("small.tif"), picture(height=20, width=30))
+    monkeypatch.setattr(rasters, "LARGE", 700)
+    unseg("superpixels", small, "--workers", "1", "-o", "small.h5")
+    unseg("superpixels", path, "--like", "small.h5", "--workers", "1", "-o", "like.h5")
+    unseg("cluster", "small.h5", "--classes", "2", "--features", "bands", "--workers", "1", "-o", "seg.h5")
+    unseg("cluster", path, "--centres", "seg.h5", "--workers", "1", "-o", "centres.h5")
+    for name, side in (("small.h5", 0), ("like.h5", 64), ("centres.h5", 64)):
+        with store.open_artifact(name) as artifact:
+            assert artifact.recipe["parameters"]["patch"] == side
+            assert "mosaic" not in artifact.recipe["parameters"]
 
 
 def test_finished_blocks_of_an_interrupted_run_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
