@@ -72,6 +72,12 @@ def images() -> dict[str, Any]:
         "windows/grid": np.array([[4, 6]] * 3, np.int32),
         "sources/crs": ["", "EPSG:32633"],
         "sources/transform": np.array([[np.nan] * 6, [0.5, 0, 4e5, 0, -0.5, 5.25e6]]),
+        "members/source": np.array([1, 1], np.int32),
+        "members/path": ["../data/süd/b1.tif", "../data/süd/b2.tif"],
+        "members/digest": ["1" * 64, "2" * 64],
+        "members/bytes": np.array([7, 5_000_000_000], np.int64),
+        "members/modified": np.array([3, 4], np.int64),
+        "members/box": np.array([[0, 0, 8, 7], [0, 6, 8, 6]], np.int32),
         "skipped/name": ["broken.png"],
         "skipped/reason": ["cannot be decoded"],
     }

@@ -30,8 +30,9 @@ LAYERS = [
 NO_SIBLINGS = ("stages", "methods", "datasets")
 LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}
 ONLY_IMPORTER = {"typer": "cli", "h5py": "store"}
+RASTERIO_IN = {"images/rasters.py", "views/geo_files.py"}  # an optional package: nothing else may need it
 HEAVY = {"numpy", "h5py", "torch", "torchvision", "numba", "skimage", "scipy", "PIL", "tifffile", "imagecodecs", "tqdm"}
-HEAVY |= {"rich", "pydantic"}
+HEAVY |= {"rich", "pydantic", "rasterio"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -141,6 +142,12 @@ def test_every_stage_is_called_alike() -> None:
         stage = next(function for function in functions_of(path) if function.name == path.stem)
         wanted = ["params", "run"] if path.stem == "demo" else ["inputs", "params", "run"]
         assert [one.arg for one in stage.args.args] == wanted, path
+
+
+def test_few_files_import_rasterio_and_only_where_it_is_used() -> None:
+    named = [path for path in FILES if "import rasterio" in path.read_text() or "from rasterio" in path.read_text()]
+    assert {str(path.relative_to(PACKAGE)) for path in named} <= RASTERIO_IN
+    assert not [path for path in named if any(name.startswith("rasterio") for name in imports_of(path, top_only=True))]
 
 
 def test_no_two_files_and_no_two_classes_share_a_name() -> None:

@@ -43,7 +43,12 @@ def detail(text: str) -> None:
 
 def count_images(count: int) -> str:
     """Format a number of images: "1 image", "3 images"."""
-    return f"{count} image" if count == 1 else f"{count} images"
+    return counted(count, "image")
+
+
+def counted(count: int, what: str) -> str:
+    """Format a number of things: "1 block", "3 blocks"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def duration(seconds: float, decimals: int = 0) -> str:

@@ -87,7 +87,7 @@ def as_in(settings: type, name: str) -> Any:
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 # Later settings, and the value with which all is as before: then they are not in recipes.
-LATER = {"contrast": "given"}
+LATER = {"contrast": "given", "mosaic": False, "resampling": "linear"}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
@@ -428,8 +428,21 @@ class Images:
     )
     size: tuple[int, ...] = option((), SIZE)
     scale: float = option(1.0, "Resize images by this factor.", panel=READING, metavar="FACTOR")
+    resampling: str = option(
+        "linear",
+        "How images are resized. linear: bilinear, over a wider neighbourhood the more an image shrinks. mean: the "
+        "mean of the pixels that a working pixel covers; at --scale 0.5 of 2 x 2 pixels, as in the published "
+        "preparation of Potsdam.",
+        panel=READING,
+        choices=("linear", "mean"),
+    )
     patch: int = option(
-        0, "Split large images into windows of N x N pixels. 0 = do not split.", panel=READING, metavar="N", least=0
+        0,
+        "Split large images into windows of N x N pixels. 0 = do not split, except TIFF files and other rasters of "
+        "more than 16 megapixels, whose windows overlap.",
+        panel=READING,
+        metavar="N",
+        least=0,
     )
     stride: int = option(
         0,
@@ -440,6 +453,12 @@ class Images:
     )
     max_pixels: int = option(
         200_000_000, "Reject images with more pixels, before decoding them.", panel=READING, metavar="N", least=1
+    )
+    mosaic: bool = option(
+        False,
+        "Read georeferenced tiles as one surface, so that windows cross their borders; needs rasterio (pip install "
+        "'.[geo]').",
+        panel=READING,
     )
 
 

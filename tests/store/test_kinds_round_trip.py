@@ -139,7 +139,9 @@ def test_files_of_the_same_content_and_another_recipe_have_other_fingerprints(ki
 
 @pytest.mark.parametrize("kind", ["superpixels", "features", "segmentation"])
 def test_fingerprint_does_not_depend_on_hints(kind: str, tmp_path: Path) -> None:
-    moved = {"sources/path": ["elsewhere/a.png", "b.tif"], "sources/modified": np.array([1, 2], np.int64)}
+    times = np.array([1, 2], np.int64)
+    moved: dict[str, Any] = {"sources/path": ["elsewhere/a.png", "b.tif"], "sources/modified": times}
+    moved |= {"members/path": ["elsewhere/b1.tif", "b2.tif"], "members/modified": times}
     hints = {name for name, spec in KINDS[kind].fields.items() if spec.hint}
     assert hints == set(moved)
     first = sample(kind).write(tmp_path / "a.h5")
@@ -211,7 +213,7 @@ def test_an_artifact_without_a_window(kind: str, tmp_path: Path) -> None:
     empty = {
         name: [] if isinstance(values, list) else values[:0]
         for name, values in whole.tables.items()
-        if name.partition("/")[0] in ("sources", "windows", "skipped")
+        if name.partition("/")[0] in ("sources", "members", "windows", "skipped")
     }
     path = Sample(kind, {**whole.tables, **empty}, whole.attributes).write(tmp_path / "a.h5")
     assert problems(path) == []

@@ -165,6 +165,10 @@ BROKEN: dict[str, tuple[Sample, str]] = {
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [0, 2]),
         "windows/source refers to a source outside 0 to 1",
     ),
+    "a tile of no source": (
+        sample("superpixels").changed(tables={"members/source": np.array([1, 2], np.int32)}),
+        "members/source refers to a source outside 0 to 1",
+    ),
     "a window of a source below 0": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [-1, 1]),
         "windows/source refers to a source outside 0 to 1",

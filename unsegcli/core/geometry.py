@@ -33,6 +33,10 @@ class Box(NamedTuple):
         """The first column to the right of the box."""
         return self.left + self.width
 
+    def seen_from(self, other: Box) -> Box:
+        """Return this box counted from the top left corner of another one."""
+        return Box(self.top - other.top, self.left - other.left, self.height, self.width)
+
     @property
     def slices(self) -> tuple[slice, slice]:
         """Slices of rows and columns, to index an array (height, width, ...)."""
@@ -119,6 +123,43 @@ def sample_nearest(array: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
         return array.copy()
     picked: NDArray[Any] = array[nearest_rows(height, grid[0])][:, nearest_rows(width, grid[1])]
     return picked
+
+
+class Footprint(NamedTuple):
+    """What has to be read of a source image for a box of its working image."""
+
+    read: Box  # of the source, with the margin that resizing looks at
+    inside: tuple[float, float, float, float]  # left, top, right and bottom of the working box, in what is read
+    rows: NDArray[np.int64]  # of what is read, under the centre of each working row
+    columns: NDArray[np.int64]
+
+
+def footprint(box: Box, grid: tuple[int, int], source: tuple[int, int]) -> Footprint:
+    """Find what has to be read of a source image (height, width) for a box of its working image of size `grid`."""
+    top, bottom, low, high, rows = _footprint_along(box.top, box.bottom, grid[0], source[0])
+    left, right, start, end, columns = _footprint_along(box.left, box.right, grid[1], source[1])
+    return Footprint(Box(top, left, bottom - top, right - left), (start, low, end, high), rows, columns)
+
+
+def _footprint_along(
+    first: int, last: int, wanted: int, given: int
+) -> tuple[int, int, float, float, NDArray[np.int64]]:
+    factor = given / wanted
+    margin = 0.0 if wanted == given else max(1.0, factor) + 1.0  # a triangle as wide as a working pixel, on both sides
+    start = max(0, math.floor(first * factor - margin))
+    end = min(given, math.ceil(last * factor + margin))
+    rows = nearest_rows(given, wanted)[first:last] - start
+    return start, end, first * factor - start, last * factor - start, rows
+
+
+def halves(box: Box) -> tuple[Box, Box]:
+    """Divide a box of more than one pixel in the middle of its longer side."""
+    top, left, height, width = box
+    if height >= width:
+        half = height // 2
+        return Box(top, left, half, width), Box(top + half, left, height - half, width)
+    half = width // 2
+    return Box(top, left, height, half), Box(top, left + half, height, width - half)
 
 
 def paint(

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store
-from unsegcli.core.geometry import Box, boxes, working_grid
+from unsegcli import console, store
+from unsegcli.core.geometry import Box, boxes, cores, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.georeference import Georeference
+from unsegcli.images.rasters import Member
 from unsegcli.images.scaling import Limits
-from unsegcli.images.survey import survey
-from unsegcli.images.working import Reading, Source, read_working
+from unsegcli.images.survey import largest_raster, survey
+from unsegcli.images.working import Reading, Source, decodes_in_parts, read_box, read_working
 from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 
+SIDES = (2048, 1024, 512)  # of the windows of large rasters, by the number of bands
+OVERLAP = 128  # of these windows: superpixels are cut off at their borders, but not at the middle of an overlap
+PIXELS_OF_A_BLOCK = 32_000_000  # times bands, of the windows that are decoded together
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
@@ -66,28 +70,55 @@ class ImageUnit:
     reading: Reading
     patch: int
     stride: int
+    some: tuple[int, ...] = ()  # number of the first of its windows, and of that after the last; () = all
 
     @property
     def window_count(self) -> int:
         """Number of windows, computed without decoding the image."""
-        grid = working_grid(self.source.height, self.source.width, self.reading.size, self.reading.scale)
-        return len(boxes(*grid, self.patch, self.stride))
+        return len(self.boxes)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the whole working image."""
+        return working_grid(self.source.height, self.source.width, self.reading.size, self.reading.scale)
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Where the windows lie."""
+        found = boxes(*self.grid, self.patch, self.stride)
+        return found[slice(*self.some)] if self.some else found
 
     def windows(self) -> list[Window]:
-        """Decode the image and cut it into windows."""
-        pixels, valid = read_working(self.source, self.reading)
-        grid = (pixels.shape[0], pixels.shape[1])
-        return [
-            Window(
-                box,
-                grid,
-                _cut(pixels, box),
-                None if valid is None else _cut(valid, box),
-                window_key(self.source, box),
-                self.source.name,
-            )
-            for box in boxes(grid[0], grid[1], self.patch, self.stride)
-        ]
+        """Decode the image, or as much of it as is needed, and cut it into windows."""
+        found = self.boxes
+        if self.some:
+            around = _around(found)
+            pixels, valid = read_box(self.source, self.reading, around)
+        else:
+            around = Box(0, 0, *self.grid)
+            pixels, valid = read_working(self.source, self.reading)
+        return [self._window(box, box.seen_from(around), pixels, valid) for box in found]
+
+    def _window(self, box: Box, inside: Box, pixels: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Window:
+        good = None if valid is None else _cut(valid, inside)
+        key = window_key(self.source, box)
+        return Window(box, self.grid, _cut(pixels, inside), good, key, self.source.name)
+
+    def in_blocks(self) -> list[ImageUnit]:
+        """Divide the image into units of a few windows each that are decoded together, if parts of it can be decoded.
+
+        The windows of a unit lie beside each other; the units are in the order of the windows.
+        """
+        if not self.source.in_parts:
+            return [self]
+        most = max(1, PIXELS_OF_A_BLOCK // max(1, self.reading.channels))
+        found = boxes(*self.grid, self.patch, self.stride)
+        starts = [0]
+        for number, box in enumerate(found[1:], start=1):
+            first = found[starts[-1]]
+            if box.top != first.top or (box.right - first.left) * box.height > most:
+                starts.append(number)
+        return [replace(self, some=pair) for pair in zip(starts, [*starts[1:], len(found)], strict=True)]
 
 
 @dataclass(frozen=True)
@@ -106,21 +137,21 @@ class StoredUnit:
         """Number of windows."""
         return len(self.rows)
 
-    def windows(self) -> list[Window]:
-        """Read the windows from the artifact."""
+    def windows(self) -> Sequence[Window]:
+        """Return the windows of the artifact, each of which is read when it is asked for."""
         artifact = held_open(self.path, self.fingerprint)
         stored = artifact.has("images") or artifact.kind == "features"
-        whole = None if stored else self._reread()
-        return [self._window(artifact, row, whole) for row in self.rows]
+        read = None if stored else self._reader()
+        return _OneByOne([functools.partial(self._window, artifact, row, read) for row in self.rows])
 
-    def _window(self, artifact: store.Artifact, row: int, whole: NDArray[np.uint8] | None) -> Window:
+    def _window(self, artifact: store.Artifact, row: int, read: Callable[[Box], NDArray[np.uint8]] | None) -> Window:
         box = Box(*(int(side) for side in artifact.table("windows/box")[row]))
         grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
         regions = artifact.read("superpixels", row) if artifact.has("superpixels") else None
         if artifact.has("images") and not self.unread:
             pixels = artifact.read("images", row)
-        elif whole is not None:
-            pixels = _cut(whole, box)
+        elif read is not None:
+            pixels = read(box)
         else:
             pixels = np.zeros((box.height, box.width, 0), np.uint8)
         return Window(
@@ -136,16 +167,48 @@ class StoredUnit:
             _cell(artifact, row),
         )
 
-    def _reread(self) -> NDArray[np.uint8]:
-        path = Path(self.source.path)
-        if not path.exists():
+    def _reader(self) -> Callable[[Box], NDArray[np.uint8]]:
+        """Return a function that reads a box of the working image from the image file."""
+        lost = [path for path in self.source.files if not Path(path).exists()]
+        if lost:
             raise DataError(
-                f"{self.path}: holds no pixels, and {path} does not exist; give the folder of images with --images"
+                f"{self.path}: holds no pixels, and {lost[0]} does not exist; give the folder of images with --images"
             )
         try:
-            return read_working(self.source, self.reading)[0]
+            if decodes_in_parts(self.source, self.reading):
+                return self._read
+            whole = read_working(self.source, self.reading)[0]
         except ChangedError as error:
-            raise DataError(f"{path}: has changed since {self.path} was made; make {self.path} again") from error
+            raise self._changed() from error
+        return lambda box: _cut(whole, box)
+
+    def _read(self, box: Box) -> NDArray[np.uint8]:
+        try:
+            return read_box(self.source, self.reading, box)[0]
+        except ChangedError as error:
+            raise self._changed() from error
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self.source.path}: has changed since {self.path} was made; make {self.path} again")
+
+
+class _OneByOne(Sequence[Window]):
+    """Windows that are read when they are asked for, since those of a large raster would not fit into memory."""
+
+    def __init__(self, readers: Sequence[Callable[[], Window]]) -> None:
+        self._readers = readers
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    @overload
+    def __getitem__(self, place: int) -> Window: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Window]: ...
+
+    def __getitem__(self, place: int | slice) -> Window | Sequence[Window]:
+        return _OneByOne(self._readers[place]) if isinstance(place, slice) else self._readers[place]()
 
 
 def _valid(artifact: store.Artifact, row: int, regions: NDArray[Any] | None) -> NDArray[np.bool_] | None:
@@ -167,8 +230,44 @@ def _cell(artifact: store.Artifact, row: int) -> tuple[float, float] | None:
     return float(height), float(width)
 
 
+def source_pixels(unit: Unit) -> int:
+    """Return how many pixels of its source a unit is about, without overlaps."""
+    whole = unit.source.height * unit.source.width
+    if not (isinstance(unit, ImageUnit) and unit.some):
+        return whole
+    found = boxes(*unit.grid, unit.patch, unit.stride)
+    own = sum(core.height * core.width for core in cores(found)[slice(*unit.some)])
+    return round(whole * own / (unit.grid[0] * unit.grid[1]))
+
+
+def images_of(units: Sequence[Unit]) -> int:
+    """Return of how many images units are."""
+    blocks = {unit.source for unit in units if isinstance(unit, ImageUnit) and unit.some}
+    return len(blocks) + sum(not (isinstance(unit, ImageUnit) and unit.some) for unit in units)
+
+
+def pixels_at_once(unit: Unit) -> int:
+    """Return how many pixels the largest image in memory has while a unit is worked on."""
+    if isinstance(unit, ImageUnit) and unit.some:
+        around = _around(unit.boxes)
+        return around.height * around.width
+    return unit.source.height * unit.source.width
+
+
+def by_source(units: Sequence[Unit], notes: Sequence[dict[str, Any]]) -> list[tuple[Source, dict[str, Any]]]:
+    """Join the notes on the units of one source, which follow each other."""
+    joined: list[tuple[Source, dict[str, Any]]] = []
+    for unit, note in zip(units, notes, strict=True):
+        if joined and isinstance(unit, ImageUnit) and unit.some and unit.some[0] > 0:
+            source, before = joined[-1]
+            joined[-1] = source, {"rows": [*before["rows"], *note["rows"]]}
+        else:
+            joined.append((unit.source, note))
+    return joined
+
+
 class Unit(Protocol):
-    """A source image: of a file, of an artifact, or in memory."""
+    """A source image, or windows of one: of a file, of an artifact, or in memory."""
 
     @property
     def source(self) -> Source:
@@ -182,8 +281,8 @@ class Unit(Protocol):
     def window_count(self) -> int:
         """How many windows there are, found without decoding."""
 
-    def windows(self) -> list[Window]:
-        """Its windows, in memory."""
+    def windows(self) -> Sequence[Window]:
+        """Its windows."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +312,8 @@ class Dataset:
         found = survey(
             list(self.pending), self.images, self.mask, workers, self.known, self.known_scaling, mask_digests=masks
         )
-        units = tuple(
-            ImageUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources
-        )
+        whole = [ImageUnit(source, found.reading, self.images.patch, self.images.stride) for source in found.sources]
+        units = tuple(unit for image in whole for unit in image.in_blocks())
         left = replace(self, pending=(), pending_masks=(), images=None)
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
@@ -273,6 +371,7 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
         raise ConfigError("--size and --scale both set the size of the working image: give one of them")
     known = known_digests(known_from)
     digested = digest_files(find_images(inputs.paths)[: inputs.limit], known)
+    images = _divided(inputs.images, digested)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []
@@ -285,11 +384,27 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
         hints={name: {"path": path, "fingerprint": fingerprints[name]} for name, path in folders.items()},
         named=tuple(inputs.paths),
         pending=tuple(digested),
-        images=inputs.images,
-        recorded=(recorded(inputs.images),),
+        images=images,
+        recorded=(recorded(images),),
         mask=None if inputs.mask is None else Path(inputs.mask),
         pending_masks=tuple(masks),
     )
+
+
+def _divided(images: Images, files: Sequence[DigestedFile]) -> Images:
+    """Cut large rasters into overlapping windows, if the user says nothing about windows."""
+    if images.patch or images.stride:
+        return images
+    largest = largest_raster(files, images)
+    if largest is None:
+        return images
+    pixels, bands = largest
+    patch = next((side for side in SIDES if side**2 * (len(images.bands) or bands) <= PIXELS_OF_A_BLOCK), SIDES[-1])
+    console.note(
+        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride "
+        f"{patch - OVERLAP}; for one window, give a larger --patch"
+    )
+    return replace(images, patch=patch, stride=patch - OVERLAP)
 
 
 def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[Inputs, tuple[int, ...]]:
@@ -360,6 +475,7 @@ def stored_sources(artifact: store.Artifact) -> list[Source]:
     folder = artifact.path.resolve().parent
     columns = {name: artifact.table(f"sources/{name}") for name in SOURCE_COLUMNS}
     places = _stored_places(artifact)
+    members = _stored_members(artifact)
     return [
         Source(
             name=columns["name"][row],
@@ -374,6 +490,7 @@ def stored_sources(artifact: store.Artifact) -> list[Source]:
             bands=int(columns["bands"][row]),
             scaling=tuple((float(low), float(high)) for low, high in columns["scaling"][row]),
             place=places[row] if places else Georeference(),
+            members=tuple(members.get(row, ())),
         )
         for row in range(len(columns["name"]))
     ]
@@ -387,6 +504,20 @@ def _stored_places(artifact: store.Artifact) -> list[Georeference]:
     return [Georeference(crs, () if np.isnan(row).any() else tuple(map(float, row))) for crs, row in pairs]
 
 
+def _stored_members(artifact: store.Artifact) -> dict[int, list[Member]]:
+    """Return the files that the sources of an artifact are made of, for mosaics."""
+    if not artifact.has("members/source"):
+        return {}
+    folder = artifact.path.resolve().parent
+    columns = (artifact.table(f"members/{name}") for name in MEMBER_COLUMNS)
+    found: dict[int, list[Member]] = {}
+    for source, path, digest, size, modified, box in zip(*columns, strict=True):
+        member = Member(os.path.normpath(folder / path), digest, int(size), int(modified), Box(*map(int, box)))
+        found.setdefault(int(source), []).append(member)
+    return found
+
+
+MEMBER_COLUMNS = ("source", "path", "digest", "bytes", "modified", "box")
 SOURCE_COLUMNS = (
     "name",
     "path",
@@ -419,6 +550,22 @@ def source_tables(sources: Sequence[Source], output: Path) -> dict[str, Any]:
             -1, channels, 2
         ),
         **_place_tables([source.place for source in sources]),
+        **_member_tables(sources, folder),
+    }
+
+
+def _member_tables(sources: Sequence[Source], folder: Path) -> dict[str, Any]:
+    """Return the datasets that list the files of mosaics; empty if there is none."""
+    found = [(number, member) for number, source in enumerate(sources) for member in source.members]
+    if not found:
+        return {}
+    return {
+        "members/source": np.array([number for number, _ in found], np.int32),
+        "members/path": [os.path.relpath(member.path, folder) for _, member in found],
+        "members/digest": [member.digest for _, member in found],
+        "members/bytes": np.array([member.bytes for _, member in found], np.int64),
+        "members/modified": np.array([member.modified for _, member in found], np.int64),
+        "members/box": np.array([member.box for _, member in found], np.int32),
     }
 
 
@@ -436,7 +583,10 @@ def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:
         return {}
     try:
         with store.open_artifact(path) as artifact:
-            return {(s.path, s.bytes, s.modified): s.digest for s in stored_sources(artifact)}
+            sources = stored_sources(artifact)
+            files: list[Source | Member] = [*sources]
+            files += [member for source in sources for member in source.members]
+            return {(file.path, file.bytes, file.modified): file.digest for file in files}
     except ArtifactError:
         return {}  # the stage itself reports what is wrong with it
 
@@ -470,10 +620,17 @@ def release_artifacts() -> None:
 def moved_sources(sources: list[Source], folder: Path) -> list[Source]:
     """Return sources with their paths in another folder, where they are found by their content."""
     here = {file.digest: file for file in digest_files(find_images([folder], annotations=True), {})}
-    lost = [source.name for source in sources if source.digest not in here]
+    files = {one.digest: source.name for source in sources for one in (source.members or (source,))}
+    lost = [name for digest, name in files.items() if digest not in here]
     if lost:
         raise DataError(f"{folder}: no file has the content of {lost[0]} ({len(lost)} images not found)")
-    return [replace(source, path=str(here[source.digest].path.resolve())) for source in sources]
+    paths = {digest: str(here[digest].path.resolve()) for digest in files}
+    return [
+        replace(source, members=tuple(replace(one, path=paths[one.digest]) for one in source.members))
+        if source.members
+        else replace(source, path=paths[source.digest])
+        for source in sources
+    ]
 
 
 def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[tuple[float, float], ...]:
@@ -488,6 +645,12 @@ def _common_folder(paths: Iterable[Path]) -> str:
 def window_key(source: Source, box: Box) -> str:
     """Identify a window and its image, by the digest of its file."""
     return f"{source.digest} {source.page} {box.top} {box.left}"
+
+
+def _around(found: Sequence[Box]) -> Box:
+    """Return the smallest box around boxes."""
+    top, left = min(box.top for box in found), min(box.left for box in found)
+    return Box(top, left, max(box.bottom for box in found) - top, max(box.right for box in found) - left)
 
 
 def _cut(array: NDArray[Any], box: Box) -> NDArray[Any]:

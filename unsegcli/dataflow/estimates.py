@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.geometry import Box
-from unsegcli.dataflow.dataset import Unit, Window
+from unsegcli.dataflow.dataset import Unit, Window, images_of, pixels_at_once, source_pixels
 from unsegcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Cost:
 def measured(units: Sequence[Unit], work: Callable[[Window], Result]) -> Cost:
     """Measure a few images; unreadable ones cost nothing."""
     tried = _tried(units)
-    if _pixels(tried[0]) <= LOADED_BY_READING:
+    if pixels_at_once(tried[0]) <= LOADED_BY_READING:
         with suppress(DataError):
             tried[0].windows()  # the decoder is loaded before anything is timed
     seconds = stored = 0.0
@@ -51,7 +51,7 @@ def measured(units: Sequence[Unit], work: Callable[[Window], Result]) -> Cost:
         with suppress(DataError):
             one = _measured(unit, work, PIXELS_WORKED_ON // len(tried))
             seconds, stored = seconds + one.seconds, stored + one.stored_bytes
-    return Cost(len(tried), sum(map(_pixels, tried)), seconds, stored)
+    return Cost(images_of(tried), sum(map(source_pixels, tried)), seconds, stored)
 
 
 def part_of(window: Window, pixels: int) -> Window:
@@ -97,17 +97,13 @@ def _with_regions(part: Window, whole: Window, inside: tuple[slice, slice]) -> W
 
 def _tried(units: Sequence[Unit]) -> list[Unit]:
     spaced = list(units[:: max(1, len(units) // IMAGES_TRIED)][:IMAGES_TRIED])
-    return spaced if sum(map(_pixels, spaced)) <= PIXELS_DECODED else spaced[:1]
-
-
-def _pixels(unit: Unit) -> int:
-    return unit.source.height * unit.source.width
+    return spaced if sum(map(pixels_at_once, spaced)) <= PIXELS_DECODED else spaced[:1]
 
 
 def _measured(unit: Unit, work: Callable[[Window], Result], pixels: int) -> Cost:
     """Read one image, work on windows of at most so many pixels, and extrapolate to all of its pixels."""
     started = time.monotonic()
-    windows = unit.windows()
+    windows = list(unit.windows())
     read = time.monotonic() - started
     areas = [window.box.height * window.box.width for window in windows]
     count = min(len(windows), max(1, pixels // max(areas)))
@@ -118,4 +114,4 @@ def _measured(unit: Unit, work: Callable[[Window], Result], pixels: int) -> Cost
     worked = time.monotonic() - started
     factor = sum(areas) / sum(part.box.height * part.box.width for part in chosen)
     stored = sum(encoded.stored_bytes for result in results for encoded in result.datasets.values())
-    return Cost(1, _pixels(unit), read + worked * factor, stored * factor)
+    return Cost(1, source_pixels(unit), read + worked * factor, stored * factor)

@@ -16,7 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unsegcli import console, store
-from unsegcli.dataflow.dataset import Dataset, Unit, Window, relative_hints, release_artifacts, source_tables
+from unsegcli.dataflow.dataset import (
+    Dataset,
+    ImageUnit,
+    Unit,
+    Window,
+    by_source,
+    images_of,
+    pixels_at_once,
+    relative_hints,
+    release_artifacts,
+    source_pixels,
+    source_tables,
+)
 from unsegcli.dataflow.estimates import measured
 from unsegcli.dataflow.provenance import carried, note_networks
 from unsegcli.errors import DataError
@@ -158,15 +170,17 @@ def write_artifact(
     """
     if dataset.reading is None:
         raise ValueError("open the dataset first")
-    with target.writing() as writer:
+    unit = "block" if images_of(dataset.units) < len(dataset.units) else "image"
+    with target.writing(unit) as writer:
         remaining = dataset.units[len(writer.notes) :]
-        with _releasing(), console.progress(len(dataset.units), what, done=len(writer.notes)) as bar:
+        with _releasing(), console.progress(len(dataset.units), what, unit, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
-            for windows, note in _results(work, remaining, workers, show):
+            for number, (windows, note) in enumerate(_results(work, remaining, workers, show)):
+                _check_block(remaining[number], note)
                 writer.append(windows, note)
                 show(0.0)
         notes = [*writer.notes, *writer.pending_notes()]
-        done = [(unit.source, note) for unit, note in zip(dataset.units, notes, strict=True)]
+        done = by_source(dataset.units, notes)
         bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
         good = [(source, note) for source, note in done if "failed" not in note]
         if not good:
@@ -186,6 +200,16 @@ def write_artifact(
     report_skipped(bad)
     _report_warnings(notes)
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
+
+
+def _check_block(unit: Unit, note: Mapping[str, Any]) -> None:
+    """Stop if a part of a raster cannot be read: a raster that is skipped in part would look like a whole one."""
+    if "failed" in note and isinstance(unit, ImageUnit) and unit.some:
+        box = unit.boxes[0]
+        raise DataError(
+            f"{unit.source.path}: cannot be read at row {box.top} and column {box.left} of the working image: "
+            f"{note['failed']}"
+        )
 
 
 def _show(bar: console.Progress, writer: store.Writer, ahead: float) -> None:
@@ -226,15 +250,15 @@ def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_
     """Measure the cost of a few images, and describe the expected cost of all of them."""
     units = dataset.units
     cost = measured(units, work)
-    share = sum(unit.source.height * unit.source.width for unit in units) / max(1, cost.pixels)
+    share = sum(map(source_pixels, units)) / max(1, cost.pixels)
     stored = cost.stored_bytes * share
     processes = _processes(units, workers)
     seconds = SECONDS_TO_START + cost.seconds * share / processes + stored / BYTES_STORED_A_SECOND
-    sizes = [(unit.source.height * unit.source.width, unit.reading.channels) for unit in units]
+    sizes = [(pixels_at_once(unit), unit.reading.channels) for unit in units]
     largest = max((peak(*size) for size in sizes), default=0)
     on = f"{processes} processes" if processes > 1 else "one process"
     return (
-        f"{console.count_images(len(units))}, about {seconds:,.0f} s on {on}, "
+        f"{console.count_images(images_of(units))}, about {seconds:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
         f"{stored / 1e6:,.1f} MB on disk (twice that during writing); "
         f"measured on parts of {console.count_images(cost.images)}"
@@ -252,7 +276,7 @@ def _releasing() -> Iterator[None]:
 
 def _processes(units: Sequence[Unit], workers: int) -> int:
     """Choose the number of processes: as requested, but fewer if starting them would cost more than it saves."""
-    pixels = sum(unit.source.height * unit.source.width for unit in units)
+    pixels = sum(map(source_pixels, units))
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
     console.detail(f"{console.count_images(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
     return processes
@@ -278,7 +302,7 @@ def _results(
 
 def _windows_or_reason(unit: Unit) -> list[Window] | str:
     try:
-        return unit.windows()
+        return list(unit.windows())
     except DataError as error:
         return str(error)
 
@@ -297,36 +321,32 @@ def _done_at_once(
         if isinstance(windows, str):
             yield [], {"failed": windows.removeprefix(f"{unit.source.path}: ")}
         else:
-            yield _noted(windows, [next(results) for _ in windows])
+            rows = [_noted(window, next(results)) for window in windows]
+            yield [datasets for datasets, _ in rows], {"rows": [row for _, row in rows]}
 
 
 def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
     try:
         windows = unit.windows()
-        results = [_worked_on(work, windows, number) for number in range(len(windows))]
+        done = [_worked_on(work, window, number, len(windows)) for number, window in enumerate(windows)]
     except DataError as error:
         return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
-    return _noted(windows, results)
+    return [datasets for datasets, _ in done], {"rows": [row for _, row in done]}
 
 
-def _noted(
-    windows: Sequence[Window], results: Sequence[Result]
-) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
-    """Return the datasets of an image's windows, and what is noted of them."""
-    rows = [
-        {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
-        for window, result in zip(windows, results, strict=True)
-    ]
-    return [result.datasets for result in results], {"rows": rows}
+def _noted(window: Window, result: Result) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
+    """Return the datasets of a window, and what is noted of it."""
+    row = {"box": list(window.box), "grid": list(window.grid), "warning": result.warning, **result.row}
+    return result.datasets, row
 
 
-def _worked_on(work: Work, windows: Sequence[Window], number: int) -> Result:
+def _worked_on(work: Work, window: Window, number: int, count: int) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
     """Work on one window of an image, and report the share of the image that is done, meanwhile and afterwards."""
-    share = partial(_report_window, number, len(windows))
-    result = work(replace(windows[number], report=share))
+    share = partial(_report_window, number, count)
+    result = work(replace(window, report=share))
     share(1.0)
-    return result
+    return _noted(window, result)
 
 
 def _report_window(number: int, windows: int, share: float) -> None:

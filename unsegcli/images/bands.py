@@ -5,16 +5,17 @@ Concerns bands only; the scaling of values is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.images.decode import read_pixels
+from unsegcli.images.decode import look_through, read_pixels
 from unsegcli.images.find import as_digested
 from unsegcli.images.header import Header, Pixels
+from unsegcli.images.rasters import Member
 
 ALPHAS = ("auto", "drop", "mask", "band")
 WITH_ALPHA = (2, 4)  # band counts for which the last band may be alpha
@@ -71,6 +72,8 @@ class AlphaTask:
     page: int
     axes: str
     max_pixels: int
+    members: tuple[Member, ...] = ()  # of a surface
+    in_parts: bool = False
 
 
 def alpha_kind(task: AlphaTask) -> tuple[str, str]:
@@ -81,11 +84,23 @@ def alpha_kind(task: AlphaTask) -> tuple[str, str]:
     """
     path = Path(task.path)
     try:
+        if task.in_parts:
+            return _kind_of_parts(look_through(path, task.members, kind_of_band)), ""
         with as_digested(path, task.digest):
             pixels = read_pixels(path, task.page, task.axes, task.max_pixels).pixels
     except DataError as error:
         return "unreadable", str(error)
     return kind_of_band(pixels[:, :, -1]), ""
+
+
+def _kind_of_parts(kinds: Iterable[str]) -> str:
+    """Classify a band by its parts; stop at the first that is certainly not alpha."""
+    found: set[str] = set()
+    for kind in kinds:
+        if kind == "values":
+            return kind
+        found.add(kind)
+    return found.pop() if len(found) == 1 else "binary"
 
 
 def kind_of_band(band: Pixels) -> str:

@@ -9,23 +9,29 @@ import struct
 import tokenize
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from unsegcli.core.geometry import Box
 from unsegcli.errors import DataError
 from unsegcli.images.header import MAX_PIXELS, Header, Pixels, check_axes, check_size, full_range
 from unsegcli.images.npy import ArrayFile
+from unsegcli.images.rasters import INSTALL, Member, Raster, RasterPart, is_installed, is_large, open_raster, recognised
 from unsegcli.images.tiff import open_tiff
 
 __all__ = ["MAX_PIXELS", "Decoded", "Header", "orient", "read_header", "read_index", "read_pixels"]
 
+Found = TypeVar("Found")
+
 FORMATS = "PNG, JPEG, BMP, WebP, GIF, TIFF or NPY"
+OTHERS = "RASTER"  # formats that only GDAL reads
 ORIENTATION_TAG = 274
 MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -64,6 +70,7 @@ class Decoded:
     pixels: Pixels  # (height, width, bands), in the file's own type, oriented
     orientation: int
     nodata: float | None
+    valid: NDArray[np.bool_] | None = None  # (height, width), by a mask inside the file; None = all
 
 
 def read_header(path: Path, axes: str = "auto") -> Header:
@@ -74,13 +81,26 @@ def read_header(path: Path, axes: str = "auto") -> Header:
         axes: letters y x c p in the order of the axes of a TIFF or NPY array, or "auto".
     """
     check_axes(axes)
-    with _broken_files_named(path):
+    with broken_files_named(path):
         kind = _kind(path)
         if kind == "TIFF":
             with open_tiff(path) as series:
-                return series.header(axes, path)
+                header = series.header(axes, path)
+                if (
+                    not is_large(header.height * header.width)
+                    or not is_installed()
+                    or not series.is_plain(header, axes)
+                ):
+                    return header
+                series.check_complete(path)
+                return replace(header, in_parts=True)
         if kind == "NPY":
             return ArrayFile(path).header(axes)
+        if kind == OTHERS:
+            with open_raster(path) as raster:
+                for file in _others(raster, path):
+                    refuse_truncated(file)
+                return raster.header(path)
         with _pil(path, kind) as image:
             return _pil_header(image, path, kind)
 
@@ -95,13 +115,20 @@ def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int =
         max_pixels: a larger image is refused before decoding.
     """
     check_axes(axes)
-    with _broken_files_named(path):
+    valid = None
+    with broken_files_named(path):
         kind = _kind(path)
         if kind == "TIFF":
             with open_tiff(path) as series:
                 header = series.header(axes, path)
                 check_size(path, header, page, max_pixels)
-                pixels = series.pixels(axes, path, page, max_pixels)
+                pixels, valid = series.pixels(axes, path, page, max_pixels)
+        elif kind == OTHERS:
+            with open_raster(path) as raster:
+                header = replace(raster.header(path), in_parts=False)
+                check_size(path, header, page, max_pixels)
+                part = raster.read(Box(0, 0, *raster.size))
+                pixels, valid = part.pixels, part.valid
         elif kind == "NPY":
             array = ArrayFile(path)
             header = array.header(axes)
@@ -112,7 +139,63 @@ def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int =
                 header = _pil_header(image, path, kind)
                 check_size(path, header, page, max_pixels)
                 pixels = _pil_pixels(image, path, kind, header.bands)
-    return Decoded(orient(_native(pixels), header.orientation), header.orientation, header.nodata)
+    shown = None if valid is None else orient(valid, header.orientation)
+    return Decoded(orient(_native(pixels), header.orientation), header.orientation, header.nodata, shown)
+
+
+def read_part(
+    path: Path, box: Box, members: tuple[Member, ...] = (), size: tuple[int, int] | None = None
+) -> RasterPart:
+    """Decode a part of an image whose header says `in_parts`, or of a surface of several files.
+
+    Args:
+        path: the file.
+        box: the part.
+        members: the files of a surface.
+        size: expected height and width of the whole image.
+    """
+    with broken_files_named(path), open_raster(path, members) as raster:
+        if size is not None and raster.size != size:
+            now = " x ".join(map(str, raster.size))
+            raise DataError(f"{path}: is {now}, but was {size[0]} x {size[1]} before")
+        return raster.read(box)
+
+
+def look_through(path: Path, members: tuple[Member, ...], look: Callable[[Pixels], Found]) -> Iterator[Found]:
+    """Yield what `look` finds in the last band (height, width) of each part of a raster."""
+    with broken_files_named(path), open_raster(path, members) as raster:
+        for box in raster.rectangles():
+            yield look(raster.last_band(box))
+
+
+def rectangles(path: Path, members: tuple[Member, ...]) -> list[Box]:
+    """Return parts of whole blocks that cover a raster, each small enough to be decoded at once."""
+    with broken_files_named(path), open_raster(path, members) as raster:
+        return list(raster.rectangles())
+
+
+def referred(path: Path) -> list[Path]:
+    """Return the other files that a file which only GDAL reads refers to, such as those of a virtual raster."""
+    if not is_installed():
+        return []
+    with broken_files_named(path):
+        if _kind(path) != OTHERS:
+            return []
+        with open_raster(path) as raster:
+            return _others(raster, path)
+
+
+def _others(raster: Raster, path: Path) -> list[Path]:
+    own = path.resolve()
+    return sorted(file for file in raster.files if file.is_file() and file.resolve() != own)
+
+
+def refuse_truncated(path: Path) -> None:
+    """Raise an error if the end of a TIFF file is missing; other files are not checked."""
+    with broken_files_named(path):
+        if _begins_as(path) == "TIFF":
+            with open_tiff(path) as series:
+                series.check_complete(path)
 
 
 def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -124,7 +207,7 @@ def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixel
     Returns:
         (height, width), or (height, width, bands) if the file has several bands, in the file's own type.
     """
-    with _broken_files_named(path):
+    with broken_files_named(path):
         kind = _kind(path)
         if kind == "TIFF":
             with open_tiff(path) as series:
@@ -134,6 +217,8 @@ def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixel
             array = ArrayFile(path)
             check_size(path, array.header("auto"), page, max_pixels)
             pixels = array.pixels("auto", page)
+        elif kind == OTHERS:
+            pixels = read_pixels(path, page, max_pixels=max_pixels).pixels
         else:
             with _pil(path, kind) as image:
                 check_size(path, _pil_header(image, path, kind), page, max_pixels)
@@ -155,20 +240,26 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 def _kind(path: Path) -> str:
     """Detect the format of a file from its first bytes, ignoring its suffix."""
+    kind = _begins_as(path)
+    if kind or recognised(path):
+        return kind or OTHERS
+    other = "" if is_installed() else f"; other formats of rasters need rasterio: {INSTALL}"
+    raise DataError(f"{path}: is not a {FORMATS} file{other}")
+
+
+def _begins_as(path: Path) -> str:
+    """Return the format that the first bytes of a file tell; "" for any other."""
     with path.open("rb") as stream:
         start = stream.read(12)
     if not start:
         raise DataError(f"{path}: the file is empty")
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
-    for magic, kind in MAGIC:
-        if start.startswith(magic):
-            return kind
-    raise DataError(f"{path}: is not a {FORMATS} file")
+    return next((kind for magic, kind in MAGIC if start.startswith(magic)), "")
 
 
 @contextmanager
-def _broken_files_named(path: Path) -> Iterator[None]:
+def broken_files_named(path: Path) -> Iterator[None]:
     """Convert any exception of a decoder to a one-line error that names the file; suppress its warnings."""
     limit = Image.MAX_IMAGE_PIXELS
     try:

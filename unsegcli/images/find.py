@@ -22,14 +22,16 @@ from typing import NamedTuple
 from unsegcli import console
 from unsegcli.errors import CHANGED, ChangedError, DataError
 from unsegcli.images.annotations import Annotations, find_annotations
+from unsegcli.images.decode import referred
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"),
-    *(".tif", ".tiff", ".btf", ".tf8", ".npy"),
+    *(".tif", ".tiff", ".btf", ".tf8", ".jp2", ".npy"),
 )
 IMAGES_FOLDER = "images"
 MARKER = "unseg.json"  # in a folder of a page or of label maps that unseg wrote
 LIST_SUFFIX = ".txt"
+VIRTUAL_SUFFIX = ".vrt"
 UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
 BLOCK = 1 << 20
 SHOWN = 5  # folders or patterns named in a note
@@ -121,11 +123,14 @@ def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str]) -> Dig
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of the bytes of a file in hexadecimal."""
+    """Return the SHA-256 of the bytes of a file, and of the files that a virtual raster refers to, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
             digest.update(block)
+    if path.suffix.lower() == VIRTUAL_SUFFIX:
+        for file in referred(path):
+            digest.update(file_digest(file).encode())
     return digest.hexdigest()
 
 
@@ -176,7 +181,7 @@ def _holds(path: Path, state: _State, digest: str) -> bool:
     return found == digest and _state(path) == state
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1024)
 def _remembered_digest(path: Path, state: _State) -> str:
     """Compute the digest once for a file of many pages (and its mask), not once per page."""
     return file_digest(path)

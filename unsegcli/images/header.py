@@ -6,7 +6,7 @@ No file is opened here: the reader of each format makes a `Header`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Header:
     nodata: float | None = None
     left_out: int = 0  # pages that are skipped, as their size differs from that of the first
     place: Georeference = field(default_factory=Georeference)  # of the image as shown
+    in_parts: bool = False  # whether parts of it can be decoded, so that its size does not matter
+
+    def moved(self, height: int, width: int, place: Georeference) -> Header:
+        """Return the header of a surface of such images."""
+        return replace(self, height=height, width=width, place=place)
 
     @property
     def oriented(self) -> tuple[int, int]:
@@ -63,6 +68,8 @@ def check_size(path: Path, header: Header, page: int, max_pixels: int) -> None:
     if header.height < 1 or header.width < 1 or header.bands < 1:
         raise DataError(f"{path}: the image is empty: {header.height} x {header.width} x {header.bands}")
     count = header.height * header.width
+    if header.in_parts:
+        return
     if count > max_pixels or count * header.bands > SAMPLES_PER_PIXEL * max_pixels:
         raise DataError(f"{path}: {_too_large(header, max_pixels)}")
 

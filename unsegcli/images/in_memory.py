@@ -67,7 +67,7 @@ def read_arrays(
             shape = (bands.shape[0], bands.shape[1])
             grid = working_grid(*shape, reading.size, reading.scale)
             check_working_size("image", grid, reading)
-            images.append(ArrayImage(*resized(to_bytes(bands, scaling), valid, grid), shape))
+            images.append(ArrayImage(*resized(to_bytes(bands, scaling), valid, grid, reading.resampling), shape))
     except DataError as error:
         raise ConfigError(str(error)) from error
     return images, reading

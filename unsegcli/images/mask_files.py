@@ -5,6 +5,7 @@ A mask marks valid pixels, or an object found by some tool; it is never ground t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from unsegcli.core.geometry import Box
 from unsegcli.errors import DataError
-from unsegcli.images.decode import read_header, read_index
+from unsegcli.images.decode import read_header, read_index, read_part
 from unsegcli.images.find import SUFFIXES, names_below
 from unsegcli.images.header import Header, Pixels
 
@@ -98,6 +100,24 @@ def read_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
     values = _without_alpha(path, read_index(path, page, max_pixels))
     valid = (values != 0) & np.isfinite(values)
     return np.asarray(valid if valid.ndim == 2 else valid.any(axis=2))
+
+
+def read_part_of_mask(path: Path, page: int, box: Box, size: tuple[int, int], max_pixels: int) -> NDArray[np.bool_]:
+    """Read a part of the valid pixels, as `read_mask`; a file that cannot be decoded in parts stays in memory."""
+    if read_header(path).in_parts:
+        values = read_part(path, box, (), size).pixels
+        return np.asarray(((values != 0) & np.isfinite(values)).any(axis=2))
+    whole = _whole_mask(path, page, max_pixels)
+    if whole.shape != size:
+        raise DataError(
+            f"{path}: the mask is {whole.shape[0]} x {whole.shape[1]}: give a mask of {size[0]} x {size[1]}"
+        )
+    return np.ascontiguousarray(whole[box.slices])
+
+
+@functools.lru_cache(maxsize=1)
+def _whole_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
+    return read_mask(path, page, max_pixels)
 
 
 def read_object(path: Path, page: int) -> NDArray[np.bool_]:

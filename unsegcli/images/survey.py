@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,26 +18,40 @@ from unsegcli.core.geometry import working_grid
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images import bands as band_rules
 from unsegcli.images.bands import AlphaTask
-from unsegcli.images.decode import read_header
-from unsegcli.images.find import UNREADABLE, DigestedFile, file_digest
+from unsegcli.images.decode import broken_files_named, read_header, rectangles, refuse_truncated
+from unsegcli.images.find import UNREADABLE, VIRTUAL_SUFFIX, DigestedFile, file_digest
 from unsegcli.images.header import Header, Pixels, check_axes, check_size
 from unsegcli.images.mask_files import check_mask, find_masks
+from unsegcli.images.rasters import INSTALL, Member, is_installed, is_large, lay_out
 from unsegcli.images.scaling import (
     AS_IT_IS,
+    FILTERS,
     Limits,
     percentile_limits,
+    points_in,
+    regular_grid,
     regular_sample,
     value_family,
 )
-from unsegcli.images.working import Reading, Source, check_working_size, taken_pixels
+from unsegcli.images.working import (
+    PLAIN_SUFFIXES,
+    Reading,
+    Source,
+    check_working_size,
+    decodes_in_parts,
+    taken_part,
+    taken_pixels,
+)
 from unsegcli.parallel import ordered_map
 from unsegcli.params import Images, changed_options
+from unsegcli.recipe import listing_digest
 
 SAMPLED_IMAGES = 256  # for percentiles over a folder, evenly spaced
 SAMPLED_PIXELS = 20_000  # per image
 SAMPLED_VALUES = 100_000_000  # over all images and bands; with many bands, fewer pixels per image
 FILES_WORTH_WORKERS = 2000  # reading headers is quick: fewer files are read in this process
 SHOWN = 3
+SMALL_FILE = 500_000  # bytes; whether such a raster is large is not looked up
 BANDS_FIRST = "cyx"  # order of the axes
 
 
@@ -55,6 +72,7 @@ class _Page:
     page: int
     file: DigestedFile
     header: Header
+    members: tuple[Member, ...] = ()
 
 
 def survey(
@@ -81,7 +99,10 @@ def survey(
     """
     _check_params(params)
     skipped: list[tuple[str, str]] = []
-    pages = _pages(files, params if known is None else _as_known(params, known), workers, skipped)
+    if params.mosaic:
+        pages = [_mosaic(files, mask_folder)]
+    else:
+        pages = _pages(files, params if known is None else _as_known(params, known), workers, skipped)
     if known is None:
         reading = _decided(pages, params, mask_folder, workers, skipped)
     else:
@@ -94,6 +115,31 @@ def survey(
     sources = _with_scaling(sources, pages, reading, workers, known_scaling, skipped)
     _some_left(sources, skipped)
     return Survey(reading, sources, skipped)
+
+
+def largest_raster(files: Sequence[DigestedFile], params: Images) -> tuple[int, int] | None:
+    """Return pixels and bands of the largest working image, if it is so large that it is cut into windows by itself.
+
+    Only what may be decoded in parts is looked at: TIFF files, what only GDAL reads, and mosaics.
+    """
+    with suppress(DataError):
+        headers = [_mosaic(files, None).header] if params.mosaic else list(_headers_of_rasters(files, params.axes))
+        sizes = [
+            (math.prod(working_grid(*one.oriented, params.size, params.scale)), one.bands)
+            for one in headers
+            if one.pages == 1
+        ]
+        found = max(sizes, default=(0, 0))
+        return found if is_large(found[0]) else None
+    return None
+
+
+def _headers_of_rasters(files: Sequence[DigestedFile], axes: str) -> Iterator[Header]:
+    for file in files:
+        kind = file.path.suffix.lower()
+        if kind not in PLAIN_SUFFIXES and (kind == VIRTUAL_SUFFIX or file.bytes > SMALL_FILE):
+            with suppress(DataError):
+                yield read_header(file.path, axes)
 
 
 def check_fits(name: str, header: Header, reading: Reading) -> None:
@@ -121,6 +167,8 @@ def _check_params(params: Images) -> None:
         raise ConfigError(f"--scaling {params.scaling}: choose folder or image")
     if params.contrast not in ("given", "image"):
         raise ConfigError(f"--contrast {params.contrast}: choose given or image")
+    if params.resampling not in FILTERS:
+        raise ConfigError(f"--resampling {params.resampling}: choose {' or '.join(FILTERS)}")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         raise ConfigError(f"--percentiles {low:g},{high:g}: give two numbers from 0 to 100, the lower one first")
@@ -167,10 +215,40 @@ def _header(task: tuple[str, Images]) -> Header | str:
     try:
         header = read_header(path, params.axes)
         check_size(path, header, 0, params.max_pixels)
-        check_working_size(str(path), working_grid(*header.oriented, params.size, params.scale), params)
+        grid = working_grid(*header.oriented, params.size, params.scale)
+        if not header.in_parts:
+            check_working_size(str(path), grid, params)
     except DataError as error:
         return _reason(path, str(error))
     return header
+
+
+def _mosaic(files: Sequence[DigestedFile], mask_folder: Path | None) -> _Page:
+    """Return the surface that the files make by their georeference, as one image."""
+    if mask_folder is not None:
+        raise ConfigError("--mosaic: masks of tiles are not read; mark pixels as nodata, or leave out --mask")
+    if not is_installed():
+        raise ConfigError(f"--mosaic needs rasterio: {INSTALL}")
+    for file in files:
+        refuse_truncated(file.path)
+    named = [(file.name, file.path) for file in files]
+    with broken_files_named(files[0].path):
+        places, header = lay_out(named)
+    members = tuple(
+        Member(str(file.path.absolute()), file.digest, file.bytes, file.modified, box)
+        for file, box in zip(files, places, strict=True)
+    )
+    folder = Path(os.path.commonpath([file.path.absolute().parent for file in files]))
+    name = f"{folder.name or 'tiles'}-mosaic"
+    listed = ((f"{member.box.top} {member.box.left}", member.digest) for member in members)
+    whole = DigestedFile(
+        name,
+        folder / name,
+        listing_digest(listed),
+        sum(file.bytes for file in files),
+        max(file.modified for file in files),
+    )
+    return _Page(name, 0, whole, header, members)
 
 
 def _reason(path: Path, text: str) -> str:
@@ -248,6 +326,7 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
         percentiles=params.percentiles,
         scaling=params.scaling,
         contrast=params.contrast,
+        resampling=params.resampling,
         size=params.size,
         scale=params.scale,
         max_pixels=params.max_pixels,
@@ -260,7 +339,16 @@ def _alpha_kinds(
     """Classify the last band of each image with two or four bands; stop at the first that is certainly not alpha."""
     asked = [page for page in pages if band_rules.may_be_alpha(page.header)]
     tasks = [
-        AlphaTask(str(page.file.path), page.file.digest, page.page, params.axes, params.max_pixels) for page in asked
+        AlphaTask(
+            str(page.file.path),
+            page.file.digest,
+            page.page,
+            params.axes,
+            params.max_pixels,
+            page.members,
+            page.header.in_parts,
+        )
+        for page in asked
     ]
     found: dict[str, str] = {}
     results = ordered_map(band_rules.alpha_kind, tasks, workers, len(tasks))
@@ -308,6 +396,8 @@ def _source(page: _Page) -> Source:
         scaling=(),
         bands=page.header.bands,
         place=page.header.place,
+        members=page.members,
+        in_parts=page.header.in_parts,
     )
 
 
@@ -388,8 +478,24 @@ def sampled(count: int) -> list[int]:
 
 def sample_of(pixels: Pixels, valid: NDArray[np.bool_] | None) -> Pixels:
     """Those valid pixels (pixels, bands) of an image that percentiles are taken of."""
-    most = min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_IMAGES * pixels.shape[2]))
-    return regular_sample(pixels, valid, max(1, most))
+    return regular_sample(pixels, valid, _sampled_pixels(pixels.shape[2]))
+
+
+def _sampled_pixels(bands: int) -> int:
+    return max(1, min(SAMPLED_PIXELS, SAMPLED_VALUES // (SAMPLED_IMAGES * bands)))
+
+
+def _sample_of_parts(source: Source, reading: Reading) -> Pixels:
+    """Sample the same pixels as `sample_of`, from one part of the source after the other."""
+    grid = regular_grid(source.height, source.width, _sampled_pixels(reading.channels))
+    found = []
+    for box in rectangles(Path(source.path), source.members):
+        inside = points_in(grid, box)
+        if all(range(*one.indices(one.stop)) for one in inside):
+            pixels, valid = taken_part(source, reading, box)
+            picked = np.array(pixels[inside]).reshape(-1, pixels.shape[2])
+            found.append(picked if valid is None else picked[valid[inside].ravel()])
+    return np.concatenate(found)
 
 
 def _samples(
@@ -407,6 +513,8 @@ def _samples(
 def _sample(task: tuple[Source, Reading]) -> Pixels | str:
     source, reading = task
     try:
+        if decodes_in_parts(source, reading):
+            return _sample_of_parts(source, reading)
         pixels, valid = taken_pixels(source, reading)
     except DataError as error:
         return _reason(Path(source.path), str(error))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unsegcli.errors import DataError
 from unsegcli.images.georeference import KEYS, MATRIX, SCALE, TEXTS, TIEPOINTS, Georeference, georeference
@@ -31,6 +32,9 @@ from unsegcli.images.header import (
 )
 
 ORIENTATION_TAG = 274
+GDAL_DECODES = (1, 5, 7, 8, 32773, 32946, 34887, 34925, 50000, 50001)  # compressions
+MANY_BANDS = 5
+REDUCED, OF_MASK = 1, 4  # bits of the subfile type
 NODATA_TAG = 42113  # GDAL_NODATA
 PLACE_TAGS = (SCALE, TIEPOINTS, MATRIX, KEYS, TEXTS)
 
@@ -85,12 +89,48 @@ class TiffSeries:
             place=self._place(),
         )
 
-    def pixels(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
-        return self._coloured(self._stored(axes, path, page, max_pixels), path)
+    def pixels(self, axes: str, path: Path, page: int, max_pixels: int) -> tuple[Pixels, NDArray[np.bool_] | None]:
+        """Decode one image: its colours, and the pixels that the file itself marks as valid (None = all)."""
+        stored = self._stored(axes, path, page, max_pixels)
+        valid = self._mask(path)
+        if self._has_mask_band(stored.shape[2]):
+            covered = stored[:, :, -1] != 0
+            valid, stored = covered if valid is None else valid & covered, stored[:, :, :-1]
+        return self._coloured(stored, path), valid
 
     def index(self, path: Path, page: int, max_pixels: int) -> Pixels:
         pixels = self._stored("auto", path, page, max_pixels)
         return ~pixels if pixels.dtype == np.bool_ and self._photometric == "MINISWHITE" else pixels
+
+    def is_plain(self, header: Header, axes: str) -> bool:
+        """Return whether GDAL decodes the image as it is decoded here: one page, upright, of whole bytes."""
+        kinds = ("MINISBLACK", "RGB", "YCBCR", "PALETTE")
+        bits = int(self.page.bitspersample)
+        known = int(self.page.compression) in GDAL_DECODES
+        alike = known and self._photometric in kinds and bits >= 8 and header.dtype not in ("float16", "longdouble")
+        return (
+            alike and axes == "auto" and header.pages == 1 and len(self.series.pages) == 1 and header.orientation == 1
+        )
+
+    def check_complete(self, path: Path) -> None:
+        self._check_complete([page for page in self.series.pages if page is not None], path)
+
+    def _has_mask_band(self, stored: int) -> bool:
+        """Return whether the last of many bands is alpha; of two or four bands, their values tell."""
+        extra = [int(sample) for sample in self.page.extrasamples]
+        return stored >= MANY_BANDS and self._photometric != "SEPARATED" and bool(extra) and extra[-1] in (1, 2)
+
+    def _mask(self, path: Path) -> NDArray[np.bool_] | None:
+        """Return the valid pixels by a mask inside the file; None if it has none."""
+        if len(self.series.pages) != 1:
+            return None
+        size = int(self.page.imagelength), int(self.page.imagewidth)
+        for page in self.tiff.pages:
+            kind = int(getattr(page, "subfiletype", 0))
+            if kind & OF_MASK and not kind & REDUCED and (int(page.imagelength), int(page.imagewidth)) == size:
+                self._check_complete([page], path)
+                return np.asarray(page.asarray(maxworkers=1) != 0).reshape(size)
+        return None
 
     @property
     def _photometric(self) -> str:
@@ -118,6 +158,7 @@ class TiffSeries:
             return 3, "rgb"
         if self._photometric == "SEPARATED" and stored >= 4:
             stored -= 1
+        stored -= self._has_mask_band(stored)
         alpha = stored in (2, 4) and len(extra) == 1 and extra[0] in (1, 2)
         colours = stored - alpha
         coloured = self._photometric in ("RGB", "YCBCR", "SEPARATED")
@@ -151,7 +192,7 @@ class TiffSeries:
     @staticmethod
     def _is_reduced(page: Any) -> bool:
         """Return whether a page is an overview or a transparency mask of another page."""
-        return bool(int(page.subfiletype) & 5)
+        return bool(int(page.subfiletype) & (REDUCED | OF_MASK))
 
     def _stored(self, axes: str, path: Path, page: int, max_pixels: int) -> Pixels:
         """Read the samples of one image as stored: (height, width, bands)."""

@@ -6,8 +6,10 @@ The decisions for the whole dataset are in `Reading`, which can be stored and re
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.geometry import working_grid
+from unsegcli.core.geometry import Box, footprint, halves, working_grid
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.bands import Taking
-from unsegcli.images.decode import read_pixels
+from unsegcli.images.decode import read_header, read_part, read_pixels
 from unsegcli.images.find import as_digested
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
-from unsegcli.images.mask_files import read_mask
-from unsegcli.images.scaling import (
-    Limits,
-    resized,
-    to_bytes,
-)
+from unsegcli.images.mask_files import read_mask, read_part_of_mask
+from unsegcli.images.rasters import Member
+from unsegcli.images.scaling import Limits, part_resized, resized, to_bytes
 from unsegcli.params import Images, as_stored
+
+DECODED_AT_ONCE = 40_000_000  # samples
+PLAIN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".npy")  # never decoded in parts
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class Source:
     mask_digest: str = ""
     bands: int = 0  # in the file
     place: Georeference = field(default_factory=Georeference)  # of the image as shown
+    members: tuple[Member, ...] = ()  # the files of a surface, which has no file of its own
+    in_parts: bool | None = None  # whether parts of it can be decoded; None = not looked up yet
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Absolute paths of its files."""
+        return tuple(member.path for member in self.members) or (self.path,)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Reading:
     scale: float
     max_pixels: int
     contrast: str = "given"  # or image: each image is scaled by itself, whatever its type
+    resampling: str = "linear"  # or mean
 
     @property
     def shares_scaling(self) -> bool:
@@ -109,9 +119,95 @@ def read_working(source: Source, reading: Reading) -> tuple[NDArray[np.uint8], N
     Returns:
         pixels (height, width, bands), 0 where invalid; and the valid pixels (height, width), None = all.
     """
-    pixels, valid = taken_pixels(source, reading)
     grid = _grid(source.path, source.height, source.width, reading)
-    return resized(to_bytes(pixels, source.scaling), valid, grid)
+    if decodes_in_parts(source, reading):
+        return read_box(source, reading, Box(0, 0, *grid))
+    pixels, valid = taken_pixels(source, reading)
+    return resized(to_bytes(pixels, source.scaling), valid, grid, reading.resampling)
+
+
+def decodes_in_parts(source: Source, reading: Reading) -> bool:
+    """Return whether parts of a source can be decoded, so that the whole need not be in memory."""
+    if source.in_parts is not None or source.members:
+        return bool(source.members) or bool(source.in_parts)
+    return _file_decodes_in_parts(source.path, reading.axes)
+
+
+@functools.lru_cache(maxsize=256)
+def _file_decodes_in_parts(path: str, axes: str) -> bool:
+    return Path(path).suffix.lower() not in PLAIN_SUFFIXES and read_header(Path(path), axes).in_parts
+
+
+def read_box(source: Source, reading: Reading, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Read a box of the working image of a source that decodes in parts, as `read_working` reads the whole.
+
+    Returns:
+        pixels (height, width, bands), 0 where invalid; and the valid pixels (height, width), None = all.
+    """
+    check_working_size(source.path, (box.height, box.width), reading)
+    grid = working_grid(source.height, source.width, reading.size, reading.scale)
+    pixels = np.zeros((box.height, box.width, reading.channels), np.uint8)
+    valid = np.ones((box.height, box.width), np.bool_)
+    for part in _small_enough(box, grid, source):
+        found, good = _read_small_box(source, reading, part, grid)
+        inside = Box(part.top - box.top, part.left - box.left, part.height, part.width).slices
+        pixels[inside] = found
+        if good is not None:
+            valid[inside] = good
+    return pixels, None if valid.all() else valid
+
+
+def _small_enough(box: Box, grid: tuple[int, int], source: Source) -> list[Box]:
+    """Divide a box until so little has to be decoded for each part that it can be held in memory."""
+    read = footprint(box, grid, (source.height, source.width)).read
+    if read.height * read.width * max(1, source.bands) <= DECODED_AT_ONCE or box.height * box.width == 1:
+        return [box]
+    return [part for half in halves(box) for part in _small_enough(half, grid, source)]
+
+
+def _read_small_box(
+    source: Source, reading: Reading, box: Box, grid: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    place = footprint(box, grid, (source.height, source.width))
+    pixels, valid = taken_part(source, reading, place.read)
+    scaled = to_bytes(pixels, source.scaling)
+    if grid != (source.height, source.width):
+        return part_resized(scaled, valid, (box.height, box.width), place, reading.resampling)
+    return (scaled if valid is None else np.where(valid[:, :, np.newaxis], scaled, np.uint8(0))), valid
+
+
+def taken_part(source: Source, reading: Reading, box: Box) -> tuple[Pixels, NDArray[np.bool_] | None]:
+    """Read a part of a source that decodes in parts: the selected bands, and where they are valid (None = all)."""
+    path, size = Path(source.path), (source.height, source.width)
+    with unchanged(source, box):
+        part = read_part(path, box, source.members, size)
+    try:
+        taken, parts = taken_from(part.pixels, part.nodata, reading)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if part.valid is not None:
+        parts.append(part.valid)
+    if source.mask:
+        with as_digested(Path(source.mask), source.mask_digest):
+            parts.append(read_part_of_mask(Path(source.mask), source.mask_page, box, size, reading.max_pixels))
+    return taken, all_of(parts)
+
+
+@contextmanager
+def unchanged(source: Source, box: Box | None = None) -> Iterator[None]:
+    """Refuse the file of a source, or those of its files that a box touches, if it has changed."""
+    files = [(source.path, source.digest)]
+    if source.members:
+        files = [(one.path, one.digest) for one in source.members if box is None or _touch(one.box, box)]
+    with ExitStack() as stack:
+        for path, digest in files:
+            stack.enter_context(as_digested(Path(path), digest))
+        yield
+
+
+def _touch(one: Box, other: Box) -> bool:
+    down = one.top < other.bottom and other.top < one.bottom
+    return down and one.left < other.right and other.left < one.right
 
 
 def check_working_size(path: str, grid: tuple[int, int], params: Images | Reading) -> None:
@@ -144,6 +240,8 @@ def taken_pixels(source: Source, reading: Reading) -> tuple[Pixels, NDArray[np.b
         taken, parts = taken_from(decoded.pixels, decoded.nodata, reading)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    if decoded.valid is not None:
+        parts.append(decoded.valid)
     if source.mask:
         parts.append(_mask_of(source, reading))
     return taken, all_of(parts)

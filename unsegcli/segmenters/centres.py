@@ -23,7 +23,7 @@ from unsegcli.params import Cluster, Images, Inputs, Superpixels
 from unsegcli.segmenters.baselines import BASELINES, Fit, assigned
 from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
 from unsegcli.segmenters.feature_files import FeaturesFile, features_file
-from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored
+from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored, still_chosen
 
 CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
 OF_A_MODEL = "model"  # the features, if they are the vectors of a model; see vector_groups.py
@@ -229,13 +229,13 @@ def _new_images(centres: Centres, inputs: Inputs, known_from: str | Path | None)
     images = inputs.images
     if replace(images, **{name: getattr(Images, name) for name in STILL_CHOSEN}) != Images():
         raise ConfigError(
-            f"--centres {centres.path}: sets how images are read; of these options use only --mask, --patch, --stride "
-            "and --max-pixels"
+            f"--centres {centres.path}: sets how images are read; of these options use only --mask, --mosaic, --patch, "
+            "--stride and --max-pixels"
         )
     if not images.patch and not images.stride:
         images = replace(images, patch=settings.patch, stride=settings.stride)
     dataset = find_dataset(replace(inputs, images=images), known_from=known_from)
-    chosen = {name: getattr(images, name) for name in STILL_CHOSEN}
+    chosen = still_chosen(dataset, images)
     return replace(dataset, known=centres.reading, known_scaling=centres.scaling, recorded=(chosen,))
 
 

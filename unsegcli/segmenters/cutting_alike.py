@@ -12,7 +12,7 @@ from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Inputs, Superpixels
 from unsegcli.segmenters.centres import CUTTING, shared_scaling
-from unsegcli.segmenters.model_inputs import STILL_CHOSEN
+from unsegcli.segmenters.model_inputs import still_chosen
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class CutAlike:
             raise ConfigError(f"{wrong[0]}: --like reads images as earlier ones were read; give images instead")
         images = replace(inputs.images, patch=self.patch, stride=self.stride)
         found = dataset_from_files(replace(inputs, images=images), known_from)
-        chosen = {name: getattr(images, name) for name in STILL_CHOSEN}
-        alike = replace(found, known=self.reading, known_scaling=self.scaling, recorded=(chosen,))
+        alike = replace(found, known=self.reading, known_scaling=self.scaling, recorded=(still_chosen(found, images),))
         return alike.with_input("like", self.path, self.fingerprint)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import Dataset, find_dataset, is_artifact
@@ -15,10 +16,10 @@ from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
-from unsegcli.params import Images, Inputs
+from unsegcli.params import Images, Inputs, as_stored
 from unsegcli.segmenters.model_file import ModelFile, is_model
 
-STILL_CHOSEN = ("patch", "stride", "max_pixels")  # all other reading options are those of the training images
+STILL_CHOSEN = ("patch", "stride", "max_pixels", "mosaic")  # all other reading options are those of the training images
 
 
 def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
@@ -46,16 +47,22 @@ def dataset_for(model: ModelFile, inputs: Inputs, known_from: str | Path | None 
         console.warn(
             f"{model.path} does not record how its images were scaled: the scaling is computed from these images"
         )
-    chosen = {name: getattr(inputs.images, name) for name in STILL_CHOSEN}
-    return replace(dataset, known=model.reading, known_scaling=model.scaling, recorded=(chosen,))
+    return replace(
+        dataset, known=model.reading, known_scaling=model.scaling, recorded=(still_chosen(dataset, inputs.images),)
+    )
+
+
+def still_chosen(dataset: Dataset, images: Images) -> dict[str, Any]:
+    """Return how images are read that are otherwise read like earlier ones, for the recipe: as given or decided."""
+    return as_stored({name: getattr(dataset.images or images, name) for name in STILL_CHOSEN})
 
 
 def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> Dataset:
     plain = replace(inputs.images, **{name: getattr(Images, name) for name in STILL_CHOSEN})
     if plain != Images():
         raise ConfigError(
-            f"{model.path}: a model sets how images are read; of these options use only --mask, --patch, --stride and "
-            "--max-pixels"
+            f"{model.path}: a model sets how images are read; of these options use only --mask, --mosaic, --patch, "
+            "--stride and --max-pixels"
         )
     if model.vectors is None:
         return find_dataset(inputs, known_from=known_from)

@@ -184,7 +184,8 @@ def _per(params: Features, dataset: Dataset) -> str:
 
 def _expected(dataset: Dataset, mapper: Mapper, per: str, dimensions: int, pixels: bool) -> str:
     """Say how large the output will be."""
-    sizes = [_grid_of(dataset, unit.source.height, unit.source.width) for unit in dataset.units]
+    sources = dict.fromkeys(unit.source for unit in dataset.units)
+    sizes = [_grid_of(dataset, source.height, source.width) for source in sources]
     area = sum(height * width for height, width in sizes)
     stride = min(layer.grid.stride for layer in mapper.found.network.layers)
     vectors = area * (mapper.resize / stride) ** 2

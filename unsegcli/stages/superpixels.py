@@ -78,7 +78,7 @@ def _earlier(params: Superpixels, inputs: Inputs) -> CutAlike | None:
 
 
 def _names_of(images: Images) -> list[str]:
-    return [name for name in vars(images) if name != "max_pixels"]
+    return [name for name in vars(images) if name not in ("max_pixels", "mosaic")]
 
 
 def _dataset(inputs: Inputs, run: Run, earlier: CutAlike | None) -> Dataset:

@@ -54,6 +54,12 @@ SOURCES = {
     "sources/transform": Field(
         "float64", ("source", "6"), "from column and row to map coordinates; NaN = none", required=False
     ),
+    "members/source": Field("int32", ("member",), "source that this file is a tile of: a mosaic", required=False),
+    "members/path": Field("text", ("member",), "path relative to the artifact", required=False, hint=True),
+    "members/digest": Field("text", ("member",), "SHA-256 of the file", required=False),
+    "members/bytes": Field("int64", ("member",), "size of the file", required=False),
+    "members/modified": Field("int64", ("member",), "modification time in nanoseconds", required=False, hint=True),
+    "members/box": Field("int32", ("member", "4"), "top, left, height, width in the mosaic", required=False),
 }
 SHARD = {
     "shard/number": Field("int32", ("1",), "which part of a divided run this file is, from 1", required=False),

@@ -73,6 +73,10 @@ def _window_problems(artifact: Artifact) -> Iterator[str]:
     if len(sources) and (sources.min() < 0 or sources.max() >= count):
         yield f"windows/source refers to a source outside 0 to {count - 1}"
         return
+    tiles = artifact.table("members/source") if artifact.has("members/source") else np.zeros(0)
+    if len(tiles) and (tiles.min() < 0 or tiles.max() >= count):
+        yield f"members/source refers to a source outside 0 to {count - 1}"
+        return
     for index, ((top, left, height, width), (rows, columns)) in enumerate(zip(boxes, grids, strict=True)):
         if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
             yield f"window {index} extends beyond its working image"

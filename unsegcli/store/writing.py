@@ -141,8 +141,8 @@ class Target:
         console.note(f"{self.path} {why}; it will be replaced (--force)")
 
     @contextmanager
-    def writing(self) -> Iterator[Writer]:
-        """Lock the partial folder and resume from its shards."""
+    def writing(self, unit: str = "image") -> Iterator[Writer]:
+        """Lock the partial folder and resume from its shards; `unit` is what a unit is called in messages."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -151,7 +151,7 @@ class Target:
             ) from error
         with _lock(self.partial, self.path):
             self._prepare_partial()
-            writer = Writer(self)
+            writer = Writer(self, unit)
             try:
                 yield writer
             except BaseException as stop:
@@ -192,8 +192,9 @@ class Writer:
     the number of units that need not be computed again.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, unit: str) -> None:
         self.target = target
+        self.unit = unit
         self.notes: list[Any] = []
         self._shards: list[Path] = []
         self._pending: list[tuple[list[dict[str, Encoded]], Any]] = []
@@ -217,7 +218,7 @@ class Writer:
                 continue
             self._shards.append(path)
         if self.notes:
-            console.note(f"resuming after {console.count_images(len(self.notes))} finished by an interrupted run")
+            console.note(f"resuming after {console.counted(len(self.notes), self.unit)} finished by an interrupted run")
 
     def append(self, windows: Sequence[Mapping[str, Encoded]], note: Any) -> None:
         """Add one unit: the encoded datasets of each of its windows, and a JSON value for `notes`."""
@@ -252,7 +253,7 @@ class Writer:
         _rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
-        console.detail(f"{path.name}: {console.count_images(len(notes))}, {self._pending_bytes / 1e6:,.1f} MB")
+        console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {self._pending_bytes / 1e6:,.1f} MB")
         self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
 
     @property
@@ -276,7 +277,7 @@ class Writer:
         if not self._shards and not checkpoint.exists():
             _remove_partial(self.target.partial)
         verb = "is" if len(self.notes) == 1 else "are"
-        kept = [f"{console.count_images(len(self.notes))} {verb} finished and kept"] if self.notes else []
+        kept = [f"{console.counted(len(self.notes), self.unit)} {verb} finished and kept"] if self.notes else []
         with contextlib.suppress(ArtifactError), open_artifact(checkpoint, "checkpoint") as artifact:
             about = json.loads(artifact.attributes["progress"])
             kept.append(f"checkpoint saved at step {about['step']} of {about['steps']}")

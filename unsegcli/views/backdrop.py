@@ -6,6 +6,7 @@ Nothing here draws or reads ground truth.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -60,13 +61,24 @@ def find_places(run: Predictions, images: str | Path | None, inputs: dict[str, s
     found = {}
     for item in run.maps:
         if isinstance(item, StoredMap):
-            place = Path(item.source.path) if moved is None else moved.get(item.source.digest)
-            if place is not None and place.is_file():
-                found[item.name] = replace(item.source, path=str(place.resolve())), reading
+            source = _placed(item.source, moved)
+            if source is not None:
+                found[item.name] = source, reading
     lost = [item.name for item in run.maps if item.name not in found]
     if lost:
         inputs["without_image"] = listing_digest((name, "") for name in lost)
     return found
+
+
+def _placed(source: Source, moved: Mapping[str, Path] | None) -> Source | None:
+    """Return a source with the present paths of its files; None if one of them is lost."""
+    if not source.members:
+        place = Path(source.path) if moved is None else moved.get(source.digest)
+        return replace(source, path=str(place.resolve())) if place is not None and place.is_file() else None
+    places = [Path(one.path) if moved is None else moved.get(one.digest) for one in source.members]
+    pairs = zip(source.members, places, strict=True)
+    members = tuple(replace(one, path=str(place)) for one, place in pairs if place is not None and place.is_file())
+    return replace(source, members=members) if len(members) == len(places) else None
 
 
 def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str], workers: int) -> dict[str, Place]:
