@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import digest_files, find_images
+from unsegcli.images.georeference import Georeference
 from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
@@ -60,6 +61,11 @@ class StoredMap:
     def source_grid(self) -> tuple[int, int]:
         """Height and width of the source image as shown."""
         return self.source.height, self.source.width
+
+    @property
+    def place(self) -> Georeference:
+        """Where the source image lies on a map."""
+        return self.source.place
 
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
         """Return the map resampled to a grid (height, width) over the whole image; -1 = void."""
@@ -145,6 +151,7 @@ class FileMap:
     path: str
     page: int
     source_grid: tuple[int, int]
+    place: Georeference = field(default_factory=Georeference)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -297,7 +304,7 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
         header = read_header(file.path)
         for page in range(header.pages):
             name = file.name if header.pages == 1 else f"{file.name}#{page}"
-            maps.append(FileMap(name, str(file.path), page, (header.height, header.width)))
+            maps.append(FileMap(name, str(file.path), page, (header.height, header.width), header.place))
     digest = listing_digest((file.name, file.digest) for file in files)
     return Predictions(
         name=str(given),

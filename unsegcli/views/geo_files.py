@@ -1,0 +1,168 @@
+"""What needs GDAL: coordinate systems, GeoTIFF files that can be read in parts, and layers of polygons.
+
+Only this file of the package writes with rasterio and pyogrio. They are optional, and imported when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.errors import ConfigError
+from unsegcli.images.georeference import WKT_STARTS, Georeference
+
+Values = NDArray[np.float64]
+
+PACKAGES = ("rasterio", "pyogrio")
+INSTALL = "pip install '.[geo]' in your copy of unseg"
+LONGITUDE_LATITUDE = "OGC:CRS84"  # WGS 84, longitude first, as GeoJSON has it
+PACKAGE_VERSION = "1.2"  # that older programs read without a warning
+COG_OPTIONS = {
+    "compress": "deflate",
+    "predictor": "no",  # differences of numbers that stand for classes mean nothing
+    "blocksize": 512,
+    "overview_resampling": "mode",
+    "bigtiff": "if_safer",
+    "num_threads": 1,
+}
+
+
+def are_installed() -> bool:
+    """Return whether rasterio and pyogrio can be imported."""
+    return all(importlib.util.find_spec(package) for package in PACKAGES)
+
+
+def check_installed(what: str, instead: str = "") -> None:
+    """Raise an error that says what to install for this, or what to do instead."""
+    if not are_installed():
+        raise ConfigError(f"{what} needs rasterio and pyogrio: {INSTALL}{instead}")
+
+
+@cache
+def _module(name: str) -> Any:
+    """Import a part of rasterio or pyogrio, and silence its log: errors are reported by unseg."""
+    log = logging.getLogger(name.split(".")[0])
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    return import_module(name)
+
+
+# Coordinate systems
+
+
+def is_described(crs: str) -> bool:
+    """Return whether a coordinate system is given by an EPSG number or as WKT, so that it may be known."""
+    return crs.startswith("EPSG:") or crs.split("[")[0] in WKT_STARTS
+
+
+@cache
+def system(crs: str) -> Any:
+    """Return the coordinate system that is given by an EPSG number or as WKT; None if it is not known."""
+    if not is_described(crs):
+        return None
+    try:
+        with _module("rasterio").Env():  # otherwise GDAL prints errors by itself
+            return _module("rasterio.crs").CRS.from_user_input(crs)
+    except _module("rasterio.errors").CRSError:
+        return None
+
+
+def wkt(crs: str) -> str:
+    """Return the description of a known system as WKT of version 2."""
+    return str(system(crs).to_wkt(version="WKT2_2019"))
+
+
+def metres_per_unit(crs: str) -> float:
+    """Return how long the unit of a projected system is; 0 if it is not projected."""
+    found = system(crs)
+    return float(found.linear_units_factor[1]) if found is not None and found.is_projected else 0.0
+
+
+def to_longitude_latitude(crs: str, points: Values) -> Values:
+    """Convert points (points, 2) of a known system to degrees; all are NaN if one lies outside of what it is for."""
+    if not len(points):
+        return points
+    try:
+        with _module("rasterio").Env():
+            found = _module("rasterio.warp").transform(system(crs), LONGITUDE_LATITUDE, *points.T)
+    except _module("rasterio._err").CPLE_BaseError:
+        return np.full(points.shape, np.nan)
+    return np.stack(found, axis=1)
+
+
+# Files
+
+
+def cog(
+    values: NDArray[Any],
+    colors: Mapping[int, Sequence[int]] | None,
+    place: Georeference,
+    void: int | None,
+) -> bytes:
+    """Encode a label map (height, width) as a GeoTIFF that is optimized for the cloud: tiles, and overviews by mode.
+
+    Args:
+        values: whole numbers.
+        colors: colour of each number; None = no colour table.
+        place: place on a map.
+        void: number that is no data; None = none.
+    """
+    rasterio, io = _module("rasterio"), _module("rasterio.io")
+    profile: dict[str, Any] = {
+        "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": values.dtype.name, "nodata": void,
+        "crs": system(place.crs), **COG_OPTIONS,
+    }  # fmt: skip
+    if place.transform:
+        profile["transform"] = rasterio.Affine(*place.transform)
+    with warnings.catch_warnings(), io.MemoryFile() as file:
+        warnings.simplefilter("ignore", _module("rasterio.errors").NotGeoreferencedWarning)
+        with file.open(driver="COG", **profile) as target:
+            target.write(values, 1)
+            if colors is not None and values.dtype.itemsize <= 2:
+                target.write_colormap(1, {number: (*color, 255) for number, color in colors.items()})
+        return bytes(file.read())
+
+
+def write_layer(
+    path: Path,
+    layer: str,
+    columns: Mapping[str, NDArray[Any]],
+    polygons: Sequence[bytes] | None = None,
+    crs: str = "",
+    **more: Any,
+) -> None:
+    """Add rows to a layer of a GeoPackage, which is made if it is not there.
+
+    Args:
+        path: the file.
+        layer: name of the layer.
+        columns: values by name, one for each row; NaN = unknown.
+        polygons: of each row, as WKB; None = a table without a place.
+        crs: coordinate system; "" or an unknown one = none.
+        more: further settings of pyogrio.
+    """
+    found = system(crs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*crs.*", UserWarning)  # of a layer without a coordinate system
+        _module("pyogrio.raw").write(
+            str(path),
+            geometry=None if polygons is None else np.array([*polygons, None], object)[:-1],
+            field_data=list(columns.values()),
+            fields=np.array(list(columns), object),
+            layer=layer,
+            driver="GPKG",
+            geometry_type=None if polygons is None else "Polygon",
+            crs=None if found is None else found.to_wkt() if not crs.startswith("EPSG:") else crs,
+            append=path.exists(),
+            dataset_options={"VERSION": PACKAGE_VERSION},
+            **more,
+        )
