@@ -182,7 +182,7 @@ def _is_measured(params: Export, run: Predictions) -> bool:
     if params.pixel_size or not wanted or not _has_systems(run) or run.role == "superpixels":
         return False
     if not are_installed():
-        console.note(f"areas in m2 need --pixel-size, or rasterio, since the images have a place: {INSTALL}")
+        console.warn(f"areas in m2 need --pixel-size, or rasterio, since the images have a place: {INSTALL}")
     return are_installed()
 
 

@@ -24,6 +24,7 @@ Values = NDArray[np.float64]
 
 PACKAGES = ("rasterio", "pyogrio")
 INSTALL = "pip install '.[geo]' in your copy of unseg"
+NORTH_POLE = 90 + 1e-9  # degrees, as they are computed
 LONGITUDE_LATITUDE = "OGC:CRS84"  # WGS 84, longitude first, as GeoJSON has it
 PACKAGE_VERSION = "1.2"  # that older programs read without a warning
 COG_OPTIONS = {
@@ -96,7 +97,9 @@ def to_longitude_latitude(crs: str, points: Values) -> Values:
             found = _module("rasterio.warp").transform(system(crs), LONGITUDE_LATITUDE, *points.T)
     except _module("rasterio._err").CPLE_BaseError:
         return np.full(points.shape, np.nan)
-    return np.stack(found, axis=1)
+    degrees = np.stack(found, axis=1)
+    there = (np.abs(degrees[:, 1]) <= NORTH_POLE).all()
+    return degrees if there else np.full(points.shape, np.nan)
 
 
 # Files

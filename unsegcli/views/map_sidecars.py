@@ -111,7 +111,9 @@ def _polygon_style(root: Element, names: Sequence[str], colors: Sequence[Sequenc
         SubElement(categories, "category", render="true", symbol=key, value=text, label=text, type="string")
         symbol = SubElement(symbols, "symbol", type="fill", name=key, alpha="1")
         options = SubElement(SubElement(symbol, "layer", {"class": "SimpleFill"}, enabled="1"), "Option", type="Map")
-        settings = {"color": ",".join(map(str, (*color, 255))), "style": "solid", "outline_style": "no"}
+        filled = ",".join(map(str, (*color, 255)))
+        line = {"outline_style": "solid", "outline_color": filled, "outline_width": "0.1"}  # no gaps when it is drawn
+        settings = {"color": filled, "style": "solid", **line}
         for option, value in settings.items():
             SubElement(options, "Option", type="QString", name=option, value=value)
     SubElement(root, "layerGeometryType").text = "2"  # polygons
