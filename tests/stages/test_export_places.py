@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from stages.test_export_files import MAP, WKT, rings_area, table
 from stages.test_visualize_stage import files_of, segmentation
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header
 from unsegcli.images.georeference import Georeference
 from unsegcli.params import Export
 from unsegcli.views import geo_files
 from unsegcli.views.export import encoded
+from unsegcli.views.geo_files import write_layer
 from unsegcli.views.ground import ELLIPSOID, PLANE, ground
 from unsegcli.views.map_sidecars import gdal_sidecar, stac_classes
 
@@ -186,6 +187,11 @@ def test_geopackage_has_a_layer_and_a_style_for_each_system(out: Path) -> None:
     colors = [one.get("value") for one in root.iter("Option") if one.get("name") == "color"]
     first = table(out / "classes.csv")[0]
     assert colors[0] == ",".join([first["red"], first["green"], first["blue"], "255"])
+
+
+def test_a_package_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"gone/a\.gpkg: cannot be written .*so nothing is kept"):
+        write_layer(tmp_path / "gone" / "a.gpkg", "a", {"value": np.array([1])})
 
 
 def test_ogrinfo_reads_the_layers(out: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.georeference import WKT_STARTS, Georeference
 
 Values = NDArray[np.float64]
@@ -141,7 +141,7 @@ def write_layer(
     columns: Mapping[str, NDArray[Any]],
     polygons: Sequence[bytes] | None = None,
     crs: str = "",
-    **more: Any,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Add rows to a layer of a GeoPackage, which is made if it is not there.
 
@@ -151,21 +151,26 @@ def write_layer(
         columns: values by name, one for each row; NaN = unknown.
         polygons: of each row, as WKB; None = a table without a place.
         crs: coordinate system; "" or an unknown one = none.
-        more: further settings of pyogrio.
+        options: of a layer that is new, as GDAL has them.
     """
-    found = system(crs)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*crs.*", UserWarning)  # of a layer without a coordinate system
-        _module("pyogrio.raw").write(
-            str(path),
-            geometry=None if polygons is None else np.array([*polygons, None], object)[:-1],
-            field_data=list(columns.values()),
-            fields=np.array(list(columns), object),
-            layer=layer,
-            driver="GPKG",
-            geometry_type=None if polygons is None else "Polygon",
-            crs=None if found is None else found.to_wkt() if not crs.startswith("EPSG:") else crs,
-            append=path.exists(),
-            dataset_options={"VERSION": PACKAGE_VERSION},
-            **more,
-        )
+    found, errors = system(crs), _module("pyogrio.errors")
+    settings = {
+        "driver": "GPKG",
+        "layer": layer,
+        "geometry": None if polygons is None else np.array([*polygons, None], object)[:-1],
+        "geometry_type": None if polygons is None else "Polygon",
+        "field_data": list(columns.values()),
+        "fields": np.array(list(columns), object),
+        "crs": None if found is None else crs if crs.startswith("EPSG:") else found.to_wkt(),
+        "append": path.exists(),
+        "dataset_options": {"VERSION": PACKAGE_VERSION},
+        "layer_options": dict(options or {}),
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*crs.*", UserWarning)  # of a layer without a coordinate system
+            _module("pyogrio.raw").write(str(path), **settings)
+    except (errors.DataSourceError, errors.DataLayerError) as error:
+        raise ArtifactError(
+            f"{path}: cannot be written ({error}), so nothing is kept; fix this, or choose another folder with -o"
+        ) from error

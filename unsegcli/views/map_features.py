@@ -47,11 +47,11 @@ def columns_of(
     values, names = plan
     known = np.full(count, np.nan) if areas is None else areas
     found: dict[str, NDArray[Any]] = {
-        "class": np.array([names[one] for one in classes], object),
+        "class": np.array([names[one].encode("utf-8", "replace").decode() for one in classes], object),
         "value": np.array([values[one] for one in classes], np.int64),
         "area_m2": known,
         "area_ha": known / 10_000,
-        "source": np.array([source] * count, object),
+        "source": np.array([source.encode("utf-8", "replace").decode()] * count, object),
     }
     return found | {"object": np.arange(1, count + 1)} if numbered else found
 

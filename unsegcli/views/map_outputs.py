@@ -40,8 +40,8 @@ class LayerFile:
 
     def add(self, place: Georeference, layer: MapLayer) -> None:
         name, new = self.names[place.crs], place.crs not in self.written
-        options = {"layer_options": {"DESCRIPTION": ABOUT_AREAS}} if new else {}
-        write_layer(self.writer.path_of(PACKAGE), name, layer.columns, layer.polygons, place.crs, **options)
+        options = {"DESCRIPTION": ABOUT_AREAS} if new else None
+        write_layer(self.writer.path_of(PACKAGE), name, layer.columns, layer.polygons, place.crs, options)
         self.written.add(place.crs)
 
     def finish(self) -> None:
@@ -49,9 +49,7 @@ class LayerFile:
             return
         style = qgis_style((), self.plan.names, self.plan.name_colors)
         layers = [self.names[crs] for crs in self.names if crs in self.written]
-        write_layer(
-            self.writer.path_of(PACKAGE), "layer_styles", _style_rows(layers, style), layer_options={"FID": "id"}
-        )
+        write_layer(self.writer.path_of(PACKAGE), "layer_styles", _style_rows(layers, style), options={"FID": "id"})
         self.writer.keep(PACKAGE)
 
 
