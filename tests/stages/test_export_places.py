@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -331,7 +332,9 @@ def test_what_is_missing_is_said(
     ):
         with pytest.raises(ConfigError, match=message):
             export(path, tmp_path / "out", Export(**settings), workers=1)
-    monkeypatch.setattr(geo_files, "PACKAGES", ("rasterio", "no_such_package"))
+    for name in geo_files.PACKAGES:
+        monkeypatch.setitem(sys.modules, name, None)
+    geo_files._module.cache_clear()
     for format_ in ("geotiff", "gpkg", "stac,geotiff", "geojson"):
         with pytest.raises(
             ConfigError, match=r"needs rasterio and pyogrio: pip install '\.\[geo\]' in your copy of unseg"
