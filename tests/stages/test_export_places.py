@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from stages.test_export_files import MAP, WKT, rings_area, table
 from stages.test_visualize_stage import files_of, segmentation
 
+from unsegcli.dataflow import label_maps
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header
 from unsegcli.images.georeference import Georeference
 from unsegcli.params import Export
-from unsegcli.views import geo_files
+from unsegcli.views import exported_image, geo_files, large_image
 from unsegcli.views.export import encoded
 from unsegcli.views.geo_files import write_layer
 from unsegcli.views.ground import ELLIPSOID, PLANE, ground
@@ -113,6 +114,33 @@ def test_qgis_finds_names_and_colours_beside_maps_and_polygons(out: Path) -> Non
     assert [one.get("value") for one in both.iter("category")] == list(NAMES)
     map_only = ElementTree.fromstring((out / "nowhere.qml").read_text().partition("\n")[2])
     assert (len(list(map_only.iter("paletteEntry"))), len(list(map_only.iter("category")))) == (3, 0)
+
+
+def test_a_large_image_is_written_by_rows_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here in overlapping windows of a smaller working image; rows have areas of their own in degrees."""
+    working = np.random.default_rng(1).integers(0, 4, (90, 70)).astype(np.uint8)
+    working[working == 3] = 255
+    how: dict[str, Any] = {"patch": 40, "stride": 30, "sources": [(700, 545)], "places": [DEGREES]}
+    seg = segmentation(tmp_path / "seg.h5", [working], ["a/scene.tif"], clusters=3, categories=NAMES, **how)
+    settings = Export(to=("geotiff", "csv", "stac"))
+    whole = export(seg, tmp_path / "whole", settings, workers=1).path
+    monkeypatch.setattr(large_image, "LARGE", 0)
+    monkeypatch.setattr(label_maps, "BAND_ROWS", 64)
+    monkeypatch.setattr(exported_image, "encoded", None)  # what makes a file in memory
+    assert not export(seg, tmp_path / "tried", settings, workers=1, dry_run=True).path.exists()
+    rows = export(seg, tmp_path / "rows", settings, workers=1).path
+    assert files_of(rows) == files_of(whole)
+    for name in ("areas.csv", "classes.csv", "a/scene.tif.aux.xml", "a/scene.qml", "a/scene.stac.json"):
+        assert (rows / name).read_bytes() == (whole / name).read_bytes(), name
+    with rasterio.open(rows / "a/scene.tif") as one, rasterio.open(whole / "a/scene.tif") as other:
+        assert one.profile == other.profile
+        assert one.colormap(1) == other.colormap(1)
+        assert one.overviews(1) == other.overviews(1) == [2]
+        for shape in ((700, 545), (350, 273)):
+            np.testing.assert_array_equal(one.read(1, out_shape=shape), other.read(1, out_shape=shape))
+    with pytest.raises(ArtifactError, match=r"none\.tif: cannot be written"):
+        geo_files.write_large_cog(tmp_path / "rows" / "a" / "scene.tif" / "none.tif", [], {}, None)
+    assert not list(tmp_path.rglob("*.plain"))
 
 
 # ---------------------------------------------------------------------------------------- every export keeps the place

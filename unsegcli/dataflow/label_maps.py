@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.geometry import Box, cores, paint, sample_nearest
+from unsegcli.core.geometry import Box, checked_cores, cores, nearest_rows, paint, paint_rows, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
@@ -30,6 +30,7 @@ from unsegcli.recipe import listing_digest
 from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
+BAND_ROWS = 256  # of a large map, in memory at once
 LARGEST_NUMBER = 65_535  # largest category in a file of another tool
 
 
@@ -72,6 +73,23 @@ class StoredMap:
         painted = self._painted(self.field, grid)
         void = np.iinfo(painted.dtype).max
         return np.where(painted == void, -1, painted.astype(np.int32))
+
+    def bands(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void.
+
+        Each window is read once, and only those beside each other are in memory.
+        """
+        artifact, boxes = held_open(self.path, self.fingerprint), self._boxes()
+        owned = checked_cores(boxes, self.grid)
+        under, columns = (nearest_rows(*sides) for sides in zip(self.grid, self.source_grid, strict=True))
+        for top, bottom in sorted({(core.top, core.bottom) for core in owned}):
+            beside = [number for number, core in enumerate(owned) if core.top == top]
+            maps = [artifact.read(self.field, self.rows[number]) for number in beside]
+            windows, parts = ([found[number] for number in beside] for found in (boxes, owned))
+            first, last = np.searchsorted(under, (top, bottom)).tolist()
+            for row in range(first, last, BAND_ROWS):
+                painted = paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
+                yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
 
     def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
         """Return the confidence of each pixel (height, width), or None if it is not stored."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,13 @@ from unsegcli.views.exported_image import (
     ExportPlan,
     ExportTask,
     PixelSize,
-    export_image,
     is_on_map,
     numbers_of,
 )
 from unsegcli.views.geo_files import is_described
 from unsegcli.views.ground import ELLIPSOID, PLANE
 from unsegcli.views.image_pass import each, estimated, finish
+from unsegcli.views.large_image import aimed, export_any
 from unsegcli.views.map_outputs import LayerFile, item_of, place_rows
 from unsegcli.views.object_files import object_columns, object_rows, real_areas
 
@@ -87,11 +89,13 @@ def write_exports(
         )
     _say_of_places(tasks)
     if dry_run:
-        return estimated(folder, tasks, export_image, _bytes_of, workers)
+        with TemporaryDirectory() as place:
+            tried = [aimed(task, Path(place) / "tried.tif") for task in tasks]
+            return estimated(folder, tried, export_any, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
         exported = _ExportedFolder(writer, tasks)
-        for row, made in enumerate(each(tasks, export_image, workers, "exporting")):
+        for row, made in enumerate(each(exported.aimed_tasks(), export_any, workers, "exporting")):
             if made.failed:
                 skipped.append((tasks[row].map.name, made.failed))
             else:
@@ -139,7 +143,16 @@ class _ExportedFolder:
         self.layers = LayerFile(writer, tasks) if "gpkg" in self.plan.formats else None
         self.annotations: dict[str, list[dict[str, Any]]] = {"segmentation": [], "polygon": []}
 
+    def aimed_tasks(self) -> list[ExportTask]:
+        """Return the tasks; those of large images know where to write."""
+        if "geotiff" not in self.names:
+            return list(self.tasks)
+        targets = map(self.writer.path_of, self.names["geotiff"])
+        return [aimed(task, target) for task, target in zip(self.tasks, targets, strict=True)]
+
     def add(self, row: int, made: ExportedImage) -> None:
+        for kind in made.written:
+            self.writer.keep(self.names[kind][row])
         for kind, content in made.files.items():
             self.writer.add(self.names[kind][row], content)
         if self.layers is not None and made.layer is not None:
@@ -156,7 +169,8 @@ class _ExportedFolder:
 
     def _add_item(self, row: int, made: ExportedImage) -> None:
         name = self.names["stac"][row]
-        files = {kind: self.names[kind][row] for kind in made.files if kind in self.plan.formats}
+        there = [kind for kind in (*made.written, *made.files) if kind in self.plan.formats]
+        files = {kind: self.names[kind][row] for kind in there}
         item = item_of(self.tasks[row], name, files)
         if item is not None:
             self.writer.add(name, item)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class ExportTask:
     plan: ExportPlan
     regions: StoredMap | None = None  # superpixels that hold the pixels
     image: Place | None = None  # the image file, if no artifact holds them
+    target: Path | None = None  # where a large GeoTIFF is written, a few rows at a time
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class ExportedImage:
     objects: Objects | None = None
     coco: tuple[dict[str, Any], ...] = ()
     layer: MapLayer | None = None
+    written: tuple[str, ...] = ()  # formats whose files are in their place already
     note: str = ""
     failed: str = ""
 
@@ -124,18 +127,15 @@ def export_image(task: ExportTask) -> ExportedImage:
         values = task.map.on(task.map.source_grid)
     except DataError as error:
         return ExportedImage(failed=str(error))
-    values = _numbered(values, plan.read)
+    values = numbered(values, plan.read)
     if plan.sieve > 1:
         values = sieve(values, plan.sieve)
     files = _label_maps(values, task)
     if not plan.names:
         return ExportedImage(files)
-    shown = plan.listed if "geotiff" in plan.formats else ()
-    polygons_shown = "geojson" in plan.formats and is_on_map(task)
-    if shown or polygons_shown:
-        files["qml"] = qgis_style(shown, plan.names if polygons_shown else (), plan.name_colors).encode()
+    files |= style_of(task)
     classes = np.array([*plan.classes, -1], np.int32)[values]
-    size = _ground(task)
+    size = ground_of(task)
     found = ExportedImage(files, tuple(_counted(classes, len(plan.names))))
     if size is not None:
         found = replace(found, real=tuple(size.areas(classes, len(plan.names)).tolist()), measured=size.measured)
@@ -151,7 +151,15 @@ def export_image(task: ExportTask) -> ExportedImage:
         return ExportedImage(failed=str(error))
 
 
-def _ground(task: ExportTask) -> Ground | None:
+def style_of(task: ExportTask) -> dict[str, bytes]:
+    """Return the style in which QGIS shows the files of an image, if it needs one."""
+    plan = task.plan
+    shown = plan.listed if "geotiff" in plan.formats else ()
+    names = plan.names if "geojson" in plan.formats and is_on_map(task) else ()
+    return {"qml": qgis_style(shown, names, plan.name_colors).encode()} if shown or names else {}
+
+
+def ground_of(task: ExportTask) -> Ground | None:
     """Return the sizes of pixels; None if they are not known."""
     plan = task.plan
     if plan.pixel.unit:
@@ -167,7 +175,7 @@ def numbers_of(item: ImageMap) -> set[int]:
         return set()
 
 
-def _numbered(values: NDArray[np.int32], read: Sequence[int]) -> NDArray[np.int32]:
+def numbered(values: NDArray[np.int32], read: Sequence[int]) -> NDArray[np.int32]:
     """Number the categories of a map from 0, in the order in which they are given; all others are void."""
     if isinstance(read, range):
         values[values >= len(read)] = -1

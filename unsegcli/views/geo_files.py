@@ -5,10 +5,11 @@ Only this file of the package writes with rasterio and pyogrio. They are optiona
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,12 @@ COG_OPTIONS = {
     "bigtiff": "if_safer",
     "num_threads": 1,
 }
+
+
+PLAIN_OPTIONS = {
+    "compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": 512, "blockysize": 256, "bigtiff": "if_safer",
+}  # fmt: skip
+CACHE = 128 * 2**20  # bytes of a large raster that GDAL keeps
 
 
 def are_installed() -> bool:
@@ -119,20 +126,64 @@ def cog(
         place: place on a map.
         void: number that is no data; None = none.
     """
-    rasterio, io = _module("rasterio"), _module("rasterio.io")
-    profile: dict[str, Any] = {
-        "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": values.dtype.name, "nodata": void,
-        "crs": system(place.crs), **COG_OPTIONS,
-    }  # fmt: skip
-    if place.transform:
-        profile["transform"] = rasterio.Affine(*place.transform)
-    with warnings.catch_warnings(), io.MemoryFile() as file:
+    with warnings.catch_warnings(), _module("rasterio.io").MemoryFile() as file:
         warnings.simplefilter("ignore", _module("rasterio.errors").NotGeoreferencedWarning)
-        with file.open(driver="COG", **profile) as target:
+        profile = raster_profile(values.shape, values.dtype.name, place, void)
+        with file.open(driver="COG", **profile, **COG_OPTIONS) as target:
             target.write(values, 1)
-            if colors is not None and values.dtype.itemsize <= 2:
-                target.write_colormap(1, {number: (*color, 255) for number, color in colors.items()})
+            _write_colors(target, colors)
         return bytes(file.read())
+
+
+def raster_profile(shape: Sequence[int], dtype: str, place: Georeference, void: int | None) -> dict[str, Any]:
+    """Return what rasterio wants to know of a label map (height, width)."""
+    profile = {"height": shape[0], "width": shape[1], "count": 1, "dtype": dtype, "nodata": void}
+    if place.transform:
+        profile["transform"] = _module("rasterio").Affine(*place.transform)
+    return profile | {"crs": system(place.crs)}
+
+
+def _write_colors(target: Any, colors: Mapping[int, Sequence[int]] | None) -> None:
+    if colors is not None and np.dtype(target.dtypes[0]).itemsize <= 2:
+        target.write_colormap(1, {number: (*color, 255) for number, color in colors.items()})
+
+
+def write_large_cog(
+    path: Path,
+    bands: Iterable[tuple[int, NDArray[Any]]],
+    profile: Mapping[str, Any],
+    colors: Mapping[int, Sequence[int]] | None,
+) -> None:
+    """Write a GeoTIFF as `cog` makes it from bands of rows, by way of a plain file beside it.
+
+    Args:
+        path: the file.
+        bands: the first row of each, and its values (rows, width).
+        profile: as `raster_profile` returns it.
+        colors: colour of each number; None = no colour table.
+    """
+    rasterio, errors = _module("rasterio"), _module("rasterio.errors")
+    plain, block = path.with_name(path.name + ".plain"), _module("rasterio.windows").Window
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE):
+            warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+            with rasterio.open(plain, "w", driver="GTiff", **profile, **PLAIN_OPTIONS) as target:
+                _write_colors(target, colors)
+                for row, values in bands:
+                    target.write(values, 1, window=block(0, row, values.shape[1], len(values)))
+            _module("rasterio.shutil").copy(plain, path, driver="COG", **COG_OPTIONS)
+    except (OSError, errors.RasterioError, _module("rasterio._err").CPLE_BaseError) as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            plain.unlink()
+
+
+def _unwritable(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: cannot be written ({error}), so nothing is kept; fix this, or choose another folder with -o"
+    )
 
 
 def write_layer(
@@ -171,6 +222,4 @@ def write_layer(
             warnings.filterwarnings("ignore", ".*crs.*", UserWarning)  # of a layer without a coordinate system
             _module("pyogrio.raw").write(str(path), **settings)
     except (errors.DataSourceError, errors.DataLayerError) as error:
-        raise ArtifactError(
-            f"{path}: cannot be written ({error}), so nothing is kept; fix this, or choose another folder with -o"
-        ) from error
+        raise _unwritable(path, error) from error
