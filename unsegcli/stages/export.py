@@ -24,7 +24,7 @@ from unsegcli.views.categories import Matching, find_matching, legend_to_show, n
 from unsegcli.views.export import SUFFIXES
 from unsegcli.views.export_folder import category_numbers, coded, pixel_size, write_exports
 from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
-from unsegcli.views.geo_files import INSTALL, are_installed, check_installed, is_described
+from unsegcli.views.geo_files import INSTALL, are_installed, check_installed, may_be_known
 from unsegcli.views.map_sidecars import MEDIA_TYPES
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
@@ -173,7 +173,7 @@ def _check_places(params: Export, run: Predictions) -> None:
 
 
 def _has_systems(run: Predictions) -> bool:
-    return any(item.place.transform and is_described(item.place.crs) for item in run.maps)
+    return any(item.place.transform and may_be_known(item.place.crs) for item in run.maps)
 
 
 def _is_measured(params: Export, run: Predictions) -> bool:

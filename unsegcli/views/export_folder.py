@@ -19,6 +19,7 @@ from unsegcli.dataflow.label_maps import Predictions, StoredMap
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder, safe_names
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
+from unsegcli.images.georeference import is_described
 from unsegcli.parallel import ordered_map
 from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
 from unsegcli.views.exported_image import (
@@ -30,7 +31,7 @@ from unsegcli.views.exported_image import (
     is_on_map,
     numbers_of,
 )
-from unsegcli.views.geo_files import is_described
+from unsegcli.views.geo_files import may_be_known
 from unsegcli.views.ground import ELLIPSOID, PLANE
 from unsegcli.views.image_pass import each, estimated, finish
 from unsegcli.views.large_image import aimed, export_any
@@ -109,7 +110,8 @@ def _say_of_places(tasks: Sequence[ExportTask]) -> None:
     """Say which images lack what formats need: a coordinate system, or a place."""
     plan, placed = tasks[0].plan, [task for task in tasks if task.map.place.transform]
     if {"tiff", "geotiff", "png", "gpkg"} & set(plan.formats):
-        lost = sum(not is_described(task.map.place.crs) for task in placed)
+        held = is_described if "tiff" in plan.formats else may_be_known  # TIFF tags hold ASCII only
+        lost = sum(not (crs.startswith("EPSG:") or held(crs)) for crs in (task.map.place.crs for task in placed))
         if lost:
             console.warn(
                 f"{console.count_images(lost)} with a coordinate system that has neither an EPSG number nor a "

@@ -67,7 +67,7 @@ def _module(name: str) -> Any:
 # Coordinate systems
 
 
-def is_described(crs: str) -> bool:
+def may_be_known(crs: str) -> bool:
     """Return whether a coordinate system is given by an EPSG number or as WKT, so that it may be known."""
     return crs.startswith("EPSG:") or crs.split("[")[0] in WKT_STARTS
 
@@ -75,7 +75,7 @@ def is_described(crs: str) -> bool:
 @cache
 def system(crs: str) -> Any:
     """Return the coordinate system that is given by an EPSG number or as WKT; None if it is not known."""
-    if not is_described(crs):
+    if not may_be_known(crs):
         return None
     try:
         with _module("rasterio").Env():  # otherwise GDAL prints errors by itself

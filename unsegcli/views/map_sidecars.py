@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from unsegcli._version import __version__
 from unsegcli.core.palette import hex_color
 from unsegcli.images.georeference import Georeference
-from unsegcli.views.geo_files import is_described
+from unsegcli.views.geo_files import may_be_known
 
 Listed = tuple[int, str, tuple[int, int, int]]  # value, name and colour of a class
 
@@ -44,7 +44,7 @@ def gdal_sidecar(listed: Sequence[Listed], counts: Sequence[int], place: Georefe
     """
     root = Element("PAMDataset")
     if place is not None and place.transform:
-        if is_described(place.crs):
+        if may_be_known(place.crs):
             SubElement(root, "SRS").text = _xml(place.crs)
         a, b, c, d, e, f = place.transform
         SubElement(root, "GeoTransform").text = ", ".join(f"{value:.17g}" for value in (c, a, b, f, d, e))
@@ -184,8 +184,9 @@ def stac_classes(listed: Sequence[Listed], void: int) -> list[dict[str, Any]]:
             "value": value,
             "name": re.sub(r"[^0-9A-Za-z_-]+", "-", name).strip("-") or f"class-{value}",
             "title": name,
+            "description": name,
             "color_hint": "{:02X}{:02X}{:02X}".format(*color),
         }
         for value, name, color in dict.fromkeys(listed)
     ]
-    return [*found, {"value": void, "name": "void", "title": "void", "nodata": True}]
+    return [*found, {"value": void, "name": "void", "title": "void", "description": "void", "nodata": True}]
