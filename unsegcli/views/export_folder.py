@@ -132,7 +132,8 @@ def _say_of_places(tasks: Sequence[ExportTask]) -> None:
 
 def _bytes_of(made: ExportedImage) -> int:
     coco = len(json.dumps(made.coco)) if made.coco else 0
-    return sum(len(content) for content in made.files.values()) + coco + 20 * len(made.areas)
+    files = sum(len(content) for content in made.files.values()) + sum(made.written.values())
+    return files + coco + 20 * len(made.areas)
 
 
 class _ExportedFolder:

@@ -115,7 +115,7 @@ class ExportedImage:
     objects: Objects | None = None
     coco: tuple[dict[str, Any], ...] = ()
     layer: MapLayer | None = None
-    written: tuple[str, ...] = ()  # formats whose files are in their place already
+    written: dict[str, int] = field(default_factory=dict)  # bytes of files that are in their place, by format
     note: str = ""
     failed: str = ""
 

@@ -70,7 +70,7 @@ def _export_rows(task: ExportTask, item: StoredMap, target: Path) -> ExportedIma
     np.add.at(of_class.T, [*plan.classes, len(plan.names)], counts.T)
     sidecar = gdal_sidecar(plan.listed, counts.sum(axis=0)[:-1].tolist(), None)
     made = ExportedImage({"geotiff" + SIDECAR: sidecar, **style_of(task)}, tuple(of_class.sum(axis=0).tolist()))
-    made = replace(made, written=("geotiff",))
+    made = replace(made, written={"geotiff": target.stat().st_size})
     if size is None:
         return made
     return replace(made, real=tuple((size.rows @ of_class[:, :-1]).tolist()), measured=size.measured)
