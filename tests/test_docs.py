@@ -57,8 +57,7 @@ OPTIONS = set(
     --area --clean --masks --no-clean --smallest --phases --separate --contrast
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
-    --quick
-    --table --page
+    --quick --table --page --coordinates
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
     --pixel-size --sieve --simplify --to --values

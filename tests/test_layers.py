@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +103,14 @@ def test_only_one_part_imports(library: str, part: str) -> None:
     for path in FILES:
         if any(name.split(".")[0] == library for name in imports_of(path)):
             assert part_of(path) == part, f"{path} imports {library}"
+
+
+def test_gdal_has_one_way_in_and_one_way_out() -> None:
+    """It is optional, so it is imported by name, and only when it is used."""
+    calls = re.compile(r"""(?:import |_module\()["']?(?:rasterio|pyogrio)""")
+    found = {str(path.relative_to(PACKAGE)) for path in FILES if calls.search(path.read_text())}
+    assert "views/geo_files.py" in found
+    assert found <= {"views/geo_files.py", "images/rasters.py"}
 
 
 def test_nothing_heavy_at_the_top_of_the_command_line() -> None:

@@ -1256,8 +1256,9 @@ class Export:
 
     to: tuple[str, ...] = option(
         (),
-        "What to write. png, tiff, npy: label maps, on the grid of each image as displayed. csv: areas. coco, yolo, "
-        "geojson: connected parts with their outlines, in pixels.",
+        "What to write. png, tiff, npy: label maps, on the grid of each image as displayed; geotiff: a COG with names "
+        "and overviews. csv: areas. coco, yolo, geojson: connected parts with their outlines; gpkg: polygons on the "
+        "map. stac: an item for each image.",
         panel=OF_MAPS,
         metavar="FORMAT,FORMAT,...",
         form="several names",
@@ -1295,9 +1296,17 @@ class Export:
         least=0,
         most=1,
     )
+    coordinates: str = option(
+        AUTO,
+        "Of GeoJSON. map: longitude and latitude. pixels: from the top left corner. auto: map for images with a place "
+        "on a map, pixels for others.",
+        panel=OF_MAPS,
+        choices=(AUTO, "pixels", "map"),
+    )
     pixel_size: str = option(
         "",
-        "Side of a pixel of the images, such as 0.3m or 0.65um: tables have areas in real units, too.",
+        "Side of a pixel of the images, such as 0.3m or 0.65um: tables have areas in real units, too. Images with a "
+        "place on a map need none.",
         panel=OF_MAPS,
         metavar="LENGTH",
         shown="-",

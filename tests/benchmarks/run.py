@@ -18,6 +18,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     store               speed and size of label maps in an artifact, beside flat layouts
     guided              CPU seconds of the guided filter over many maps, beside one map after another
     outlines            CPU seconds of outlines of many parts, beside the same by loops in Python
+    large_map           memory and time of exporting the label map of a large raster; needs rasterio
     evaluate            speed of scoring label maps, beside numpy.bincount
     train               the training loop beside bare steps of the same network, and images a second of each method
     step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
@@ -58,6 +59,7 @@ NAMES = (
     "evaluate",
     "guided",
     "outlines",
+    "large_map",
 )
 
 

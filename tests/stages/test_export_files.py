@@ -438,9 +438,15 @@ def test_without_an_argument_the_last_of_a_chain_is_taken(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "png", "--pixel-size", "1m"], "--pixel-size: changes nothing in png; add csv to --to, or --objects"),
-        (["--to", "csv", "--values", "0,1,2"], "--values: changes nothing in csv; add png or tiff or npy to --to"),
-        (["--simplify", "0"], "--simplify: changes nothing in png, csv; add coco or yolo or geojson to --to"),
+        (
+            ["--to", "png", "--pixel-size", "1m"],
+            "--pixel-size: changes nothing in png; add csv or gpkg to --to, or ",
+        ),
+        (
+            ["--to", "csv", "--values", "0,1,2"],
+            "changes nothing in csv; add png or tiff or geotiff or npy to --to",
+        ),
+        (["--simplify", "0"], "--simplify: changes nothing in png, csv; add coco or yolo or geojson or gpkg to --to"),
         (["--method", "iic"], "--method is for a model"),
         (["--values", "0,1,70000"], "numbers up to 70,000 do not fit into PNG: use --to tiff or npy"),
         (["--values", "0,1,99999999999", "--to", "tiff"], "do not fit into TIFF: the largest is 4,294,967,295"),

@@ -32,6 +32,7 @@ from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import read_index
+from unsegcli.images.georeference import Georeference
 from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Evaluate, Export, Iem, Images, Superpixels, Visualize
 from unsegcli.views import drawing
@@ -60,6 +61,7 @@ def segmentation(
     clusters: int = 4,
     role: str = "clusters",
     categories: Sequence[str] = (),
+    places: Sequence[Georeference] = (),
 ) -> Path:
     """A segmentation artifact of these working maps, cut into windows."""
     names = names or [f"p{number}.png" for number in range(len(maps))]
@@ -89,6 +91,9 @@ def segmentation(
     }
     if categories:
         tables["categories/name"] = list(categories)
+    if places:
+        tables["sources/crs"] = [place.crs for place in places]
+        tables["sources/transform"] = np.array([place.transform or [np.nan] * 6 for place in places])
     recipe = {
         "stage": "sample",
         "revision": 1,

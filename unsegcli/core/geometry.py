@@ -175,14 +175,37 @@ def paint(
         grid: (height, width) of the working image.
         source: (height, width) of the source image, oriented.
     """
-    _check_grid("source", source)
     if len(maps) != len(boxes):
         raise DataError(f"{len(maps)} maps for {len(boxes)} windows: each window needs its map")
+    _check_grid("source", source)
+    owned = checked_cores(boxes, grid)
+    return paint_rows(maps, boxes, owned, nearest_rows(grid[0], source[0]), nearest_rows(grid[1], source[1]))
+
+
+def checked_cores(boxes: Sequence[Box], grid: tuple[int, int]) -> list[Box]:
+    """Compute the core of each window of a working image (height, width); an error if some pixel is in none."""
     owned = cores(boxes)
     _check_cover(boxes, owned, grid)
-    rows = nearest_rows(grid[0], source[0])
-    columns = nearest_rows(grid[1], source[1])
-    result = np.zeros((*source, *maps[0].shape[2:]), maps[0].dtype)
+    return owned
+
+
+def paint_rows(
+    maps: Sequence[NDArray[Any]],
+    boxes: Sequence[Box],
+    owned: Sequence[Box],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+) -> NDArray[Any]:
+    """Combine the maps of windows for some rows of a source image.
+
+    Args:
+        maps: one array (height, width, ...) per window, all of the same dtype.
+        boxes: the windows: all whose cores have some of the rows.
+        owned: their cores.
+        rows: the working row under each wanted row, from `nearest_rows`.
+        columns: the working column under each column.
+    """
+    result = np.zeros((len(rows), len(columns), *maps[0].shape[2:]), maps[0].dtype)
     for values, window, core in zip(maps, boxes, owned, strict=True):
         if values.shape[:2] != (window.height, window.width):
             raise DataError(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import store
-from unsegcli.core.geometry import Box, cores, paint, sample_nearest
+from unsegcli.core.geometry import Box, checked_cores, cores, nearest_rows, paint, paint_rows, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import IMAGES_FOLDER, digest_files, find_images, split_of
+from unsegcli.images.georeference import Georeference
 from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
@@ -29,6 +30,7 @@ from unsegcli.recipe import listing_digest
 from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
+BAND_ROWS = 256  # of a large map, in memory at once
 LARGEST_NUMBER = 65_535  # largest category in a file of another tool
 
 
@@ -61,11 +63,33 @@ class StoredMap:
         """Height and width of the source image as shown."""
         return self.source.height, self.source.width
 
+    @property
+    def place(self) -> Georeference:
+        """Where the source image lies on a map."""
+        return self.source.place
+
     def on(self, grid: tuple[int, int]) -> NDArray[np.int32]:
         """Return the map resampled to a grid (height, width) over the whole image; -1 = void."""
         painted = self._painted(self.field, grid)
         void = np.iinfo(painted.dtype).max
         return np.where(painted == void, -1, painted.astype(np.int32))
+
+    def bands(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void.
+
+        Each window is read once, and only those beside each other are in memory.
+        """
+        artifact, boxes = held_open(self.path, self.fingerprint), self._boxes()
+        owned = checked_cores(boxes, self.grid)
+        under, columns = (nearest_rows(*sides) for sides in zip(self.grid, self.source_grid, strict=True))
+        for top, bottom in sorted({(core.top, core.bottom) for core in owned}):
+            beside = [number for number, core in enumerate(owned) if core.top == top]
+            maps = [artifact.read(self.field, self.rows[number]) for number in beside]
+            windows, parts = ([found[number] for number in beside] for found in (boxes, owned))
+            first, last = np.searchsorted(under, (top, bottom)).tolist()
+            for row in range(first, last, BAND_ROWS):
+                painted = paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
+                yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
 
     def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
         """Return the confidence of each pixel (height, width), or None if it is not stored."""
@@ -145,6 +169,7 @@ class FileMap:
     path: str
     page: int
     source_grid: tuple[int, int]
+    place: Georeference = field(default_factory=Georeference)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -297,7 +322,7 @@ def _of_folder(given: str | Path, role: str) -> Predictions:
         header = read_header(file.path)
         for page in range(header.pages):
             name = file.name if header.pages == 1 else f"{file.name}#{page}"
-            maps.append(FileMap(name, str(file.path), page, (header.height, header.width)))
+            maps.append(FileMap(name, str(file.path), page, (header.height, header.width), header.place))
     digest = listing_digest((file.name, file.digest) for file in files)
     return Predictions(
         name=str(given),

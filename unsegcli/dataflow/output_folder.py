@@ -178,6 +178,10 @@ class FolderWriter:
             shutil.copyfile(source, path)
         self.files.append(name)
 
+    def keep(self, name: str) -> None:
+        """Count a file that was written at its `path_of` as one of the folder."""
+        self.files.append(name)
+
 
 def safe_names(names: Sequence[str], suffix: str) -> list[str]:
     """Make file names for images: inside the folder, valid on every system, unique even if case is ignored.

@@ -24,14 +24,17 @@ from unsegcli.views.categories import Matching, find_matching, legend_to_show, n
 from unsegcli.views.export import SUFFIXES
 from unsegcli.views.export_folder import category_numbers, coded, pixel_size, write_exports
 from unsegcli.views.exported_image import VECTOR, ExportPlan, ExportTask
+from unsegcli.views.geo_files import INSTALL, are_installed, check_installed, may_be_known
+from unsegcli.views.map_sidecars import MEDIA_TYPES
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
-REVISION = 2
-FORMATS = (*SUFFIXES, "csv", *VECTOR)
+REVISION = 3
+FORMATS = (*SUFFIXES, "csv", *VECTOR, "stac")
+WITH_PLACES = ("geotiff", "gpkg", "stac")  # need rasterio
 DEFAULT_FORMATS = ("png", "csv")
 BACKBONE_OUTPUT = "weights.safetensors"
 RGB = tuple[int, int, int]
-OF_CATEGORIES = ("values", "objects", "sieve", "simplify", "pixel_size", "legend", "metrics")
+OF_CATEGORIES = ("values", "objects", "sieve", "simplify", "coordinates", "pixel_size", "legend", "metrics")
 OF_MAPS = ("to", *OF_CATEGORIES, "role")
 
 
@@ -85,8 +88,10 @@ def _files(inputs: Inputs, params: Export, how: Run) -> Outcome:
     found = _opened(inputs, params)
     _check_apart(Path(how.output), [*inputs.paths, inputs.source_folder, found.run.images])
     try:
+        _check_places(found.params, found.run)
         tasks = _tasks(found, inputs, how)
-        settings = [recorded(found.params), {"limit": inputs.limit, "role": found.run.role}]
+        measured = {"measured": True} if tasks[0].plan.measured else {}
+        settings = [recorded(found.params), {"limit": inputs.limit, "role": found.run.role, **measured}]
         used = found.labels_used
         recipe = make_recipe("export", REVISION, settings, found.digests, {"labels_used": used} if used else {})
         folder = OutputFolder(how.output, "exported files", recipe, force=how.force)
@@ -137,14 +142,48 @@ def _formats(params: Export, run: Predictions) -> tuple[str, ...]:
 
 def _check_used(params: Export, formats: Sequence[str]) -> None:
     """Raise an error for a setting that changes nothing in these formats."""
-    tables = ("csv", *(formats if params.objects else ()))
-    for name, used in (("values", tuple(SUFFIXES)), ("simplify", VECTOR), ("pixel_size", tables)):
+    tables = ("csv", "gpkg", *(formats if params.objects else ()))
+    settings = {"values": tuple(SUFFIXES), "simplify": VECTOR, "coordinates": ("geojson",), "pixel_size": tables}
+    for name, used in settings.items():
         for option in changed_options(params, (), (name,)):
             if not set(used) & set(formats):
                 more = ", or --objects" if name == "pixel_size" else ""
                 raise ConfigError(
                     f"{option}: changes nothing in {', '.join(formats)}; add {' or '.join(used)} to --to{more}"
                 )
+
+
+def _check_places(params: Export, run: Predictions) -> None:
+    """Raise an error if a format cannot be written, since packages, places or other formats are missing."""
+    if {"tiff", "geotiff"} <= set(params.to):
+        raise ConfigError("--to tiff,geotiff: both would be NAME.tif; choose one")
+    if "stac" in params.to and not set(params.to) & set(MEDIA_TYPES):
+        raise ConfigError(f"--to stac: describes other files of an image: add {' or '.join(MEDIA_TYPES)} to --to")
+    known = _has_systems(run)
+    for one in WITH_PLACES:
+        if one in params.to:
+            check_installed(f"--to {one}")
+    if "geojson" in params.to and known and params.coordinates != "pixels":
+        check_installed("--to geojson of images with a place", "; or use --coordinates pixels")
+    placed = any(item.place.transform for item in run.maps)
+    lacking = [f"--to {one}" for one, there in (("gpkg", placed), ("stac", known)) if one in params.to and not there]
+    lacking += ["--coordinates map"] if params.coordinates == "map" and not known else []
+    if lacking:
+        raise ConfigError(f"{lacking[0]}: no image of {run.name} has a known place on a map; geojson has pixels then")
+
+
+def _has_systems(run: Predictions) -> bool:
+    return any(item.place.transform and may_be_known(item.place.crs) for item in run.maps)
+
+
+def _is_measured(params: Export, run: Predictions) -> bool:
+    """Return whether areas in real units come from the places of the images."""
+    wanted = params.objects or {"csv", "gpkg", "geojson"} & set(params.to)
+    if params.pixel_size or not wanted or not _has_systems(run) or run.role == "superpixels":
+        return False
+    if not are_installed():
+        console.warn(f"areas in m2 need --pixel-size, or rasterio, since the images have a place: {INSTALL}")
+    return are_installed()
 
 
 def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
@@ -159,6 +198,7 @@ def _tasks(found: Exported, inputs: Inputs, how: Run) -> list[ExportTask]:
     """Plan the export of each image; the digests of images that are read are added to those of the inputs."""
     run, read = found.run, category_numbers(found.run, how.workers)
     plan = _plan(run.role, found.params, read, _named(found, read))
+    plan = replace(plan, measured=_is_measured(found.params, run))
     if not plan.objects:
         return [ExportTask(item, plan) for item in run.maps]
     regions = regions_behind(run)
@@ -203,6 +243,8 @@ def _plan(role: str, params: Export, read: Sequence[int], named: Sequence[tuple[
         objects=params.objects,
         tolerance=params.simplify,
         pixel=pixel_size(params.pixel_size),
+        measured=False,
+        pixels_only=params.coordinates == "pixels" or not are_installed(),
     )
 
 

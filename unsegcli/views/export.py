@@ -21,10 +21,11 @@ from unsegcli.images.georeference import Georeference, written_tags
 from unsegcli.images.tiff import NODATA_TAG
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet may treat such text as a formula
-SUFFIXES = {"png": ".png", "tiff": ".tif", "npy": ".npy"}
+SUFFIXES = {"png": ".png", "tiff": ".tif", "geotiff": ".tif", "npy": ".npy"}
 TYPES = {
     "png": (np.uint8, np.uint16),
     "tiff": (np.uint8, np.uint16, np.uint32),
+    "geotiff": (np.uint8, np.uint16, np.uint32),
     "npy": (np.uint8, np.uint16, np.uint32),
 }
 VOID_COLOR = (0, 0, 0)
@@ -53,11 +54,15 @@ def encoded(
 
     Args:
         values: numbers, or colours.
-        format_: png, tiff or npy.
+        format_: png, tiff, geotiff or npy.
         colors: colour of each number, which the file shows it in; None = grey.
-        place: place on a map, for TIFF.
-        void: number that a TIFF declares to be no data.
+        place: place on a map, for TIFF and GeoTIFF.
+        void: number that these declare to be no data.
     """
+    if format_ == "geotiff":
+        from unsegcli.views.geo_files import cog
+
+        return cog(values, colors, place or Georeference(), void)
     stream = io.BytesIO()
     if format_ == "npy":
         np.save(stream, values, allow_pickle=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,14 +23,19 @@ from unsegcli.images.georeference import is_described
 from unsegcli.parallel import ordered_map
 from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
 from unsegcli.views.exported_image import (
+    SIDECAR,
     ExportedImage,
     ExportPlan,
     ExportTask,
     PixelSize,
-    export_image,
+    is_on_map,
     numbers_of,
 )
+from unsegcli.views.geo_files import may_be_known
+from unsegcli.views.ground import ELLIPSOID, PLANE
 from unsegcli.views.image_pass import each, estimated, finish
+from unsegcli.views.large_image import aimed, export_any
+from unsegcli.views.map_outputs import LayerFile, item_of, place_rows
 from unsegcli.views.object_files import object_columns, object_rows, real_areas
 
 OBJECTS, YOLO = "objects", "labels"  # folders
@@ -80,14 +88,15 @@ def write_exports(
             f"label maps as {plan.dtypes[format_]} {format_.upper()} on the grid of each image as displayed; "
             f"{plan.voids[format_]} = void"
         )
-    if "tiff" in plan.formats:
-        _warn_of_systems(tasks)
+    _say_of_places(tasks)
     if dry_run:
-        return estimated(folder, tasks, export_image, _bytes_of, workers)
+        with TemporaryDirectory() as place:
+            tried = [aimed(task, Path(place) / "tried.tif") for task in tasks]
+            return estimated(folder, tried, export_any, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
         exported = _ExportedFolder(writer, tasks)
-        for row, made in enumerate(each(tasks, export_image, workers, "exporting")):
+        for row, made in enumerate(each(exported.aimed_tasks(), export_any, workers, "exporting")):
             if made.failed:
                 skipped.append((tasks[row].map.name, made.failed))
             else:
@@ -97,20 +106,34 @@ def write_exports(
     return outcome
 
 
-def _warn_of_systems(tasks: Sequence[ExportTask]) -> None:
-    """Say that coordinate systems that are known by name only, or not at all, are not written as such."""
-    places = [task.map.source.place for task in tasks if isinstance(task.map, StoredMap)]
-    lost = [one for one in places if one.transform and not (one.crs.startswith("EPSG:") or is_described(one.crs))]
-    if lost:
+def _say_of_places(tasks: Sequence[ExportTask]) -> None:
+    """Say which images lack what formats need: a coordinate system, or a place."""
+    plan, placed = tasks[0].plan, [task for task in tasks if task.map.place.transform]
+    if {"tiff", "geotiff", "png", "gpkg"} & set(plan.formats):
+        held = is_described if "tiff" in plan.formats else may_be_known  # TIFF tags hold ASCII only
+        lost = sum(not (crs.startswith("EPSG:") or held(crs)) for crs in (task.map.place.crs for task in placed))
+        if lost:
+            console.warn(
+                f"{console.count_images(lost)} with a coordinate system that has neither an EPSG number nor a "
+                "description (WKT), or none: the files have the place, but set the system in your GIS program"
+            )
+    without = len(tasks) - len(placed)
+    needing = [one for one in ("geotiff", "gpkg", "stac") if one in plan.formats]
+    if without and needing:
         console.warn(
-            f"{console.count_images(len(lost))} with a coordinate system that has neither an EPSG number nor a "
-            "description (WKT), or none: the TIFF files have the place, but set the system in your GIS program"
+            f"{console.count_images(without)} without a place on a map: {' and '.join(needing)} cannot say where"
         )
+    if "geojson" in plan.formats and not plan.pixels_only:
+        there = sum(map(is_on_map, tasks))
+        if there:
+            rest = f", in pixels for {console.count_images(len(tasks) - there)}" if there < len(tasks) else ""
+            console.note(f"geojson in longitude and latitude (CRS84) for {console.count_images(there)}{rest}")
 
 
 def _bytes_of(made: ExportedImage) -> int:
     coco = len(json.dumps(made.coco)) if made.coco else 0
-    return sum(len(content) for content in made.files.values()) + coco + 20 * len(made.areas)
+    files = sum(len(content) for content in made.files.values()) + sum(made.written.values())
+    return files + coco + 20 * len(made.areas)
 
 
 class _ExportedFolder:
@@ -120,18 +143,40 @@ class _ExportedFolder:
         self.writer, self.tasks, self.plan = writer, tasks, tasks[0].plan
         self.names = _file_names([file_name(task.map) for task in tasks], self.plan)
         self.made: list[tuple[int, ExportedImage]] = []  # without the content of files
+        self.layers = LayerFile(writer, tasks) if "gpkg" in self.plan.formats else None
         self.annotations: dict[str, list[dict[str, Any]]] = {"segmentation": [], "polygon": []}
 
+    def aimed_tasks(self) -> list[ExportTask]:
+        """Return the tasks; those of large images know where to write."""
+        if "geotiff" not in self.names:
+            return list(self.tasks)
+        targets = map(self.writer.path_of, self.names["geotiff"])
+        return [aimed(task, target) for task, target in zip(self.tasks, targets, strict=True)]
+
     def add(self, row: int, made: ExportedImage) -> None:
+        for kind in made.written:
+            self.writer.keep(self.names[kind][row])
         for kind, content in made.files.items():
             self.writer.add(self.names[kind][row], content)
+        if self.layers is not None and made.layer is not None:
+            self.layers.add(self.tasks[row].map.place, made.layer)
+        if "stac" in self.plan.formats:
+            self._add_item(row, made)
         for one in made.coco:
             numbers = {"id": len(self.annotations["polygon"]) + 1, "image_id": row + 1}
             both = {"segmentation": one["segmentation"], "polygon": one["polygon"]}
             for how, shape in both.items():
                 rest = {name: value for name, value in one.items() if name not in both}
                 self.annotations[how].append({**numbers, **rest, "segmentation": shape})
-        self.made.append((row, ExportedImage({}, made.areas, made.objects, (), made.note)))
+        self.made.append((row, replace(made, files={}, coco=(), layer=None)))
+
+    def _add_item(self, row: int, made: ExportedImage) -> None:
+        name = self.names["stac"][row]
+        there = [kind for kind in (*made.written, *made.files) if kind in self.plan.formats]
+        files = {kind: self.names[kind][row] for kind in there}
+        item = item_of(self.tasks[row], name, files)
+        if item is not None:
+            self.writer.add(name, item)
 
     def finish(self) -> None:
         """Write classes, areas, objects, and the files of COCO and YOLO that are about all images."""
@@ -142,8 +187,15 @@ class _ExportedFolder:
             self.writer.about |= {"dtype": plan.dtypes[format_], "void": plan.voids[format_]}
         if plan.names:
             self.writer.add("classes.csv", csv_bytes(class_rows(plan)))
+        places = place_rows(self.tasks)
+        if places:
+            self.writer.add("places.csv", csv_bytes(places))
         if "csv" in plan.formats:
             self.writer.add("areas.csv", csv_bytes(list(self._area_rows())))
+        if self.layers is not None:
+            self.layers.finish()
+        if plan.measured:
+            self._say_how_measured()
         if plan.objects:
             self._write_objects()
         if "coco" in plan.formats:
@@ -152,31 +204,46 @@ class _ExportedFolder:
         if "yolo" in plan.formats:
             self.writer.add("data.yaml", yolo_description([plan.names[number] for number in plan.kept]))
 
+    def _say_how_measured(self) -> None:
+        """Say what areas in real units were measured on."""
+        counts = {how: sum(made.measured == how for _, made in self.made) for how in (PLANE, ELLIPSOID)}
+        self.writer.about["areas_on"] = {how: count for how, count in counts.items() if count}
+        said = [
+            f"{what} in {console.count_images(counts[how])}"
+            for how, what in ((PLANE, "on the plane of the map"), (ELLIPSOID, "on the ellipsoid"))
+            if counts[how]
+        ]
+        if said:
+            console.note(f"areas in m2 and ha from the places of the images: {', '.join(said)}")
+
     def _area_rows(self) -> list[list[Any]]:
         """Return a row for each image and one for all: pixels and share of each category, real areas, and objects."""
-        plan, unit = self.plan, self.plan.pixel.unit
+        plan, unit = self.plan, self.plan.unit
         real = [f"area {unit}2", *(["area ha"] if unit == "m" else [])] if unit else []
         counted = ["objects"] if plan.objects else []
         header = [f"{name} {what}" for name in plan.names for what in ("pixels", "share", *real, *counted)]
         rows: list[list[Any]] = [["name", "height", "width", *header, "void pixels", "void share"]]
         total, objects = np.zeros(len(plan.names) + 1, np.int64), np.zeros(len(plan.names), np.int64)
+        whole = np.zeros(len(plan.names))
         for row, made in self.made:
             own = np.bincount(made.objects.classes if made.objects else (), minlength=len(plan.names)).astype(np.int64)
             item = self.tasks[row].map
-            rows.append([item.name, *map(str, item.source_grid), *_area_cells(made.areas, own, plan)])
+            sizes = np.array(made.real or [np.nan] * len(plan.names))
+            rows.append([item.name, *map(str, item.source_grid), *_area_cells(made.areas, sizes, own, plan)])
             total += made.areas
             objects += own
-        rows.append(["total", "", "", *_area_cells(total.tolist(), objects, plan)])
+            whole += sizes
+        rows.append(["total", "", "", *_area_cells(total.tolist(), whole, objects, plan)])
         return rows
 
     def _write_objects(self) -> None:
         found = [(row, made.objects) for row, made in self.made if made.objects is not None]
         bands = max((one.means.shape[1] for _, one in found if one.means is not None), default=0)
         sure = any(one.confidence is not None for _, one in found)
-        pixel = (self.plan.pixel.side, self.plan.pixel.unit)
-        rows: list[list[Any]] = [object_columns(bands, pixel[1], sure)]
+        unit = self.plan.unit
+        rows: list[list[Any]] = [object_columns(bands, unit, sure)]
         for row, objects in found:
-            rows += object_rows(self.tasks[row].map.name, objects, self.plan.names, pixel, (bands, sure))
+            rows += object_rows(self.tasks[row].map.name, objects, self.plan.names, unit, (bands, sure))
         self.writer.add("objects.csv", csv_bytes(rows))
         without = [made.note for _, made in self.made if made.objects is not None and made.objects.means is None]
         if without:
@@ -201,13 +268,13 @@ class _ExportedFolder:
         }
 
 
-def _area_cells(pixels: Sequence[int], objects: Any, plan: ExportPlan) -> list[str]:
+def _area_cells(pixels: Sequence[int], sizes: Any, objects: Any, plan: ExportPlan) -> list[str]:
     whole = max(1, sum(pixels))
     cells: list[str] = []
     for number, area in enumerate(pixels):
         cells += [str(area), f"{area / whole:.6f}"]
         if number < len(plan.names):
-            cells += real_areas(area, plan.pixel.side, plan.pixel.unit)
+            cells += real_areas(float(sizes[number]), plan.unit)
             cells += [str(objects[number])] if plan.objects else []
     return cells
 
@@ -218,7 +285,11 @@ def _file_names(names: Sequence[str], plan: ExportPlan) -> dict[str, list[str]]:
     for format_ in plan.rasters:
         both = safe_names([*names, *(f"{OBJECTS}/{name}" for name in names if plan.objects)], SUFFIXES[format_])
         found[format_], found[f"objects {format_}"] = both[: len(names)], both[len(names) :]
+    for format_ in [one for one in found if one.endswith(("png", "geotiff"))]:
+        found[format_ + SIDECAR] = [name + SIDECAR for name in found[format_]]
     found["geojson"] = safe_names(names, ".geojson")
+    found["stac"] = safe_names(names, ".stac.json")
+    found["qml"] = safe_names(names, ".qml")
     found["yolo"] = safe_names([f"{YOLO}/{name}" for name in names], ".txt")
     return found
 

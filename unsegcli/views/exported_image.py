@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,23 @@ from unsegcli.core.sieve import sieve
 from unsegcli.core.superpixels.regions import RegionMap, components
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import DataError
-from unsegcli.images.georeference import Georeference
 from unsegcli.views.backdrop import Place, working_pixels
 from unsegcli.views.export import SUFFIXES, encoded, exported_type
+from unsegcli.views.geo_files import system
+from unsegcli.views.ground import Ground, given_ground, ground
+from unsegcli.views.map_features import (
+    MapLayer,
+    columns_of,
+    in_degrees,
+    map_collection,
+    rings_on_map,
+    wkb,
+)
+from unsegcli.views.map_sidecars import gdal_sidecar, qgis_style
 from unsegcli.views.object_files import Objects, coco_annotations, features, yolo_lines
 
-VECTOR = ("coco", "yolo", "geojson")
+VECTOR = ("coco", "yolo", "geojson", "gpkg")
+SIDECAR = ".aux.xml"
 
 
 @dataclass(frozen=True)
@@ -55,12 +67,25 @@ class ExportPlan:
     sieve: int
     objects: bool
     tolerance: float  # pixels between a border and the simplified one
-    pixel: PixelSize
+    pixel: PixelSize  # as the user says
+    measured: bool  # whether areas come from the places of the images
+    pixels_only: bool  # whether GeoJSON is in pixels, also for images that have a place
 
     @property
     def rasters(self) -> tuple[str, ...]:
         """The formats of label maps."""
         return tuple(one for one in self.formats if one in SUFFIXES)
+
+    @property
+    def unit(self) -> str:
+        """The real unit of tables; "" = none."""
+        return self.pixel.unit or ("m" if self.measured else "")
+
+    @property
+    def class_values(self) -> list[int]:
+        """The value of each class in label maps; of several, the first."""
+        first = dict(zip(reversed(self.classes), reversed(self.numbers), strict=True))
+        return [first[number] for number in range(len(self.names))]
 
     @property
     def needs_objects(self) -> bool:
@@ -76,6 +101,7 @@ class ExportTask:
     plan: ExportPlan
     regions: StoredMap | None = None  # superpixels that hold the pixels
     image: Place | None = None  # the image file, if no artifact holds them
+    target: Path | None = None  # where a large GeoTIFF is written, a few rows at a time
 
 
 @dataclass(frozen=True)
@@ -84,8 +110,12 @@ class ExportedImage:
 
     files: dict[str, bytes] = field(default_factory=dict)  # by format; instance maps as "objects png"
     areas: tuple[int, ...] = ()  # pixels of each class, and of void
+    real: tuple[float, ...] = ()  # areas of each class in real units; () = not known
+    measured: str = ""  # what they were measured on, from the place of the image
     objects: Objects | None = None
     coco: tuple[dict[str, Any], ...] = ()
+    layer: MapLayer | None = None
+    written: dict[str, int] = field(default_factory=dict)  # bytes of files that are in their place, by format
     note: str = ""
     failed: str = ""
 
@@ -97,20 +127,44 @@ def export_image(task: ExportTask) -> ExportedImage:
         values = task.map.on(task.map.source_grid)
     except DataError as error:
         return ExportedImage(failed=str(error))
-    values = _numbered(values, plan.read)
+    values = numbered(values, plan.read)
     if plan.sieve > 1:
         values = sieve(values, plan.sieve)
     files = _label_maps(values, task)
     if not plan.names:
         return ExportedImage(files)
+    files |= style_of(task)
     classes = np.array([*plan.classes, -1], np.int32)[values]
-    counted = tuple(_counted(classes, len(plan.names)))
+    size = ground_of(task)
+    found = ExportedImage(files, tuple(_counted(classes, len(plan.names))))
+    if size is not None:
+        found = replace(found, real=tuple(size.areas(classes, len(plan.names)).tolist()), measured=size.measured)
     if not plan.needs_objects:
-        return ExportedImage(files, counted)
+        return found
     parts = components(np.where(np.isin(classes, plan.kept), values, -1))
     objects, note = _objects(classes, parts, task)
-    coco = _outlined(parts, objects, plan, files)
-    return ExportedImage(files, counted, objects, coco, note)
+    if size is not None:
+        objects = replace(objects, real=size.areas(parts, len(objects.classes)), side=size.side)
+    try:
+        return _outlined(parts, objects, task, replace(found, objects=objects, note=note))
+    except DataError as error:
+        return ExportedImage(failed=str(error))
+
+
+def style_of(task: ExportTask) -> dict[str, bytes]:
+    """Return the style in which QGIS shows the files of an image, if it needs one."""
+    plan = task.plan
+    shown = plan.listed if "geotiff" in plan.formats else ()
+    names = plan.names if "geojson" in plan.formats and is_on_map(task) else ()
+    return {"qml": qgis_style(shown, names, plan.name_colors).encode()} if shown or names else {}
+
+
+def ground_of(task: ExportTask) -> Ground | None:
+    """Return the sizes of pixels; None if they are not known."""
+    plan = task.plan
+    if plan.pixel.unit:
+        return given_ground(plan.pixel.side, task.map.source_grid[0])
+    return ground(task.map.place, task.map.source_grid) if plan.measured else None
 
 
 def numbers_of(item: ImageMap) -> set[int]:
@@ -121,7 +175,7 @@ def numbers_of(item: ImageMap) -> set[int]:
         return set()
 
 
-def _numbered(values: NDArray[np.int32], read: Sequence[int]) -> NDArray[np.int32]:
+def numbered(values: NDArray[np.int32], read: Sequence[int]) -> NDArray[np.int32]:
     """Number the categories of a map from 0, in the order in which they are given; all others are void."""
     if isinstance(read, range):
         values[values >= len(read)] = -1
@@ -138,17 +192,16 @@ def _counted(classes: NDArray[np.int32], count: int) -> list[int]:
 
 
 def _label_maps(values: NDArray[np.int32], task: ExportTask) -> dict[str, bytes]:
-    """Encode the label map in each format."""
-    found = {}
-    for format_ in task.plan.rasters:
-        void = task.plan.voids[format_]
-        table = np.array([*task.plan.numbers, void], task.plan.dtypes[format_])
-        found[format_] = encoded(table[values], format_, task.plan.colors, _place(task.map), void)
+    """Encode the label map in each format, and what GDAL reads beside it."""
+    plan, place, found = task.plan, task.map.place, {}
+    for format_ in plan.rasters:
+        void = plan.voids[format_]
+        table = np.array([*plan.numbers, void], plan.dtypes[format_])
+        found[format_] = encoded(table[values], format_, plan.colors, place, void)
+        if (format_ == "geotiff" and plan.listed) or (format_ == "png" and place.transform):
+            counts = _counted(values, len(plan.numbers))[:-1] if plan.listed else []
+            found[format_ + SIDECAR] = gdal_sidecar(plan.listed, counts, place if format_ == "png" else None)
     return found
-
-
-def _place(item: ImageMap) -> Georeference:
-    return item.source.place if isinstance(item, StoredMap) else Georeference()
 
 
 def _objects(classes: NDArray[np.int32], parts: RegionMap, task: ExportTask) -> tuple[Objects, str]:
@@ -188,26 +241,57 @@ def _confidence(parts: RegionMap, found: PartMeasures, item: ImageMap) -> NDArra
     return None if sure is None else part_means(sure[:, :, None], parts, len(found.areas))[:, 0]
 
 
-def _outlined(
-    parts: RegionMap, objects: Objects, plan: ExportPlan, files: dict[str, bytes]
-) -> tuple[dict[str, Any], ...]:
-    """Add instance maps and outlines to the files; return what COCO says of the objects."""
+def _outlined(parts: RegionMap, objects: Objects, task: ExportTask, made: ExportedImage) -> ExportedImage:
+    """Add instance maps and outlines."""
+    plan, files = task.plan, made.files
     if plan.objects:
-        for format_ in plan.rasters:
-            dtype = exported_type(len(objects.classes), format_)
-            files[f"objects {format_}"] = encoded((parts + 1).astype(dtype), format_)
+        files |= _instance_maps(parts, len(objects.classes), task)
     if not any(one in VECTOR for one in plan.formats):
-        return ()
+        return made
     outlines: list[Polygon] = polygons(parts, plan.tolerance)
     position = {number: index for index, number in enumerate(plan.kept)}
     order = [position[number] for number in objects.classes]
     if "yolo" in plan.formats:
         files["yolo"] = yolo_lines(order, outlines, parts.shape)
     if "geojson" in plan.formats:
-        pixel = (plan.pixel.side, plan.pixel.unit)
-        merged = not plan.objects and len(plan.classes) == len(plan.names)  # numbered objects may share borders
-        collection = features(objects, outlines, plan.names, plan.name_colors, pixel, merged=merged)
+        collection = _geojson(objects, outlines, task)
         files["geojson"] = json.dumps(collection, ensure_ascii=False).encode("utf-8", "replace")
-    if "coco" not in plan.formats:
-        return ()
-    return tuple(coco_annotations(order, objects, outlines, map(compressed, region_runs(parts)), parts.shape))
+    if "gpkg" in plan.formats and task.map.place.transform:
+        shapes = rings_on_map(outlines, task.map.place)
+        made = replace(made, layer=MapLayer(_columns(objects, task), tuple(map(wkb, shapes))))
+    if "coco" in plan.formats:
+        runs = map(compressed, region_runs(parts))
+        made = replace(made, coco=tuple(coco_annotations(order, objects, outlines, runs, parts.shape)))
+    return made
+
+
+def _instance_maps(parts: RegionMap, count: int, task: ExportTask) -> dict[str, bytes]:
+    """Encode the numbers of objects in each format; 0 = none."""
+    place, found = task.map.place, {}
+    for format_ in task.plan.rasters:
+        dtype = exported_type(count, format_)
+        found[f"objects {format_}"] = encoded((parts + 1).astype(dtype), format_, None, place, 0)
+        if format_ == "png" and place.transform:
+            found[f"objects {format_}{SIDECAR}"] = gdal_sidecar((), (), place)
+    return found
+
+
+def is_on_map(task: ExportTask) -> bool:
+    """Return whether GeoJSON is in coordinates of the map, since the image has a place in a known system."""
+    place = task.map.place
+    return not task.plan.pixels_only and bool(place.transform) and system(place.crs) is not None
+
+
+def _geojson(objects: Objects, outlines: list[Polygon], task: ExportTask) -> dict[str, Any]:
+    plan, place = task.plan, task.map.place
+    if is_on_map(task):
+        shapes = in_degrees(rings_on_map(outlines, place), place.crs)
+        return map_collection(_columns(objects, task), shapes, objects.classes, plan.name_colors)
+    merged = not plan.objects and len(plan.classes) == len(plan.names)  # numbered objects may share borders
+    return features(objects, outlines, plan.names, plan.name_colors, plan.unit, merged=merged)
+
+
+def _columns(objects: Objects, task: ExportTask) -> dict[str, NDArray[Any]]:
+    plan = task.plan
+    areas = objects.real if plan.unit == "m" else None
+    return columns_of(objects.classes, areas, (plan.class_values, plan.names), task.map.name, plan.objects)

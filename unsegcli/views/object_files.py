@@ -1,6 +1,6 @@
 """Objects as rows of a table, and as COCO, YOLO and GeoJSON have them.
 
-Coordinates are pixels from the top left corner of the image.
+Coordinates are pixels from the top left corner of the image; `map_features` has those of maps.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Objects:
     measures: PartMeasures
     means: Values | None = None  # (objects, bands)
     confidence: Values | None = None  # (objects,)
+    real: Values | None = None  # areas in real units
+    side: float = float("nan")  # of a pixel in real units; NaN = not known
 
 
 def object_columns(bands: int, unit: str, with_confidence: bool) -> list[str]:
@@ -40,7 +42,7 @@ def object_columns(bands: int, unit: str, with_confidence: bool) -> list[str]:
 
 
 def object_rows(
-    image: str, objects: Objects, names: Sequence[str], pixel: tuple[float, str], columns: tuple[int, bool]
+    image: str, objects: Objects, names: Sequence[str], unit: str, columns: tuple[int, bool]
 ) -> Iterator[list[Any]]:
     """Yield one row for each object.
 
@@ -48,17 +50,16 @@ def object_rows(
         image: name of the image.
         objects: its objects.
         names: of the categories.
-        pixel: side of a pixel and its unit; "" = not known.
+        unit: real unit of the table; "" = none.
         columns: number of bands, and whether there is a confidence, in the whole table.
     """
-    side, unit = pixel
     bands, with_confidence = columns
     found = objects.measures
     for number, category in enumerate(objects.classes):
         area, length = int(found.areas[number]), float(found.perimeters[number])
         row: list[Any] = [image, number + 1, names[category], area]
-        row += real_areas(area, side, unit)
-        row += [f"{length:.2f}", *([f"{length * side:.6g}"] if unit else [])]
+        row += real_areas(None if objects.real is None else float(objects.real[number]), unit)
+        row += [f"{length:.2f}", *([_shown(length * objects.side)] if unit else [])]
         row += [*found.boxes[number].tolist(), *(f"{value:.2f}" for value in found.centres[number])]
         means = [] if objects.means is None else [_shown(value) for value in objects.means[number]]
         row += [*means, *[""] * (bands - len(means))]
@@ -67,12 +68,15 @@ def object_rows(
         yield row
 
 
-def real_areas(pixels: int, side: float, unit: str) -> list[str]:
-    """Return an area in squares of the unit, and in hectares if that is the metre; nothing without a unit."""
-    if not unit:
-        return []
-    area = pixels * side * side
-    return [f"{area:.6g}", *([f"{area / 10_000:.6g}"] if unit == "m" else [])]
+def real_areas(area: float | None, unit: str) -> list[str]:
+    """Return an area in squares of the unit, and in hectares if that is the metre; nothing without a unit.
+
+    Args:
+        area: in squares of the unit; None or NaN = not known, so that cells are empty.
+        unit: real unit of the table; "" = none.
+    """
+    known = float("nan") if area is None else area
+    return [_shown(known), *([_shown(known / 10_000)] if unit == "m" else [])] if unit else []
 
 
 def _shown(value: float) -> str:
@@ -122,11 +126,11 @@ def features(
     outlines: Sequence[Polygon],
     names: Sequence[str],
     colors: Sequence[Sequence[int]],
-    pixel: tuple[float, str],
+    unit: str,
     *,
     merged: bool,
 ) -> dict[str, Any]:
-    """Return a feature for each object, or for each class if they are merged; the pixel is its side and unit."""
+    """Return a feature for each object, with measurements in a real unit, too; or for each class if they are merged."""
     found = []
     if merged:
         for category in sorted(set(objects.classes)):
@@ -136,7 +140,7 @@ def features(
     for number, category in enumerate(objects.classes):
         shape = {"type": "Polygon", "coordinates": _rings(outlines[number])}
         found.append(
-            _feature(shape, names[category], colors[category], _measurements(objects, number, *pixel), number + 1)
+            _feature(shape, names[category], colors[category], _measurements(objects, number, unit), number + 1)
         )
     return {"type": "FeatureCollection", "features": found}
 
@@ -159,11 +163,11 @@ def _feature(
     return {"type": "Feature", "geometry": shape, "properties": properties}
 
 
-def _measurements(objects: Objects, number: int, side: float, unit: str) -> dict[str, float]:
+def _measurements(objects: Objects, number: int, unit: str) -> dict[str, float]:
     area, length = float(objects.measures.areas[number]), float(objects.measures.perimeters[number])
     found = {"area": area, "perimeter": length}
-    if unit:
-        found |= {f"area {unit}2": area * side * side, f"perimeter {unit}": length * side}
+    if unit and objects.real is not None:
+        found |= {f"area {unit}2": float(objects.real[number]), f"perimeter {unit}": length * objects.side}
     if objects.means is not None:
         found |= {f"mean {band}": float(value) for band, value in enumerate(objects.means[number], 1)}
     if objects.confidence is not None:
