@@ -12,6 +12,7 @@ from unsegcli._version import __version__
 from unsegcli.datasets._contract import Plan, PublishedSet, SetClass
 from unsegcli.recipe import Recipe, listing_digest
 
+SHOWN = 5  # missing files in a line
 IMAGES, LABELS = "images", "labels"  # folders
 Counts = dict[str, dict[str, int]]  # split -> images and labels; "" = those in the folder of none
 
@@ -49,6 +50,12 @@ class Prepared:
     def classes(self) -> Sequence[SetClass]:
         """The classes, after the settings."""
         return self.published.classes if self.plan.classes is None else self.plan.classes
+
+
+def several(lines: Sequence[str]) -> str:
+    """Return lines as one: the first ones, and how many more there are."""
+    more = f"; and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
+    return "; ".join(lines[:SHOWN]) + more
 
 
 def say_counts(prepared: Prepared) -> list[str]:

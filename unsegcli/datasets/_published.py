@@ -20,6 +20,14 @@ CERTAINTIES = {
     "C": "read in published code",
     "M": "from memory, not confirmed",
 }
+SCORES = {  # names of scores in files, and in words
+    "accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "miou_only": "mIoU of 7 classes",
+    "iou": "IoU",
+    "dice": "Dice",
+    "j_and_f": "mean of J and F",
+}
 CLUSTERS, MASKS, OBJECTS = "clusters", "masks", "objects"
 OBJECT_PROBE, RETRIEVAL, VIDEO = "object-probe", "object-retrieval", "video"
 # kind of task -> methods of `unseg` that can be run on it, besides those that have a preset or published scores

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from unsegcli import console
+from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
 from unsegcli.dataflow.runner import Outcome, UpToDate
 from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives, files_below
 from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, Task
-from unsegcli.datasets._description import IMAGES, Prepared, described, legend_of, say_counts
+from unsegcli.datasets._description import IMAGES, Prepared, described, legend_of, say_counts, several
 from unsegcli.datasets._load import find_set, known_sets
 from unsegcli.datasets._prepared import ABOUT
 from unsegcli.errors import ConfigError, DataError
@@ -30,7 +31,6 @@ from unsegcli.recipe import Recipe, listing_digest, make_recipe
 REVISION = 1
 UNPACKED = "unpacked"  # in the folder of unfinished files
 USUAL = 20_000_000  # bytes whose reading is worth as much as a task
-SHOWN = 10  # missing files in an error
 ALWAYS = ("name", "list", "incomplete")  # settings that every data set has
 
 
@@ -49,6 +49,8 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
     if params.list:
         return {"sets": [_row(published) for published, _ in known_sets().values()]}
     how = run.of("prepare")
+    if is_artifact(how.output):
+        raise ConfigError(f"-o {how.output}: prepare writes a folder of files; give the name of a folder")
     asked = _asked(inputs, params)
     if params.download and not _downloaded(asked, dry_run=how.dry_run):
         return Outcome(Path(how.output))
@@ -178,10 +180,10 @@ def _planned(asked: Asked, place: Path) -> Plan:
     """List the files and plan what is made of them; what must be unpacked goes into a folder."""
     files = Files(asked.inputs.paths, asked.published.archives, place)
     plan = asked.file.plan(asked.published, files, asked.params)
-    return _limited(_checked(plan, asked.params), asked.inputs.limit)
+    return _limited(_checked(plan, asked), asked.inputs.limit)
 
 
-def _checked(plan: Plan, params: Prepare) -> Plan:
+def _checked(plan: Plan, asked: Asked) -> Plan:
     """Report what was found; raise an error if files are missing, or if there are none."""
     for text in plan.notes:
         console.note(text)
@@ -189,12 +191,14 @@ def _checked(plan: Plan, params: Prepare) -> Plan:
         console.warn(text)
     if not plan.missing and plan.tasks:
         return plan
-    shown = "; ".join(plan.missing[:SHOWN]) or "no file that belongs to it"
-    more = f"; and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
-    if not plan.tasks or not params.incomplete:
-        hint = "; --incomplete prepares what is there" if plan.tasks else ""
-        raise DataError(f"{params.name} is incomplete: {shown}{more}{hint}")
-    console.warn(f"{params.name} is incomplete (--incomplete): {shown}{more}")
+    name, shown = asked.published.name, several(plan.missing)
+    if not plan.tasks:
+        places = ", ".join(str(path) for path in asked.inputs.paths)
+        wanted = shown or "; ".join(asked.published.needs)
+        raise DataError(f"{places}: there is nothing of {name} that can be prepared; it needs {wanted}")
+    if not asked.params.incomplete:
+        raise DataError(f"{name} is incomplete, missing: {shown}; --incomplete prepares what is there")
+    console.warn(f"{name} is incomplete (--incomplete), missing: {shown}")
     return plan
 
 
