@@ -69,6 +69,18 @@ def test_rows_have_the_scores_of_the_papers() -> None:
     assert found == ROWS
 
 
+def test_a_row_reads_what_it_scores_and_learns_from() -> None:
+    wanted = {
+        "iem/flowers": 1_020,
+        "iem-segnet/flowers": 7_169,
+        "pixels/potsdam-3": 8_550,
+        "pixels/coco-stuff-27": 2_175,
+        "maskcontrast/davis": 1_376,
+        "iem/lsun-car": 0,
+    }
+    assert {name: find_row(name).images for name in wanted} == wanted
+
+
 def test_all_compared_scores_have_words() -> None:
     assert {row.score for row in known_rows()} <= set(SCORES)
     assert all("_" not in words for words in SCORES.values())

@@ -132,7 +132,7 @@ def test_a_wrong_folder_is_named_with_what_is_needed(here: Path) -> None:
     (here / "empty").mkdir()
     for name, needed in (("potsdam-3", "4_Ortho_RGBIR.zip with 38 tiles"), ("folder", "a folder or archive of images")):
         said = one_line(unseg("prepare", name, "empty", "-o", "out", expect=1))
-        assert f"empty: there is nothing of {name} that can be prepared; it needs {needed}" in said
+        assert f"empty: nothing of {name} can be prepared, it is incomplete: {needed}" in said
 
 
 def test_many_missing_files_are_counted(here: Path) -> None:
@@ -140,7 +140,7 @@ def test_many_missing_files_are_counted(here: Path) -> None:
     few = {name: content for name, content in images.items() if "_2_1" in name}
     (here / "downloads/4_Ortho_RGBIR.zip").write_bytes(zipped(few))
     said = one_line(unseg("prepare", "potsdam-3", "downloads", "-o", "out", expect=1))
-    assert "potsdam-3 is incomplete, missing: top_potsdam_3_10_RGBIR.tif (of 4_Ortho_RGBIR); " in said
+    assert "potsdam-3 is incomplete: top_potsdam_3_10_RGBIR.tif (of 4_Ortho_RGBIR); " in said
     assert "; and 28 more; --incomplete prepares what is there" in said
     assert said.count("_RGBIR.tif") == 5
 

@@ -37,7 +37,7 @@ TRAINED_FOR_VIDEOS = Path("voc-2012", "maskcontrast-seed0-model.h5")  # in the f
 
 def listed_row(row: BenchmarkRow) -> dict[str, Any]:
     first = row.numbers[0] if row.numbers else None
-    hours = hours_of(row.method, row.published.images, row.settings)
+    hours = hours_of(row.method, row.images, row.settings)
     return {
         "row": row.name,
         "task": row.task,

@@ -148,7 +148,7 @@ def _listed(words: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _say_hours(row: BenchmarkRow, seeds: int, asked: Asked) -> None:
-    hours = hours_of(row.method, row.published.images, row.settings)
+    hours = hours_of(row.method, row.images, row.settings)
     takes = "how long it takes is not known" if hours is None else f"about {hours_said(hours * seeds)} of one processor"
     runs = f" for {seeds} seeds" if seeds > 1 else ""
     limits = shlex.join([*asked.running.length, *asked.reading])

@@ -195,10 +195,10 @@ def _checked(plan: Plan, asked: Asked) -> Plan:
     if not plan.tasks:
         places = ", ".join(str(path) for path in asked.inputs.paths)
         wanted = shown or "; ".join(asked.published.needs)
-        raise DataError(f"{places}: there is nothing of {name} that can be prepared; it needs {wanted}")
+        raise DataError(f"{places}: nothing of {name} can be prepared, it is incomplete: {wanted}")
     if not asked.params.incomplete:
-        raise DataError(f"{name} is incomplete, missing: {shown}; --incomplete prepares what is there")
-    console.warn(f"{name} is incomplete (--incomplete), missing: {shown}")
+        raise DataError(f"{name} is incomplete: {shown}; --incomplete prepares what is there")
+    console.warn(f"{name} is incomplete (--incomplete): {shown}")
     return plan
 
 
