@@ -10,6 +10,7 @@ import pytest
 from unsegcli.core.scoring.protocols import PROTOCOLS
 from unsegcli.datasets._load import known_sets
 from unsegcli.datasets._published import BASELINES, CERTAINTIES, FILE, OURS, SCORES, find_row, known_rows
+from unsegcli.datasets._row_runs import labels_used_by
 from unsegcli.errors import ConfigError
 
 CONTENT: dict[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -79,6 +80,14 @@ def test_a_row_reads_what_it_scores_and_learns_from() -> None:
         "iem/lsun-car": 0,
     }
     assert {name: find_row(name).images for name in wanted} == wanted
+
+
+def test_rows_that_learn_from_labels_say_so() -> None:
+    assert labels_used_by([find_row("iem/flowers"), find_row("pixels/potsdam")]) == "scoring"
+    probe = [find_row(name) for name in ("maskcontrast/voc", "maskcontrast/voc-probe", "colours/davis")]
+    assert labels_used_by(probe) == (
+        "scoring, and for learning a linear classifier, and for the first frame of each video"
+    )
 
 
 def test_all_compared_scores_have_words() -> None:

@@ -31,6 +31,12 @@ from unsegcli.errors import ConfigError
 from unsegcli.legend import LEGEND_NAME
 from unsegcli.segmenters.benchmark_costs import HOURS_WITHOUT_GPU, hours_of
 
+USED = "scoring"  # labels, by all rows
+USED_BESIDES = {  # kind of task -> what labels are used for besides scoring
+    OBJECT_PROBE: "learning a linear classifier",
+    RETRIEVAL: "looking up the class of the most similar object",
+    VIDEO: "the first frame of each video",
+}
 WITHOUT_SEEDS = ("iem", "square", "proposals", "colours")
 TRAINED_FOR_VIDEOS = Path("voc-2012", "maskcontrast-seed0-model.h5")  # in the folder of the benchmark
 
@@ -50,6 +56,12 @@ def listed_row(row: BenchmarkRow) -> dict[str, Any]:
         "hours": hours,
         "needs_gpu": "epochs" in row.settings if hours is None else hours > HOURS_WITHOUT_GPU,
     }
+
+
+def labels_used_by(rows: Sequence[BenchmarkRow]) -> str:
+    """Say what labels are used for."""
+    besides = dict.fromkeys(USED_BESIDES[row.kind] for row in rows if row.kind in USED_BESIDES)
+    return ", and for ".join([USED, *besides])
 
 
 def place_of(published: PublishedSet, asked: Asked) -> Path:

@@ -19,14 +19,22 @@ from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.method_commands import PROBE, Job, LabelledSet, chosen_methods, job_of
 from unsegcli.dataflow.result_rows import MEASURES, rows_of
 from unsegcli.datasets._published import BenchmarkRow, find_row, known_rows
-from unsegcli.datasets._row_runs import compared_row, jobs_of, labelled_set_of, listed_row, place_of
+from unsegcli.datasets._row_runs import (
+    USED,
+    compared_row,
+    jobs_of,
+    labelled_set_of,
+    labels_used_by,
+    listed_row,
+    place_of,
+)
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.legend import LEGEND_NAME, read_legend
 from unsegcli.params import MAP_CLASSES, Benchmark, Inputs, Run
 from unsegcli.segmenters.benchmark_costs import hours_of, hours_said, said, seconds_of, sizes_in
 
 RESULT = "benchmark.json"
-USED, USED_BY_CEILING = "scoring", "scoring, and for learning the ceiling"
+USED_BY_CEILING = f"{USED}, and for learning the ceiling"
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ def _of_rows(asked: Asked, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
     finished = [row for row in rows if set(jobs[row]) <= set(done)]
     result = {
         **facts_of(asked, started),
-        "labels_used": USED,
+        "labels_used": labels_used_by(rows),
         "failed": [str(job) for job in every if job not in done],
         "rows": [compared_row(row, jobs[row], places[row.published.name], asked) for row in finished],
     }
