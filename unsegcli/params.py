@@ -273,8 +273,7 @@ MINUTES = Option(
     shown="-",
 )
 SEEDS = Option(
-    "Train N models with consecutive seeds, from --seed on; train adds the seed to each output's name. "
-    "benchmark: from 0 on.",
+    "Train N models with seeds from --seed on (benchmark: from 0 on); train adds the seed to each output's name.",
     panel=TRAINING,
     metavar="N",
     least=1,
