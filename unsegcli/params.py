@@ -273,8 +273,7 @@ MINUTES = Option(
     shown="-",
 )
 SEEDS = Option(
-    "Train N models with consecutive seeds. train: starting at --seed; the seed is added to each output's name. "
-    "benchmark: seeds 0, 1, ..., also of k-means.",
+    "Train N models with seeds from --seed on (benchmark: from 0 on); train adds the seed to each output's name.",
     panel=TRAINING,
     metavar="N",
     least=1,

@@ -20,8 +20,7 @@ from collections.abc import Sequence
 
 from unsegcli import console
 from unsegcli.cli import app
-from unsegcli.dataflow import commands
-from unsegcli.stages import benchmark as stage_file
+from unsegcli.dataflow import benchmark_runs, commands
 
 SPENT: list[float] = []  # seconds of each command
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+")
     parser.add_argument("--options", default="", help="more options of `unseg benchmark`, in one word")
     asked = parser.parse_args()
-    stage_file.run_command = _measured  # type: ignore[assignment]
+    benchmark_runs.run_command = _measured  # type: ignore[assignment]
     console.to_stderr(quiet=True)
     sets = [part for data in asked.data for part in ("--data", data)]
     with tempfile.TemporaryDirectory() as folder:

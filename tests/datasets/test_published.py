@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from unsegcli.core.scoring.protocols import PROTOCOLS
 from unsegcli.datasets._load import known_sets
-from unsegcli.datasets._published import BASELINES, CERTAINTIES, FILE, OURS, find_row, known_rows
+from unsegcli.datasets._published import BASELINES, CERTAINTIES, FILE, OURS, SCORES, find_row, known_rows
+from unsegcli.datasets._row_runs import labels_used_by
 from unsegcli.errors import ConfigError
 
 CONTENT: dict[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -66,6 +68,39 @@ ROWS = {
 def test_rows_have_the_scores_of_the_papers() -> None:
     found = {row.name: row.numbers[0].scores[row.score] for row in known_rows() if row.numbers}
     assert found == ROWS
+
+
+def test_a_row_reads_what_it_scores_and_learns_from() -> None:
+    wanted = {
+        "iem/flowers": 1_020,
+        "iem-segnet/flowers": 7_169,
+        "pixels/potsdam-3": 8_550,
+        "pixels/coco-stuff-27": 2_175,
+        "maskcontrast/davis": 1_376,
+        "iem/lsun-car": 0,
+    }
+    assert {name: find_row(name).images for name in wanted} == wanted
+
+
+def test_rows_that_learn_from_labels_say_so() -> None:
+    assert labels_used_by([find_row("iem/flowers"), find_row("pixels/potsdam")]) == "scoring"
+    probe = [find_row(name) for name in ("maskcontrast/voc", "maskcontrast/voc-probe", "colours/davis")]
+    assert labels_used_by(probe) == (
+        "scoring, and for learning a linear classifier, and for the first frame of each video"
+    )
+
+
+def test_all_compared_scores_have_words() -> None:
+    assert {row.score for row in known_rows()} <= set(SCORES)
+    assert all("_" not in words for words in SCORES.values())
+
+
+def test_what_prepared_images_reproduce_is_what_scoring_leaves_open() -> None:
+    """Else a sentence that was changed in one place would be printed as not reproduced."""
+    for published, _ in known_sets().values():
+        rules = published.rules
+        open_ones = PROTOCOLS[rules.protocol].not_reproduced if rules.protocol else ()
+        assert set(rules.reproduced) <= set(open_ones), published.name
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if not name.endswith("-27")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,19 @@ from toy import two_colours
 from typed import one_line, unseg
 
 from unsegcli.cli import app
-from unsegcli.datasets import potsdam
+from unsegcli.cli._table_forms import as_markdown
+from unsegcli.cli._tables import Table
+from unsegcli.cli.benchmark import describe
+from unsegcli.core.scoring.protocols import PROTOCOLS
+from unsegcli.dataflow import benchmark_runs
+from unsegcli.datasets import _row_runs, potsdam
+from unsegcli.datasets._compared import compared
 from unsegcli.datasets._load import known_sets
-from unsegcli.datasets._published import VIDEO, known_rows
+from unsegcli.datasets._published import VIDEO, find_row, known_rows
 from unsegcli.errors import StepError
 from unsegcli.params import Benchmark, Inputs, Run
 from unsegcli.presets import read_preset
 from unsegcli.segmenters import map_costs
-from unsegcli.stages import benchmark as stage_file
 from unsegcli.stages.benchmark import benchmark
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -54,7 +59,8 @@ class Typed:
 def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
     """The commands that are run, and a trial of the machine that takes no time."""
     commands = Typed()
-    monkeypatch.setattr(stage_file, "run_command", commands)
+    for module in (benchmark_runs, _row_runs):
+        monkeypatch.setattr(module, "run_command", commands)
     monkeypatch.setattr(map_costs, "slowness", lambda: 1.0)
     return commands
 
@@ -87,7 +93,7 @@ def names(said: pytest.LogCaptureFixture) -> list[list[str]]:
 def table(labelled: Path) -> dict[str, Any]:
     """A table with two seeds, made in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage_file, "run_command", Typed())
+        patch.setattr(benchmark_runs, "run_command", Typed())
         patch.setattr(map_costs, "slowness", lambda: 1.0)
         methods = Benchmark([labelled], ("pixels", "regions", "probe"), seeds=2)
         return benchmark(Inputs([]), methods, Run(labelled.parent / "out", workers=1)).result
@@ -190,14 +196,14 @@ def test_a_method_that_fails_does_not_stop_the_others(labelled: Path, tmp_path: 
     result = json.loads(done.stdout)
     assert result["failed"] == ["toy: iic, seed 0"]
     assert {row["row"] for row in result["rows"]} == {"k-means, pixels", "largest class everywhere"}
-    assert "1 results are missing, since a command failed: toy: iic, seed 0" in done.stderr
+    assert "1 result is missing, since a command failed: toy: iic, seed 0" in done.stderr
 
 
 def test_an_interruption_stops_all(labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(arguments: Sequence[str]) -> None:
         raise StepError("interrupted", 130)
 
-    monkeypatch.setattr(stage_file, "run_command", interrupted)
+    monkeypatch.setattr(benchmark_runs, "run_command", interrupted)
     with pytest.raises(StepError):
         benchmark(Inputs([]), Benchmark([labelled], ("pixels",)), Run(tmp_path / "o"))
 
@@ -336,9 +342,45 @@ def test_a_prepared_folder_is_used_as_it_is(downloads: Path, tmp_path: Path, typ
     asked = ("regions/potsdam-3", "--data", tmp_path / "ready", "-o", tmp_path / "o", "--workers", 1)
     done = unseg("benchmark", *asked, "--table", "markdown")
     assert [command[0] for command in typed.commands] == ["superpixels", "cluster", "evaluate"]
-    assert "**regions/potsdam-3, in percent: trained on labelled and unlabelled, scored on labelled;" in done.stdout
-    assert "| STEGO | 77.000 | other protocol:" in done.stdout
+    assert "**potsdam-3, in percent: trained on labelled and unlabelled, scored on labelled;" in done.stdout
+    assert "| STEGO | 77.0 | other protocol:" in done.stdout
     assert "* settings: the defaults of `unseg`, no settings of a paper" in done.stdout
+
+
+def test_rows_of_a_task_share_a_table_with_one_decimal(tmp_path: Path) -> None:
+    """`_compared` is asked with scores that no command has to make."""
+    found = {"scores": {"iou": 0.51234}, "labels_used": "scoring", "protocol": asdict(PROTOCOLS["iem"])}
+    about = {"missing": [f"image_{number}.jpg" for number in range(9)], "options": {}}
+    rows = [compared(find_row(name), [found], [], about) for name in ("iem/flowers", "square/flowers")]
+    result = {"made_by": "", "date": "", "machine": "", "labels_used": "scoring", "rows": rows}
+    tables, texts = ([part for part in describe(result) if isinstance(part, kind)] for kind in (Table, str))
+    assert len(tables) == 1
+    written = as_markdown(tables)
+    assert "**flowers, in percent: trained on train, scored on test;" in written
+    assert "| unseg iem/flowers, one run, last step | 51.2 |" in written
+    assert "| difference of iem/flowers | -25.6 |" in written
+    assert "| unseg square/flowers, one run, last step | 51.2 |" in written
+    assert written.count("| IEM |") == 1
+    assert "| system | IoU |" in written
+    assert not any("centre crop" in text for text in texts), "the prepared images are cropped"
+    assert sum("train and test are swapped" in text for text in texts) == 1
+    assert "* square/flowers: of this method, no score is published here" in texts
+    assert any("image_4.jpg; and 4 more" in text for text in texts)
+    whole = compared(find_row("iem/flowers"), [found], [], {"options": {"original_size": True}})
+    assert any("centre crop" in text for text in whole["differences"])
+    assert any("--original-size" in text for text in whole["differences"])
+
+
+def test_hours_are_said_with_two_digits_and_scores_in_words(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    listed = unseg("benchmark", "--list", "maskcontrast/voc-retrieval-7", "--table", "csv").stdout
+    assert (
+        'maskcontrast/voc-retrieval-7,"53.4 mIoU of 7 classes, found in the source",voc-unsupervised,"1,300",' in listed
+    )
+    (tmp_path / "prepared.json").write_text('{"name": "potsdam-3"}')
+    params = Benchmark([tmp_path], seeds=3, steps=5)
+    benchmark(Inputs(["infoseg/potsdam-3"], limit=9), params, Run(tmp_path / "o", dry_run=True))
+    wanted = "infoseg/potsdam-3: about 390 hours of one processor for 3 seeds, less with --steps 5 --limit 9"
+    assert wanted in said.messages
 
 
 def test_rows_are_listed_with_published_scores() -> None:
@@ -353,7 +395,7 @@ def test_rows_are_listed_with_published_scores() -> None:
         "potsdam-3",
         True,
     )
-    assert first["hours"] == pytest.approx(133.0)
+    assert first["hours"] == 130.0, "two digits: it is a guess"
     table = unseg("benchmark", "--list", "iem/", "--table", "csv").stdout.splitlines()
     firsts = [line.partition(",")[0] for line in table if line]
     assert firsts == ["row", "iem/flowers", "row", "iem/cub", "row", "iem/lsun-car"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from published_trees import potsdam_files, zipped
-from typed import unseg
+from typed import one_line, unseg
 
 from unsegcli import store
 from unsegcli.datasets import potsdam
@@ -126,6 +126,28 @@ def test_an_error_in_a_worker_leaves_nothing_behind(here: Path) -> None:
     )
     assert not (here / "out").exists()
     assert not (here / "out.partial").exists()
+
+
+def test_a_wrong_folder_is_named_with_what_is_needed(here: Path) -> None:
+    (here / "empty").mkdir()
+    for name, needed in (("potsdam-3", "4_Ortho_RGBIR.zip with 38 tiles"), ("folder", "a folder or archive of images")):
+        said = one_line(unseg("prepare", name, "empty", "-o", "out", expect=1))
+        assert f"empty: nothing of {name} can be prepared, it is incomplete: {needed}" in said
+
+
+def test_many_missing_files_are_counted(here: Path) -> None:
+    images, _ = potsdam_files()
+    few = {name: content for name, content in images.items() if "_2_1" in name}
+    (here / "downloads/4_Ortho_RGBIR.zip").write_bytes(zipped(few))
+    said = one_line(unseg("prepare", "potsdam-3", "downloads", "-o", "out", expect=1))
+    assert "potsdam-3 is incomplete: top_potsdam_3_10_RGBIR.tif (of 4_Ortho_RGBIR); " in said
+    assert "; and 28 more; --incomplete prepares what is there" in said
+    assert said.count("_RGBIR.tif") == 5
+
+
+def test_a_file_is_no_name_of_a_folder(here: Path) -> None:
+    said = one_line(unseg("prepare", "potsdam-3", "downloads", "-o", "out.h5", expect=2))
+    assert "-o out.h5: prepare writes a folder of files; give the name of a folder" in said
 
 
 def test_a_folder_of_others_is_not_replaced(here: Path) -> None:

@@ -61,7 +61,9 @@ def as_markdown(parts: Sequence[Part]) -> str:
 def _markdown(table: Table) -> str:
     rows = [[heading(name) for name in table.columns]]
     rows.append(["---" if _has_text(table, name) else "---:" for name in table.columns])
-    rows += [[_shown(row, name).replace("|", r"\|") for name in table.columns] for row in table.every_row]
+    rows += [
+        [_shown(row, name, table.decimals).replace("|", r"\|") for name in table.columns] for row in table.every_row
+    ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*([f"**{table.title}**", ""] if table.title else []), *lines, ""])
 
@@ -77,7 +79,10 @@ def _latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{sides}}}", r"\hline", _latex_row(map(heading, table.columns)), r"\hline"]
     for rows in (table.rows, table.compare):
         if rows:
-            lines += [*(_latex_row(_shown(row, name) for name in table.columns) for row in rows), r"\hline"]
+            lines += [
+                *(_latex_row(_shown(row, name, table.decimals) for name in table.columns) for row in rows),
+                r"\hline",
+            ]
     return "\n".join([*lines, r"\end{tabular}", r"\end{table}", ""])
 
 
@@ -98,8 +103,8 @@ def _has_text(table: Table, name: str) -> bool:
     return any(isinstance(row.get(name), str) for row in table.every_row)
 
 
-def _shown(row: Row, name: str) -> str:
-    return cell(row[name]) if name in row else ""
+def _shown(row: Row, name: str, decimals: int) -> str:
+    return cell(row[name], decimals) if name in row else ""
 
 
 FORMS: dict[str, Callable[[Sequence[Part]], str]] = {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}

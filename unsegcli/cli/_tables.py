@@ -40,6 +40,7 @@ class Table:
     rows: Sequence[Row]
     title: str = ""
     compare: Sequence[Row] = ()
+    decimals: int = 3  # of numbers below 100
 
     @property
     def columns(self) -> list[str]:
@@ -99,7 +100,7 @@ def _drawn(table: Table) -> Any:
     for name in table.columns:
         drawn.add_column(heading(name), overflow="fold")
     for number, row in enumerate(table.every_row, start=1):
-        cells = (cell(row[name]) if name in row else "" for name in table.columns)
+        cells = (cell(row[name], table.decimals) if name in row else "" for name in table.columns)
         drawn.add_row(*cells, end_section=number == len(table.rows))
     return drawn
 
@@ -109,22 +110,22 @@ def heading(column: str) -> str:
     return column.replace("_", " ").replace("interval", "95 % interval")
 
 
-def cell(value: Cell) -> str:
+def cell(value: Cell, decimals: int = 3) -> str:
     """Format a value of a table for people."""
     if isinstance(value, str):
         return value
     if isinstance(value, Spread):
-        return f"{number(value.mean)} ± {value.deviation:.3f}"
+        return f"{number(value.mean, decimals)} ± {value.deviation:.{decimals}f}"
     if isinstance(value, Interval):
-        return "" if value.low is None else f"{number(value.low)} to {number(value.high)}"
-    return number(value)
+        return "" if value.low is None else f"{number(value.low, decimals)} to {number(value.high, decimals)}"
+    return number(value, decimals)
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, decimals: int = 3) -> str:
     """Format a number of a table."""
     if value is None:
         return "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def with_spread(rows: Iterable[tuple[str, float]], spread: Mapping[str, float]) -> dict[str, Cell]:

@@ -33,7 +33,8 @@ def _show(found: Benchmarked, run: Run, terminal: Terminal) -> None:
     print_scores(found.result, terminal, describe)
     failed = found.result.get("failed", [])
     if failed:
-        console.warn(f"{len(failed)} results are missing, since a command failed: {'; '.join(failed)}")
+        count = "1 result is" if len(failed) == 1 else f"{len(failed)} results are"
+        console.warn(f"{count} missing, since a command failed: {'; '.join(failed)}")
         raise typer.Exit(1)
 
 
@@ -60,8 +61,8 @@ def describe(result: dict[str, Any]) -> Iterator[Part]:
     if "measures" in result:
         yield from _tables(result)
     else:
-        for row in result["rows"]:
-            yield from _compared(row)
+        for task in dict.fromkeys(row["task"] for row in result["rows"]):
+            yield from _compared([row for row in result["rows"] if row["task"] == task])
 
 
 def _lists(rows: Sequence[dict[str, Any]]) -> Iterator[Table]:
@@ -75,36 +76,48 @@ def _listed(row: dict[str, Any]) -> dict[str, Cell]:
     known = row["published"] is not None
     return {
         "row": row["row"],
-        "published": f"{row['published']} {row['score']}, {row['certainty']}" if known else f"none ({row['score']})",
+        "published": f"{row['published']} {row['score_in_words']}, {row['certainty']}"
+        if known
+        else f"none ({row['score_in_words']})",
         "preset": row["preset"] or "none: defaults",
-        "hours_of_one_processor": "not known" if row["hours"] is None else f"{row['hours']:,.1f}",
+        "hours_of_one_processor": "not known" if row["hours"] is None else f"{row['hours']:,g}",
         "needs_a_GPU": "yes" if row["needs_gpu"] else "no",
     }
 
 
-def _compared(row: dict[str, Any]) -> Iterator[Part]:
-    """Yield our scores and those of the same system, then those of others, and what differs in words."""
-    ours, deviation = row["ours"], row["ours"]["deviation"]
-    count = len(ours["seeds"])
-    said = f"unseg, {f'mean of {count} seeds' if count > 1 else 'one run'}, last step"
-    own: dict[str, Cell] = {
-        "": said,
-        row["score"]: ours["mean"] if deviation is None else Spread(ours["mean"], deviation),
-    }
-    published = [_published(one, row["score"]) for one in row["published"]]
-    if row["difference"] is not None:
-        published.insert(1, {"": "difference", row["score"]: row["difference"]})
+def _compared(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
+    """Yield our scores on a task and those of the same systems, then those of others, and what differs in words."""
+    first, score = rows[0], rows[0]["score_in_words"]
+    same = {one["system"] for row in rows for one in row["published"]}
+    others = {one["system"]: one for row in rows for one in row["beside"] if one["system"] not in same}
     yield Table(
-        [own, *published],
-        f"{row['row']}, in percent: {row['protocol']}",
-        [_published(one, row["score"]) for one in row["beside"]],
+        [line for row in rows for line in _ours(row, score)],
+        f"{first['task']}, in percent: {first['protocol']}",
+        [_published(one, score) for one in others.values()],
+        decimals=1,
     )
-    yield from (f"* {line}" for line in row["differences"])
+    common = [line for line in first["differences"] if all(line in row["differences"] for row in rows)]
+    yield from (f"* {line}" for line in common)
+    yield from (f"* {row['row']}: {line}" for row in rows for line in row["differences"] if line not in common)
+
+
+def _ours(row: dict[str, Any], score: str) -> Iterator[dict[str, Cell]]:
+    """Yield our score, the published ones of the same system, and how far ours is from the first of them."""
+    mean, deviation, count = row["ours"]["mean"], row["ours"]["deviation"], len(row["ours"]["seeds"])
+    runs = f"mean of {count} seeds" if count > 1 else "one run"
+    yield {
+        "system": f"unseg {row['row']}, {runs}, last step",
+        score: mean if deviation is None else Spread(mean, deviation),
+    }
+    for number, one in enumerate(row["published"]):
+        yield _published(one, score)
+        if number == 0 and row["difference"] is not None:
+            yield {"system": f"difference of {row['row']}", score: row["difference"]}
 
 
 def _published(one: dict[str, Any], score: str) -> dict[str, Cell]:
     return {
-        "": one["system"],
+        "system": one["system"],
         **({} if one["value"] is None else {score: float(one["value"])}),
         "protocol": one["protocol"],
         "weights": one["weights"],

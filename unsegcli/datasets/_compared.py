@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unsegcli.dataflow.provenance import in_words
-from unsegcli.datasets._published import CERTAINTIES, PERCENT, BenchmarkRow, PublishedNumber
+from unsegcli.datasets._description import several
+from unsegcli.datasets._published import CERTAINTIES, PERCENT, SCORES, VIDEO, BenchmarkRow, PublishedNumber
 
 SAME = "the same, as far as is known"
 
@@ -28,7 +29,9 @@ def compared(
     published = row.numbers[0].scores.get(row.score) if row.numbers else None
     return {
         "row": row.name,
+        "task": row.task,
         "score": row.score,
+        "score_in_words": SCORES[row.score],
         "ours": {"mean": ours, "deviation": statistics.stdev(seeds) if len(seeds) > 1 else None, "seeds": seeds},
         "scores": [one["scores"] for one in found],
         "published": [said_of(one, row.score) for one in row.numbers],
@@ -83,8 +86,9 @@ def protocol_of(row: BenchmarkRow) -> str:
     """Say how a row is trained and scored."""
     rules = row.published.rules
     trained, scored = (" and ".join(one) or "all images" for one in (rules.trained_on, rules.scored_on))
+    learned = "" if row.kind == VIDEO else f"trained on {trained}, "
     return (
-        f"trained on {trained}, scored on {scored}; matching: {rules.matching}, at the level of the {rules.level}; "
+        f"{learned}scored on {scored}; matching: {rules.matching}, at the level of the {rules.level}; "
         f"{rules.clusters} clusters; {rules.size}"
     )
 
@@ -92,8 +96,11 @@ def protocol_of(row: BenchmarkRow) -> str:
 def _differences(row: BenchmarkRow, found: Sequence[Mapping[str, Any]], prepared: Mapping[str, Any]) -> list[str]:
     """Say what differs from what was published, and what else to know."""
     rules = row.published.rules
-    said = [text for one in found[:1] for text in one["protocol"].get("not_reproduced", [])]
+    whole = prepared.get("options", {}).get("original_size", False)
+    done = () if whole else rules.reproduced
+    said = [text for one in found[:1] for text in one["protocol"].get("not_reproduced", []) if text not in done]
     lines = [f"not reproduced: {text}" for text in said]
+    lines += ["prepared with --original-size: images are not scaled and cropped as papers do"] if whole else []
     seen = set(rules.trained_on) & set(rules.scored_on) or not rules.trained_on
     if seen and not any("trained on" in note for note in rules.notes):
         lines.append("training images are scored, by us as in the papers")
@@ -101,7 +108,8 @@ def _differences(row: BenchmarkRow, found: Sequence[Mapping[str, Any]], prepared
     settings = f"the preset {row.preset}" if row.preset else "the defaults of `unseg`, no settings of a paper"
     lines.append(f"settings: {settings}; the last step is scored, nothing is chosen by labels")
     lines += filter(None, [in_words(found[0].get("pretrained", []))])
-    lines += [str(text) for name in ("missing", "warnings") for text in prepared.get(name, [])]
+    lines += [f"missing in the download: {several(prepared['missing'])}"] if prepared.get("missing") else []
+    lines += [str(text) for text in prepared.get("warnings", [])]
     if not prepared.get("as_published", True):
         lines.append("the prepared images are not all those that are published")
     return lines

@@ -49,6 +49,7 @@ class ScoringRules:
     size: str  # in words, such as "200 x 200, patches of tiles at half their size"
     notes: tuple[str, ...] = ()  # whole sentences on what readers of a score must know, without a full stop
     args: tuple[str, ...] = ()  # further options of `unseg evaluate`
+    reproduced: tuple[str, ...] = ()  # what `unseg evaluate` says it does not do, but the prepared images have
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def object_rules(*notes: str, trained_on: tuple[str, ...], scored_on: tuple[str,
         trained_on=trained_on,
         scored_on=scored_on,
         size=f"{SIDE} x {SIDE}: shorter side scaled by the nearest pixel, then the middle",
+        reproduced=("scaling and centre crop to 128 x 128",),
         notes=(
             "scores are means over images, and the choice between mask and inverse is made with the labels",
             "IEM learns nothing: only the network after it is trained, on masks of IEM",

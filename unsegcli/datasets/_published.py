@@ -20,6 +20,14 @@ CERTAINTIES = {
     "C": "read in published code",
     "M": "from memory, not confirmed",
 }
+SCORES = {  # names of scores in files, and in words
+    "accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "miou_only": "mIoU of 7 classes",
+    "iou": "IoU",
+    "dice": "Dice",
+    "j_and_f": "mean of J and F",
+}
 CLUSTERS, MASKS, OBJECTS = "clusters", "masks", "objects"
 OBJECT_PROBE, RETRIEVAL, VIDEO = "object-probe", "object-retrieval", "video"
 # kind of task -> methods of `unseg` that can be run on it, besides those that have a preset or published scores
@@ -47,6 +55,7 @@ PRESETS = {
     ("maskcontrast", RETRIEVAL): "voc-unsupervised",
     ("iem-segnet", MASKS): "iem",
 }
+TRAINED = ("context", "iic", "inmars", "infoseg", "iem-segnet", "maskcontrast")  # methods of `unseg`
 OWNERS = {"iem-segnet": "segnet", "square": "iem"}  # whose presets a method has
 MASK_PRESETS = {"flowers-102": "flowers", "cub-200": "cub", "lsun-car": "cars"}
 PERCENT = 100
@@ -91,6 +100,14 @@ class BenchmarkRow:
     def settings(self) -> dict[str, Any]:
         """The settings of the preset; empty if there is none."""
         return read_preset(OWNERS.get(self.method, self.method), self.preset) if self.preset else {}
+
+    @property
+    def images(self) -> int:
+        """How many images it reads: those that are scored, and those that are learned from; 0 = not known."""
+        scored, trained = set(self.published.rules.scored_on), set(self.published.rules.trained_on)
+        learns = self.method in TRAINED and self.kind != VIDEO
+        read = scored | trained if learns or scored <= trained else scored
+        return sum(split.images for split in self.published.splits if not read or split.name in read)
 
     @property
     def numbers(self) -> list[PublishedNumber]:

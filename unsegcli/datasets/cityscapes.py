@@ -81,6 +81,7 @@ SETS = (
             trained_on=("train",),
             scored_on=("val",),
             size="the middle 320 x 320 of images whose shorter side is resized to 320",
+            reproduced=("images scaled and centre-cropped to 320 x 320",),
             notes=(
                 "PiCIE scores train and val together, and trains on other images; STEGO scores val",
                 "STEGO and later systems also average mirrored images and apply a CRF",

@@ -184,6 +184,7 @@ SETS = (
             trained_on=("train2017",),
             scored_on=("val2017",),
             size="the middle 320 x 320 of images whose shorter side is resized to 320",
+            reproduced=("images scaled and centre-cropped to 320 x 320", "the curated image list"),
             notes=("STEGO and later systems also average mirrored images and apply a CRF",),
         ),
     ),

@@ -44,6 +44,7 @@ SETS = (
             trained_on=("train",),
             scored_on=("val",),
             size="480 rows, whole frames",
+            reproduced=("the list of sequences and the resolution of 480 rows",),
             notes=("the label of the first frame of every video is given", "first and last frames are not scored"),
         ),
         archives=(ARCHIVE,),

@@ -89,6 +89,7 @@ SETS = (
             trained_on=("train", "aug"),
             scored_on=("val",),
             size="whole images; the published code scales them to 512 x 512 and scores at the size of the label",
+            reproduced=("k-means fitted on the validation set",),
             notes=(
                 "the 10,582 images that others call trainaug are train and aug together",
                 "clusters are found on the validation images, which are also scored",

@@ -51,7 +51,7 @@ HOURS_WITHOUT_GPU = 24.0  # of one processor; above, a GPU is needed
 
 
 def hours_of(method: str, images: int, settings: Mapping[str, Any]) -> float | None:
-    """Return about how many processor hours a published row takes with one seed; None = not known.
+    """Return about how many processor hours a published row takes with one seed, to two digits; None = not known.
 
     Args:
         method: what is trained.
@@ -64,7 +64,16 @@ def hours_of(method: str, images: int, settings: Mapping[str, Any]) -> float | N
     if method in PAPER_SECONDS and "epochs" in settings:
         side = settings.get("view", settings["crop"])
         seconds = images * settings["epochs"] * side**2 / 1e6 * PAPER_SECONDS[method]
-    return round(seconds / 3600, 1)
+    return _two_digits(seconds / 3600)
+
+
+def hours_said(hours: float) -> str:
+    """Format hours that are a guess, with two digits: "3.6 hours", "1,300 hours"."""
+    return f"{_two_digits(hours):,g} hours"
+
+
+def _two_digits(number: float) -> float:
+    return float(f"{number:.2g}")
 
 
 def sizes_in(images: Sequence[Path], limit: int | None) -> Sizes:

@@ -8,17 +8,19 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from unsegcli import console
-from unsegcli._version import __version__
+from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.output_folder import FolderWriter, OutputFolder
 from unsegcli.dataflow.runner import Outcome, UpToDate
 from unsegcli.datasets._archives import Files, Member, ReadOnce, close_archives, files_below
-from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, SetClass, Task
+from unsegcli.datasets._contract import DataSetFile, Plan, PublishedSet, Task
+from unsegcli.datasets._description import IMAGES, Prepared, described, legend_of, say_counts, several
 from unsegcli.datasets._load import find_set, known_sets
+from unsegcli.datasets._prepared import ABOUT
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.legend import LEGEND_NAME, read_legend
@@ -27,12 +29,9 @@ from unsegcli.params import Inputs, Prepare, Run, recorded, spelling
 from unsegcli.recipe import Recipe, listing_digest, make_recipe
 
 REVISION = 1
-ABOUT = "prepared.json"
 UNPACKED = "unpacked"  # in the folder of unfinished files
 USUAL = 20_000_000  # bytes whose reading is worth as much as a task
-SHOWN = 10  # missing files in an error
 ALWAYS = ("name", "list", "incomplete")  # settings that every data set has
-IMAGES, LABELS = "images", "labels"  # folders
 
 
 def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = None) -> Outcome | dict[str, Any]:
@@ -50,6 +49,8 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
     if params.list:
         return {"sets": [_row(published) for published, _ in known_sets().values()]}
     how = run.of("prepare")
+    if is_artifact(how.output):
+        raise ConfigError(f"-o {how.output}: prepare writes a folder of files; give the name of a folder")
     asked = _asked(inputs, params)
     if params.download and not _downloaded(asked, dry_run=how.dry_run):
         return Outcome(Path(how.output))
@@ -72,8 +73,9 @@ def prepare(inputs: Inputs, params: Prepare | None = None, run: Run | None = Non
 def _make(asked: Asked, folder: OutputFolder, workers: int) -> None:
     with folder.writing() as writer:
         plan = _planned(asked, writer.path_of(UNPACKED))
-        made = _written(plan, writer, workers)
-        _finish(writer, Prepared(asked, plan, made), folder.recipe)
+        found, read = _written(plan, writer, workers)
+        prepared = Prepared(asked.published, plan, found, read, asked.inputs.limit)
+        _finish(writer, prepared, folder.recipe)
 
 
 # What is asked for
@@ -178,10 +180,10 @@ def _planned(asked: Asked, place: Path) -> Plan:
     """List the files and plan what is made of them; what must be unpacked goes into a folder."""
     files = Files(asked.inputs.paths, asked.published.archives, place)
     plan = asked.file.plan(asked.published, files, asked.params)
-    return _limited(_checked(plan, asked.params), asked.inputs.limit)
+    return _limited(_checked(plan, asked), asked.inputs.limit)
 
 
-def _checked(plan: Plan, params: Prepare) -> Plan:
+def _checked(plan: Plan, asked: Asked) -> Plan:
     """Report what was found; raise an error if files are missing, or if there are none."""
     for text in plan.notes:
         console.note(text)
@@ -189,12 +191,14 @@ def _checked(plan: Plan, params: Prepare) -> Plan:
         console.warn(text)
     if not plan.missing and plan.tasks:
         return plan
-    shown = "; ".join(plan.missing[:SHOWN]) or "no file that belongs to it"
-    more = f"; and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
-    if not plan.tasks or not params.incomplete:
-        hint = "; --incomplete prepares what is there" if plan.tasks else ""
-        raise DataError(f"{params.name} is incomplete: {shown}{more}{hint}")
-    console.warn(f"{params.name} is incomplete (--incomplete): {shown}{more}")
+    name, shown = asked.published.name, several(plan.missing)
+    if not plan.tasks:
+        places = ", ".join(str(path) for path in asked.inputs.paths)
+        wanted = shown or "; ".join(asked.published.needs)
+        raise DataError(f"{places}: nothing of {name} can be prepared, it is incomplete: {wanted}")
+    if not asked.params.incomplete:
+        raise DataError(f"{name} is incomplete: {shown}; --incomplete prepares what is there")
+    console.warn(f"{name} is incomplete (--incomplete): {shown}")
     return plan
 
 
@@ -300,116 +304,19 @@ def _copied(member: Member, writer: FolderWriter, name: str) -> str:
     return digest.hexdigest()
 
 
-# What is said of it
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What was prepared, and how."""
-
-    asked: Asked
-    plan: Plan
-    made: tuple[dict[str, int], list[tuple[str, str]]]  # counts, and digests of what was read
-
-    @property
-    def published(self) -> PublishedSet:
-        return self.asked.published
-
-    @property
-    def ignore(self) -> Sequence[int]:
-        return self.published.ignore if self.plan.ignore is None else self.plan.ignore
-
-    @property
-    def classes(self) -> Sequence[SetClass]:
-        return self.published.classes if self.plan.classes is None else self.plan.classes
-
-
 def _finish(writer: FolderWriter, prepared: Prepared, recipe: Recipe) -> None:
     """Write the legend and the description, after a check that everything was written."""
-    promised = sorted(name for task in prepared.plan.tasks for name in task.outputs)
-    if promised != sorted(writer.files):
+    if prepared.names != sorted(writer.files):
         raise RuntimeError(f"{prepared.published.name}: its tasks did not write the files they announce")
     unpacked = writer.path_of(UNPACKED)
     if unpacked.is_dir():
         shutil.rmtree(unpacked)
-    counts = _counts(promised, prepared.published)
-    for sentence, count in prepared.made[0].items():
+    for sentence, count in prepared.found.items():
         console.note(f"{sentence}: {count:,}")
-    images = sum(one[IMAGES] for one in counts.values())
-    if legend := _legend(prepared):
+    if legend := legend_of(prepared):
         writer.add(LEGEND_NAME, legend)
         read_legend(writer.path_of(LEGEND_NAME))
-    about = _about(prepared, counts, recipe)
-    about["warnings"] += _say_counts(prepared, counts)
+    about = described(prepared, say_counts(prepared), recipe)
     writer.add(ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+    images = sum(one[IMAGES] for one in prepared.counts.values())
     writer.about |= {"images": images, "labels_used": prepared.published.labels_used}
-
-
-def _counts(names: Sequence[str], published: PublishedSet) -> dict[str, dict[str, int]]:
-    """Count images and labels in each split; "" = those in the folder of none."""
-    found = {split.name: {IMAGES: 0, LABELS: 0} for split in published.splits}
-    for name in names:
-        kind, split, *_ = name.split("/")
-        found[split if split in found else ""][kind] += 1
-    return found
-
-
-def _say_counts(prepared: Prepared, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Say how many images there are in each split; warn of those that are not as many as published, and return it."""
-    odd = []
-    for split in prepared.published.splits:
-        found = counts[split.name]
-        said = f"{split.name or prepared.published.name}: {found[IMAGES]:,} images, {found[LABELS]:,} with labels"
-        if not split.images:
-            console.note(f"{said}; how many there should be is not published")
-        elif (found[IMAGES], found[LABELS]) == (split.images, split.labels):
-            console.note(f"{said}, as published")
-        elif prepared.asked.inputs.limit is not None:
-            console.note(f"{said} (--limit {prepared.asked.inputs.limit})")
-        else:
-            odd.append(f"{said}, but {split.images:,} and {split.labels:,} are published")
-            console.warn(odd[-1])
-    return odd
-
-
-def _about(prepared: Prepared, counts: dict[str, dict[str, int]], recipe: Recipe) -> dict[str, Any]:
-    published = prepared.published
-    expected = {split.name: {IMAGES: split.images, LABELS: split.labels} for split in published.splits}
-    found, read = prepared.made
-    return {
-        "format": "unseg-prepared",
-        "version": 1,
-        "name": published.name,
-        "what": published.what,
-        "licence": published.licence,
-        "link": published.link,
-        "made_by": f"unseg {__version__}",
-        "labels_used": published.labels_used,
-        "options": recipe["parameters"],
-        "counts": counts,
-        "published_counts": expected,
-        "as_published": counts == expected and not prepared.plan.warnings,
-        "missing": list(prepared.plan.missing),
-        "warnings": list(prepared.plan.warnings),
-        "found": found,
-        "lists": list(prepared.plan.lists),
-        "read": {"files": len(read), "digest": listing_digest(read)},
-        "rules": asdict(published.rules),
-        "recipe": recipe,
-    }
-
-
-def _legend(prepared: Prepared) -> bytes | None:
-    """Return the legend as TOML; None if there are no classes."""
-    if prepared.plan.legend is not None or not prepared.classes:
-        return prepared.plan.legend
-    lines = [f"# Classes of {prepared.published.name}", f"ignore = {sorted(prepared.ignore)}"]
-    for one in prepared.classes:
-        lines += [
-            "",
-            "[[class]]",
-            f"name = {json.dumps(one.name)}",
-            f'color = "{one.color}"',
-            f"from = {list(one.values)}",
-        ]
-    return ("\n".join(lines) + "\n").encode()
