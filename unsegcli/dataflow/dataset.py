@@ -22,7 +22,7 @@ from unsegcli.core.geometry import Box, boxes, cores, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.georeference import Georeference
-from unsegcli.images.rasters import Member
+from unsegcli.images.rasters import SurfaceMember
 from unsegcli.images.scaling import Limits
 from unsegcli.images.survey import largest_raster, survey
 from unsegcli.images.working import Reading, Source, decodes_in_parts, read_box, read_working
@@ -504,15 +504,15 @@ def _stored_places(artifact: store.Artifact) -> list[Georeference]:
     return [Georeference(crs, () if np.isnan(row).any() else tuple(map(float, row))) for crs, row in pairs]
 
 
-def _stored_members(artifact: store.Artifact) -> dict[int, list[Member]]:
+def _stored_members(artifact: store.Artifact) -> dict[int, list[SurfaceMember]]:
     """Return the files that the sources of an artifact are made of, for mosaics."""
     if not artifact.has("members/source"):
         return {}
     folder = artifact.path.resolve().parent
     columns = (artifact.table(f"members/{name}") for name in MEMBER_COLUMNS)
-    found: dict[int, list[Member]] = {}
+    found: dict[int, list[SurfaceMember]] = {}
     for source, path, digest, size, modified, box in zip(*columns, strict=True):
-        member = Member(os.path.normpath(folder / path), digest, int(size), int(modified), Box(*map(int, box)))
+        member = SurfaceMember(os.path.normpath(folder / path), digest, int(size), int(modified), Box(*map(int, box)))
         found.setdefault(int(source), []).append(member)
     return found
 
@@ -584,7 +584,7 @@ def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:
     try:
         with store.open_artifact(path) as artifact:
             sources = stored_sources(artifact)
-            files: list[Source | Member] = [*sources]
+            files: list[Source | SurfaceMember] = [*sources]
             files += [member for source in sources for member in source.members]
             return {(file.path, file.bytes, file.modified): file.digest for file in files}
     except ArtifactError:

@@ -15,7 +15,7 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import look_through, read_pixels
 from unsegcli.images.find import as_digested
 from unsegcli.images.header import Header, Pixels
-from unsegcli.images.rasters import Member
+from unsegcli.images.rasters import SurfaceMember
 
 ALPHAS = ("auto", "drop", "mask", "band")
 WITH_ALPHA = (2, 4)  # band counts for which the last band may be alpha
@@ -72,7 +72,7 @@ class AlphaTask:
     page: int
     axes: str
     max_pixels: int
-    members: tuple[Member, ...] = ()  # of a surface
+    members: tuple[SurfaceMember, ...] = ()  # of a surface
     in_parts: bool = False
 
 

@@ -23,7 +23,16 @@ from unsegcli.core.geometry import Box
 from unsegcli.errors import DataError
 from unsegcli.images.header import MAX_PIXELS, Header, Pixels, check_axes, check_size, full_range
 from unsegcli.images.npy import ArrayFile
-from unsegcli.images.rasters import INSTALL, Member, Raster, RasterPart, is_installed, is_large, open_raster, recognised
+from unsegcli.images.rasters import (
+    INSTALL,
+    Raster,
+    RasterPart,
+    SurfaceMember,
+    is_installed,
+    is_large,
+    open_raster,
+    recognised,
+)
 from unsegcli.images.tiff import open_tiff
 
 __all__ = ["MAX_PIXELS", "Decoded", "Header", "orient", "read_header", "read_index", "read_pixels"]
@@ -144,7 +153,7 @@ def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int =
 
 
 def read_part(
-    path: Path, box: Box, members: tuple[Member, ...] = (), size: tuple[int, int] | None = None
+    path: Path, box: Box, members: tuple[SurfaceMember, ...] = (), size: tuple[int, int] | None = None
 ) -> RasterPart:
     """Decode a part of an image whose header says `in_parts`, or of a surface of several files.
 
@@ -161,14 +170,14 @@ def read_part(
         return raster.read(box)
 
 
-def look_through(path: Path, members: tuple[Member, ...], look: Callable[[Pixels], Found]) -> Iterator[Found]:
+def look_through(path: Path, members: tuple[SurfaceMember, ...], look: Callable[[Pixels], Found]) -> Iterator[Found]:
     """Yield what `look` finds in the last band (height, width) of each part of a raster."""
     with broken_files_named(path), open_raster(path, members) as raster:
         for box in raster.rectangles():
             yield look(raster.last_band(box))
 
 
-def rectangles(path: Path, members: tuple[Member, ...]) -> list[Box]:
+def rectangles(path: Path, members: tuple[SurfaceMember, ...]) -> list[Box]:
     """Return parts of whole blocks that cover a raster, each small enough to be decoded at once."""
     with broken_files_named(path), open_raster(path, members) as raster:
         return list(raster.rectangles())

@@ -37,7 +37,7 @@ TYPES |= {"uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64":
 
 
 @dataclass(frozen=True)
-class Member:
+class SurfaceMember:
     """A file that a surface is made of, and where it lies on it."""
 
     path: str  # absolute
@@ -89,7 +89,7 @@ def recognised(path: Path) -> bool:
 
 
 @contextmanager
-def open_raster(path: Path, members: tuple[Member, ...] = ()) -> Iterator[Raster]:
+def open_raster(path: Path, members: tuple[SurfaceMember, ...] = ()) -> Iterator[Raster]:
     """Open a file, or the surface that several files make."""
     if not is_installed():
         raise DataError(f"{path}: reading it needs rasterio: {INSTALL}")
@@ -313,7 +313,7 @@ def _offset(first: _SurfaceTile, tile: _SurfaceTile) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)
-def _surface(members: tuple[Member, ...]) -> str:
+def _surface(members: tuple[SurfaceMember, ...]) -> str:
     """Describe a surface of tiles as a virtual raster of GDAL; where no tile lies, its mask is 0."""
     tiles = [_tile(Path(member.path).name, Path(member.path)) for member in members]
     first = tiles[0]
@@ -337,18 +337,18 @@ def _band(kind: str, more: str, inner: str) -> str:
     return f'<VRTRasterBand dataType="{kind}"{more}>{inner}</VRTRasterBand>'
 
 
-def _drawn(member: Member, tile: _SurfaceTile, band: int) -> str:
+def _drawn(member: SurfaceMember, tile: _SurfaceTile, band: int) -> str:
     nodata = "" if tile.header.nodata is None else f"<NODATA>{tile.header.nodata!r}</NODATA>"
     return _source(member, tile, str(band), nodata + ("<UseMaskBand>true</UseMaskBand>" if tile.masked else ""))
 
 
-def _drawn_mask(member: Member, tile: _SurfaceTile) -> str:
+def _drawn_mask(member: SurfaceMember, tile: _SurfaceTile) -> str:
     if tile.masked:
         return _source(member, tile, "mask,1", "<NODATA>0</NODATA>")
     return _source(member, tile, "1", "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>")
 
 
-def _source(member: Member, tile: _SurfaceTile, band: str, more: str) -> str:
+def _source(member: SurfaceMember, tile: _SurfaceTile, band: str, more: str) -> str:
     height, width = tile.size
     top, left, *_ = member.box
     return (

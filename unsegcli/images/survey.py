@@ -22,7 +22,7 @@ from unsegcli.images.decode import broken_files_named, read_header, rectangles, 
 from unsegcli.images.find import UNREADABLE, VIRTUAL_SUFFIX, DigestedFile, file_digest
 from unsegcli.images.header import Header, Pixels, check_axes, check_size
 from unsegcli.images.mask_files import check_mask, find_masks
-from unsegcli.images.rasters import INSTALL, Member, is_installed, is_large, lay_out
+from unsegcli.images.rasters import INSTALL, SurfaceMember, is_installed, is_large, lay_out
 from unsegcli.images.scaling import (
     AS_IT_IS,
     FILTERS,
@@ -72,7 +72,7 @@ class _Page:
     page: int
     file: DigestedFile
     header: Header
-    members: tuple[Member, ...] = ()
+    members: tuple[SurfaceMember, ...] = ()
 
 
 def survey(
@@ -235,7 +235,7 @@ def _mosaic(files: Sequence[DigestedFile], mask_folder: Path | None) -> _Page:
     with broken_files_named(files[0].path):
         places, header = lay_out(named)
     members = tuple(
-        Member(str(file.path.absolute()), file.digest, file.bytes, file.modified, box)
+        SurfaceMember(str(file.path.absolute()), file.digest, file.bytes, file.modified, box)
         for file, box in zip(files, places, strict=True)
     )
     folder = Path(os.path.commonpath([file.path.absolute().parent for file in files]))

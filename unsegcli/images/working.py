@@ -25,7 +25,7 @@ from unsegcli.images.find import as_digested
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
 from unsegcli.images.mask_files import read_mask, read_part_of_mask
-from unsegcli.images.rasters import Member
+from unsegcli.images.rasters import SurfaceMember
 from unsegcli.images.scaling import Limits, part_resized, resized, to_bytes
 from unsegcli.params import Images, as_stored
 
@@ -52,7 +52,7 @@ class Source:
     mask_digest: str = ""
     bands: int = 0  # in the file
     place: Georeference = field(default_factory=Georeference)  # of the image as shown
-    members: tuple[Member, ...] = ()  # the files of a surface, which has no file of its own
+    members: tuple[SurfaceMember, ...] = ()  # the files of a surface, which has no file of its own
     in_parts: bool | None = None  # whether parts of it can be decoded; None = not looked up yet
 
     @property
