@@ -129,6 +129,8 @@ def _check(inputs: Inputs, params: Compare) -> None:
         raise ConfigError("compare needs at least two results; `unseg evaluate` scores one")
     if params.protocol == "davis":
         raise ConfigError("--protocol davis: videos are not compared; score each result with `unseg evaluate`")
+    if params.page is not None and Path(params.page).exists() and not Path(params.page).is_dir():
+        raise ConfigError(f"--page {params.page}: is a file; give the name of a folder")
     if params.replicates < FEWEST_REPLICATES:
         raise ConfigError(f"--replicates {params.replicates}: compare needs at least {FEWEST_REPLICATES}")
 
