@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from preparing import prepared
 from published_trees import SCENES, cityscapes_files, unpacked, zipped
 
 from unsegcli.datasets import cityscapes
 from unsegcli.errors import DataError
 from unsegcli.labels import read_labels
 from unsegcli.legend import read_legend
-from unsegcli.params import Inputs, Prepare, Run
-from unsegcli.stages.prepare import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +36,6 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "cityscapes"
 
 
-def prepared(source: Path, output: Path, **settings: bool) -> Path:
-    done = prepare(Inputs([source]), Prepare(name="cityscapes-27", **settings), Run(output=output, workers=1))
-    assert not isinstance(done, dict)
-    return done.path
-
-
 @pytest.mark.parametrize("split", SCENES)
 def test_torchvision_reads_the_same_of_the_same_tree(split: str, tree: Path, tmp_path: Path) -> None:
     from torchvision.datasets import Cityscapes
@@ -52,7 +45,7 @@ def test_torchvision_reads_the_same_of_the_same_tree(split: str, tree: Path, tmp
     def cropped(image: Image.Image, how: InterpolationMode) -> np.ndarray:
         return np.asarray(transforms.center_crop(transforms.resize(image, 64, how), [64, 64]))
 
-    folder = prepared(tree, tmp_path / "out")
+    folder = prepared(tmp_path / "out", tree, name="cityscapes-27")
     legend = read_legend(folder / "classes.toml")
     theirs = Cityscapes(str(tree), split, target_type="semantic")
     assert len(theirs) == len(list((folder / "images" / split).iterdir())) == len(SCENES[split])
@@ -72,8 +65,8 @@ def test_archives_and_the_unpacked_tree_are_read_alike(tree: Path, tmp_path: Pat
     downloads = tmp_path / "downloads"
     for name, files in cityscapes_files().items():
         unpacked({name: zipped(files)}, downloads)
-    whole = prepared(tree, tmp_path / "whole", original_size=True)
-    streamed = prepared(downloads, tmp_path / "streamed", original_size=True)
+    whole = prepared(tmp_path / "whole", tree, name="cityscapes-27", original_size=True)
+    streamed = prepared(tmp_path / "streamed", downloads, name="cityscapes-27", original_size=True)
     names = sorted(one.relative_to(whole).as_posix() for one in whole.rglob("*.png"))
     assert len(names) == 6
     for name in names:
@@ -84,4 +77,4 @@ def test_what_is_missing_is_said_with_what_was_expected(tree: Path, tmp_path: Pa
     (tree / "gtFine/train/bochum/bochum_000000_000313_gtFine_labelIds.png").unlink()
     expected = r"gtFine/train has 1 of 2 files \(of gtFine_trainvaltest.zip\); the label of train/bochum_000000_000313"
     with pytest.raises(DataError, match=expected):
-        prepared(tree, tmp_path / "out")
+        prepared(tmp_path / "out", tree, name="cityscapes-27")

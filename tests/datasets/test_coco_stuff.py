@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from preparing import prepared
 from published_trees import COCO_SIZES, coco_files, coco_pixels, unpacked, zipped
 from scipy.ndimage import map_coordinates
 
@@ -40,12 +41,6 @@ def lists(tmp_path: Path) -> tuple[Path, Path]:
     return paths / "train2017/L.txt", paths / "val2017/L.txt"
 
 
-def prepared(source: Path, output: Path, params: Prepare) -> Path:
-    done = prepare(Inputs([source]), params, Run(output=output, workers=1))
-    assert not isinstance(done, dict)
-    return done.path
-
-
 def as_iic(pixels: NDArray[Any], *, labels: bool) -> NDArray[np.uint8]:
     """Scaling by 0.33 and the middle 128 x 128, in the order of the published code and one band at a time."""
     if pixels.ndim == 3:
@@ -69,7 +64,7 @@ def as_iic(pixels: NDArray[Any], *, labels: bool) -> NDArray[np.uint8]:
 def test_images_and_labels_have_the_size_and_crop_of_iic(
     downloaded: Path, lists: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    folder = prepared(downloaded, tmp_path / "out", Prepare(name="coco-stuff-15", names=lists))
+    folder = prepared(tmp_path / "out", downloaded, name="coco-stuff-15", names=lists)
     for split, name in (("train2017", TRAIN[0]), ("train2017", TRAIN[1]), ("val2017", VAL[0])):
         stored = Image.open(io.BytesIO(coco_files()[f"{split}.zip"][f"{split}/{name}.jpg"]))
         image = np.asarray(Image.open(folder / f"images/{split}/{name}.png"))
@@ -85,7 +80,7 @@ def test_classes_are_merged_as_published(downloaded: Path, lists: tuple[Path, Pa
     """A few values by hand, of github.com/mhamilton723/STEGO's table: grass 123 is a plant, 156 and 105 are sky."""
     classes = {}
     for name in ("coco-stuff-3", "coco-stuff-15", "coco-stuff-27"):
-        folder = prepared(downloaded, tmp_path / name, Prepare(name=name, names=lists))
+        folder = prepared(tmp_path / name, downloaded, name=name, names=lists)
         legend = read_legend(folder / "classes.toml")
         classes[name] = {value: legend.names[number] for value, number in legend.numbers().items() if number >= 0}
         read_labels(folder / f"labels/val2017/{VAL[0]}.png", legend)  # names every value
@@ -110,8 +105,8 @@ def test_classes_are_merged_as_published(downloaded: Path, lists: tuple[Path, Pa
 def test_pixels_without_a_label_are_sky_only_if_asked(
     downloaded: Path, lists: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    plain = prepared(downloaded, tmp_path / "plain", Prepare(name="coco-stuff-3", names=lists))
-    quirk = prepared(downloaded, tmp_path / "quirk", Prepare(name="coco-stuff-3", names=lists, unlabelled_as_sky=True))
+    plain = prepared(tmp_path / "plain", downloaded, name="coco-stuff-3", names=lists)
+    quirk = prepared(tmp_path / "quirk", downloaded, name="coco-stuff-3", names=lists, unlabelled_as_sky=True)
     label = f"labels/val2017/{VAL[0]}.png"
     without = np.asarray(Image.open(plain / label)) == 255
     assert without.any()
@@ -127,7 +122,7 @@ def test_twenty_seven_classes_have_the_size_of_picie(
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as transforms
 
-    folder = prepared(downloaded, tmp_path / "out", Prepare(name="coco-stuff-27", names=lists))
+    folder = prepared(tmp_path / "out", downloaded, name="coco-stuff-27", names=lists)
     files = coco_files()
     for split, name in (("train2017", TRAIN[1]), ("val2017", VAL[0])):
         image = Image.open(io.BytesIO(files[f"{split}.zip"][f"{split}/{name}.jpg"]))
@@ -148,10 +143,10 @@ def test_whole_images_are_linked(downloaded: Path, lists: tuple[Path, Path], tmp
         tmp_path / "in",
     )
     unpacked({f"annotations/{name}": one for name, one in files["stuffthingmaps_trainval2017.zip"].items()}, source)
-    folder = prepared(source, tmp_path / "out", Prepare(name="coco-stuff-27", names=lists, original_size=True))
+    folder = prepared(tmp_path / "out", source, name="coco-stuff-27", names=lists, original_size=True)
     for end in (f"images/val2017/{VAL[0]}.jpg", f"labels/val2017/{VAL[0]}.png"):
         assert (folder / end).samefile(source / end.replace("labels", "annotations"))
-    copied = prepared(downloaded, tmp_path / "copied", Prepare(name="coco-stuff-27", names=lists, original_size=True))
+    copied = prepared(tmp_path / "copied", downloaded, name="coco-stuff-27", names=lists, original_size=True)
     assert (copied / f"images/val2017/{VAL[0]}.jpg").read_bytes() == files["val2017.zip"][f"val2017/{VAL[0]}.jpg"]
 
 
@@ -159,14 +154,14 @@ def test_lists_are_known_by_their_digest(
     downloaded: Path, lists: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(coco_stuff.LISTS, "Coco164kFew_Stuff_6", {"train2017": "0" * 12, "val2017": "0" * 12})
-    folder = prepared(downloaded, tmp_path / "out", Prepare(name="coco-stuff-3", names=lists))
+    folder = prepared(tmp_path / "out", downloaded, name="coco-stuff-3", names=lists)
     about = json.loads((folder / "prepared.json").read_text())
     digest = about["lists"][0]["md5"]
     assert [(one["names"], one["published"]) for one in about["lists"]] == [(2, None), (1, None)]
     assert f"(2 names, MD5 {digest}) is not a published list of coco-stuff-3" in about["warnings"][0]
     published = {"train2017": digest[:12], "val2017": about["lists"][1]["md5"][:12]}
     monkeypatch.setitem(coco_stuff.LISTS, "Coco164kFew_Stuff_6", published)
-    again = prepared(downloaded, tmp_path / "again", Prepare(name="coco-stuff-3", names=lists))
+    again = prepared(tmp_path / "again", downloaded, name="coco-stuff-3", names=lists)
     about = json.loads((again / "prepared.json").read_text())
     assert about["lists"][0]["published"] == "Coco164kFew_Stuff_6 of train2017"
     assert not [text for text in about["warnings"] if "list" in text]
@@ -184,7 +179,7 @@ def test_lists_are_found_in_the_archive_of_their_authors(downloaded: Path, tmp_p
 
 def test_without_a_list_it_is_said_where_it_is_from(downloaded: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"36,660 chosen images.*Coco164kFew_Stuff_6\.txt.*--names.*Curated\.tar\.gz"):
-        prepared(downloaded, tmp_path / "out", Prepare(name="coco-stuff-3"))
+        prepared(tmp_path / "out", downloaded, name="coco-stuff-3")
 
 
 @pytest.mark.parametrize(
@@ -205,10 +200,10 @@ def test_what_a_download_lacks_is_named(lost: str, said: str, lists: tuple[Path,
     for one, content in files.items():
         unpacked({one: zipped(content)}, tmp_path / "in")
     with pytest.raises(DataError, match=said):
-        prepared(tmp_path / "in", tmp_path / "out", Prepare(name="coco-stuff-27", names=lists))
+        prepared(tmp_path / "out", tmp_path / "in", name="coco-stuff-27", names=lists)
     if not name:
         return
-    left = prepared(tmp_path / "in", tmp_path / "out", Prepare(name="coco-stuff-27", names=lists, incomplete=True))
+    left = prepared(tmp_path / "out", tmp_path / "in", name="coco-stuff-27", names=lists, incomplete=True)
     about = json.loads((left / "prepared.json").read_text())
     assert sum(one["images"] for one in about["counts"].values()) == 2
     assert about["as_published"] is False
@@ -219,7 +214,7 @@ def test_what_a_download_lacks_is_named(lost: str, said: str, lists: tuple[Path,
 
 def test_images_with_enough_persons_are_taken(downloaded: Path, tmp_path: Path) -> None:
     """A third of each first image is covered, in two parts; a tenth of the second is too little."""
-    folder = prepared(downloaded, tmp_path / "out", Prepare(name="coco-persons"))
+    folder = prepared(tmp_path / "out", downloaded, name="coco-persons")
     taken = sorted(one.relative_to(folder / "images").as_posix() for one in folder.glob("images/*/*"))
     assert taken == [f"train2017/{TRAIN[0]}.png", f"val2017/{VAL[0]}.png"]
     legend = read_legend(folder / "classes.toml")
@@ -231,7 +226,7 @@ def test_images_with_enough_persons_are_taken(downloaded: Path, tmp_path: Path) 
 
 def test_a_margin_is_no_person(downloaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco_stuff, "COVERED", (0.05, 0.15))
-    folder = prepared(downloaded, tmp_path / "out", Prepare(name="coco-persons"))
+    folder = prepared(tmp_path / "out", downloaded, name="coco-persons")
     label = folder / f"labels/train2017/{TRAIN[1]}.png"  # 361 rows become 119
     truth = read_labels(label, read_legend(folder / "classes.toml"))[0]
     assert (truth[0] == -1).all()

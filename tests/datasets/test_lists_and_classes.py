@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from preparing import names_below, pixels, prepared
 from published_trees_objects import (
     BERKELEY,
     SBD_TRAIN,
@@ -35,24 +35,8 @@ from unsegcli.datasets._contract import SetSplit
 from unsegcli.errors import DataError
 from unsegcli.labels import match_labels, read_labels
 from unsegcli.legend import read_legend
-from unsegcli.params import Inputs, Prepare, Run
-from unsegcli.stages.prepare import prepare
 
 AUG = ["2008_000002", "2008_000003"]  # of SBD, without those that VOC labels
-
-
-def prepared(output: Path, *sources: Path, name: str, **settings: object) -> Path:
-    done = prepare(Inputs(sources), Prepare(name=name, **settings), Run(output=output, workers=1))  # type: ignore[arg-type]
-    assert not isinstance(done, dict)
-    return done.path
-
-
-def pixels(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(path))
-
-
-def stems(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 # ------------------------------------------------------------------------------------------------ voc-2012
@@ -78,8 +62,8 @@ def prepared_voc(voc_folder: Path, sbd_folder: Path, tmp_path_factory: pytest.Te
 
 def test_sbd_adds_the_images_that_voc_does_not_label(prepared_voc: Path) -> None:
     for split, names in {"train": VOC_TRAIN, "aug": AUG, "val": VOC_VAL}.items():
-        assert stems(prepared_voc / "images" / split) == names
-        assert stems(prepared_voc / "labels" / split) == names
+        assert names_below(prepared_voc / "images" / split) == names
+        assert names_below(prepared_voc / "labels" / split) == names
     assert {*SBD_TRAIN, *SBD_VAL} - {*VOC_TRAIN, *VOC_VAL} == {*AUG}
     assert sum(split.images for split in voc_2012.SETS[0].splits[:2]) == 10582
 
@@ -126,7 +110,7 @@ def test_without_sbd_its_archive_is_named(voc_folder: Path, tmp_path: Path) -> N
 
 def test_sbd_is_read_as_torchvision_unpacks_it(voc_folder: Path, sbd_folder: Path, tmp_path: Path) -> None:
     folder = prepared(tmp_path / "out", voc_folder, sbd_folder / "benchmark_RELEASE/dataset", name="voc-2012")
-    assert stems(folder / "labels/aug") == AUG
+    assert names_below(folder / "labels/aug") == AUG
 
 
 def test_a_label_file_that_sbd_lists_is_missed(voc_folder: Path, sbd_folder: Path, tmp_path: Path) -> None:
@@ -152,7 +136,7 @@ def test_frames_keep_their_videos_and_splits(tmp_path: Path) -> None:
     legend = read_legend(folder / "classes.toml")
     for split, sequences in VIDEOS.items():
         frames = [f"{name}/{frame:05d}" for name, count in sequences.items() for frame in range(count)]
-        assert stems(folder / "images" / split) == frames
+        assert names_below(folder / "images" / split) == frames
         for frame in frames:
             [found] = read_labels(folder / f"labels/{split}/{frame}.png", legend)
             np.testing.assert_array_equal(found, rectangle(int(frame[-5:])))
@@ -190,7 +174,7 @@ def test_all_annotators_are_taken(tmp_path: Path) -> None:
     packed(berkeley(tmp_path / "unpacked"), tmp_path / "BSR_bsds500.tgz", "BSR")
     folder = prepared(tmp_path / "out", tmp_path / "BSR_bsds500.tgz", name="bsds500")
     for split, names in BERKELEY.items():
-        assert stems(folder / "images" / split) == sorted(names)
+        assert names_below(folder / "images" / split) == sorted(names)
         for number, name in enumerate(names):
             maps = read_labels(folder / f"labels/{split}/{name}.mat")
             assert [found.tolist() for found in maps] == [(rectangle(number + k) + 1).tolist() for k in range(2)]
@@ -244,7 +228,7 @@ def test_labels_and_legend_of_other_places_come_together(tmp_path: Path) -> None
     (tmp_path / "my.toml").write_text(LEGEND)
     settings = {"labels": labels, "legend": tmp_path / "my.toml"}
     folder = prepared(tmp_path / "out", source, name="folder", **settings)
-    assert stems(folder / "labels") == stems(folder / "images") == ["tiles/a", "tiles/b"]
+    assert names_below(folder / "labels") == names_below(folder / "images") == ["tiles/a", "tiles/b"]
     match = match_labels(["tiles/a.png", "tiles/b.png"], folder / "labels")
     assert not match.missing
     (tmp_path / "my.toml").write_text(LEGEND.replace("roof", "house"))
@@ -256,7 +240,7 @@ def test_an_archive_of_images_and_masks_of_valid_pixels_beside_labels(tmp_path: 
     loose = own_images(tmp_path / "loose", "east/a.png", "b.png")
     packed(loose, tmp_path / "photos.zip", "east", "b.png")
     folder = prepared(tmp_path / "out", tmp_path / "photos.zip", name="folder")
-    assert stems(folder / "images") == ["b", "east/a"]
+    assert names_below(folder / "images") == ["b", "east/a"]
     source = own_images(tmp_path / "in", "images/a.png")
     own_labels(source, "labels/a.png", "masks/a.png")
     folder = prepared(tmp_path / "own", source, name="folder")

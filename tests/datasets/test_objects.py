@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from preparing import names_below, pixels, prepared
 from published_trees_objects import BIRDS, FLOWER_SETS, bird_votes, birds, flowers, packed, photograph, redo_split
 from torchvision.datasets import Flowers102
 from torchvision.transforms import v2
@@ -31,20 +31,6 @@ from unsegcli.stages.prepare import prepare
 
 OUR_SPLITS = {"train": "tstid", "val": "valid", "test": "trnid"}
 AS_IEM = v2.Compose([v2.Resize(128, v2.InterpolationMode.NEAREST), v2.CenterCrop(128)])
-
-
-def prepared(output: Path, *sources: Path, name: str, **settings: object) -> Path:
-    done = prepare(Inputs(sources), Prepare(name=name, **settings), Run(output=output, workers=1))  # type: ignore[arg-type]
-    assert not isinstance(done, dict)
-    return done.path
-
-
-def pixels(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(path))
-
-
-def names_below(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")

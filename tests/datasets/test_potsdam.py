@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from preparing import prepared
 from published_trees import potsdam_files, potsdam_tile, tiff, unpacked, zipped
 from scipy.io import loadmat, savemat
 
@@ -20,8 +21,6 @@ from unsegcli.datasets import potsdam
 from unsegcli.errors import DataError
 from unsegcli.labels import read_labels
 from unsegcli.legend import read_legend
-from unsegcli.params import Inputs, Prepare, Run
-from unsegcli.stages.prepare import prepare
 
 PATCHES = 2  # in a row of a tile
 SIDE = 16  # of a patch, instead of 200
@@ -49,12 +48,6 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     make_small(monkeypatch)
 
 
-def prepared(source: Path, output: Path, name: str = "potsdam") -> Path:
-    done = prepare(Inputs([source]), Prepare(name=name), Run(output=output, workers=1))
-    assert not isinstance(done, dict)
-    return done.path
-
-
 def as_published(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bilinear interpolation at half the size, pixel by pixel: the middle of a new pixel lies between four old ones."""
     out = np.zeros((pixels.shape[0] // 2, pixels.shape[1] // 2, pixels.shape[2]), np.uint8)
@@ -71,7 +64,7 @@ def as_published(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def test_patches_are_those_of_the_published_preparation(downloaded: Path, tmp_path: Path) -> None:
-    folder = prepared(downloaded, tmp_path / "out")
+    folder = prepared(tmp_path / "out", downloaded, name="potsdam")
     pixels, colors = potsdam_tile("6_7")
     side = 2 * SIDE
     patch = tifffile.imread(folder / "images/labelled/potsdam_6_7_r01_c00.tif")
@@ -84,7 +77,7 @@ def test_patches_are_those_of_the_published_preparation(downloaded: Path, tmp_pa
 
 
 def test_counts_splits_and_facts_are_written(downloaded: Path, tmp_path: Path) -> None:
-    folder = prepared(downloaded, tmp_path / "out")
+    folder = prepared(tmp_path / "out", downloaded, name="potsdam")
     about = json.loads((folder / "prepared.json").read_text())
     assert about["counts"] == {
         "labelled": {"images": 24 * PATCHES**2, "labels": 24 * PATCHES**2},
@@ -97,7 +90,7 @@ def test_counts_splits_and_facts_are_written(downloaded: Path, tmp_path: Path) -
 
 
 def test_three_classes_are_merged_by_the_legend(downloaded: Path, tmp_path: Path) -> None:
-    folder = prepared(downloaded, tmp_path / "out", "potsdam-3")
+    folder = prepared(tmp_path / "out", downloaded, name="potsdam-3")
     legend = read_legend(folder / "classes.toml")
     assert [one.sources for one in legend.classes] == [(0, 4), (1, 5), (2, 3)]
     label = folder / "labels/labelled/potsdam_2_10_r00_c00.png"
@@ -121,7 +114,7 @@ def test_an_incomplete_download_names_what_is_missing(tmp_path: Path) -> None:
         r"top_potsdam_7_13_RGBIR.tif \(of 4_Ortho_RGBIR\); top_potsdam_2_11_label.tif \(of 5_Labels\); --incomplete"
     )
     with pytest.raises(DataError, match=expected):
-        prepared(tmp_path / "in", tmp_path / "out")
+        prepared(tmp_path / "out", tmp_path / "in", name="potsdam")
     assert not (tmp_path / "out").exists()
 
 
@@ -130,17 +123,17 @@ def test_a_tile_of_another_size_is_named(tmp_path: Path) -> None:
     images["4_Ortho_RGBIR/top_potsdam_3_10_RGBIR.tif"] = tiff(np.zeros((80, 80, 4), np.uint8))
     unpacked({**images, **labels}, tmp_path / "in")
     with pytest.raises(DataError, match=r"top_potsdam_3_10_RGBIR.tif is 80 x 80 x 4 of uint8, but 64 x 64 x 4"):
-        prepared(tmp_path / "in", tmp_path / "out")
+        prepared(tmp_path / "out", tmp_path / "in", name="potsdam")
 
 
 def test_an_archive_that_is_missing_as_a_whole_is_named(tmp_path: Path) -> None:
     images, labels = potsdam_files()
     (tmp_path / "4_Ortho_RGBIR.zip").write_bytes(zipped(images))
     with pytest.raises(DataError, match=r"incomplete: 5_Labels_for_participants\.zip with the labels of 24"):
-        prepared(tmp_path / "4_Ortho_RGBIR.zip", tmp_path / "out")
+        prepared(tmp_path / "out", tmp_path / "4_Ortho_RGBIR.zip", name="potsdam")
     (tmp_path / "5_Labels_all.zip").write_bytes(zipped(labels))
     with pytest.raises(DataError, match=r"incomplete: 4_Ortho_RGBIR\.zip with 38 tiles"):
-        prepared(tmp_path / "5_Labels_all.zip", tmp_path / "out")
+        prepared(tmp_path / "out", tmp_path / "5_Labels_all.zip", name="potsdam")
 
 
 def matlab(**values: NDArray[Any]) -> bytes:
@@ -164,7 +157,7 @@ def test_the_patches_of_the_authors_are_taken(tmp_path: Path, monkeypatch: pytes
     numbers = {"labelled_train.txt": [7, 3], "labelled_test.txt": [5], "unlabelled_train.txt": [1]}
     monkeypatch.setattr(potsdam, "MADE_LISTS", {name: len(ids) for name, ids in numbers.items()})
     files = made_by_iic(numbers)
-    folder = prepared(unpacked(files, tmp_path / "in"), tmp_path / "out")
+    folder = prepared(tmp_path / "out", unpacked(files, tmp_path / "in"), name="potsdam")
     names = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.suffix in (".tif", ".png"))
     labelled = [f"{kind}/labelled/{n}.{end}" for kind, end in (("images", "tif"), ("labels", "png")) for n in (3, 5, 7)]
     assert names == sorted([*labelled, "images/unlabelled/1.tif"])
@@ -175,4 +168,4 @@ def test_the_patches_of_the_authors_are_taken(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "in/Potsdam/gt/3.mat").unlink()
     (tmp_path / "in/Potsdam/labelled_test.txt").unlink()
     with pytest.raises(DataError, match=r"gt/3\.mat; labelled_test\.txt has 0 of 1 names"):
-        prepared(tmp_path / "in", tmp_path / "again")
+        prepared(tmp_path / "again", tmp_path / "in", name="potsdam")

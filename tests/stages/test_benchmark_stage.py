@@ -302,7 +302,7 @@ def test_a_published_row_from_the_download_to_the_comparison(downloads: Path, tm
     words = " | ".join(row["differences"])
     assert "the images that are scored are among those that are trained on" in words
     assert "the published score is the best epoch by labelled accuracy" in words
-    assert "not reproduced: the checkpoint was chosen by labelled accuracy" in words
+    assert "not reproduced: choice of the checkpoint by labelled accuracy" in words
     assert "settings: the preset potsdam-3" in words
     assert "training was limited by --steps 1" in words
     assert other["difference"] is None

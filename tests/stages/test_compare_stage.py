@@ -177,6 +177,9 @@ def test_what_cannot_be_compared_is_refused(truth: Path, tmp_path: Path) -> None
         compared([maps, empty], truth, tmp_path)
     with pytest.raises(ConfigError, match="--replicates 10: compare needs at least 40"):
         compared([maps, maps], truth, tmp_path, Compare(replicates=10))
+    (tmp_path / "page").touch()
+    with pytest.raises(ConfigError, match="page: is a file; give the name of a folder"):
+        compared([maps, maps], truth, tmp_path, Compare(page=tmp_path / "page"))
     with pytest.raises(ConfigError, match="videos are not compared"):
         compared([maps, maps], truth, tmp_path, Compare(protocol="davis"))
     with pytest.raises(DataError, match="no pixel is scored"):

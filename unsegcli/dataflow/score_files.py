@@ -1,4 +1,4 @@
-"""Files of scores of several subjects, such as models and files of features: what probe and retrieve write."""
+"""Files of scores: what evaluate and compare write of runs, and probe and retrieve of models and files of features."""
 
 from __future__ import annotations
 
@@ -62,8 +62,27 @@ def write_scores(
     """
     scores = runs[0] if len(runs) == 1 else {"version": VERSION, "labels_used": labels_used, "runs": list(runs)}
     scores = plain({**scores, **more})
+    write_metrics(target, scores, {}, hints, labels_used)
+    return SubjectScores(target.path, scores)
+
+
+def write_metrics(
+    target: store.Target,
+    scores: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    hints: Mapping[str, Mapping[str, str]],
+    labels_used: str,
+) -> None:
+    """Write scores as JSON, further tables, and which networks and labels went in.
+
+    Args:
+        target: the file.
+        scores: what becomes JSON.
+        tables: further datasets of the file.
+        hints: path and fingerprint of each input.
+        labels_used: what labels were used for.
+    """
     text = json.dumps(scores, ensure_ascii=False, allow_nan=False).encode()
     went_in = joined(carried(hints, target.kind), {LABELS: [labels_used]})
-    tables = {"scores": np.frombuffer(text, np.uint8), **went_in}
-    store.write_whole(target, tables, {}, relative_hints(hints, target.path))
-    return SubjectScores(target.path, scores)
+    every = {"scores": np.frombuffer(text, np.uint8), **tables, **went_in}
+    store.write_whole(target, every, {}, relative_hints(hints, target.path))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import console
+from unsegcli import console, store
 from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.scoring.confusion import CountMatrix, matrix_of_counts, nonzero_counts
 from unsegcli.core.scoring.protocols import Protocol
@@ -36,6 +36,7 @@ from unsegcli.core.scoring.scores import Floats
 from unsegcli.core.scoring.tally import ObjectTally, SuperpixelTally
 from unsegcli.dataflow.dataset import release_artifacts
 from unsegcli.dataflow.label_maps import ImageMap, Predictions, StoredMap, turned_like
+from unsegcli.dataflow.score_files import write_metrics
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.legend import Legend, Value
 from unsegcli.parallel import ordered_map
@@ -193,7 +194,7 @@ def _scored_names(names: Sequence[str], params: Evaluate) -> Sequence[str]:
 # Files
 
 
-def tables_of_images(runs: Sequence[RunScores]) -> dict[str, Any]:
+def _tables_of_images(runs: Sequence[RunScores]) -> dict[str, Any]:
     """Return the datasets of a metrics file on each image of one or several runs."""
     names = list(dict.fromkeys(name for run in runs for name in (*run.counts, *run.measured)))
     matrix = runs[0].matrix if len(runs) == 1 else None
@@ -205,6 +206,30 @@ def tables_of_images(runs: Sequence[RunScores]) -> dict[str, Any]:
         each = [matrix_of_counts(pairs, (matrix.shape[0], matrix.shape[1])) for pairs in runs[0].counts.values()]
         return {**tables, "per-image": np.stack(each)}
     return {**tables, **_pairs_of_images(runs, names), **_scores_of_images(runs, names)}
+
+
+def hints_of(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
+    """Return path and fingerprint of what each run was read from."""
+    return {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
+
+
+def write_run_scores(
+    target: store.Target,
+    result: Mapping[str, Any],
+    found: Sequence[RunScores],
+    runs: Sequence[Predictions],
+    labels_used: str,
+) -> None:
+    """Write the scores of runs, and those of each image.
+
+    Args:
+        target: the metrics file.
+        result: the scores, as JSON has them.
+        found: the scores of each run.
+        runs: what was scored.
+        labels_used: the command, and what it used labels for.
+    """
+    write_metrics(target, result, _tables_of_images(found), hints_of(runs), labels_used)
 
 
 def _pairs_of_images(runs: Sequence[RunScores], names: Sequence[str]) -> dict[str, Any]:

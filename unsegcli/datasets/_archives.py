@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
+from unsegcli.datasets._streams import FileRange
 from unsegcli.errors import DataError
 from unsegcli.images.find import MARKER
 
@@ -80,7 +81,7 @@ class Member:
                     yield stream
             else:
                 with self.path.open("rb") as file:
-                    yield file if self.offset < 0 else io.BufferedReader(_Range(file, self.offset, self.size))
+                    yield file if self.offset < 0 else io.BufferedReader(FileRange(file, self.offset, self.size))
         except BROKEN as error:
             raise DataError(f"{self.where} is not whole ({error}): download it again") from error
         except OSError as error:
@@ -187,37 +188,6 @@ def _not_whole(archive: Member, error: Exception) -> DataError:
     return DataError(f"{archive.where} is not a whole archive of {archive.size:,} bytes ({error}): download it again")
 
 
-class _Range(io.RawIOBase):
-    """A range of bytes of a file, as a file."""
-
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
-        self._file, self._start, self._length, self._at = file, start, length, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        return self._at
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._at)
-        wanted = max(0, min(len(buffer), self._length - self._at))
-        count: int = self._file.readinto(memoryview(buffer)[:wanted])  # type: ignore[attr-defined]
-        self._at += count
-        return count
-
-
 def _by_numbers(end: str) -> list[str | int]:
     """Return a sort key for natural order; there may be some hundred thousand names."""
     return [int(part) if index % 2 else part for index, part in enumerate(NUMBERS.split(end))]
@@ -299,7 +269,7 @@ def _zip_archive(path: Path, start: int, length: int) -> zipfile.ZipFile:
     if key not in _open:
         if len(_open) >= MOST_OPEN:
             _close(next(iter(_open)))
-        file = io.BufferedReader(_Range(path.open("rb"), start, length))
+        file = io.BufferedReader(FileRange(path.open("rb"), start, length))
         try:
             _open[key] = zipfile.ZipFile(file), file
         except BaseException:
@@ -324,7 +294,7 @@ def _in_tar(archive: Member) -> Iterator[Member]:
     """Yield the files in a tar archive; links and devices are left out."""
     start = max(0, archive.offset)
     with archive.path.open("rb") as file:
-        ranged = io.BufferedReader(_Range(file, start, archive.size))
+        ranged = io.BufferedReader(FileRange(file, start, archive.size))
         with tarfile.open(fileobj=ranged, mode="r:") as opened:
             for info in opened:
                 if info.isfile() and not any(part in UNUSED for part in PurePosixPath(info.name).parts):

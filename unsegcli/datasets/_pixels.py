@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from unsegcli.datasets._archives import ReadOnce
 from unsegcli.datasets._contract import SetClass
+from unsegcli.datasets._streams import InMemory
 from unsegcli.errors import DataError
 from unsegcli.images.decode import BROKEN
 
@@ -49,7 +49,7 @@ def read_tiff(file: ReadOnce) -> NDArray[Any]:
     import tifffile
 
     def decode(content: bytearray) -> NDArray[Any]:
-        with _InMemory(content) as file, tifffile.TiffFile(file) as opened:
+        with InMemory(content) as file, tifffile.TiffFile(file) as opened:
             page: Any = opened.pages.first
             if page.is_contiguous:
                 dtype = page.dtype.newbyteorder(opened.byteorder)
@@ -67,36 +67,6 @@ def _decoded(file: ReadOnce, decode: Callable[[bytearray], Made]) -> Made:
         return decode(content)
     except BROKEN as error:
         raise DataError(f"{file.member.where} is not a whole image: {error}") from error
-
-
-class _InMemory(io.RawIOBase):
-    """The bytes of a file, read in place; `BytesIO` would copy them, and readers keep their files beyond their use."""
-
-    def __init__(self, content: bytearray) -> None:
-        self._content, self._at = memoryview(content), 0
-
-    def close(self) -> None:
-        self._content = memoryview(b"")
-        super().close()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._content)}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        block = self._content[self._at : self._at + len(buffer)]
-        buffer[: len(block)] = block
-        self._at += len(block)
-        return len(block)
 
 
 def tiff_bytes(pixels: NDArray[Any], photometric: str = "rgb") -> bytes:

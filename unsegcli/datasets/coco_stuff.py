@@ -127,6 +127,7 @@ def _iic_rules(clusters: int, notes: Sequence[str]) -> ScoringRules:
         trained_on=SPLITS,
         scored_on=SPLITS,
         size="the middle 128 x 128 of images at 0.33 of their size",
+        reproduced=("scores on images of the training",),
         notes=tuple(notes),
     )
 

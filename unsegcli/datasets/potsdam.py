@@ -97,6 +97,7 @@ def _set(name: str, what: str, classes: Sequence[SetClass]) -> PublishedSet:
             trained_on=("labelled", "unlabelled"),
             scored_on=("labelled",),
             size="200 x 200, patches of tiles at half their size, 4 bands",
+            reproduced=("scores on images of the training",),
             notes=(
                 "the images that are scored are among those that are trained on",
                 "STEGO and later systems train and score on another division, and without infrared",

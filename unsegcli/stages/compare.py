@@ -22,11 +22,18 @@ from unsegcli.core.scoring.run_scores import VERSION, check_evaluate, plain, pro
 from unsegcli.core.scoring.scores import FEWEST_REPLICATES, Floats, middle
 from unsegcli.core.scoring.tally import mean_and_deviation
 from unsegcli.dataflow.commands import run_command
-from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import Predictions, check_same_classes, open_predictions
-from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
+from unsegcli.dataflow.provenance import note_networks
 from unsegcli.dataflow.same_method import methods_of, untraced
-from unsegcli.dataflow.scored_runs import RunScores, TruthFiles, about_run, score_maps, tables_of_images, tasks_of
+from unsegcli.dataflow.scored_runs import (
+    RunScores,
+    TruthFiles,
+    about_run,
+    hints_of,
+    score_maps,
+    tasks_of,
+    write_run_scores,
+)
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
@@ -105,7 +112,7 @@ def compare(inputs: Inputs, params: Compare | None = None, run: Run | None = Non
     _check(inputs, params)
     given = [open_predictions(path, params.role) for path in inputs.paths]
     same = _same_images(given, params)
-    note_networks(_hints(same.runs), "metrics")
+    note_networks(hints_of(same.runs), "metrics")
     target = store.Target(run.output, "metrics", _recipe(params, same), force=run.force, reads=inputs.paths)
     _report(same)
     unchanged = target.finished() is not None
@@ -122,6 +129,8 @@ def _check(inputs: Inputs, params: Compare) -> None:
         raise ConfigError("compare needs at least two results; `unseg evaluate` scores one")
     if params.protocol == "davis":
         raise ConfigError("--protocol davis: videos are not compared; score each result with `unseg evaluate`")
+    if params.page is not None and Path(params.page).exists() and not Path(params.page).is_dir():
+        raise ConfigError(f"--page {params.page}: is a file; give the name of a folder")
     if params.replicates < FEWEST_REPLICATES:
         raise ConfigError(f"--replicates {params.replicates}: compare needs at least {FEWEST_REPLICATES}")
 
@@ -213,7 +222,7 @@ def _scored(target: store.Target, same: SameImages, params: Compare, run: Run) -
         "legend": None if same.legend_path is None else str(same.legend_path),
     }
     result: dict[str, Any] = plain(facts)
-    _write(target, result, found, same.runs)
+    write_run_scores(target, result, found, same.runs, "compare: scoring")
     return result
 
 
@@ -343,21 +352,6 @@ def _scores_by_image(run: Predictions, found: RunScores, names: Mapping[str, str
 
 
 # The output
-
-
-def _hints(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
-    """Return path and fingerprint of what each run was read from."""
-    return {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
-
-
-def _write(
-    target: store.Target, result: dict[str, Any], found: Sequence[RunScores], runs: Sequence[Predictions]
-) -> None:
-    text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    hints = _hints(runs)
-    went_in = joined(carried(hints, target.kind), {LABELS: ["compare: scoring"]})
-    tables = {"scores": np.frombuffer(text, np.uint8), **tables_of_images(found), **went_in}
-    store.write_whole(target, tables, {}, relative_hints(hints, target.path))
 
 
 def _write_page(scores: Path, inputs: Inputs, params: Compare, run: Run) -> None:

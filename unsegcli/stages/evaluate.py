@@ -20,9 +20,8 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.core.scoring.davis import FrameScore, VideoTally, frame_scores
 from unsegcli.core.scoring.run_scores import VERSION, check_evaluate, plain, protocol_for
 from unsegcli.core.scoring.tally import mean_and_deviation
-from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.label_maps import ImageMap, Predictions, check_same_classes, open_predictions
-from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks
+from unsegcli.dataflow.provenance import note_networks
 from unsegcli.dataflow.same_method import same_method
 from unsegcli.dataflow.scored_runs import (
     OFTEN_IGNORED,
@@ -31,10 +30,11 @@ from unsegcli.dataflow.scored_runs import (
     TruthFiles,
     about_run,
     each_image,
+    hints_of,
     score_maps,
-    tables_of_images,
     tasks_of,
     truth_and_map,
+    write_run_scores,
 )
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
@@ -69,7 +69,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     check_evaluate(params)
     scored = _open_inputs(inputs, params)
     _refuse_other_methods(scored.runs, params)
-    note_networks(_hints(scored.runs), "metrics")
+    note_networks(hints_of(scored.runs), "metrics")
     target = store.Target(run.output, "metrics", _recipe(params, scored), force=run.force, reads=inputs.paths)
     if target.finished() is not None:
         for one, match in zip(scored.runs, scored.matches, strict=True):
@@ -86,7 +86,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
     result = _combined([one.result for one in found], scored.runs)
     legend_path = None if scored.legend is None else str(scored.legend)
     result = plain({**result, "labels": str(scored.folder), "legend": legend_path})
-    _write(target, result, found, scored.runs)
+    write_run_scores(target, result, found, scored.runs, "evaluate: scoring")
     return Evaluated(target.path, result)
 
 
@@ -251,18 +251,3 @@ def _combined(found: Sequence[dict[str, Any]], runs: Sequence[Predictions]) -> d
         means, deviations = mean_and_deviation([run["scores"] for run in found])
         result |= {"mean": means, "standard_deviation": deviations}
     return result
-
-
-def _hints(runs: Sequence[Predictions]) -> dict[str, dict[str, str]]:
-    """Return path and fingerprint of what each run was read from."""
-    return {f"{name}.{number}": hint for number, run in enumerate(runs) for name, hint in run.hints.items()}
-
-
-def _write(
-    target: store.Target, result: dict[str, Any], found: Sequence[RunScores], runs: Sequence[Predictions]
-) -> None:
-    text = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    hints = _hints(runs)
-    went_in = joined(carried(hints, target.kind), {LABELS: ["evaluate: scoring"]})
-    tables = {"scores": np.frombuffer(text, np.uint8), **tables_of_images(found), **went_in}
-    store.write_whole(target, tables, {}, relative_hints(hints, target.path))

@@ -22,7 +22,7 @@ class Difference(NamedTuple):
     value: float  # first minus second
     low: float  # ends of its interval
     high: float
-    p: float  # how often a difference of at least this size would occur by chance
+    p: float  # two-sided: how likely equal methods are to differ by as much
 
 
 def mean_over_seeds(values: Floats, random: np.random.Generator) -> Floats:

@@ -37,8 +37,8 @@ PROTOCOLS = {
         "iic",
         matching="as-numbers-allow",
         not_reproduced=(
-            "the checkpoint was chosen by labelled accuracy",
-            "only accuracy was published, on the labelled training images",
+            "choice of the checkpoint by labelled accuracy",
+            "scores on images of the training",
         ),
     ),
     "picie": Protocol(
@@ -55,7 +55,7 @@ PROTOCOLS = {
             "centre crop to 320 x 320",
             "mean over the image and its mirror image",
             "CRF",
-            "the checkpoint was chosen by labelled mIoU",
+            "choice of the checkpoint by labelled mIoU",
         ),
     ),
     "maskcontrast": Protocol(

@@ -60,7 +60,7 @@
   }
 
   // Show clusters alone in one enlarged image; what was shown before comes back when it is left.
-  let before = null; // what was shown alone before, and what is shown alone meanwhile
+  let before = null; // the clusters shown alone before, and those shown alone in the enlarged image
   function showAloneFor(clusters) {
     before = { alone: state.alone, meanwhile: clusters };
     change({ alone: clusters });
