@@ -40,7 +40,7 @@ def _show(found: Benchmarked, run: Run, terminal: Terminal) -> None:
 
 @command("benchmark", Benchmark, TAKES, _show)
 def benchmark(inputs: Inputs, params: Benchmark, run: Run) -> Any:
-    """Compare methods on labelled images, or with published numbers.
+    """Compare methods on labelled images or with published numbers.
 
     Trains, clusters and scores by the commands that you could type, in one folder. Run it again to resume.
 

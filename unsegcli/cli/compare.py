@@ -34,7 +34,7 @@ def _show(found: Compared, run: Run, terminal: Terminal) -> None:
 
 @command("compare", Compare, TAKES, _show)
 def compare(inputs: Inputs, params: Compare, run: Run) -> Any:
-    """Score several results on the same images, and test their differences.
+    """Score results on the same images, and test differences.
 
     All are scored by the same protocol on the images that all of them have. Differences are tested by a paired
     bootstrap over images, and over seeds where there are several runs of a method.
