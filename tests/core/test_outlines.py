@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsegcli.core.crossings import crossing_lines
-from unsegcli.core.outlines import bridged, doubled_area, polygons, simplified
+from unsegcli.core.border_lines import simplified
+from unsegcli.core.outlines import bridged, doubled_area, polygons
 from unsegcli.core.superpixels.regions import components
 
 
