@@ -101,7 +101,8 @@ def arcs_beside(arcs: Arcs, wanted: NDArray[np.bool_]) -> Arcs:
     """Return the arcs beside regions that are wanted (regions,)."""
     known = np.append(wanted, False)  # the last one is for no region
     kept = known[np.maximum(arcs.beside, -1)].any(axis=1)
-    return Arcs(arcs.points[np.repeat(kept, arcs.sizes)], *(values[kept] for values in arcs[1:]))
+    points = arcs.points[np.repeat(kept, arcs.sizes)]
+    return Arcs(points, arcs.sizes[kept], arcs.leaving[kept], arcs.onward[kept], arcs.beside[kept], arcs.cut[kept])
 
 
 def ways_of(around: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -164,7 +165,8 @@ def _region_beside(corners: Points, directions: Points, around: NDArray[np.int32
     """Return the region on the right of where each way starts; negative = none."""
     y, x = np.divmod(corners, around.shape[1] - 1)
     right, down = ~np.isin(directions, (SOUTH, WEST)), ~np.isin(directions, (WEST, NORTH))
-    return around[y + down, x + right].astype(np.int64)
+    found: Points = around[y + down, x + right].astype(np.int64)
+    return found
 
 
 def _borders(lines: list[Points], beside: Points, band: Band) -> Borders:

@@ -155,4 +155,5 @@ def _without_cuts(points: Points, stops: Points, cut: NDArray[np.bool_], last: P
     (x, y), (next_x, next_y) = (points[here] - points[before]).T, (points[after] - points[here]).T
     kept = np.ones(len(points), np.bool_)
     kept[here[x * next_y == next_x * y]] = False
-    return points[kept], np.cumsum(kept)[ends - 1]
+    left: Points = np.cumsum(kept, dtype=np.int64)
+    return points[kept], left[ends - 1]

@@ -75,7 +75,12 @@ class StoredMap:
         return np.where(painted == void, -1, painted.astype(np.int32))
 
     def bands(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void.
+        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void."""
+        for row, painted in self.bands_of(self.field):
+            yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
+
+    def bands_of(self, field: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield what is stored of pixels on the grid of the source a few rows at a time, with the first row.
 
         Each window is read once, and only those beside each other are in memory.
         """
@@ -84,12 +89,24 @@ class StoredMap:
         under, columns = (nearest_rows(*sides) for sides in zip(self.grid, self.source_grid, strict=True))
         for top, bottom in sorted({(core.top, core.bottom) for core in owned}):
             beside = [number for number, core in enumerate(owned) if core.top == top]
-            maps = [artifact.read(self.field, self.rows[number]) for number in beside]
+            maps = [artifact.read(field, self.rows[number]) for number in beside]
             windows, parts = ([found[number] for number in beside] for found in (boxes, owned))
             first, last = np.searchsorted(under, (top, bottom)).tolist()
             for row in range(first, last, BAND_ROWS):
-                painted = paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
-                yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
+                yield row, paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
+
+    def sure_bands(self) -> Iterator[tuple[int, NDArray[Any]]] | None:
+        """Yield how sure each pixel is, as `bands_of`: the stored confidence, else 1 - the ratio of distances."""
+        artifact = held_open(self.path, self.fingerprint)
+        if artifact.has("confidence"):
+            return self.bands_of("confidence")
+        if not (artifact.has("distances") and artifact.has("windows/farthest")):
+            return None
+        return ((row, 1 - _ratios()[both[:, :, 0], both[:, :, 1]]) for row, both in self.bands_of("distances"))
+
+    def pixel_bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]] | None:
+        """Yield the working pixels (rows, width, bands) as `bands_of`, or return None if they are not stored."""
+        return self.bands_of("images") if held_open(self.path, self.fingerprint).has("images") else None
 
     def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
         """Return the confidence of each pixel (height, width), or None if it is not stored."""
