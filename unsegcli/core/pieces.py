@@ -150,7 +150,8 @@ def _joined(count: int, same: Pairs) -> Numbers:
     from scipy.sparse.csgraph import connected_components
 
     links = coo_array((np.ones(same.shape[1], np.int8), (same[0], same[1])), shape=(count, count))
-    return contiguous(connected_components(links, directed=False)[1][None])[0]
+    found: Numbers = contiguous(connected_components(links, directed=False)[1][None])[0]
+    return found
 
 
 def _summed(numbers: Numbers, values: Numbers, sizes: NDArray[np.int64], last_rows: NDArray[np.int64]) -> Parts:
