@@ -186,6 +186,24 @@ def test_polygons_objects_and_sieve_of_a_large_image_by_rows(
     assert sorted(map(feature_facts, found)) == sorted(map(feature_facts, wanted))
 
 
+def test_the_memory_of_a_large_image_is_said_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Formats that need the whole map, and maps of other tools."""
+    monkeypatch.setattr(large_image, "LARGE", 20)
+    monkeypatch.setattr(large_image, "BYTES", {"map": 1e9, "parts": 2e9, "outlines": 3e9})
+    seg = segmentation(tmp_path / "seg.h5", [MAP], ["p.tif"], clusters=3, places=[UTM])
+    made = export(seg, tmp_path / "one", Export(to=("geotiff", "coco", "png"), sieve=2), workers=1).path
+    assert (made / "coco.json").is_file()
+    said = "p.tif: 0 million pixels are in memory as a whole, about 72 GB, since --to coco,png needs it"
+    assert said in caplog.text
+    caplog.clear()
+    export(seg, tmp_path / "two", Export(to=("geotiff", "gpkg"), sieve=2), workers=1)
+    assert "in memory" not in caplog.text
+    export(made, tmp_path / "three", Export(to=("geotiff",)), workers=1)
+    assert "about 24 GB, since it is not a segmentation with a place on a map" in caplog.text
+
+
 def layer_facts(folder: Path) -> list[Any]:
     """All that is said of polygons, and their points."""
     _, polygons, columns = rows_of(folder / "classes.gpkg", "classes")

@@ -35,7 +35,7 @@ from unsegcli.views.exported_image import (
 from unsegcli.views.geo_files import may_be_known, unwritable
 from unsegcli.views.ground import ELLIPSOID, PLANE
 from unsegcli.views.image_pass import each, estimated, finish
-from unsegcli.views.large_image import KINDS, PACKAGE, aimed, export_any
+from unsegcli.views.large_image import KINDS, PACKAGE, aimed, export_any, memory_warning
 from unsegcli.views.map_outputs import LayerFile, item_of, place_rows
 from unsegcli.views.object_files import object_columns, object_rows, real_areas
 
@@ -91,6 +91,9 @@ def write_exports(
             f"{plan.voids[format_]} = void"
         )
     _say_of_places(tasks)
+    needs = memory_warning(tasks)
+    if needs:
+        console.warn(needs)
     if dry_run:
         with TemporaryDirectory() as place:
             tried = [aimed(task, {one: Path(place) / one for one in (*KINDS, PACKAGE)}) for task in tasks]

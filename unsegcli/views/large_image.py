@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -38,13 +38,19 @@ BY_ROWS = {"geotiff", "csv", "stac", "gpkg", "geojson"}
 KINDS = GEOTIFF, OBJECTS, GEOJSON = "geotiff", "objects geotiff", "geojson"  # files of an image
 PACKAGE = "gpkg"  # polygons on their way to the file of all images
 
+BYTES = {"map": 20, "parts": 40, "outlines": 65}  # of memory for each pixel of an image that is not exported by rows
+
 Write = Callable[[int, NDArray[Any]], None]
 
 
 def is_large(task: ExportTask) -> bool:
     """Return whether an image has so many pixels that it is exported by rows, where that is possible."""
+    return _pixels(task) > LARGE
+
+
+def _pixels(task: ExportTask) -> int:
     height, width = task.map.source_grid
-    return height * width > LARGE
+    return height * width
 
 
 def goes_by_rows(task: ExportTask) -> bool:
@@ -53,6 +59,25 @@ def goes_by_rows(task: ExportTask) -> bool:
     few = 0 < len(plan.names) <= len(plan.numbers) <= MOST_CATEGORIES
     streamed = set(plan.formats) <= BY_ROWS and ("geojson" not in plan.formats or is_on_map(task))
     return few and streamed and is_large(task) and isinstance(task.map, StoredMap)
+
+
+def memory_warning(tasks: Sequence[ExportTask]) -> str:
+    """Say how much memory the largest image needs that is not exported by rows though it is large; "" = none is."""
+    held = [task for task in tasks if is_large(task) and not goes_by_rows(task)]
+    if not held:
+        return ""
+    task = max(held, key=_pixels)
+    plan = task.plan
+    need = BYTES[
+        "outlines" if set(VECTOR) & set(plan.formats) else "parts" if plan.objects or plan.sieve > 1 else "map"
+    ]
+    others = sorted(set(plan.formats) - BY_ROWS)
+    why = f"--to {','.join(others)} needs it" if others else "it is not a segmentation with a place on a map"
+    return (
+        f"{task.map.name}: {_pixels(task) / 1e6:,.0f} million pixels are in memory as a whole, about "
+        f"{_pixels(task) * need / 1e9:,.0f} GB, since {why}; only {', '.join(sorted(BY_ROWS))} are written by rows, "
+        f"above {LARGE / 1e6:.0f} million pixels"
+    )
 
 
 def aimed(task: ExportTask, targets: dict[str, Path]) -> ExportTask:
