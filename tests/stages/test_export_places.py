@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from called import export
+from called import export, superpixels
 from numpy.typing import NDArray
 from stages.test_export_files import MAP, WKT, rings_area, table
 from stages.test_visualize_stage import files_of, segmentation
@@ -23,7 +23,7 @@ from unsegcli.dataflow import label_maps
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header
 from unsegcli.images.georeference import Georeference
-from unsegcli.params import Export
+from unsegcli.params import Export, Images, Superpixels
 from unsegcli.views import exported_image, geo_files, large_image, large_polygons
 from unsegcli.views.export import encoded
 from unsegcli.views.geo_files import write_layer
@@ -201,7 +201,24 @@ def test_the_memory_of_a_large_image_is_said_before(
     export(seg, tmp_path / "two", Export(to=("geotiff", "gpkg"), sieve=2), workers=1)
     assert "in memory" not in caplog.text
     export(made, tmp_path / "three", Export(to=("geotiff",)), workers=1)
-    assert "about 24 GB, since it is not a segmentation with a place on a map" in caplog.text
+    assert "about 24 GB, since it is no artifact, or has no place on a map" in caplog.text
+
+
+def test_superpixels_of_a_large_image_by_rows(tmp_path: Path, by_rows: Callable[[], None]) -> None:
+    """No two windows share a number."""
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (100, 80)).astype(np.uint8)
+    (tmp_path / "images" / "scene.tif").write_bytes(encoded(noise, "tiff", None, UTM))
+    reading = Images(size=(50, 40), patch=30, stride=20)
+    made = superpixels(tmp_path / "images", tmp_path / "sp.h5", Superpixels(segments=9), reading, workers=1).path
+    settings = Export(to=("geotiff",))
+    whole = export(made, tmp_path / "whole", settings, workers=1).path
+    by_rows()
+    rows = export(made, tmp_path / "rows", settings, workers=1).path
+    with rasterio.open(rows / "scene.tif") as one, rasterio.open(whole / "scene.tif") as other:
+        assert one.profile == other.profile
+        np.testing.assert_array_equal(one.read(1), other.read(1))
+        assert one.read(1).max() > 20
 
 
 def layer_facts(folder: Path) -> list[Any]:

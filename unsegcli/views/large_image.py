@@ -56,7 +56,7 @@ def _pixels(task: ExportTask) -> int:
 def goes_by_rows(task: ExportTask) -> bool:
     """Return whether an image is exported a few rows at a time."""
     plan = task.plan
-    few = 0 < len(plan.names) <= len(plan.numbers) <= MOST_CATEGORIES
+    few = len(plan.names) <= len(plan.numbers) <= MOST_CATEGORIES if plan.names else plan.formats == (GEOTIFF,)
     streamed = set(plan.formats) <= BY_ROWS and ("geojson" not in plan.formats or is_on_map(task))
     return few and streamed and is_large(task) and isinstance(task.map, StoredMap)
 
@@ -72,7 +72,7 @@ def memory_warning(tasks: Sequence[ExportTask]) -> str:
         "outlines" if set(VECTOR) & set(plan.formats) else "parts" if plan.objects or plan.sieve > 1 else "map"
     ]
     others = sorted(set(plan.formats) - BY_ROWS)
-    why = f"--to {','.join(others)} needs it" if others else "it is not a segmentation with a place on a map"
+    why = f"--to {','.join(others)} needs it" if others else "it is no artifact, or has no place on a map"
     return (
         f"{task.map.name}: {_pixels(task) / 1e6:,.0f} million pixels are in memory as a whole, about "
         f"{_pixels(task) * need / 1e9:,.0f} GB, since {why}; only {', '.join(sorted(BY_ROWS))} are written by rows, "
@@ -108,7 +108,7 @@ class _LargeImage:
         if self.plan.needs_objects and self.parts is not None:
             kept = [number for number, class_ in enumerate(self.plan.classes) if class_ in self.plan.kept]
             self.objects = LargeObjects(task, item, self.parts.only(kept), self.size)
-        count = len(self.plan.numbers)
+        count = len(self.plan.numbers) if self.plan.names else 0
         self.counts = np.zeros((item.source_grid[0], count + 1), np.int64)  # of each category in each row, and of void
 
     def _found_parts(self) -> Any:
@@ -140,7 +140,8 @@ class _LargeImage:
             if self.parts is not None:
                 numbers = pieces.of(found)
                 found = np.append(self.parts.values, np.int32(-1))[self.parts.of_piece[numbers]]
-            self.counts[first : first + len(found)] = _counted_rows(found, len(plan.numbers))
+            if plan.names:
+                self.counts[first : first + len(found)] = _counted_rows(found, len(plan.numbers))
             if write is not None:
                 write(first, coded[found])
             if self.objects is not None:
@@ -174,15 +175,15 @@ class _LargeImage:
 
     def _made(self) -> ExportedImage:
         plan = self.plan
+        there = {kind: path.stat().st_size for kind, path in self.targets.items() if path.exists()}
+        made = ExportedImage(spooled=self.targets[PACKAGE] if there.pop(PACKAGE, None) else None, written=there)
+        if not plan.names:
+            return made
         of_class = np.zeros((len(self.counts), len(plan.names) + 1), np.int64)
         np.add.at(of_class.T, [*plan.classes, len(plan.names)], self.counts.T)
-        made = ExportedImage(style_of(self.task), tuple(of_class.sum(axis=0).tolist()))
+        made = replace(made, files=style_of(self.task), areas=tuple(of_class.sum(axis=0).tolist()))
         if GEOTIFF in plan.rasters:
             made.files[GEOTIFF + SIDECAR] = gdal_sidecar(plan.listed, self.counts.sum(axis=0)[:-1].tolist(), None)
-        there = {kind: path for kind, path in self.targets.items() if kind != PACKAGE and path.exists()}
-        made = replace(made, written={kind: path.stat().st_size for kind, path in there.items()})
-        if self.targets[PACKAGE].exists():
-            made = replace(made, spooled=self.targets[PACKAGE])
         if self.objects is not None:
             objects, note = self.objects.described()
             made = replace(made, objects=objects, note=note)
