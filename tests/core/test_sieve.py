@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsegcli.core.pieces import PieceNumbers, Pieces
+from unsegcli.core.pieces import BandPieces, PieceNumbers
 from unsegcli.core.sieve import sieve
 from unsegcli.core.superpixels.regions import areas, components
 
@@ -47,7 +47,7 @@ def test_no_part_is_smaller_afterwards(seed: int, smallest: int) -> None:
 def test_a_map_in_bands_has_the_same_parts(seed: int, smallest: int, cuts: set[int]) -> None:
     values = np.random.default_rng(seed).integers(-1, 3, (10, 9))
     bands = np.split(values, sorted(cuts))
-    pieces, numbers = Pieces(smallest), PieceNumbers()
+    pieces, numbers = BandPieces(smallest), PieceNumbers()
     first = np.concatenate([pieces.add(band) for band in bands])
     np.testing.assert_array_equal(first, np.concatenate([numbers.of(band) for band in bands]))
     parts = pieces.parts()
@@ -66,7 +66,7 @@ def test_a_part_that_two_bands_share_is_sieved_as_one() -> None:
     """Two pixels of 1, one in each band: too few for three, enough for two."""
     values = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]])
     for smallest, count in ((2, 2), (3, 1)):
-        pieces = Pieces(smallest)
+        pieces = BandPieces(smallest)
         for band in (values[:2], values[2:]):
             pieces.add(band)
         assert len(pieces.parts().values) == count

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.pieces import Pieces
+from unsegcli.core.pieces import BandPieces
 
 
 def sieve(values: NDArray[np.integer[Any]], smallest: int) -> NDArray[np.int32]:
@@ -21,7 +21,7 @@ def sieve(values: NDArray[np.integer[Any]], smallest: int) -> NDArray[np.int32]:
         values: (height, width), negative = void, which is never merged.
         smallest: minimum number of pixels.
     """
-    pieces = Pieces(smallest)
+    pieces = BandPieces(smallest)
     numbers = pieces.add(values)
     parts = pieces.parts()
     return np.append(parts.values, np.int32(-1))[parts.of_piece][numbers]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.outlines import polygons_by_rows
-from unsegcli.core.pieces import PieceNumbers, Pieces
+from unsegcli.core.pieces import BandPieces, PieceNumbers
 from unsegcli.dataflow.label_maps import StoredMap
 from unsegcli.errors import DataError
 from unsegcli.views.export import exported_type
@@ -112,7 +112,7 @@ class _LargeImage:
         self.counts = np.zeros((item.source_grid[0], count + 1), np.int64)  # of each category in each row, and of void
 
     def _found_parts(self) -> Any:
-        pieces = Pieces(self.plan.sieve)
+        pieces = BandPieces(self.plan.sieve)
         for _, rows in self.item.bands():
             pieces.add(numbered(rows, self.plan.read))
         return pieces.parts()
