@@ -1,6 +1,6 @@
 """The connected parts of a label map that is read in bands of a few rows.
 
-A *piece* is what is connected within a band. BandPieces are numbered through, row by row, and joined to parts at the end.
+A *piece* is what is connected within a band. Pieces are numbered through, row by row, and joined to parts at the end.
 Small parts are merged then, too, as `sieve` describes: what is known of pieces and their borders is enough for that.
 """
 
