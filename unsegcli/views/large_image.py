@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.outlines import polygons_by_rows
-from unsegcli.core.pieces import BandPieces, PieceNumbers
+from unsegcli.core.pieces import BandPieces, Parts, PieceNumbers
 from unsegcli.dataflow.label_maps import StoredMap
 from unsegcli.errors import DataError
 from unsegcli.views.export import exported_type
@@ -111,7 +111,7 @@ class _LargeImage:
         count = len(self.plan.numbers) if self.plan.names else 0
         self.counts = np.zeros((item.source_grid[0], count + 1), np.int64)  # of each category in each row, and of void
 
-    def _found_parts(self) -> Any:
+    def _found_parts(self) -> Parts:
         pieces = BandPieces(self.plan.sieve)
         for _, rows in self.item.bands():
             pieces.add(numbered(rows, self.plan.read))
