@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from stages.test_export_files import MAP, WKT, rings_area, table
 from stages.test_visualize_stage import files_of, segmentation
 
+from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow import label_maps
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header
 from unsegcli.images.georeference import Georeference
 from unsegcli.params import Export, Images, Superpixels
-from unsegcli.views import exported_image, geo_files, large_image, large_polygons
+from unsegcli.views import backdrop, exported_image, geo_files, large_image, large_polygons
 from unsegcli.views.export import encoded
 from unsegcli.views.geo_files import write_layer
 from unsegcli.views.ground import ELLIPSOID, PLANE, ground
@@ -219,6 +220,25 @@ def test_superpixels_of_a_large_image_by_rows(tmp_path: Path, by_rows: Callable[
         assert one.profile == other.profile
         np.testing.assert_array_equal(one.read(1), other.read(1))
         assert one.read(1).max() > 20
+    check_pixels_by_rows(made, tmp_path)
+
+
+def check_pixels_by_rows(made: Path, folder: Path) -> None:
+    """Of an artifact, and of the file of the image: those of the whole."""
+    run = label_maps.open_predictions(made)
+    (item,) = run.maps
+    assert isinstance(item, label_maps.StoredMap)
+    pixels = item.pixels()
+    assert pixels is not None
+    whole = sample_nearest(pixels, item.source_grid)
+    without = segmentation(folder / "seg.h5", [np.zeros((50, 40), np.uint8)], ["scene.tif"], sources=[(100, 80)])
+    (bare,) = label_maps.open_predictions(without).maps
+    assert isinstance(bare, label_maps.StoredMap)
+    image = backdrop.find_places(run, None, {}, 1)["scene.tif"]
+    for bands in (backdrop.working_bands(bare, item, None), backdrop.working_bands(bare, None, image)):
+        assert bands is not None
+        np.testing.assert_array_equal(np.concatenate([rows for _, rows in bands]), whole)
+    assert backdrop.working_bands(bare, None, None) is None
 
 
 def layer_facts(folder: Path) -> list[Any]:
