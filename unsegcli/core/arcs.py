@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unsegcli.core.border_lines import Borders, Points, simplified_borders
 
 Regions = NDArray[np.integer[Any]]
+Places = NDArray[np.int32]  # (points, 2), x and y of many arcs, in half of the memory of `Points`
 
 OUTSIDE = -2  # around the image
 EAST, SOUTH, WEST, NORTH = range(4)
@@ -40,7 +41,7 @@ class Arcs(NamedTuple):
     A corner of a pixel has a number, row by row.
     """
 
-    points: Points  # of all arcs, one after the other
+    points: Places  # of all arcs, one after the other
     sizes: Points  # (arcs,), number of points
     leaving: Points  # of each way, 4 times the corner where it starts, plus its direction
     onward: Points  # the same of the way after it around the region on its right
@@ -83,7 +84,7 @@ def arcs_of(band: Band, tolerance: float) -> Arcs:
     reached = corners[:, ::-1]
     shift = 4 * band.first * ways.shape[1]
     return Arcs(
-        np.concatenate(lines) + np.array([0, band.first]),
+        (np.concatenate(lines) + np.array([0, band.first])).astype(np.int32),
         np.array([len(line) for line in lines]),
         4 * corners + directions + shift,
         4 * reached + _TURNED[ways.ravel()[reached], arriving] + shift,
@@ -94,7 +95,9 @@ def arcs_of(band: Band, tolerance: float) -> Arcs:
 
 def joined_arcs(one: Arcs, other: Arcs) -> Arcs:
     """Return the arcs of both."""
-    return Arcs(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+    points = np.concatenate([one.points, other.points])
+    sizes, leaving, onward, beside = (np.concatenate([one[place], other[place]]) for place in range(1, 5))
+    return Arcs(points, sizes, leaving, onward, beside, np.concatenate([one.cut, other.cut]))
 
 
 def arcs_beside(arcs: Arcs, wanted: NDArray[np.bool_]) -> Arcs:

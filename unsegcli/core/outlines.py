@@ -8,11 +8,12 @@ is (x, y): the column and row of a corner of a pixel, so (0, 0) is the top left 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.arcs import Arcs, Regions, arcs_beside, arcs_of, bands, joined_arcs
+from unsegcli.core.arcs import Arcs, Places, Regions, arcs_beside, arcs_of, bands, joined_arcs
 from unsegcli.core.border_lines import Points
 
 Polygon = list[Points]  # the outer ring, clockwise as shown, then its holes; the first point is not repeated
@@ -63,12 +64,12 @@ def doubled_area(ring: Points) -> int:
     return int(_doubled_areas(ring, np.array([len(ring)]))[0])
 
 
-def _doubled_areas(points: Points, ends: Points) -> Points:
+def _doubled_areas(points: NDArray[np.integer[Any]], ends: Points) -> Points:
     """Return twice the area inside each of several rings, whose points follow each other and end at `ends`."""
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = np.concatenate([[0], ends[:-1]])
-    (x, y), (next_x, next_y) = points.T, points[following].T
-    areas: Points = np.add.reduceat(x * next_y - next_x * y, np.concatenate([[0], ends[:-1]]))
+    from unsegcli.core.outline_loops import fill_areas
+
+    areas = np.empty(len(ends), np.int64)
+    fill_areas(points, ends, areas)
     return areas
 
 
@@ -99,7 +100,7 @@ def _polygons_of(arcs: Arcs, wanted: NDArray[np.bool_]) -> dict[int, Polygon]:
     region = beside[passed[np.cumsum(lengths) - lengths]]
     found: dict[int, Polygon] = {number: [] for number in np.unique(region).tolist()}
     for ring in np.lexsort((-_doubled_areas(points, ends), region)).tolist():
-        found[int(region[ring])].append(points[ends[ring - 1] if ring else 0 : ends[ring]])
+        found[int(region[ring])].append(points[ends[ring - 1] if ring else 0 : ends[ring]].astype(np.int64))
     return found
 
 
@@ -122,19 +123,17 @@ def _rings(leaving: Points, onward: Points) -> tuple[Points, Points]:
     return rings, lengths[:found]
 
 
-def _joined(arcs: Arcs, passed: Points) -> tuple[Points, Points]:
+def _joined(arcs: Arcs, passed: Points) -> tuple[Places, Points]:
     """Put arcs together as ways pass them, one after the other; return their points, and where each way ends."""
-    begins = np.cumsum(arcs.sizes) - arcs.sizes
-    numbers, backwards = passed // 2, passed % 2
-    steps = arcs.sizes[numbers] - 1  # the last point is the first of the next way
-    ends = np.cumsum(steps)
-    step = np.arange(ends[-1]) - np.repeat(ends - steps, steps)
-    start = np.where(backwards, begins[numbers] + steps, begins[numbers])
-    taken = np.repeat(start, steps) + np.repeat(1 - 2 * backwards, steps) * step
-    return arcs.points[taken], ends
+    from unsegcli.core.outline_loops import join_ways
+
+    ends = np.cumsum(arcs.sizes[passed // 2] - 1)  # the last point is the first of the next way
+    joined = np.empty((int(ends[-1]), 2), arcs.points.dtype)
+    join_ways(arcs.points, np.cumsum(arcs.sizes) - arcs.sizes, arcs.sizes, passed, joined)
+    return joined, ends
 
 
-def _without_cuts(points: Points, stops: Points, cut: NDArray[np.bool_], last: Points) -> tuple[Points, Points]:
+def _without_cuts(points: Places, stops: Points, cut: NDArray[np.bool_], last: Points) -> tuple[Places, Points]:
     """Drop points where ways were cut though they are straight there.
 
     Args:
@@ -152,8 +151,8 @@ def _without_cuts(points: Points, stops: Points, cut: NDArray[np.bool_], last: P
     ring = np.searchsorted(ends, here, side="right")
     before = np.where(here == begins[ring], ends[ring], here) - 1
     after = np.where(here + 1 == ends[ring], begins[ring], here + 1)
-    (x, y), (next_x, next_y) = (points[here] - points[before]).T, (points[after] - points[here]).T
+    first, middle, third = (points[places].astype(np.int64) for places in (before, here, after))
+    (x, y), (next_x, next_y) = (middle - first).T, (third - middle).T
     kept = np.ones(len(points), np.bool_)
     kept[here[x * next_y == next_x * y]] = False
-    left: Points = np.cumsum(kept, dtype=np.int64)
-    return points[kept], left[ends - 1]
+    return points[kept], np.cumsum(np.add.reduceat(kept, begins, dtype=np.int64))
