@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.outlines import EAST, LEAST_TOLERANCE, NORTH, SOUTH, WEST, Polygon, _ways, simplified
+from unsegcli.core.arcs import EAST, NORTH, OUTSIDE, SOUTH, WEST, ways_of
+from unsegcli.core.border_lines import LEAST_TOLERANCE, simplified
+from unsegcli.core.outlines import Polygon
 
 CELL = 16  # side of the squares in which segments are compared
 Points = NDArray[np.int64]
@@ -35,7 +37,7 @@ class Way(NamedTuple):
 
 def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[Polygon]:
     """Return the polygon of each region, by its number."""
-    ways = _ways(regions)
+    ways = ways_of(np.pad(np.maximum(regions, -1), 1, constant_values=OUTSIDE))
     arcs = list(_arcs(ways))
     lines = _simplified([arc.points for arc in arcs], tolerance)
     found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]

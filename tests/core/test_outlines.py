@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unsegcli.core.border_lines import simplified
 from unsegcli.core.crossings import crossing_lines
-from unsegcli.core.outlines import bridged, doubled_area, polygons, simplified
+from unsegcli.core.outlines import Polygon, bridged, doubled_area, polygons, polygons_by_rows
 from unsegcli.core.superpixels.regions import components
 
 
@@ -99,22 +100,26 @@ def test_what_crosses(lines: list[list[list[int]]], wrong: list[int]) -> None:
     assert crossing_lines([np.array(line) for line in lines]) == wrong
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    shape=st.tuples(st.integers(1, 14), st.integers(1, 14)),
-    classes=st.integers(1, 4),
-    tolerance=st.sampled_from([0.0, 0.6, 1.0]),
-    seed=st.integers(0, 999),
-)
-def test_polygons_cover_the_image_exactly(shape: tuple[int, int], classes: int, tolerance: float, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    coarse = random.integers(-1, classes, ((shape[0] + 1) // 2, (shape[1] + 1) // 2))
-    values = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    flips = random.random(shape) < 0.1
-    values[flips] = random.integers(-1, classes, int(flips.sum()))
-    regions = components(np.where(values < 0, classes, values))  # void too, so that all of the image is covered
-    found = polygons(regions, tolerance)
-    assert sum(doubled_area(ring) for polygon in found for ring in polygon) == 2 * shape[0] * shape[1]
+def in_bands(regions: np.ndarray, cuts: list[int], tolerance: float) -> list[Polygon]:  # type: ignore[type-arg]
+    """The polygons of a map that is read in bands, each polygon once."""
+    count = int(regions.max()) + 1
+    last_rows = np.array([np.flatnonzero((regions == number).any(axis=1))[-1] for number in range(count)])
+    found: dict[int, Polygon] = {}
+    for own in polygons_by_rows(np.split(regions, cuts), last_rows, tolerance):
+        assert not set(own) & set(found)
+        found |= own
+    return [found[number] for number in range(count)]
+
+
+def as_cycles(polygon: Polygon) -> list[list[list[int]]]:
+    """Rings from their leftmost point on, in order."""
+    firsts = [int(np.lexsort((ring[:, 1], ring[:, 0]))[0]) for ring in polygon]
+    return sorted(np.roll(ring, -first, axis=0).tolist() for ring, first in zip(polygon, firsts, strict=True))
+
+
+def check_cover(found: list[Polygon], regions: np.ndarray, tolerance: float) -> None:  # type: ignore[type-arg]
+    """Polygons of regions that cover an image cover it exactly, with nearly their areas, and never cross."""
+    assert sum(doubled_area(ring) for polygon in found for ring in polygon) == 2 * regions.size
     for number, polygon in enumerate(found):
         assert [doubled_area(ring) > 0 for ring in polygon] == [True] + [False] * (len(polygon) - 1)
         area = int((regions == number).sum())
@@ -124,6 +129,48 @@ def test_polygons_cover_the_image_exactly(shape: tuple[int, int], classes: int, 
         assert crossing_lines([ring]) == []
     segments = {tuple(sorted(map(tuple, pair))) for ring in rings for pair in itertools.pairwise(ring.tolist())}
     assert crossing_lines([np.array(pair) for pair in sorted(segments)]) == []
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    classes=st.integers(1, 4),
+    tolerance=st.sampled_from([0.0, 0.6, 1.0]),
+    seed=st.integers(0, 999),
+    cuts=st.sets(st.integers(1, 13), max_size=3),
+)
+def test_polygons_cover_the_image_exactly(
+    shape: tuple[int, int], classes: int, tolerance: float, seed: int, cuts: set[int]
+) -> None:
+    random = np.random.default_rng(seed)
+    coarse = random.integers(-1, classes, ((shape[0] + 1) // 2, (shape[1] + 1) // 2))
+    values = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    flips = random.random(shape) < 0.1
+    values[flips] = random.integers(-1, classes, int(flips.sum()))
+    regions = components(np.where(values < 0, classes, values))  # void too, so that all of the image is covered
+    rows = sorted(cut for cut in cuts if cut < shape[0])
+    check_cover(polygons(regions, tolerance), regions, tolerance)
+    check_cover(in_bands(regions, rows, tolerance), regions, tolerance)
+    with_void = components(values)
+    if with_void.max() >= 0:
+        whole = [as_cycles(polygon) for polygon in polygons(with_void, 0)]
+        assert [as_cycles(polygon) for polygon in in_bands(with_void, rows, 0)] == whole
+
+
+def test_a_bump_on_the_row_where_bands_meet_is_kept() -> None:
+    """Within one pixel it would lie on the border of the part below, which belongs to the next band."""
+    regions = np.zeros((8, 12), np.int32)
+    regions[:6, :5], regions[5, 8:11], regions[6:] = 1, 1, 1
+    regions[6:, 9] = 2
+    found = in_bands(regions, [6], 1.0)
+    check_cover(found, regions, 1.0)
+    assert {(8, 5), (11, 5), (9, 6), (10, 6)} < as_sets(found[1])[0]
+
+
+def test_a_straight_border_has_no_point_where_bands_meet() -> None:
+    regions = np.zeros((6, 4), np.int32)
+    regions[:, 2:] = 1
+    assert as_cycles(in_bands(regions, [1, 3, 5], 1.0)[0]) == [[[0, 0], [2, 0], [2, 6], [0, 6]]]
 
 
 def test_holes_are_joined_to_the_outer_ring() -> None:

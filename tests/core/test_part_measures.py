@@ -7,7 +7,8 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from unsegcli.core.part_measures import measured, part_means
+from unsegcli.core.part_measures import MeanSums, MeasureSums, measured, part_means
+from unsegcli.core.superpixels.regions import components
 
 PARTS = np.array([[0, 0, -1, 1], [0, 0, -1, 1], [-1, -1, -1, 1]])
 
@@ -41,3 +42,20 @@ def test_means_leave_nan_out() -> None:
     found = part_means(values, PARTS.astype(np.int32), 2)
     assert found[:, 0].tolist() == [(1 + 4 + 5) / 3, (3 + 7 + 11) / 3]
     assert np.isnan(found[:, 1]).all()
+
+
+def test_bands_add_up_to_the_whole() -> None:
+    random = np.random.default_rng(0)
+    parts = components(random.integers(-1, 3, (20, 12)))
+    values = random.random((20, 12, 2))
+    count = int(parts.max()) + 1
+    sums, means = MeasureSums(count), MeanSums(count)
+    for band in np.split(np.arange(20), [1, 2, 9]):
+        sums.add(parts[band])
+        means.add(values[band], parts[band])
+    found, whole = sums.measures(), measured(parts)
+    assert found.areas.tolist() == whole.areas.tolist() == np.bincount(parts[parts >= 0]).tolist()
+    assert found.boxes.tolist() == whole.boxes.tolist()
+    np.testing.assert_allclose(found.centres, whole.centres)
+    np.testing.assert_allclose(found.perimeters, whole.perimeters)
+    np.testing.assert_allclose(means.means(), part_means(values, parts, count))

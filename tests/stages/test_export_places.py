@@ -7,23 +7,25 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from called import export
+from called import export, superpixels
 from numpy.typing import NDArray
 from stages.test_export_files import MAP, WKT, rings_area, table
 from stages.test_visualize_stage import files_of, segmentation
 
+from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow import label_maps
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.decode import read_header
 from unsegcli.images.georeference import Georeference
-from unsegcli.params import Export
-from unsegcli.views import exported_image, geo_files, large_image
+from unsegcli.params import Export, Images, Superpixels
+from unsegcli.views import backdrop, exported_image, geo_files, large_image, large_polygons
 from unsegcli.views.export import encoded
 from unsegcli.views.geo_files import write_layer
 from unsegcli.views.ground import ELLIPSOID, PLANE, ground
@@ -116,31 +118,145 @@ def test_qgis_finds_names_and_colours_beside_maps_and_polygons(out: Path) -> Non
     assert (len(list(map_only.iter("paletteEntry"))), len(list(map_only.iter("category")))) == (3, 0)
 
 
-def test_a_large_image_is_written_by_rows_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here in overlapping windows of a smaller working image; rows have areas of their own in degrees."""
+@pytest.fixture
+def by_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, all images are exported a few rows at a time."""
+
+    def start() -> None:
+        monkeypatch.setattr(large_image, "LARGE", 0)
+        monkeypatch.setattr(label_maps, "BAND_ROWS", 64)
+        monkeypatch.setattr(large_polygons, "GROUP", 50)
+        for name in ("encoded", "sieve", "polygons", "measured"):  # what needs the whole
+            monkeypatch.setattr(exported_image, name, None)
+
+    return start
+
+
+def windows_of_a_working_image(folder: Path) -> Path:
+    """Overlapping windows of a smaller working image; rows have areas of their own in degrees."""
     working = np.random.default_rng(1).integers(0, 4, (90, 70)).astype(np.uint8)
     working[working == 3] = 255
     how: dict[str, Any] = {"patch": 40, "stride": 30, "sources": [(700, 545)], "places": [DEGREES]}
-    seg = segmentation(tmp_path / "seg.h5", [working], ["a/scene.tif"], clusters=3, categories=NAMES, **how)
+    return segmentation(folder / "seg.h5", [working], ["a/scene.tif"], clusters=3, categories=NAMES, **how)
+
+
+def test_a_large_image_is_written_by_rows_with_the_same_result(tmp_path: Path, by_rows: Callable[[], None]) -> None:
+    seg = windows_of_a_working_image(tmp_path)
     settings = Export(to=("geotiff", "csv", "stac"))
     whole = export(seg, tmp_path / "whole", settings, workers=1).path
-    monkeypatch.setattr(large_image, "LARGE", 0)
-    monkeypatch.setattr(label_maps, "BAND_ROWS", 64)
-    monkeypatch.setattr(exported_image, "encoded", None)  # what makes a file in memory
+    by_rows()
     assert not export(seg, tmp_path / "tried", settings, workers=1, dry_run=True).path.exists()
     rows = export(seg, tmp_path / "rows", settings, workers=1).path
     assert files_of(rows) == files_of(whole)
     for name in ("areas.csv", "classes.csv", "a/scene.tif.aux.xml", "a/scene.qml", "a/scene.stac.json"):
         assert (rows / name).read_bytes() == (whole / name).read_bytes(), name
-    with rasterio.open(rows / "a/scene.tif") as one, rasterio.open(whole / "a/scene.tif") as other:
+    check_same_rasters(rows / "a/scene.tif", whole / "a/scene.tif")
+    wrong = tmp_path / "rows" / "a" / "scene.tif" / "none.tif"
+    with pytest.raises(ArtifactError, match=r"none\.tif: cannot be written"), geo_files.large_cog(wrong, {}, None):
+        pass
+    assert not list(tmp_path.rglob("*.plain"))
+
+
+def check_same_rasters(one_path: Path, other_path: Path) -> None:
+    with rasterio.open(one_path) as one, rasterio.open(other_path) as other:
         assert one.profile == other.profile
-        assert one.colormap(1) == other.colormap(1)
         assert one.overviews(1) == other.overviews(1) == [2]
         for shape in ((700, 545), (350, 273)):
             np.testing.assert_array_equal(one.read(1, out_shape=shape), other.read(1, out_shape=shape))
-    with pytest.raises(ArtifactError, match=r"none\.tif: cannot be written"):
-        geo_files.write_large_cog(tmp_path / "rows" / "a" / "scene.tif" / "none.tif", [], {}, None)
-    assert not list(tmp_path.rglob("*.plain"))
+
+
+@pytest.mark.parametrize("objects", [False, True])
+def test_polygons_objects_and_sieve_of_a_large_image_by_rows(
+    tmp_path: Path, by_rows: Callable[[], None], objects: bool
+) -> None:
+    """Polygons are joined across windows and bands, with the areas and outlines of the whole."""
+    seg = windows_of_a_working_image(tmp_path)
+    settings = Export(to=("geotiff", "csv", "gpkg", "geojson"), objects=objects, sieve=150, simplify=0)
+    whole = export(seg, tmp_path / "whole", settings, workers=1).path
+    by_rows()
+    rows = export(seg, tmp_path / "rows", settings, workers=1).path
+    assert files_of(rows) == files_of(whole)
+    same = ["areas.csv", "classes.csv", "a/scene.tif.aux.xml", "a/scene.qml", *(["objects.csv"] if objects else [])]
+    for name in same:
+        assert (rows / name).read_bytes() == (whole / name).read_bytes(), name
+    for name in ("a/scene.tif", *(["objects/a/scene.tif"] if objects else [])):
+        check_same_rasters(rows / name, whole / name)
+    assert layer_facts(rows) == layer_facts(whole)
+    assert len(layer_facts(rows)) > 100
+    found, wanted = (json.loads((one / "a/scene.geojson").read_text())["features"] for one in (rows, whole))
+    assert sorted(map(feature_facts, found)) == sorted(map(feature_facts, wanted))
+
+
+def test_the_memory_of_a_large_image_is_said_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Formats that need the whole map, and maps of other tools."""
+    monkeypatch.setattr(large_image, "LARGE", 20)
+    monkeypatch.setattr(large_image, "BYTES", {"map": 1e9, "parts": 2e9, "outlines": 3e9})
+    seg = segmentation(tmp_path / "seg.h5", [MAP], ["p.tif"], clusters=3, places=[UTM])
+    made = export(seg, tmp_path / "one", Export(to=("geotiff", "coco", "png"), sieve=2), workers=1).path
+    assert (made / "coco.json").is_file()
+    said = "p.tif: 0 million pixels are in memory as a whole, about 72 GB, since --to coco,png needs it"
+    assert said in caplog.text
+    caplog.clear()
+    export(seg, tmp_path / "two", Export(to=("geotiff", "gpkg"), sieve=2), workers=1)
+    assert "in memory" not in caplog.text
+    export(made, tmp_path / "three", Export(to=("geotiff",)), workers=1)
+    assert "about 24 GB, since it is no artifact, or has no place on a map" in caplog.text
+
+
+def test_superpixels_of_a_large_image_by_rows(tmp_path: Path, by_rows: Callable[[], None]) -> None:
+    """No two windows share a number."""
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (100, 80)).astype(np.uint8)
+    (tmp_path / "images" / "scene.tif").write_bytes(encoded(noise, "tiff", None, UTM))
+    reading = Images(size=(50, 40), patch=30, stride=20)
+    made = superpixels(tmp_path / "images", tmp_path / "sp.h5", Superpixels(segments=9), reading, workers=1).path
+    settings = Export(to=("geotiff",))
+    whole = export(made, tmp_path / "whole", settings, workers=1).path
+    by_rows()
+    rows = export(made, tmp_path / "rows", settings, workers=1).path
+    with rasterio.open(rows / "scene.tif") as one, rasterio.open(whole / "scene.tif") as other:
+        assert one.profile == other.profile
+        np.testing.assert_array_equal(one.read(1), other.read(1))
+        assert one.read(1).max() > 20
+    check_pixels_by_rows(made, tmp_path)
+
+
+def check_pixels_by_rows(made: Path, folder: Path) -> None:
+    """Of an artifact, and of the file of the image: those of the whole."""
+    run = label_maps.open_predictions(made)
+    (item,) = run.maps
+    assert isinstance(item, label_maps.StoredMap)
+    pixels = item.pixels()
+    assert pixels is not None
+    whole = sample_nearest(pixels, item.source_grid)
+    without = segmentation(folder / "seg.h5", [np.zeros((50, 40), np.uint8)], ["scene.tif"], sources=[(100, 80)])
+    (bare,) = label_maps.open_predictions(without).maps
+    assert isinstance(bare, label_maps.StoredMap)
+    image = backdrop.find_places(run, None, {}, 1)["scene.tif"]
+    for bands in (backdrop.working_bands(bare, item, None), backdrop.working_bands(bare, None, image)):
+        assert bands is not None
+        np.testing.assert_array_equal(np.concatenate([rows for _, rows in bands]), whole)
+    assert backdrop.working_bands(bare, None, None) is None
+
+
+def layer_facts(folder: Path) -> list[Any]:
+    """All that is said of polygons, and their points."""
+    _, polygons, columns = rows_of(folder / "classes.gpkg", "classes")
+    points = [sorted(point for ring in rings_of(polygon) for point in ring[1:]) for polygon in polygons]
+    said = zip(*(map(shown, columns[name].tolist()) for name in sorted(columns)), strict=True)
+    return sorted(zip(points, said, strict=True))
+
+
+def shown(value: Any) -> str:
+    """A value without the digits that depend on the order of a sum."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def feature_facts(feature: Any) -> tuple[list[Any], str]:
+    rings = feature["geometry"]["coordinates"]
+    return sorted(point for ring in rings for point in ring[1:]), json.dumps(feature["properties"])
 
 
 # ---------------------------------------------------------------------------------------- every export keeps the place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from unsegcli.core.compiling import compiled
 
 EAST = 0
@@ -103,6 +105,40 @@ def simple_rings(onward, starts, at, taken, passed, rings, lengths):  # type: ig
                 depth = begin
         at[starts[first]] = -1
     return count
+
+
+@compiled
+def join_ways(points, begins, sizes, ways, joined):  # type: ignore[no-untyped-def]
+    """Fill `joined` with the points of arcs as ways pass them, each without its last one.
+
+    Args:
+        points: of all arcs.
+        begins: where the points of each arc begin.
+        sizes: how many each has.
+        ways: numbers of arcs times two, plus one for backwards.
+        joined: is filled.
+    """
+    filled = 0
+    for way in ways:
+        arc = way // 2
+        last = sizes[arc] - 1
+        for step in range(last):
+            at = begins[arc] + (last - step if way % 2 else step)
+            joined[filled, 0], joined[filled, 1] = points[at, 0], points[at, 1]
+            filled += 1
+
+
+@compiled
+def fill_areas(points, ends, areas):  # type: ignore[no-untyped-def]
+    """Fill `areas` with twice the area inside each of several rings, whose points follow each other."""
+    begin = 0
+    for ring in range(len(ends)):
+        total = 0
+        for at in range(begin, ends[ring]):
+            after = at + 1 if at + 1 < ends[ring] else begin
+            total += np.int64(points[at, 0]) * points[after, 1] - np.int64(points[after, 0]) * points[at, 1]
+        areas[ring] = total
+        begin = ends[ring]
 
 
 @compiled

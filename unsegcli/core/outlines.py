@@ -7,35 +7,19 @@ is (x, y): the column and row of a corner of a pixel, so (0, 0) is the top left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.crossings import crossing_lines
+from unsegcli.core.arcs import Arcs, Places, Regions, arcs_beside, arcs_of, bands, joined_arcs
+from unsegcli.core.border_lines import Points
 
-Points = NDArray[np.int64]  # (points, 2): x and y
-Values = NDArray[np.float64]
 Polygon = list[Points]  # the outer ring, clockwise as shown, then its holes; the first point is not repeated
 
-OUTSIDE = -2  # around the image
-EAST, SOUTH, WEST, NORTH = range(4)
-AREA_ERROR = 0.1  # largest share of its area by which a region may change
-LEAST_TOLERANCE = 0.25  # below it nothing but points on straight lines would be dropped
 
-
-class Arcs(NamedTuple):
-    """Borders between two regions from node to node; corners of pixels are numbered row by row."""
-
-    lines: list[Points]
-    starts: Points  # (arcs,) corners
-    leaves: Points  # (arcs,) directions
-    ends: Points
-    arrives: Points
-
-
-def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[Polygon]:
+def polygons(regions: Regions, tolerance: float = 1.0) -> list[Polygon]:
     """Return the polygon of each region, by its number.
 
     Borders are simplified less where they would touch or cross each other, and where the area of a region would change
@@ -45,18 +29,34 @@ def polygons(regions: NDArray[np.integer[Any]], tolerance: float = 1.0) -> list[
         regions: (height, width), 4-connected regions, numbered from 0; negative = none.
         tolerance: largest distance in pixels between a border and the simplified one, at most 1; 0 = follow the pixels.
     """
-    ways = _ways(regions)
-    arcs = _arcs(ways)
-    passed = _both_ways(arcs)
-    rings, lengths = _rings(passed, ways)
-    beside_ways = _region_beside(passed.starts, passed.leaves, regions)
-    points, ends = _joined(_simplified(arcs.lines, beside_ways.reshape(-1, 2), tolerance), rings, lengths)
-    beside = beside_ways[rings[np.cumsum(lengths) - lengths]]
     found: list[Polygon] = [[] for _ in range(int(regions.max(initial=-1)) + 1)]
-    for ring in np.lexsort((-_doubled_areas(points, ends), beside)).tolist():
-        if beside[ring] >= 0:
-            found[beside[ring]].append(points[ends[ring - 1] if ring else 0 : ends[ring]])
+    for own in polygons_by_rows([regions], np.zeros(len(found), np.int64), tolerance):
+        for number, polygon in own.items():
+            found[number] = polygon
     return found
+
+
+def polygons_by_rows(
+    maps: Iterable[Regions], last_rows: NDArray[np.int64], tolerance: float = 1.0
+) -> Iterator[dict[int, Polygon]]:
+    """Yield the polygons of regions by number, after each band those whose outline ends in it.
+
+    They differ from those of the whole map in where a border is simplified: a band by itself, so that a border has a
+    point where it passes from one to the next, unless it is straight there.
+
+    Args:
+        maps: (rows, width) each, the bands of a region map, one below the other.
+        last_rows: of each region.
+        tolerance: as of `polygons`.
+    """
+    waiting: Arcs | None = None
+    lowest = last_rows + 1  # the row of corners under each region, which belongs to the band below
+    for band in bands(maps):
+        arcs = arcs_of(band, tolerance)
+        waiting = arcs if waiting is None else joined_arcs(waiting, arcs)
+        later = lowest >= band.end if band.below else np.zeros(len(lowest), np.bool_)
+        yield _polygons_of(waiting, (lowest >= band.first) & ~later if band.above else ~later)
+        waiting = arcs_beside(waiting, later)
 
 
 def doubled_area(ring: Points) -> int:
@@ -64,12 +64,12 @@ def doubled_area(ring: Points) -> int:
     return int(_doubled_areas(ring, np.array([len(ring)]))[0])
 
 
-def _doubled_areas(points: Points, ends: Points) -> Points:
+def _doubled_areas(points: NDArray[np.integer[Any]], ends: Points) -> Points:
     """Return twice the area inside each of several rings, whose points follow each other and end at `ends`."""
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = np.concatenate([[0], ends[:-1]])
-    (x, y), (next_x, next_y) = points.T, points[following].T
-    areas: Points = np.add.reduceat(x * next_y - next_x * y, np.concatenate([[0], ends[:-1]]))
+    from unsegcli.core.outline_loops import fill_areas
+
+    areas = np.empty(len(ends), np.int64)
+    fill_areas(points, ends, areas)
     return areas
 
 
@@ -85,194 +85,74 @@ def bridged(polygon: Polygon) -> Points:
     return ring
 
 
-# Arcs
+# Rings
 
 
-def _ways(regions: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """Return the directions in which borders leave each corner of a pixel, a bit each: (height + 1, width + 1)."""
-    height, width = regions.shape
-    around = np.pad(np.maximum(regions, -1).astype(np.int32), 1, constant_values=OUTSIDE)
-    across = around[:-1, 1:-1] != around[1:, 1:-1]  # (height + 1, width): from a corner to the next in its row
-    down = around[1:-1, :-1] != around[1:-1, 1:]  # (height, width + 1)
-    found = np.zeros((height + 1, width + 1), np.uint8)
-    for corners, borders, direction in (
-        (found[:, :-1], across, EAST), (found[:, 1:], across, WEST),
-        (found[:-1], down, SOUTH), (found[1:], down, NORTH),
-    ):  # fmt: skip
-        corners |= borders.astype(np.uint8) << np.uint8(direction)
+def _polygons_of(arcs: Arcs, wanted: NDArray[np.bool_]) -> dict[int, Polygon]:
+    """Put together the polygons of the regions that are wanted (regions,), all of whose arcs are there."""
+    beside = arcs.beside.ravel()
+    ways = np.flatnonzero(np.append(wanted, False)[np.maximum(beside, -1)])
+    if not len(ways):
+        return {}
+    rings, lengths = _rings(arcs.leaving.ravel()[ways], arcs.onward.ravel()[ways])
+    passed = ways[rings]
+    points, ends = _without_cuts(*_joined(arcs, passed), arcs.cut.ravel()[passed], np.cumsum(lengths))
+    region = beside[passed[np.cumsum(lengths) - lengths]]
+    found: dict[int, Polygon] = {number: [] for number in np.unique(region).tolist()}
+    for ring in np.lexsort((-_doubled_areas(points, ends), region)).tolist():
+        found[int(region[ring])].append(points[ends[ring - 1] if ring else 0 : ends[ring]].astype(np.int64))
     return found
 
 
-def _arcs(ways: NDArray[np.uint8]) -> Arcs:
-    """Follow all borders from node to node, and those without a node once around."""
-    from unsegcli.core.outline_loops import follow_all
+def _rings(leaving: Points, onward: Points) -> tuple[Points, Points]:
+    """Return the ways of all rings, each with its region on the right; and how many each has.
 
-    ends = _DEGREES[ways] > 2
-    ends[[0, 0, -1, -1], [0, -1, 0, -1]] = True  # corners of the image stay where they are
-    width, sides = ways.shape[1], int(_DEGREES[ways].sum()) // 2
-    corners, directions = np.empty(2 * sides, np.int64), np.empty((sides, 3), np.int64)
-    tables = np.array([1, width, -1, -width]), _ONWARD
-    seen = np.zeros(ways.size, np.uint8)
-    count, filled = follow_all((ways.ravel(), ends.ravel()), tables, seen, corners, directions)
-    corners, (begins, leaves, arrives) = corners[:filled], directions[:count].T
-    stops = np.append(begins[1:], filled)
-    points = np.stack([corners % width, corners // width], axis=1)
-    lines = [points[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)]
-    return Arcs(lines, corners[begins], leaves, corners[stops - 1], arrives)
-
-
-def _onward(ways: int, direction: int) -> int:
-    """Return the way by which a border leaves a corner, given the direction in which it comes."""
-    others = [way for way in range(4) if ways >> way & 1 and way != (direction + 2) % 4]
-    return others[0] if others else direction
-
-
-def _turned(ways: int, direction: int) -> int:
-    """Return the way out of a corner that stays beside the pixel on the right: right, straight on, left."""
-    turns = [turned for turn in (1, 0, 3) if ways >> (turned := (direction + turn) % 4) & 1]
-    return turns[0] if turns else direction
-
-
-def _table(rule: Callable[[int, int], int]) -> Points:
-    return np.array([[rule(ways, direction) for direction in range(4)] for ways in range(16)])
-
-
-_DEGREES = np.array([ways.bit_count() for ways in range(16)])
-_ONWARD, _TURNED = _table(_onward), _table(_turned)
-
-# Rings: ways are arcs, forwards (2 * number) or backwards (2 * number + 1)
-
-
-def _both_ways(arcs: Arcs) -> Arcs:
-    """Return how arcs are passed, forwards and backwards in turns; without their lines."""
-    back = arcs.ends, (arcs.arrives + 2) % 4, arcs.starts, (arcs.leaves + 2) % 4
-    return Arcs([], *(np.stack(pair, axis=1).ravel() for pair in zip(arcs[1:], back, strict=True)))
-
-
-def _rings(passed: Arcs, ways: NDArray[np.uint8]) -> tuple[Points, Points]:
-    """Return the ways of the rings around all regions, each with its region on the right; and how many each has."""
+    Args:
+        leaving: how each way starts, as of `Arcs`.
+        onward: how the way after it starts.
+    """
     from unsegcli.core.outline_loops import simple_rings
 
-    count = len(passed.starts)
-    leaving = 4 * passed.starts + passed.leaves
-    wanted = 4 * passed.ends + _TURNED[ways.ravel()[passed.ends], passed.arrives]
+    count = len(leaving)
     order = np.argsort(leaving)
-    onward = order[np.searchsorted(leaving[order], wanted)]
-    corners, starts = np.unique(passed.starts, return_inverse=True)
+    after = order[np.searchsorted(leaving[order], onward)]
+    corners, starts = np.unique(leaving // 4, return_inverse=True)
     room, rings, lengths = (np.empty(count, np.int64) for _ in range(3))
     at, taken = np.full(len(corners), -1), np.zeros(count, np.bool_)
-    found = simple_rings(onward, starts, at, taken, room, rings, lengths)
+    found = simple_rings(after, starts, at, taken, room, rings, lengths)
     return rings, lengths[:found]
 
 
-def _region_beside(starts: Points, leaves: Points, regions: NDArray[np.integer[Any]]) -> Points:
-    """Return the region on the right of where each way starts; negative = none."""
-    height, width = regions.shape
-    y, x = np.divmod(starts, width + 1)
-    x, y = x - np.isin(leaves, (SOUTH, WEST)), y - np.isin(leaves, (WEST, NORTH))
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    found = np.full(len(starts), OUTSIDE)
-    found[inside] = regions[y[inside], x[inside]]
-    return found
+def _joined(arcs: Arcs, passed: Points) -> tuple[Places, Points]:
+    """Put arcs together as ways pass them, one after the other; return their points, and where each way ends."""
+    from unsegcli.core.outline_loops import join_ways
+
+    ends = np.cumsum(arcs.sizes[passed // 2] - 1)  # the last point is the first of the next way
+    joined = np.empty((int(ends[-1]), 2), arcs.points.dtype)
+    join_ways(arcs.points, np.cumsum(arcs.sizes) - arcs.sizes, arcs.sizes, passed, joined)
+    return joined, ends
 
 
-def _joined(lines: Sequence[Points], rings: Points, lengths: Points) -> tuple[Points, Points]:
-    """Put rings together from lines; return the points of all, each once, and where each ring ends among them."""
-    sizes = np.array([len(line) for line in lines])
-    begins = np.cumsum(sizes) - sizes
-    arcs, backwards = rings // 2, rings % 2
-    steps = sizes[arcs] - 1  # the last point is the first of the next line
-    ends = np.cumsum(steps)
-    step = np.arange(ends[-1]) - np.repeat(ends - steps, steps)
-    start = np.where(backwards, begins[arcs] + steps, begins[arcs])
-    taken = np.repeat(start, steps) + np.repeat(1 - 2 * backwards, steps) * step
-    return np.concatenate(lines)[taken], ends[np.cumsum(lengths) - 1]
-
-
-# Simplification
-
-
-def _simplified(lines: Sequence[Points], beside: Points, tolerance: float) -> list[Points]:
-    """Simplify lines, and take back what makes them touch or cross each other, or changes a region too much.
+def _without_cuts(points: Places, stops: Points, cut: NDArray[np.bool_], last: Points) -> tuple[Places, Points]:
+    """Drop points where ways were cut though they are straight there.
 
     Args:
-        lines: borders.
-        beside: (lines, 2), the region on the right of each and on the left; negative = none.
-        tolerance: as of `polygons`.
+        points: of all ways.
+        stops: where each way ends among them.
+        cut: whether a way starts at a cut.
+        last: number of ways up to the end of each ring.
+
+    Returns:
+        Points of all rings, and where each ring ends.
     """
-    allowed = np.full(len(lines), float(tolerance))
-    found = simplified(lines, allowed)
-    exact = _region_areas(lines, beside)
-    while tolerance > 0:
-        changed = np.abs(_region_areas(found, beside) - exact) > AREA_ERROR * exact
-        around = (changed[np.maximum(beside, 0)] & (beside >= 0)).any(axis=1)
-        wrong: list[int] = np.flatnonzero(around & (allowed > 0)).tolist()
-        wrong = wrong or [number for number in crossing_lines(found) if allowed[number] > 0]
-        if not wrong:
-            break
-        allowed[wrong] /= 2
-        allowed[allowed < LEAST_TOLERANCE] = 0
-        again = simplified([lines[number] for number in wrong], allowed[wrong])
-        for number, line in zip(wrong, again, strict=True):
-            found[number] = line
-    return found
-
-
-def _region_areas(lines: Sequence[Points], beside: Points) -> Values:
-    """Return twice the area of each region, from the lines around it."""
-    points, sizes = np.concatenate(lines), np.array([len(line) for line in lines])
-    (x, y), (next_x, next_y) = points[:-1].T, points[1:].T
-    steps = np.append(x * next_y - next_x * y, 0)
-    ends = np.cumsum(sizes)
-    steps[ends - 1] = 0  # from one line to the next
-    sums = np.add.reduceat(steps, ends - sizes)
-    count = int(beside.max()) + 1
-    areas = np.zeros(max(count, 1))
-    for side, sign in zip(beside.T, (1, -1), strict=True):
-        areas[:count] += sign * np.bincount(side[side >= 0], sums[side >= 0], minlength=count)
-    return areas
-
-
-def simplified(lines: Sequence[Points], tolerances: Values) -> list[Points]:
-    """Drop points of lines by the algorithm of Douglas and Peucker, all lines at once.
-
-    Args:
-        lines: (points, 2) each.
-        tolerances: for each line the largest distance of a dropped point from the segment that replaces it; 0 = drop
-            none. A closed line must be larger than that.
-    """
-    if not lines:
-        return []
-    lengths = np.array([len(line) for line in lines])
-    ends = np.cumsum(lengths)
-    points, number = np.concatenate(lines), np.arange(len(lines))
-    keep = np.repeat(tolerances <= 0, lengths)
-    keep[ends - lengths] = keep[ends - 1] = True
-    open_ = np.flatnonzero(tolerances > 0)
-    first, last, number = (ends - lengths)[open_], ends[open_] - 1, number[open_]
-    while True:
-        several = last - first > 1
-        first, last, number = first[several], last[several], number[several]
-        if not len(first):
-            break
-        worst, apart = _farthest(points, first, last)
-        split = apart > tolerances[number] ** 2
-        first, last, number, worst = first[split], last[split], number[split], worst[split]
-        keep[worst] = True
-        first, last, number = np.append(first, worst), np.append(worst, last), np.append(number, number)
-    return [line[keep[end - len(line) : end]] for line, end in zip(lines, ends.tolist(), strict=True)]
-
-
-def _farthest(points: Points, first: Points, last: Points) -> tuple[Points, Values]:
-    """Return the point of each span that is farthest from the segment between its ends, and the squared distance."""
-    between = last - first - 1
-    offsets = np.cumsum(between) - between
-    span = np.repeat(np.arange(len(first)), between)
-    inside = first[span] + 1 + np.arange(len(span)) - offsets[span]
-    start, along = points[first[span]], (points[last] - points[first])[span]
-    to, length = points[inside] - start, (along**2).sum(axis=1)
-    share = np.clip((to * along).sum(axis=1) / np.maximum(length, 1), 0, 1)
-    apart = ((to - share[:, None] * along) ** 2).sum(axis=1)
-    most: Values = np.maximum.reduceat(apart, offsets)
-    hits = np.flatnonzero(apart == most[span])
-    return inside[hits[np.unique(span[hits], return_index=True)[1]]], most
+    ends = stops[last - 1]
+    begins = np.append(0, ends[:-1])
+    here = np.append(0, stops[:-1])[cut]
+    ring = np.searchsorted(ends, here, side="right")
+    before = np.where(here == begins[ring], ends[ring], here) - 1
+    after = np.where(here + 1 == ends[ring], begins[ring], here + 1)
+    first, middle, third = (points[places].astype(np.int64) for places in (before, here, after))
+    (x, y), (next_x, next_y) = (middle - first).T, (third - middle).T
+    kept = np.ones(len(points), np.bool_)
+    kept[here[x * next_y == next_x * y]] = False
+    return points[kept], np.cumsum(np.add.reduceat(kept, begins, dtype=np.int64))

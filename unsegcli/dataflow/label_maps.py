@@ -75,21 +75,38 @@ class StoredMap:
         return np.where(painted == void, -1, painted.astype(np.int32))
 
     def bands(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void.
+        """Yield the categories on the grid of the source a few rows at a time, with the first row; -1 = void."""
+        for row, painted in self.bands_of(self.field):
+            yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
+
+    def bands_of(self, field: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield what is stored of pixels on the grid of the source a few rows at a time, with the first row.
 
         Each window is read once, and only those beside each other are in memory.
         """
-        artifact, boxes = held_open(self.path, self.fingerprint), self._boxes()
+        boxes = self._boxes()
         owned = checked_cores(boxes, self.grid)
         under, columns = (nearest_rows(*sides) for sides in zip(self.grid, self.source_grid, strict=True))
         for top, bottom in sorted({(core.top, core.bottom) for core in owned}):
             beside = [number for number, core in enumerate(owned) if core.top == top]
-            maps = [artifact.read(self.field, self.rows[number]) for number in beside]
+            maps = [self._window(field, number) for number in beside]
             windows, parts = ([found[number] for number in beside] for found in (boxes, owned))
             first, last = np.searchsorted(under, (top, bottom)).tolist()
             for row in range(first, last, BAND_ROWS):
-                painted = paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
-                yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
+                yield row, paint_rows(maps, windows, parts, under[row : min(row + BAND_ROWS, last)], columns)
+
+    def sure_bands(self) -> Iterator[tuple[int, NDArray[Any]]] | None:
+        """Yield how sure each pixel is, as `bands_of`: the stored confidence, else 1 - the ratio of distances."""
+        artifact = held_open(self.path, self.fingerprint)
+        if artifact.has("confidence"):
+            return self.bands_of("confidence")
+        if not (artifact.has("distances") and artifact.has("windows/farthest")):
+            return None
+        return ((row, 1 - _ratios()[both[:, :, 0], both[:, :, 1]]) for row, both in self.bands_of("distances"))
+
+    def pixel_bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]] | None:
+        """Yield the working pixels (rows, width, bands) as `bands_of`, or return None if they are not stored."""
+        return self.bands_of("images") if held_open(self.path, self.fingerprint).has("images") else None
 
     def confidence(self, grid: tuple[int, int]) -> NDArray[Any] | None:
         """Return the confidence of each pixel (height, width), or None if it is not stored."""
@@ -133,12 +150,18 @@ class StoredMap:
         return [Box(*(int(side) for side in table[row])) for row in self.rows]
 
     def _painted(self, field: str, grid: tuple[int, int]) -> NDArray[Any]:
-        artifact = held_open(self.path, self.fingerprint)
         boxes = self._boxes()
-        maps = [artifact.read(field, row) for row in self.rows]
-        if field == "superpixels" and len(maps) > 1:
-            maps = _numbered_through(maps, [int(artifact.table("windows/superpixels")[row]) for row in self.rows])
-        return paint(maps, boxes, self.grid, grid)
+        return paint([self._window(field, number) for number in range(len(boxes))], boxes, self.grid, grid)
+
+    def _window(self, field: str, number: int) -> NDArray[Any]:
+        """Read what is stored of a window; no two windows share a superpixel, and void stays void."""
+        artifact = held_open(self.path, self.fingerprint)
+        values = artifact.read(field, self.rows[number])
+        if field != "superpixels" or len(self.rows) == 1:
+            return values
+        first = int(artifact.table("windows/superpixels")[list(self.rows[:number])].sum())
+        void = np.uint32(np.iinfo(np.uint32).max)
+        return np.where(values == np.iinfo(values.dtype).max, void, values.astype(np.uint32) + np.uint32(first))
 
 
 @functools.cache
@@ -149,16 +172,6 @@ def _ratios() -> NDArray[np.float32]:
     table[0, 0] = 1
     table[UNKNOWN_DISTANCE] = table[:, UNKNOWN_DISTANCE] = np.nan
     return table
-
-
-def _numbered_through(maps: Sequence[NDArray[Any]], counts: Sequence[int]) -> list[NDArray[Any]]:
-    """Renumber the superpixels of several windows so that no two windows share a number; void stays void."""
-    firsts = [sum(counts[:number]) for number in range(len(counts))]
-    void = np.uint32(np.iinfo(np.uint32).max)
-    return [
-        np.where(values == np.iinfo(values.dtype).max, void, values.astype(np.uint32) + np.uint32(first))
-        for values, first in zip(maps, firsts, strict=True)
-    ]
 
 
 @dataclass(frozen=True)

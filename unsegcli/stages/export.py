@@ -28,7 +28,7 @@ from unsegcli.views.geo_files import INSTALL, are_installed, check_installed, ma
 from unsegcli.views.map_sidecars import MEDIA_TYPES
 from unsegcli.views.tensor_file import tensor_bytes, write_tensor_file
 
-REVISION = 3
+REVISION = 4
 FORMATS = (*SUFFIXES, "csv", *VECTOR, "stac")
 WITH_PLACES = ("geotiff", "gpkg", "stac")  # need rasterio
 DEFAULT_FORMATS = ("png", "csv")

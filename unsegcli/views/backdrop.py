@@ -6,7 +6,7 @@ Nothing here draws or reads ground truth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -15,12 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
+from unsegcli.core.geometry import Box, nearest_rows, working_grid
 from unsegcli.dataflow.dataset import dataset_from_files, is_artifact
-from unsegcli.dataflow.label_maps import FileMap, ImageMap, Predictions, StoredMap, check_aspect, open_predictions
+from unsegcli.dataflow.label_maps import (
+    BAND_ROWS,
+    FileMap,
+    ImageMap,
+    Predictions,
+    StoredMap,
+    check_aspect,
+    open_predictions,
+)
 from unsegcli.dataflow.provenance import UNCHANGED, provenance
 from unsegcli.errors import ChangedError, DataError
 from unsegcli.images.find import digest_files, find_images
-from unsegcli.images.working import Reading, Source, read_working
+from unsegcli.images.working import Reading, Source, decodes_in_parts, read_box, read_working
 from unsegcli.params import Inputs
 from unsegcli.recipe import listing_digest
 from unsegcli.views.export import file_name
@@ -137,3 +146,26 @@ def working_pixels(item: ImageMap, regions: StoredMap | None, image: Place | Non
         raise DataError(f"{path}: has changed since it was segmented; the image is not shown") from error
     check_aspect(pixels.shape, item, f"{path}: the image")
     return pixels
+
+
+def working_bands(
+    item: StoredMap, regions: StoredMap | None, image: Place | None
+) -> Iterator[tuple[int, NDArray[np.uint8]]] | None:
+    """Return the pixels as `working_pixels` does, on the grid of the source, a few rows at a time with the first."""
+    stored = (item if regions is None else regions).pixel_bands()
+    return stored if stored is not None or image is None else _bands_of_file(item, *image)
+
+
+def _bands_of_file(item: StoredMap, source: Source, reading: Reading) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    whole = None if decodes_in_parts(source, reading) else working_pixels(item, None, (source, reading))
+    grid = working_grid(source.height, source.width, reading.size, reading.scale)
+    check_aspect(grid, item, f"{source.path}: the image")
+    under, columns = (nearest_rows(*sides) for sides in zip(grid, item.source_grid, strict=True))
+    for row in range(0, len(under), BAND_ROWS):
+        rows = under[row : row + BAND_ROWS]
+        box = Box(int(rows[0]), 0, int(rows[-1] - rows[0]) + 1, grid[1])
+        try:
+            pixels = read_box(source, reading, box)[0] if whole is None else whole[box.slices]
+        except ChangedError as error:
+            raise DataError(f"{source.path}: has changed since it was segmented; the image is not shown") from error
+        yield row, pixels[rows - box.top][:, columns]

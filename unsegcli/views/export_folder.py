@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,15 +32,16 @@ from unsegcli.views.exported_image import (
     is_on_map,
     numbers_of,
 )
-from unsegcli.views.geo_files import may_be_known
+from unsegcli.views.geo_files import may_be_known, unwritable
 from unsegcli.views.ground import ELLIPSOID, PLANE
 from unsegcli.views.image_pass import each, estimated, finish
-from unsegcli.views.large_image import aimed, export_any
+from unsegcli.views.large_image import KINDS, PACKAGE, aimed, export_any, memory_warning
 from unsegcli.views.map_outputs import LayerFile, item_of, place_rows
 from unsegcli.views.object_files import object_columns, object_rows, real_areas
 
 OBJECTS, YOLO = "objects", "labels"  # folders
 METRE = "m"
+ROWS_AT_ONCE = 10_000  # of a table
 
 
 def category_count(run: Predictions, workers: int) -> int:
@@ -89,9 +91,12 @@ def write_exports(
             f"{plan.voids[format_]} = void"
         )
     _say_of_places(tasks)
+    needs = memory_warning(tasks)
+    if needs:
+        console.warn(needs)
     if dry_run:
         with TemporaryDirectory() as place:
-            tried = [aimed(task, Path(place) / "tried.tif") for task in tasks]
+            tried = [aimed(task, {one: Path(place) / one for one in (*KINDS, PACKAGE)}) for task in tasks]
             return estimated(folder, tried, export_any, _bytes_of, workers)
     skipped: list[tuple[str, str]] = []
     with folder.writing() as writer:
@@ -147,11 +152,13 @@ class _ExportedFolder:
         self.annotations: dict[str, list[dict[str, Any]]] = {"segmentation": [], "polygon": []}
 
     def aimed_tasks(self) -> list[ExportTask]:
-        """Return the tasks; those of large images know where to write."""
-        if "geotiff" not in self.names:
-            return list(self.tasks)
-        targets = map(self.writer.path_of, self.names["geotiff"])
-        return [aimed(task, target) for task, target in zip(self.tasks, targets, strict=True)]
+        """Return the tasks; those of images that are exported by rows know where to write."""
+        return [aimed(task, self._targets(row)) for row, task in enumerate(self.tasks)]
+
+    def _targets(self, row: int) -> dict[str, Path]:
+        kinds = [one for one in KINDS if len(self.names.get(one, ())) > row]
+        found = {kind: self.writer.path_of(self.names[kind][row]) for kind in kinds}
+        return found | {PACKAGE: self.writer.path_of(f"{row}.polygons")}
 
     def add(self, row: int, made: ExportedImage) -> None:
         for kind in made.written:
@@ -160,6 +167,8 @@ class _ExportedFolder:
             self.writer.add(self.names[kind][row], content)
         if self.layers is not None and made.layer is not None:
             self.layers.add(self.tasks[row].map.place, made.layer)
+        if self.layers is not None and made.spooled is not None:
+            self.layers.add_spooled(self.tasks[row], made.spooled)
         if "stac" in self.plan.formats:
             self._add_item(row, made)
         for one in made.coco:
@@ -241,14 +250,27 @@ class _ExportedFolder:
         bands = max((one.means.shape[1] for _, one in found if one.means is not None), default=0)
         sure = any(one.confidence is not None for _, one in found)
         unit = self.plan.unit
-        rows: list[list[Any]] = [object_columns(bands, unit, sure)]
-        for row, objects in found:
-            rows += object_rows(self.tasks[row].map.name, objects, self.plan.names, unit, (bands, sure))
-        self.writer.add("objects.csv", csv_bytes(rows))
+        shown = [
+            object_rows(self.tasks[row].map.name, objects, self.plan.names, unit, (bands, sure))
+            for row, objects in found
+        ]
+        rows = chain([object_columns(bands, unit, sure)], *shown)
+        self._write_rows("objects.csv", rows)
         without = [made.note for _, made in self.made if made.objects is not None and made.objects.means is None]
         if without:
             why = next((f": {note}" for note in without if note), "; set --images to the folder of the images")
             console.warn(f"no mean of bands for {console.count_images(len(without))}{why}")
+
+    def _write_rows(self, name: str, rows: Iterator[list[Any]]) -> None:
+        """Write a long table, some rows at a time."""
+        path = self.writer.path_of(name)
+        try:
+            with path.open("wb") as file:
+                for some in iter(lambda: list(islice(rows, ROWS_AT_ONCE)), []):
+                    file.write(csv_bytes(some))
+        except OSError as error:
+            raise unwritable(path, error) from error
+        self.writer.keep(name)
 
     def _coco(self, how: str) -> dict[str, Any]:
         plan, images = self.plan, []

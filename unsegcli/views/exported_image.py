@@ -31,6 +31,7 @@ from unsegcli.views.map_features import (
     columns_of,
     in_degrees,
     map_collection,
+    map_features,
     rings_on_map,
     wkb,
 )
@@ -101,7 +102,7 @@ class ExportTask:
     plan: ExportPlan
     regions: StoredMap | None = None  # superpixels that hold the pixels
     image: Place | None = None  # the image file, if no artifact holds them
-    target: Path | None = None  # where a large GeoTIFF is written, a few rows at a time
+    targets: dict[str, Path] | None = None  # files of a large image, which is exported a few rows at a time
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class ExportedImage:
     objects: Objects | None = None
     coco: tuple[dict[str, Any], ...] = ()
     layer: MapLayer | None = None
+    spooled: Path | None = None  # the same of a large image, in a file
     written: dict[str, int] = field(default_factory=dict)  # bytes of files that are in their place, by format
     note: str = ""
     failed: str = ""
@@ -226,10 +228,14 @@ def _means(parts: RegionMap, count: int, task: ExportTask) -> tuple[NDArray[np.f
         return None, ""
     means = part_means(sample_nearest(pixels, parts.shape), parts, count)
     scaling = task.map.source.scaling if isinstance(task.map, StoredMap) else ()
-    if len(scaling) == means.shape[1]:
-        low, high = np.array(scaling).T
-        means = low + means / 255 * (high - low)
-    return means, ""
+    return (in_source_values(means, scaling) if len(scaling) == means.shape[1] else means), ""
+
+
+def in_source_values(means: NDArray[np.float64], scaling: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """Return means (parts, bands) of bytes in the values of the source, whose scaling of each band is given."""
+    low, high = np.array(scaling).T
+    found: NDArray[np.float64] = low + means / 255 * (high - low)
+    return found
 
 
 def _confidence(parts: RegionMap, found: PartMeasures, item: ImageMap) -> NDArray[np.float64] | None:
@@ -254,8 +260,7 @@ def _outlined(parts: RegionMap, objects: Objects, task: ExportTask, made: Export
     if "yolo" in plan.formats:
         files["yolo"] = yolo_lines(order, outlines, parts.shape)
     if "geojson" in plan.formats:
-        collection = _geojson(objects, outlines, task)
-        files["geojson"] = json.dumps(collection, ensure_ascii=False).encode("utf-8", "replace")
+        files["geojson"] = _geojson(objects, outlines, task).encode("utf-8", "replace")
     if "gpkg" in plan.formats and task.map.place.transform:
         shapes = rings_on_map(outlines, task.map.place)
         made = replace(made, layer=MapLayer(_columns(objects, task), tuple(map(wkb, shapes))))
@@ -282,16 +287,19 @@ def is_on_map(task: ExportTask) -> bool:
     return not task.plan.pixels_only and bool(place.transform) and system(place.crs) is not None
 
 
-def _geojson(objects: Objects, outlines: list[Polygon], task: ExportTask) -> dict[str, Any]:
+def _geojson(objects: Objects, outlines: list[Polygon], task: ExportTask) -> str:
     plan, place = task.plan, task.map.place
     if is_on_map(task):
         shapes = in_degrees(rings_on_map(outlines, place), place.crs)
-        return map_collection(_columns(objects, task), shapes, objects.classes, plan.name_colors)
+        found = map_features(_columns(objects, task), shapes, objects.classes, plan.name_colors)
+        return map_collection(found)
     merged = not plan.objects and len(plan.classes) == len(plan.names)  # numbered objects may share borders
-    return features(objects, outlines, plan.names, plan.name_colors, plan.unit, merged=merged)
+    collection = features(objects, outlines, plan.names, plan.name_colors, plan.unit, merged=merged)
+    return json.dumps(collection, ensure_ascii=False)
 
 
 def _columns(objects: Objects, task: ExportTask) -> dict[str, NDArray[Any]]:
     plan = task.plan
     areas = objects.real if plan.unit == "m" else None
-    return columns_of(objects.classes, areas, (plan.class_values, plan.names), task.map.name, plan.objects)
+    numbers = range(1, len(objects.classes) + 1) if plan.objects else None
+    return columns_of(objects.classes, areas, (plan.class_values, plan.names), task.map.name, numbers)

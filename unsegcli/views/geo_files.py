@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -148,19 +148,19 @@ def _write_colors(target: Any, colors: Mapping[int, Sequence[int]] | None) -> No
         target.write_colormap(1, {number: (*color, 255) for number, color in colors.items()})
 
 
-def write_large_cog(
-    path: Path,
-    bands: Iterable[tuple[int, NDArray[Any]]],
-    profile: Mapping[str, Any],
-    colors: Mapping[int, Sequence[int]] | None,
-) -> None:
-    """Write a GeoTIFF as `cog` makes it from bands of rows, by way of a plain file beside it.
+@contextlib.contextmanager
+def large_cog(
+    path: Path, profile: Mapping[str, Any], colors: Mapping[int, Sequence[int]] | None
+) -> Iterator[Callable[[int, NDArray[Any]], None]]:
+    """Write a GeoTIFF as `cog` makes it a few rows at a time, by way of a plain file beside it.
 
     Args:
         path: the file.
-        bands: the first row of each, and its values (rows, width).
         profile: as `raster_profile` returns it.
         colors: colour of each number; None = no colour table.
+
+    Yields:
+        A function that takes the first row of a band, and its values (rows, width).
     """
     rasterio, errors = _module("rasterio"), _module("rasterio.errors")
     plain, block = path.with_name(path.name + ".plain"), _module("rasterio.windows").Window
@@ -170,17 +170,17 @@ def write_large_cog(
             warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
             with rasterio.open(plain, "w", driver="GTiff", **profile, **PLAIN_OPTIONS) as target:
                 _write_colors(target, colors)
-                for row, values in bands:
-                    target.write(values, 1, window=block(0, row, values.shape[1], len(values)))
+                yield lambda row, values: target.write(values, 1, window=block(0, row, values.shape[1], len(values)))
             _module("rasterio.shutil").copy(plain, path, driver="COG", **COG_OPTIONS)
     except (OSError, errors.RasterioError, _module("rasterio._err").CPLE_BaseError) as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             plain.unlink()
 
 
-def _unwritable(path: Path, error: Exception) -> ArtifactError:
+def unwritable(path: Path, error: Exception) -> ArtifactError:
+    """Return the error that says what cannot be written, and what to do."""
     return ArtifactError(
         f"{path}: cannot be written ({error}), so nothing is kept; fix this, or choose another folder with -o"
     )
@@ -222,4 +222,4 @@ def write_layer(
             warnings.filterwarnings("ignore", ".*crs.*", UserWarning)  # of a layer without a coordinate system
             _module("pyogrio.raw").write(str(path), **settings)
     except (errors.DataSourceError, errors.DataLayerError) as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,11 @@ class MapLayer:
 
 
 def columns_of(
-    classes: Sequence[int], areas: Values | None, plan: tuple[Sequence[int], Sequence[str]], source: str, numbered: bool
+    classes: Sequence[int],
+    areas: Values | None,
+    plan: tuple[Sequence[int], Sequence[str]],
+    source: str,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Return what is said of each part.
 
@@ -41,7 +46,7 @@ def columns_of(
         areas: of each, in m2; None = not known.
         plan: value in label maps and name of each class.
         source: name of the image.
-        numbered: whether to give the numbers that the table of objects has.
+        numbers: that the table of objects has; None = it is not written.
     """
     count = len(classes)
     values, names = plan
@@ -53,7 +58,7 @@ def columns_of(
         "area_ha": known / 10_000,
         "source": np.array([source.encode("utf-8", "replace").decode()] * count, object),
     }
-    return found | {"object": np.arange(1, count + 1)} if numbered else found
+    return found if numbers is None else found | {"object": np.array(numbers, np.int64)}
 
 
 def rings_on_map(outlines: Sequence[Polygon], place: Georeference) -> list[Rings]:
@@ -83,21 +88,41 @@ def wkb(rings: Rings) -> bytes:
     return b"".join(parts)
 
 
-def map_collection(
+class FeatureFile:
+    """Writes a GeoJSON collection, some features at a time."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file, self._between = file, ""
+        file.write('{"type": "FeatureCollection", "features": [')
+
+    def add(self, features: Iterable[dict[str, Any]]) -> None:
+        """Write some features."""
+        for feature in features:
+            self._file.write(self._between + json.dumps(feature, ensure_ascii=False))
+            self._between = ", "
+
+    def close(self) -> None:
+        """Write the end."""
+        self._file.write("]}")
+        self._file.close()
+
+
+def map_collection(features: Iterable[dict[str, Any]]) -> str:
+    """Return the text of a GeoJSON collection."""
+    return json.dumps({"type": "FeatureCollection", "features": list(features)}, ensure_ascii=False)
+
+
+def map_features(
     columns: dict[str, NDArray[Any]], shapes: Sequence[Rings], classes: Sequence[int], colors: Sequence[Sequence[int]]
-) -> dict[str, Any]:
-    """Return a GeoJSON collection with a feature for each part; shapes are in degrees."""
-    found = []
+) -> Iterator[dict[str, Any]]:
+    """Yield a feature of GeoJSON for each part; shapes are in degrees."""
     for row, (rings, class_) in enumerate(zip(shapes, classes, strict=True)):
         properties = {name: _plain(values[row]) for name, values in columns.items()}
-        found.append(
-            {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]},
-                "properties": {**properties, "fill": hex_color(colors[class_])},
-            }
-        )
-    return {"type": "FeatureCollection", "features": found}
+        yield {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]},
+            "properties": {**properties, "fill": hex_color(colors[class_])},
+        }
 
 
 def _plain(value: Any) -> Any:

@@ -17,8 +17,9 @@ from unsegcli.images.georeference import Georeference
 from unsegcli.views.exported_image import ExportTask
 from unsegcli.views.geo_files import system, to_longitude_latitude, wkt, write_layer
 from unsegcli.views.ground import mapped
-from unsegcli.views.map_features import MapLayer
+from unsegcli.views.map_features import MapLayer, columns_of
 from unsegcli.views.map_sidecars import MEDIA_TYPES, Described, qgis_style, stac_classes, stac_item
+from unsegcli.views.polygon_spool import spooled
 
 PACKAGE = "classes.gpkg"
 LAYER = "classes"
@@ -43,6 +44,16 @@ class LayerFile:
         options = {"DESCRIPTION": ABOUT_AREAS} if new else None
         write_layer(self.writer.path_of(PACKAGE), name, layer.columns, layer.polygons, place.crs, options)
         self.written.add(place.crs)
+
+    def add_spooled(self, task: ExportTask, path: Path) -> None:
+        """Add the polygons of a large image, which are in a file."""
+        plan = self.plan
+        for group in spooled(path):
+            areas = group.areas if plan.unit == "m" else None
+            numbers = (group.numbers + 1).tolist() if plan.objects else None
+            coded = plan.class_values, plan.names
+            columns = columns_of(group.classes.tolist(), areas, coded, task.map.name, numbers)
+            self.add(task.map.place, MapLayer(columns, tuple(group.shapes)))
 
     def finish(self) -> None:
         if not self.written:

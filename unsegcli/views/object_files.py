@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.core.outlines import Points, Polygon, bridged
+from unsegcli.core.border_lines import Points
+from unsegcli.core.outlines import Polygon, bridged
 from unsegcli.core.part_measures import PartMeasures
 
 Values = NDArray[np.float64]
