@@ -312,3 +312,17 @@ def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path, m
     taken = unseg("cluster", "--method", "mine.py", "-o", "again.h5")
     assert "using model.h5 (model)" in taken.stderr
     assert "clusters; use --classes" not in taken.stderr
+
+
+def test_features_of_whole_images_are_those_of_windows_and_that_is_said(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "def image_features(network, batch, config):\n    return batch.images.mean((2, 3))\n"
+    method = write_method(tmp_path / "summary.py", more)
+    model = write_model(tmp_path / "summary.h5", method)
+    params = Cluster(method=str(method))
+    caplog.set_level("INFO", "unseg")
+    cluster([model, data], tmp_path / "whole.h5", params)
+    assert "each window counts as one" not in caplog.text
+    cluster([model, data], tmp_path / "windows.h5", params, Images(patch=24))
+    assert "summary uses features of a whole image, and here each window counts as one" in caplog.text
