@@ -10,9 +10,11 @@ A result is painted back by the middles of the windows, so borders lie in the mi
 `superpixels` scores strips of 32 pixels on both sides of these borders, and the rest, on the image that was cut into
 windows and on the same image as one window. The borders themselves, with the pixels within the tolerance, are left out:
 there a superpixel ends in any case. `of one` paints each strip from the window to its left (or above) alone, so that no
-superpixel ends at a border, and there are as many as elsewhere. `labels` assigns clusters that were fitted once, on the uncut image, to the
-image as one window and in windows, and prints the share of pixels that get another cluster, over the whole image and
-in the strips. `fitted anew` fits on the windows instead, and matches clusters one to one.
+superpixel ends at a border, and they are as many as in one window.
+
+`labels` assigns clusters that were fitted once, on the uncut image, to the image as one window and in windows, and
+prints the share of pixels that get another cluster, over the whole image, in the strips, and elsewhere. `fitted anew`
+fits on the windows instead, and matches clusters one to one.
 """
 
 from __future__ import annotations
@@ -40,12 +42,13 @@ PATCH, STRIDE = 384, 256
 STRIP = 32  # pixels on both sides of a border
 TOLERANCE = 2  # pixels, of the boundary recall
 IGNORED = 255
-NETWORKS = {
+NETWORKS = {  # options of training: few steps, since only what windows change is of interest
     "iic": ("--steps", "60", "--set", "crop=96", "--set", "batch=8"),
-    "inmars": ("--steps", "60"),
-    "infoseg": ("--steps", "60"),
-    "context": (),
+    "inmars": ("--steps", "60", "--set", "crop=128", "--set", "batch=4"),
+    "infoseg": ("--steps", "60", "--set", "crop=128", "--set", "batch=4"),
+    "context": ("--steps", "150"),
 }
+PER = {"iic": ("--per", "pixel")}  # others see superpixels, or give them one cluster
 METHODS = ("regions", "pixels", "features", *NETWORKS)
 ALLOWED_LOSS = 0.01  # of recall and accuracy along borders, more than elsewhere
 
@@ -196,7 +199,6 @@ def labels(data: Path, work: Path, count: int | None, settings: argparse.Namespa
         anew = work / f"{method}-anew.h5"
         if anew.exists():
             lines.append(_changes(method, ", fitted anew", work / f"{method}-whole.h5", anew))
-        print(lines[-1], flush=True)
     return lines
 
 
@@ -209,7 +211,7 @@ def _clusters_by(method: str, work: Path, settings: argparse.Namespace) -> None:
         learned = settings.train or work / "whole.h5"
         unseg("train", learned, "--method", method, *number, *NETWORKS[method], "--force", "-o", model)
         for name in ("whole", "cut"):
-            unseg("cluster", model, work / f"{name}.h5", "-o", outputs[name])
+            unseg("cluster", model, work / f"{name}.h5", *PER.get(method, ()), "-o", outputs[name])
         return
     inputs = {name: work / f"{name}.h5" for name in ("whole", "cut")}
     if method == "features":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from called import cluster, superpixels
 from conftest import MakeImages
 from numpy.typing import NDArray
@@ -209,6 +210,29 @@ def test_what_is_described_is_chosen_and_recorded(sp: Path, tmp_path: Path) -> N
             cluster([sp], tmp_path / "b.h5", replace(FOUR, describe=wrong), workers=1)
     with pytest.raises(ConfigError, match="--describe is only for --features regions"):
         cluster([sp], tmp_path / "b.h5", replace(RGB, describe=("colour",)), workers=1)
+
+
+@pytest.mark.parametrize("features", ["regions", "bands"])
+def test_vectors_are_compared_by_their_distances(
+    features: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One band of 20 tells the halves apart; the others hold blocks of little difference, and the corner no data."""
+    caplog.set_level("INFO", "unseg")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        vectors = random.normal(0, 0.1, (6, 6, 20)).repeat(8, axis=0).repeat(8, axis=1)
+        vectors[:24, :, 7] += 1
+        vectors[:4, :4] = np.nan
+        tifffile.imwrite(tmp_path / f"{name}.tif", vectors.astype(np.float32), planarconfig="contig")
+    sp = superpixels([tmp_path], tmp_path / "sp.h5", Superpixels(pixels_per_segment=60), workers=1).path
+    params = Cluster(classes=2, features=features)
+    for found in maps_of(cluster([sp], tmp_path / "c.h5", params, workers=1).path):
+        assert (found[:4, :4] == 255).all()
+        upper, lower = found[:22, 6:], found[26:]
+        assert (upper == upper[0, 0]).mean() > 0.95
+        assert (lower == 1 - upper[0, 0]).mean() > 0.95
+    assert ("by the values of the 20 bands alone" in caplog.text) == (features == "regions")
+    assert "20 bands are scaled by the same factor" in caplog.text
 
 
 def test_a_hundred_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
