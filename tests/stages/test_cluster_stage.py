@@ -18,6 +18,7 @@ from reading_back import fingerprint, maps_of, table_of
 from unsegcli import store
 from unsegcli.core.superpixels.features import region_features
 from unsegcli.core.superpixels.region_space import Space
+from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
@@ -134,6 +135,19 @@ def test_windows_of_one_scene_are_one_image(tmp_path: Path, said: pytest.LogCapt
     sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL, images=tiles, workers=1).path
     cluster([sp], tmp_path / "seg.h5", FOUR, workers=1)
     assert "takes 3 images, and there are 1" in said.text
+
+
+@pytest.mark.parametrize(("features", "least"), [("bands", 1.0), ("regions", 0.88)])
+def test_windows_that_overlap_change_few_labels(features: str, least: float, tmp_path: Path) -> None:
+    whole = cut([spotted(5, 64, 80).repeat(2, axis=0).repeat(2, axis=1)], tmp_path)
+    windows = Images(patch=88, stride=40)
+    tiled = superpixels([tmp_path / "data"], tmp_path / "tiled.h5", SMALL, images=windows, workers=1).path
+    fitted = cluster([whole], tmp_path / "a.h5", Cluster(classes=2, features=features), workers=1).path
+    applied = cluster([tiled], tmp_path / "b.h5", Cluster(centres=fitted), workers=1).path
+    found, other = (open_predictions(path).maps[0].on((128, 160)) for path in (fitted, applied))
+    assert len(maps_of(applied)) == 6
+    assert len(np.unique(found)) == 2
+    assert (found == other).mean() >= least
 
 
 def test_place_counts_in_sixteen_facades(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
