@@ -1,7 +1,7 @@
 """Whether borders between windows show: superpixels there, and labels of images that are cut beside the same uncut.
 
-    python tests/benchmarks/bench_seams.py superpixels --data FOLDER
-    python tests/benchmarks/bench_seams.py labels --data FOLDER
+    python tests/benchmarks/bench_seams.py superpixels --data FOLDER --cache FOLDER
+    python tests/benchmarks/bench_seams.py labels --data FOLDER --cache FOLDER
 
 The folder has images/NAME.* and, for `superpixels`, labels/NAME.png, whose borders are to be found; 255 = ignored.
 Windows overlap as those of large rasters do, but are small, so that there are many borders: --patch 384 --stride 256.
@@ -68,17 +68,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("superpixels", "labels"))
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is computed")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for what is computed, which is kept")
     parser.add_argument("--images", type=int, help="the first ones alone")
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--train", type=Path, help="superpixels that networks learn from, instead of the images")
     asked = parser.parse_args()
-    asked.work.mkdir(parents=True, exist_ok=True)
+    asked.cache.mkdir(parents=True, exist_ok=True)
     if asked.part == "superpixels":
-        lines = superpixels(asked.data, asked.work, asked.images)
+        lines = superpixels(asked.data, asked.cache, asked.images)
     else:
-        lines = labels(asked.data, asked.work, asked.images, asked)
+        lines = labels(asked.data, asked.cache, asked.images, asked)
     for line in lines:
         print(f"{line.figure:>24}  {line.what}")
 
