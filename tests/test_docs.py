@@ -49,7 +49,7 @@ OPTIONS = set(
     --metrics --named-on --no-labels --no-pixels --no-smooth --nodata --output --parts --patch --per-image --percentiles
     --mosaics --names --pixels --pixels-per-segment --polarity --preset --protocol --quiet --repeats --replicates --role
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
-    --mosaic --resampling
+    --mosaic --resampling --band-range
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
     --backbone --layers --resize --pca --pooled --dense
     --per --flips --refine --tile --describe --device --method --cue

@@ -87,7 +87,7 @@ def as_in(settings: type, name: str) -> Any:
 # Names of some settings and values in recipes: those of the first version.
 STORED_NAMES = {"max_classes": "most_classes"}
 # Later settings, and the value with which all is as before: then they are not in recipes.
-LATER = {"contrast": "given", "mosaic": False, "resampling": "linear"}
+LATER = {"contrast": "given", "mosaic": False, "resampling": "linear", "band_range": AUTO}
 STORED_VALUES = {("scaling", "image"): "picture", ("objects", "image"): "picture", ("features", "bands"): "rgb"}
 
 
@@ -417,6 +417,14 @@ class Images:
         "varies between images).",
         panel=READING,
         choices=("folder", "image"),
+    )
+    band_range: str = option(
+        AUTO,
+        "For images with more than 8 bits: scale each band from its own percentiles, or all bands by the same factor, "
+        "that of the widest range, so that distances between the vectors of pixels keep their proportions. auto = same "
+        "for more than 16 bands of real numbers, such as embeddings, else each.",
+        panel=READING,
+        choices=(AUTO, "each", "same"),
     )
     contrast: str = option(
         "given",

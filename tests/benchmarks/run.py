@@ -13,6 +13,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     iem                 `unseg iem` beside autograd of the same objective in torch, and its memory
     superpixels         CPU seconds of `unseg superpixels` beside plain loops of slic over the same images
     superpixel_quality  our superpixels beside scikit-image's at the same number, and the number that is made
+    seams               superpixels along borders of windows; UNSEG_SEAMS names a folder of images and labels
     memory              peak memory of workers and parent, and whether it grows with the number of images
     estimate            peak memory of a process by the size of its image: what `--dry-run` should promise
     store               speed and size of label maps in an artifact, beside flat layouts
@@ -49,6 +50,7 @@ NAMES = (
     "iem",
     "superpixels",
     "superpixel_quality",
+    "seams",
     "memory",
     "estimate",
     "store",

@@ -10,6 +10,7 @@ from PIL import Image
 
 from unsegcli.images.scaling import (
     AS_IT_IS,
+    by_one_factor,
     percentile_limits,
     regular_sample,
     resized,
@@ -28,6 +29,14 @@ def test_percentiles_by_hand() -> None:
     samples = [np.hstack([band[:40], band[:40] * 10]), np.hstack([band[40:], band[40:] * 10])]
     assert percentile_limits(samples, (1.0, 99.0), 2) == ((1.0, 99.0), (10.0, 990.0))
     assert percentile_limits([], (1.0, 99.0), 1) == ((0.0, 0.0),)
+
+
+def test_bands_of_one_factor_by_hand_keep_proportions_of_distances() -> None:
+    assert by_one_factor(((0.0, 4.0), (10.0, 12.0), (5.0, 5.0))) == ((0.0, 4.0), (9.0, 13.0), (3.0, 7.0))
+    points = np.random.default_rng(0).normal([0, 100], [8, 1], (60, 2))[:, None]
+    alike = by_one_factor(((-30.0, 30.0), (96.0, 104.0)))
+    distances = [np.linalg.norm(one[:1] - one[1:], axis=(1, 2)) for one in (points, to_bytes(points, alike) / 1.0)]
+    assert np.allclose(distances[0] * 255 / 60, distances[1], atol=1.5)
 
 
 def test_to_bytes_by_hand_rounds_half_up_and_clips() -> None:

@@ -20,7 +20,7 @@ from unsegcli.errors import CHANGED, ArtifactError, ChangedError, ConfigError, D
 from unsegcli.images import find
 from unsegcli.images.decode import read_header, read_pixels
 from unsegcli.images.find import digest_files, file_digest, find_images
-from unsegcli.images.survey import Survey, check_fits, survey
+from unsegcli.images.survey import Survey, check_fits, survey, with_band_range
 from unsegcli.images.working import Reading, read_working
 from unsegcli.params import Images
 
@@ -242,6 +242,51 @@ def test_bands_are_scaled_alone_and_invalid_pixels_do_not_count(tmp_path: Path) 
     assert np.argwhere(~valid).tolist() == [[3, 3], [4, 4], [5, 5]]
     assert not read[~valid].any()
     assert (read[0, 0].tolist(), read[9, 9].tolist()) == ([0, 0], [255, 255])
+
+
+def vectors(bands: int, dtype: str = "float32") -> np.ndarray:
+    """An image of vectors whose bands have different ranges."""
+    spread = np.random.default_rng(bands).normal(0, np.linspace(1, 9, bands), (20, 20, bands))
+    return (spread + np.linspace(-20, 20, bands)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("bands", "dtype", "settings", "expected"),
+    [
+        (17, "float32", {}, "same"),
+        (17, "int8", {}, "same"),
+        (17, "uint16", {}, "each"),
+        (16, "float32", {}, "each"),
+        (17, "float32", {"bands": (1, 2, 3)}, "each"),
+        (17, "float32", {"band_range": "each"}, "each"),
+        (4, "float32", {"band_range": "same"}, "same"),
+    ],
+)
+def test_many_bands_of_real_numbers_are_scaled_by_one_factor(
+    tmp_path: Path, bands: int, dtype: str, settings: dict[str, object], expected: str
+) -> None:
+    save(tmp_path, "a.npy", np.abs(vectors(bands)).astype(dtype) if dtype[0] == "u" else vectors(bands, dtype))
+    found = look(tmp_path, axes="yxc", **settings)
+    assert found.reading.band_range == expected
+    widths = [high - low for low, high in found.sources[0].scaling]
+    assert (max(widths) - min(widths) < 1e-9 * max(widths)) == (expected == "same")
+    recorded = with_band_range(Images(axes="yxc", **settings), digest_files(find_images([tmp_path]), {})).band_range
+    assert recorded == (settings.get("band_range", "auto") if expected == "each" else "same")
+
+
+@pytest.mark.parametrize("scaling", ["folder", "image"])
+def test_distances_between_vectors_keep_their_proportions(tmp_path: Path, scaling: str) -> None:
+    pixels = vectors(24)
+    pixels[3, 3, 5] = np.nan
+    save(tmp_path, "a.npy", pixels)
+    found = look(tmp_path, axes="yxc", scaling=scaling, percentiles=(0.0, 100.0))
+    read, valid = working(found)
+    assert valid is not None
+    assert np.argwhere(~valid).tolist() == [[3, 3]]
+    good = valid.ravel()
+    before, after = (one.reshape(400, -1)[good].astype(np.float64) for one in (pixels, read))
+    ratio = np.linalg.norm(after[1:] - after[0], axis=1) / np.linalg.norm(before[1:] - before[0], axis=1)
+    assert ratio.max() / ratio.min() < 1.05
 
 
 def test_flat_images_become_zeros(tmp_path: Path) -> None:

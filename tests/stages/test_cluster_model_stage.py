@@ -20,6 +20,7 @@ from typed import unseg
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import dataset_from_files
+from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
@@ -312,3 +313,29 @@ def test_through_a_pipe(model: Path, method: Path, data: Path, tmp_path: Path, m
     taken = unseg("cluster", "--method", "mine.py", "-o", "again.h5")
     assert "using model.h5 (model)" in taken.stderr
     assert "clusters; use --classes" not in taken.stderr
+
+
+def test_features_of_whole_images_are_those_of_windows_and_that_is_said(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "def image_features(network, batch, config):\n    return batch.images.mean((2, 3))\n"
+    method = write_method(tmp_path / "summary.py", more)
+    model = write_model(tmp_path / "summary.h5", method)
+    params = Cluster(method=str(method))
+    caplog.set_level("INFO", "unseg")
+    cluster([model, data], tmp_path / "whole.h5", params)
+    assert "each window counts as one" not in caplog.text
+    cluster([model, data], tmp_path / "windows.h5", params, Images(patch=24))
+    assert "summary uses features of a whole image, and here each window counts as one" in caplog.text
+
+
+def test_windows_that_overlap_by_what_a_network_sees_change_nothing(
+    wide: tuple[Path, Path], make_images: MakeImages, tmp_path: Path
+) -> None:
+    model, method = wide
+    data = make_images("data", height=96, width=128)
+    found = []
+    for windows in (Images(), Images(patch=64, stride=32)):  # the middles are 16 pixels away; 12 are seen
+        made = cluster([model, data], tmp_path / f"{windows.patch}.h5", Cluster(method=str(method)), windows)
+        found.append([one.on(one.grid) for one in open_predictions(made.path).maps])
+    np.testing.assert_array_equal(found[0], found[1])

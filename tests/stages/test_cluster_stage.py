@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from called import cluster, superpixels
 from conftest import MakeImages
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from reading_back import fingerprint, maps_of, table_of
 from unsegcli import store
 from unsegcli.core.superpixels.features import region_features
 from unsegcli.core.superpixels.region_space import Space
+from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
 
@@ -135,6 +137,19 @@ def test_windows_of_one_scene_are_one_image(tmp_path: Path, said: pytest.LogCapt
     assert "takes 3 images, and there are 1" in said.text
 
 
+@pytest.mark.parametrize(("features", "least"), [("bands", 1.0), ("regions", 0.88)])
+def test_windows_that_overlap_change_few_labels(features: str, least: float, tmp_path: Path) -> None:
+    whole = cut([spotted(5, 64, 80).repeat(2, axis=0).repeat(2, axis=1)], tmp_path)
+    windows = Images(patch=88, stride=40)
+    tiled = superpixels([tmp_path / "data"], tmp_path / "tiled.h5", SMALL, images=windows, workers=1).path
+    fitted = cluster([whole], tmp_path / "a.h5", Cluster(classes=2, features=features), workers=1).path
+    applied = cluster([tiled], tmp_path / "b.h5", Cluster(centres=fitted), workers=1).path
+    found, other = (open_predictions(path).maps[0].on((128, 160)) for path in (fitted, applied))
+    assert len(maps_of(applied)) == 6
+    assert len(np.unique(found)) == 2
+    assert (found == other).mean() >= least
+
+
 def test_place_counts_in_sixteen_facades(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     cluster([cut([facade(seed) for seed in range(16)], tmp_path)], tmp_path / "seg.h5", FOUR, workers=1)
     row, column = weights_said(said)
@@ -209,6 +224,29 @@ def test_what_is_described_is_chosen_and_recorded(sp: Path, tmp_path: Path) -> N
             cluster([sp], tmp_path / "b.h5", replace(FOUR, describe=wrong), workers=1)
     with pytest.raises(ConfigError, match="--describe is only for --features regions"):
         cluster([sp], tmp_path / "b.h5", replace(RGB, describe=("colour",)), workers=1)
+
+
+@pytest.mark.parametrize("features", ["regions", "bands"])
+def test_vectors_are_compared_by_their_distances(
+    features: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One band of 20 tells the halves apart; the others hold blocks of little difference, and the corner no data."""
+    caplog.set_level("INFO", "unseg")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        vectors = random.normal(0, 0.1, (6, 6, 20)).repeat(8, axis=0).repeat(8, axis=1)
+        vectors[:24, :, 7] += 1
+        vectors[:4, :4] = np.nan
+        tifffile.imwrite(tmp_path / f"{name}.tif", vectors.astype(np.float32), planarconfig="contig")
+    sp = superpixels([tmp_path], tmp_path / "sp.h5", Superpixels(pixels_per_segment=60), workers=1).path
+    params = Cluster(classes=2, features=features)
+    for found in maps_of(cluster([sp], tmp_path / "c.h5", params, workers=1).path):
+        assert (found[:4, :4] == 255).all()
+        upper, lower = found[:22, 6:], found[26:]
+        assert (upper == upper[0, 0]).mean() > 0.95
+        assert (lower == 1 - upper[0, 0]).mean() > 0.95
+    assert ("by the values of the 20 bands alone" in caplog.text) == (features == "regions")
+    assert "20 bands are scaled by the same factor" in caplog.text
 
 
 def test_a_hundred_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

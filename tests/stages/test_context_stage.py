@@ -18,6 +18,7 @@ from toy import users_method, write_features, write_images
 
 from unsegcli import load_model, store
 from unsegcli.dataflow.dataset import dataset_from_artifact
+from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.methods import context
 from unsegcli.params import Cluster, Images, Probe, Superpixels, Train
@@ -313,3 +314,14 @@ def test_void_and_large_windows_of_features(tmp_path: Path) -> None:
     assert (found[:, 90:] == 255).all()
     assert (found[:, 45:85] == found[0, 60]).mean() > 0.95
     assert (found[:, :35] != found[0, 60]).mean() > 0.95
+
+
+def test_windows_that_overlap_change_few_labels(model: Path, tmp_path: Path) -> None:
+    scenes = write_images(tmp_path / "scenes", 2, 120, 120)
+    results = []
+    for name, windows in (("whole", Images()), ("tiled", Images(patch=80, stride=40))):
+        made = superpixels([scenes], tmp_path / f"{name}.h5", CUT, images=windows, workers=1).path
+        result = cluster([model, made], tmp_path / f"{name}-c.h5", workers=1).path
+        results.append(np.stack([one.on(one.grid) for one in open_predictions(result).maps]))
+    assert len(np.unique(results[0])) == 2
+    assert (results[0] == results[1]).mean() > 0.93

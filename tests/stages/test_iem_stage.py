@@ -19,6 +19,7 @@ from reading_back import fingerprint, maps_of, table_of
 from unsegcli import store
 from unsegcli.core.geometry import Box, paint
 from unsegcli.errors import ConfigError, DataError
+from unsegcli.images import rasters
 from unsegcli.params import Cluster, Evaluate, Iem, Images, Superpixels, recorded
 
 QUICK = Iem(size=(64,), sigma=2.5, kernel=7)
@@ -126,6 +127,20 @@ def test_each_window_is_parted_by_itself_and_keeps_its_pixels(tmp_path: Path) ->
     assert [found.shape for found in maps_of(path)] == [(100, 100)] * 4
     truth = np.vstack([np.hstack([disc for _, disc in row]) for row in tiles])
     assert iou(on_source(path, 0), truth) > 0.9
+
+
+def test_what_is_done_with_windows_and_large_rasters_is_said(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "unseg")
+    run(photos, tmp_path / "whole.h5", limit=1)
+    assert "each window" not in caplog.text
+    assert "with one mask" not in caplog.text
+    run(photos, tmp_path / "windows.h5", QUICK, Images(patch=50), limit=1)
+    assert "each window is segmented by itself" in caplog.text
+    monkeypatch.setattr(rasters, "LARGE", 79 * 100)
+    run(photos, tmp_path / "large.h5", limit=1)
+    assert "p0.png: 80 x 100 pixels are segmented as one image of 64 x 80, with one mask; --patch" in caplog.text
 
 
 def test_superpixels_as_first_mask(photos: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.rasters import SurfaceMember
 from unsegcli.images.scaling import Limits
-from unsegcli.images.survey import largest_raster, survey
+from unsegcli.images.survey import largest_raster, survey, with_band_range
 from unsegcli.images.working import Reading, Source, decodes_in_parts, read_box, read_working
 from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Images, Inputs, recorded
@@ -371,7 +371,7 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
         raise ConfigError("--size and --scale both set the size of the working image: give one of them")
     known = known_digests(known_from)
     digested = digest_files(find_images(inputs.paths)[: inputs.limit], known)
-    images = _divided(inputs.images, digested)
+    images = with_band_range(_divided(inputs.images, digested), digested)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []

@@ -16,8 +16,8 @@ from unsegcli.core.geometry import working_grid
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.bands import kind_of_band, may_be_alpha, needs_alpha_kinds
 from unsegcli.images.header import Header, Pixels, full_range
-from unsegcli.images.scaling import AS_IT_IS, Limits, percentile_limits, resized, to_bytes
-from unsegcli.images.survey import check_fits, check_known, sample_of, sampled, settled
+from unsegcli.images.scaling import AS_IT_IS, Limits, resized, to_bytes
+from unsegcli.images.survey import check_fits, check_known, sample_limits, sample_of, sampled, settled
 from unsegcli.images.working import Reading, all_of, check_working_size, taken_from
 from unsegcli.params import Images
 
@@ -137,7 +137,7 @@ def _limits(
     as_it_is: Limits = (AS_IT_IS,) * reading.channels
 
     def limits_of(places: Sequence[int]) -> Limits:
-        return percentile_limits([sample_of(*taken[place]) for place in places], reading.percentiles, reading.channels)
+        return sample_limits([sample_of(*taken[place]) for place in places], reading)
 
     if reading.shares_scaling:
         if known_scaling is not None:

@@ -74,6 +74,12 @@ def percentile_limits(values: Sequence[Pixels], percentiles: tuple[float, float]
     return tuple(limits)
 
 
+def by_one_factor(limits: Limits) -> Limits:
+    """Widen the ranges of all bands to the widest, each about its own middle: distances keep their proportions."""
+    half = max((high - low for low, high in limits), default=0.0) / 2
+    return tuple(((low + high) / 2 - half, (low + high) / 2 + half) for low, high in limits)
+
+
 def to_bytes(pixels: Pixels, limits: Limits) -> NDArray[np.uint8]:
     """Map low to 0 and high to 255 in each band, clip the rest, and round halves up.
 

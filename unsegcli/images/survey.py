@@ -27,6 +27,7 @@ from unsegcli.images.scaling import (
     AS_IT_IS,
     FILTERS,
     Limits,
+    by_one_factor,
     percentile_limits,
     points_in,
     regular_grid,
@@ -43,13 +44,14 @@ from unsegcli.images.working import (
     taken_pixels,
 )
 from unsegcli.parallel import ordered_map
-from unsegcli.params import Images, changed_options
+from unsegcli.params import AUTO, Images, changed_options
 from unsegcli.recipe import listing_digest
 
 SAMPLED_IMAGES = 256  # for percentiles over a folder, evenly spaced
 SAMPLED_PIXELS = 20_000  # per image
 SAMPLED_VALUES = 100_000_000  # over all images and bands; with many bands, fewer pixels per image
 FILES_WORTH_WORKERS = 2000  # reading headers is quick: fewer files are read in this process
+MANY_BANDS = 16  # more bands of real numbers are embeddings or spectra: vectors, whose distances have a meaning
 SHOWN = 3
 SMALL_FILE = 500_000  # bytes; whether such a raster is large is not looked up
 BANDS_FIRST = "cyx"  # order of the axes
@@ -134,6 +136,26 @@ def largest_raster(files: Sequence[DigestedFile], params: Images) -> tuple[int, 
     return None
 
 
+def with_band_range(params: Images, files: Sequence[DigestedFile]) -> Images:
+    """Decide before the recipe is made how bands are scaled, by the first file of those that can have real numbers."""
+    if params.band_range != AUTO:
+        return params
+    for file in files:
+        if file.path.suffix.lower() not in PLAIN_SUFFIXES or file.path.suffix.lower() == ".npy":
+            with suppress(DataError):
+                found = _band_range(params, read_header(file.path, params.axes))
+                return dataclasses.replace(params, band_range="same") if found == "same" else params
+    return params
+
+
+def _band_range(params: Images, header: Header) -> str:
+    """Return how bands are scaled: `each` from its own percentiles, or all by the `same` factor."""
+    if params.band_range != AUTO:
+        return params.band_range
+    vectors = value_family(header.dtype) == "real" or header.dtype == "int8"
+    return "same" if vectors and (len(params.bands) or header.bands) > MANY_BANDS else "each"
+
+
 def _headers_of_rasters(files: Sequence[DigestedFile], axes: str) -> Iterator[Header]:
     for file in files:
         kind = file.path.suffix.lower()
@@ -167,6 +189,8 @@ def _check_params(params: Images) -> None:
         raise ConfigError(f"--scaling {params.scaling}: choose folder or image")
     if params.contrast not in ("given", "image"):
         raise ConfigError(f"--contrast {params.contrast}: choose given or image")
+    if params.band_range not in (AUTO, "each", "same"):
+        raise ConfigError(f"--band-range {params.band_range}: choose auto, each or same")
     if params.resampling not in FILTERS:
         raise ConfigError(f"--resampling {params.resampling}: choose {' or '.join(FILTERS)}")
     low, high = params.percentiles
@@ -298,7 +322,7 @@ def _note_possible_slices(headers: Mapping[str, Header], axes: str) -> None:
 
 def _note_unscaled(values: str, params: Images) -> None:
     """Say so if settings of the scaling change nothing, since images of 8 bits are not scaled."""
-    given = changed_options(params, (), ("percentiles", "scaling"))
+    given = changed_options(params, (), ("percentiles", "scaling", "band_range"))
     if values == "bytes" and given and params.contrast == "given":
         console.note(
             f"images of 8 bits are taken as they are, without {' or '.join(given)}; --contrast image stretches each "
@@ -316,6 +340,12 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
     taking = decision.taking
     values = _values(headers, one_by_one="image" in (params.scaling, params.contrast))
     _note_unscaled(values, params)
+    band_range = _band_range(params, next(iter(headers.values())))
+    if band_range == "same" and values != "bytes":
+        console.note(
+            f"{taking.channels} bands are scaled by the same factor, so that distances between the vectors of pixels "
+            "keep their proportions; --band-range each scales each by itself"
+        )
     return Reading(
         axes=params.axes,
         bands=taking.bands,
@@ -327,6 +357,7 @@ def settled(headers: dict[str, Header], params: Images, kinds: Mapping[str, str]
         scaling=params.scaling,
         contrast=params.contrast,
         resampling=params.resampling,
+        band_range=band_range,
         size=params.size,
         scale=params.scale,
         max_pixels=params.max_pixels,
@@ -440,7 +471,7 @@ def _with_scaling(
     asked = [source for source, page in zip(sources, pages, strict=True) if reading.scales(page.header.dtype)]
     limits: dict[str, Limits] = {}
     for source, sample in _samples(asked, reading, workers, skipped):
-        limits[source.name] = percentile_limits([sample], reading.percentiles, reading.channels)
+        limits[source.name] = sample_limits([sample], reading)
     bad = dict(skipped)
     return [
         dataclasses.replace(source, scaling=limits.get(source.name, as_it_is))
@@ -460,14 +491,29 @@ def _folder_scaling(
 ) -> list[Source]:
     chosen = [sources[index] for index in sampled(len(sources))]
     samples = [sample for _, sample in _samples(chosen, reading, workers, skipped)]
-    limits = percentile_limits(samples, reading.percentiles, reading.channels)
+    limits = sample_limits(samples, reading)
     bad = dict(skipped)
     left = [source for source in sources if source.name not in bad]
-    low, high = reading.percentiles
-    shown = ", ".join(f"{pair[0]:g} to {pair[1]:g}" for pair in limits[:SHOWN])
-    more = ", ..." if len(limits) > SHOWN else ""
-    console.note(f"percentiles {low:g} and {high:g} of each band over the folder become 0 and 255: {shown}{more}")
+    console.note(_scaling_said(limits, reading))
     return [dataclasses.replace(source, scaling=limits) for source in left]
+
+
+def _scaling_said(limits: Limits, reading: Reading) -> str:
+    percentiles = "percentiles {:g} and {:g}".format(*reading.percentiles)
+    if reading.band_range == "same":
+        low, high = limits[0]
+        return (
+            f"the widest range of a band between {percentiles} over the folder is {high - low:g}: it becomes 0 to 255"
+        )
+    shown = ", ".join(f"{low:g} to {high:g}" for low, high in limits[:SHOWN])
+    more = ", ..." if len(limits) > SHOWN else ""
+    return f"{percentiles} of each band over the folder become 0 and 255: {shown}{more}"
+
+
+def sample_limits(samples: Sequence[Pixels], reading: Reading) -> Limits:
+    """Compute which values of each band become 0 and 255, from samples (pixels, bands) of images."""
+    limits = percentile_limits(samples, reading.percentiles, reading.channels)
+    return by_one_factor(limits) if reading.band_range == "same" else limits
 
 
 def sampled(count: int) -> list[int]:

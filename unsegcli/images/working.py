@@ -78,6 +78,7 @@ class Reading:
     max_pixels: int
     contrast: str = "given"  # or image: each image is scaled by itself, whatever its type
     resampling: str = "linear"  # or mean
+    band_range: str = "each"  # or same: all bands are scaled by one factor
 
     @property
     def shares_scaling(self) -> bool:

@@ -208,11 +208,35 @@ def _spaces(
         return spaces_of_vectors(features, areas, file, params, beside)
     bands = dataset.reading.channels if dataset.reading else 0
     plain = params.features == "bands"
-    space = unchanged_space(features.shape[1]) if plain else _described(features, areas, images, bands, params)
+    if plain:
+        space = unchanged_space(features.shape[1])
+    else:
+        alike = dataset.reading is not None and dataset.reading.band_range == "same"
+        described = _without_colours(params, bands) if alike else params
+        space = _described(features, areas, images, bands, described, alike=alike)
     return lambda clusters: space
 
 
-def _described(features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any], bands: int, params: Cluster) -> Space:
+def _without_colours(params: Cluster, bands: int) -> Cluster:
+    """Leave out by default what only has a meaning for colours: textures of lightness, and what depends on them."""
+    if params.describe != Cluster.describe:
+        return params
+    console.note(
+        f"regions are compared by the values of the {bands} bands alone, which are scaled alike; textures and position "
+        "are left out (--describe LIST chooses others)"
+    )
+    return replace(params, describe=("colour",))
+
+
+def _described(
+    features: NDArray[Any],
+    areas: NDArray[Any],
+    images: NDArray[Any],
+    bands: int,
+    params: Cluster,
+    *,
+    alike: bool = False,
+) -> Space:
     """Fit the space of hand-crafted features."""
     if "position" not in params.describe:
         place = (0.0, 0.0)
@@ -221,7 +245,7 @@ def _described(features: NDArray[Any], areas: NDArray[Any], images: NDArray[Any]
         _note_place(place, len(np.unique(images[areas > 0])))
     else:
         place = (float(params.place), float(params.place))
-    return fit_space(features, areas, bands, place, params.describe)
+    return fit_space(features, areas, bands, place, params.describe, alike=alike)
 
 
 def _note_place(place: tuple[float, float], images: int) -> None:

@@ -41,6 +41,7 @@ from unsegcli.segmenters.feature_files import (
 )
 from unsegcli.segmenters.model_file import ModelFile, is_model, read_model_file
 from unsegcli.segmenters.model_inputs import dataset_for
+from unsegcli.segmenters.separate_windows import note_features_of_windows
 from unsegcli.segmenters.vector_groups import (
     VectorGroups,
     VectorSample,
@@ -257,6 +258,8 @@ def _apply(found: Pass, model: ModelFile, params: Cluster) -> Outcome:
     from unsegcli.segmenters.trained import open_trained
 
     trained = open_trained(model.path, params.method, found.run.device)
+    if hasattr(trained.method.module, "image_features"):
+        note_features_of_windows(found.dataset, trained.method.name)
     if not model.embeds:
         what = "object masks" if trained.method.role == "mask" else f"{trained.classes} clusters"
         console.note(f"{what} by {trained.method.name}, on {trained.device}")

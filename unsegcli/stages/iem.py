@@ -20,6 +20,7 @@ from unsegcli.dataflow.runner import Outcome, Result, Stage, gather, prepare
 from unsegcli.errors import ConfigError
 from unsegcli.params import Iem, Inputs, Run, recorded
 from unsegcli.segmenters.inpainting import STARTS, InitialMasks, ascending, bare, check_iem, parted_window, working_area
+from unsegcli.segmenters.separate_windows import note_masks_of_windows
 from unsegcli.views.strip import FRAMES, strip
 
 STAGE = Stage("iem", 2, "segmentation")
@@ -46,6 +47,8 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     if params.trace is not None:
         traces = OutputFolder(params.trace, "traces of masks", found.target.recipe, force=run.force)
     if found.earlier is None:
+        found = found.opened()
+        note_masks_of_windows(found.dataset)
         prepare_ascent()
     outcome = found.write(partial(part_window, params=params, starts=starts), "segmenting", _attributes(params))
     if traces is not None and not run.dry_run and traces.finished() is None:

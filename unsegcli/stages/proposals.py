@@ -27,6 +27,7 @@ from unsegcli.images.mask_files import MaskFile, check_size, match_masks, read_o
 from unsegcli.images.scaling import resized
 from unsegcli.params import PHASE_CUES, Iem, Inputs, Proposals, Run, Superpixels, changed_options, recorded
 from unsegcli.recipe import listing_digest
+from unsegcli.segmenters.separate_windows import note_masks_of_windows
 
 STAGE = Stage("proposals", 2, "segmentation")
 CUES = ("rbd", "mr")  # saliency of superpixels, from one graph
@@ -60,6 +61,7 @@ def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None =
     found = prepare(STAGE, dataset, run, [_recorded(settings, dataset.kind)])
     if found.earlier is None:
         found = found.opened()
+        note_masks_of_windows(found.dataset)
     work: Callable[[Window], Result] = partial(propose_window, params=settings)
     if elsewhere is not None and found.earlier is None:
         work = partial(take_window, params=settings, files=_fitting(elsewhere, found.dataset))

@@ -52,6 +52,17 @@ def test_each_group_weighs_what_it_should_whatever_its_length_and_units(bands: i
     assert squared_length(every, areas) == pytest.approx(expected, rel=1e-3)
 
 
+def test_bands_of_one_unit_are_scaled_as_a_whole() -> None:
+    features, areas, _ = scattered(7)
+    features[:, :21] *= np.linspace(1, 9, 21)
+    points = fit_space(features, areas, 7, (0, 0), ("colour",), alike=True)(features)
+    ratio = np.linalg.norm(points[1:] - points[0], axis=1) / np.linalg.norm(
+        (features[1:] - features[0])[:, :21], axis=1
+    )
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    assert squared_length(points, areas) == pytest.approx(GROUP_WEIGHTS["colour"] ** 2, rel=1e-3)
+
+
 def test_surroundings_count_where_neighbours_explain_something() -> None:
     """Neighbours that are alike explain everything, unrelated ones nothing, and half as much noise four fifths."""
     features, areas, _ = scattered(3)

@@ -54,6 +54,8 @@ def fit_space(
     bands: int,
     place: tuple[float, float],
     described: Collection[str] = GROUPS,
+    *,
+    alike: bool = False,
 ) -> Space:
     """Fit the space of region features.
 
@@ -63,6 +65,7 @@ def fit_space(
         bands: number of bands of the images.
         place: weight of row and of column.
         described: the groups that count, at least one.
+        alike: whether all bands have one unit: colour is scaled as a whole, and each band counts by its variance.
     """
     share = np.asarray(areas, np.float64) / np.sum(areas)
     mean = share @ features
@@ -76,7 +79,8 @@ def fit_space(
             weight = GROUP_WEIGHTS[name]
             if name == "surroundings":
                 weight *= min(1.0, explained_by_neighbours(features, share, bands) / ENOUGH_EXPLAINED)
-            part = fit_group(features[:, group], share, mean[group], weight, REDUCED.get(name), name)
+            kind = "patches" if alike and name == "colour" else name  # both count by variance
+            part = fit_group(features[:, group], share, mean[group], weight, REDUCED.get(name), kind)
         parts.append((group, part))
     projection = np.zeros((len(mean), sum(part.shape[1] for _, part in parts)))
     start = 0
