@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from page_files import decoded
 
+from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.views import page
 from unsegcli.views.about import facts, seen
@@ -28,6 +29,13 @@ def test_maps_decode_exactly(largest: int) -> None:
     values = np.random.default_rng(largest).integers(-1, largest + 1, (5, 7)).astype(np.int32)
     values[0, :2] = -1, largest
     np.testing.assert_array_equal(decoded(encoded_map(values)), values)
+
+
+def test_a_map_that_was_made_smaller_decodes_exactly() -> None:
+    values = np.arange(600 * 50, dtype=np.int32).reshape(600, 50)
+    smaller = sample_nearest(values, (300, 25))
+    assert not smaller.flags.c_contiguous
+    np.testing.assert_array_equal(decoded(encoded_map(smaller)), smaller)
 
 
 def test_maps_are_at_most_as_large_as_a_screen_needs() -> None:

@@ -38,5 +38,5 @@ def _with_palette(values: NDArray[Any]) -> Image.Image:
 
 
 def _in_colour(values: NDArray[Any]) -> Image.Image:
-    numbers = np.where(values < 0, VOID, values).astype("<u4")
+    numbers = np.where(values < 0, VOID, values).astype("<u4", order="C")
     return Image.fromarray(np.ascontiguousarray(numbers.view(np.uint8).reshape(*values.shape, 4)[:, :, :3]))
