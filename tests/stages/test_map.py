@@ -297,6 +297,16 @@ def test_mistakes_are_told_before_anything_is_done(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_refused(
+    tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images(tmp_path / "data", 1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=f"-o {tmp_path}/m/n: {tmp_path} is not writable; choose another folder"):
+        make_map(Inputs(folder), Map(), Run(tmp_path / "m" / "n"))
+    assert not typed.commands
+
+
 def test_files_of_earlier_commands_and_the_earlier_folder_itself_are_refused(trained: Path) -> None:
     with pytest.raises(ConfigError, match="map starts from images"):
         make_map(Inputs(trained / "map" / "superpixels.h5"), Map(), Run(trained / "m"))

@@ -5,6 +5,7 @@ Each step runs a command that a user could type.
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -204,8 +205,11 @@ def _check_network(params: Map) -> None:
 
 
 def _check_folder(output: Path) -> None:
-    """Raise an error if a file stands where the folder is to be, or is named as if it were to be written."""
-    file = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
+    """Raise an error if the folder cannot be made, since a file stands there, or the name is that of a file."""
+    standing = next(path for path in (output, *output.parents) if path.exists())
+    if standing != output and standing.is_dir() and not os.access(standing, os.W_OK | os.X_OK):
+        raise ConfigError(f"-o {output}: {standing} is not writable; choose another folder with -o")
+    file = None if standing.is_dir() else standing
     if file is not None or is_artifact(output):
         what = f"{file} is a file" if file else f"{output} is the name of a file"
         raise ConfigError(f"-o {output}: {what}, but map writes a folder of files; give the name of a folder")
