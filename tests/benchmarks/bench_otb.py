@@ -45,6 +45,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     if not shutil.which(PROGRAM):
         return [Line(f"skipped: {PROGRAM} is not installed (in Debian: otb-bin)", "-")]
     image, labels = _raster(folder, quick)
+    _taken([UNSEG, "superpixels", str(image), "--dry-run"], folder)  # the first run compiles
     lines = []
     for radius in os.environ.get("UNSEG_RANGES", RANGES).split(","):
         lines += _beside(folder, image, labels, radius)
