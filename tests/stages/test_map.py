@@ -297,9 +297,7 @@ def test_mistakes_are_told_before_anything_is_done(
     assert not (tmp_path / "m").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_refused(
-    tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_images(tmp_path / "data", 1)
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ConfigError, match=f"-o {tmp_path}/m/n: {tmp_path} is not writable; choose another folder"):
