@@ -29,6 +29,7 @@ TRIAL_SIDE, TRIALS = 256, 60  # of the images of the trial, in pixels, and their
 TRIAL_SECONDS = 0.005  # of one, where the figures below were measured
 COMPILING = 12.0  # seconds, on the first run
 SEEN_SIDE, MOST_ENLARGED = 512, 4.0  # images are enlarged for a pretrained network, as by `unseg features`
+BYTES_OF_PAGE = 30  # of memory for each pixel of the largest image, which the page holds as a whole
 BYTES_OF_CUTTING, BYTES_AND_BAND = 10, 5.5  # of memory for each pixel that is decoded at once
 
 
@@ -149,6 +150,9 @@ def estimate(steps: Sequence[str], sizes: Sizes, workers: int) -> str:
         worked = cost.image * sizes.windows + cost.megapixel * (sizes.seen / 1e6 if cost.sees else megapixels)
         seconds += (slow or 1.0) * (cost.start + worked / (processes if cost.divides else 1))
         memory = max(memory, (cost.memory + cost.memory_each * megapixels) * (processes if cost.divides else 1))
+        if step == "page":
+            drawn = min(processes, max(1, sizes.images))
+            memory = max(memory, drawn * (cost.memory + sizes.largest * BYTES_OF_PAGE / 1e9))
         disk += cost.disk * megapixels + cost.disk_of_image * sizes.images
     return (
         f"{console.count_images(sizes.images)} of {megapixels:,.1f} megapixels: {_duration(seconds)}, "
