@@ -24,6 +24,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     train               the training loop beside bare steps of the same network, and images a second of each method
     step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
     raster              memory and time of a raster of 12,000 x 12,000 pixels that is read in parts
+    otb                 superpixels beside segments of the Orfeo Toolbox; needs rasterio and otb-bin
     killed              runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -62,6 +63,7 @@ NAMES = (
     "guided",
     "outlines",
     "large_map",
+    "otb",
 )
 
 

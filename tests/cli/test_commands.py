@@ -293,7 +293,7 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], words: Sequ
         (["iem", "data", "--refine"], ["was removed", "--method segnet", "examples/refine_masks.sh"]),
         (["proposals", "data", "--method", "mr"], ["is now called --cue"]),
         (["cluster", "data", "--objects", "component"], ["is now called --object-is"]),
-        (["visualize", "seg.h5", "--format", "tiff"], ["is now `unseg export --to png`, tiff or npy"]),
+        (["visualize", "seg.h5", "--format", "tiff"], ["is now `unseg export --to png`, tiff, geotiff or npy"]),
         (["superpixels", "data", "--stride", "9"], ["--stride 9", "--patch"]),
         (["superpixels", "data", "--patch", "9", "--stride", "10"], ["--stride 10"]),
         (["superpixels", "data", "--scale", "0"], ["--scale"]),

@@ -72,6 +72,13 @@ def test_empty_pipe_stops_although_the_folder_has_candidates(here: Path) -> None
     assert not (here / "segmentation.h5").exists()
 
 
+def test_the_content_of_a_file_is_no_list_of_paths(here: Path) -> None:
+    done = shell("cat data/*.png | unseg superpixels -o sp.h5", here, expect=1)
+    assert done.stderr == (
+        "error: standard input has the content of a file, not paths, one a line: name the file instead\n"
+    )
+
+
 def test_failure_runs_through_the_pipe(here: Path) -> None:
     done = shell("unseg superpixels nowhere -o sp.h5 | unseg cluster --classes 4", here, expect=1)
     assert "nowhere" in done.stderr

@@ -115,6 +115,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ("empty", "looked for .png"),
+        ("https://a.org/b.tif", "only files are read: download it first"),
         ("missing", "no such file or folder"),
         ("*.tif", "no image matches this pattern: looked for .png"),
         ("only/*", "but 1 other files or folders do"),

@@ -60,6 +60,7 @@ def only_typed(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """The commands, which are noted but not run."""
     monkeypatch.setattr(stage_file, "_skipped_in", lambda path: 0)
     monkeypatch.setattr(stage_file, "_say_what_was_made", lambda steps, seconds: None)
+    monkeypatch.setattr(stage_file, "_say_how_to_export", lambda segmentation, named: None)
     typed.runs = False
     return typed
 
@@ -168,7 +169,7 @@ def test_a_large_image_is_cut_into_windows(tmp_path: Path, only_typed: Typed, mo
     make_map(Inputs(folder), Map(), Run(tmp_path / "m"))
     make_map(Inputs(folder, Images(patch=32)), Map(), Run(tmp_path / "n"))
     cut = [command for command in only_typed.commands if command[0] == "superpixels"]
-    assert [command[2:4] for command in cut] == [["--patch", "1024"], ["--patch", "32"]]
+    assert [command[2:-3] for command in cut] == [["--patch", "1152", "--stride", "1024"], ["--patch", "32"]]
 
 
 def test_a_dry_run_shows_the_commands_and_writes_nothing(
@@ -296,6 +297,14 @@ def test_mistakes_are_told_before_anything_is_done(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_images(tmp_path / "data", 1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=f"-o {tmp_path}/m/n: {tmp_path} is not writable; choose another folder"):
+        make_map(Inputs(folder), Map(), Run(tmp_path / "m" / "n"))
+    assert not typed.commands
+
+
 def test_files_of_earlier_commands_and_the_earlier_folder_itself_are_refused(trained: Path) -> None:
     with pytest.raises(ConfigError, match="map starts from images"):
         make_map(Inputs(trained / "map" / "superpixels.h5"), Map(), Run(trained / "m"))
@@ -405,6 +414,50 @@ def test_sizes_are_those_of_the_working_images(tmp_path: Path) -> None:
     assert sizes_of(Inputs(folder / "p0.png", Images(patch=32))).windows == 4
 
 
+def tiles_of_one_surface(folder: Path) -> list[Path]:
+    """Two tiles side by side, each of 48 x 64 pixels, of half a metre."""
+    rasterio = pytest.importorskip("rasterio")
+    folder.mkdir()
+    files = [folder / f"t{number}.tif" for number in range(2)]
+    for number, file in enumerate(files):
+        pixels = np.stack([four_quadrants()[:48, :64, band] for band in range(3)])
+        place = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000 + 32 * number, 0, -0.5, 5_000_000)}
+        shape = {"count": 3, "height": 48, "width": 64, "dtype": "uint8"}
+        with rasterio.open(file, "w", driver="GTiff", **shape, **place) as opened:
+            opened.write(pixels)
+    return files
+
+
+def test_tiles_of_a_mosaic_are_one_image(
+    tmp_path: Path, only_typed: Typed, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    files = tiles_of_one_surface(tmp_path / "tiles")
+    found = sizes_of(Inputs(files, Images(mosaic=True)))
+    assert (found.images, found.windows, found.largest, found.tasks) == (1, 1, 48 * 128, 1)
+    parts = sizes_of(Inputs(files, Images(mosaic=True, patch=32, stride=16)))
+    assert (parts.images, parts.windows, parts.tasks) == (1, 14, 14)
+    monkeypatch.setattr("unsegcli.segmenters.map_costs.PIXELS_OF_A_BLOCK", 3000)
+    assert sizes_of(Inputs(files, Images(mosaic=True))).held == 1000
+    monkeypatch.setattr(stage_file, "PATCHED_ABOVE", 48 * 128 - 1)
+    make_map(Inputs(files, Images(mosaic=True)), Map(), Run(tmp_path / "m"))
+    assert "1 image of 0.0 megapixels" in said.text
+    assert "--mosaic" in only_typed.commands[0]
+
+
+def test_a_map_of_a_place_says_how_to_open_it_in_a_geographic_program(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    files = tiles_of_one_surface(tmp_path / "tiles")
+    first = tmp_path / "m"
+    make_map(Inputs(files, Images(mosaic=True)), SMALL, Run(first, workers=1))
+    assert f"unseg export {first}/named.h5 --to geotiff,gpkg,csv -o maps" in said.text
+    make_map(Inputs(files, Images(mosaic=True)), Map(like=first), Run(tmp_path / "n", workers=1))
+    assert f"unseg export {tmp_path}/n/segmentation.h5 --to geotiff,gpkg,csv -o maps" in said.text
+    said.clear()
+    make_map(Inputs(write_images(tmp_path / "data", 1)), SMALL, Run(tmp_path / "o", workers=1))
+    assert "unseg export" not in said.text
+
+
 def test_the_time_of_steps_that_are_up_to_date_is_not_counted(
     trained: Path, tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,7 +480,8 @@ def test_the_time_of_steps_that_are_up_to_date_is_not_counted(
 def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
     def said_of(megapixels: int, steps: Sequence[str], workers: int = 1) -> str:
         pixels = megapixels * 1e6
-        return estimate(steps, Sizes(megapixels, megapixels, pixels, 1_000_000, 3, pixels), workers)
+        sizes = Sizes(megapixels, megapixels, pixels, 1_000_000, 3, pixels, 1_000_000, megapixels)
+        return estimate(steps, sizes, workers)
 
     first, *rest = said_of(60, ["superpixels", "regions", "page"]).split(", ")
     cut, cluster, page = 2.5 + 60 * (0.18 + 0.002), 3 + 60 * (0.85 + 0.001), 2 + 60 * (0.15 + 0.02)
@@ -436,6 +490,8 @@ def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
     assert "about 2.4 hours" in said_of(2400, ["train"])
     assert said_of(60, ["superpixels"], 4) != said_of(60, ["superpixels"])
     assert "about 20 seconds" in said_of(0, ["train"])
+    large = Sizes(1, 169, 144e6, 144_000_000, 3, 144e6, 10_000_000, 169)
+    assert "4.6 GB of memory" in estimate(["page"], large, 2), "the page holds an image as a whole"
 
 
 def test_the_trial_of_the_machine_takes_no_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -929,7 +929,7 @@ def test_only_the_folder_goes_to_standard_output(scene: Path, monkeypatch: pytes
     again = CliRunner().invoke(app, ["visualize", "--workers", "1", "--limit", "1"])
     assert again.stderr.endswith("nothing to do\nlabels were used for display\nvisualize: 1 image in visualization\n")
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--export", "csv"])
-    assert "--export: is now `unseg export --to png`" in " ".join(done.stderr.split())
+    assert "--export: is now `unseg export --to png`, tiff or geotiff (labels)" in " ".join(done.stderr.split())
     assert done.exit_code == 2
     done = CliRunner().invoke(app, ["visualize", "seg.h5", "--dry-run", "-o", "new"])
     assert (done.stdout, done.exit_code) == ("", 0)

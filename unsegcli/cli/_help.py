@@ -29,8 +29,8 @@ RENAMED_OPTIONS = {
     "cluster": {"--most-classes": "is now called --max-classes", "--objects": "is now called --object-is"},
     "retrieve": {"--objects": "is now called --object-is"},
     "visualize": {
-        "--export": "is now `unseg export --to png` (labels) and `unseg export --to csv`",
-        "--format": "is now `unseg export --to png`, tiff or npy",
+        "--export": "is now `unseg export --to png`, tiff or geotiff (labels) and `unseg export --to csv`",
+        "--format": "is now `unseg export --to png`, tiff, geotiff or npy",
     },
     "demo": {"--images": "is now called --mosaics"},
 }

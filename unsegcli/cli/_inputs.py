@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from unsegcli import console
@@ -47,7 +47,14 @@ def _lines_from_pipe() -> list[str] | None:
         return None
     if not is_pipe:
         return None
-    return [line for line in (line.strip() for line in sys.stdin) if line]
+    return [line for line in (line.strip() for line in _of_text(sys.stdin)) if line]
+
+
+def _of_text(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            raise DataError("standard input has the content of a file, not paths, one a line: name the file instead")
+        yield line
 
 
 def _from_working_folder(command: str, kinds: Sequence[str], images: bool) -> list[str]:

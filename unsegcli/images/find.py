@@ -195,6 +195,8 @@ def _one_input(given: str, annotations: bool) -> list[ImageFile]:
         return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, path)]
     if path.exists():
         raise DataError(f"{given}: is neither a file nor a folder")
+    if "://" in given:
+        raise DataError(f"{given}: only files are read: download it first")
     if glob.has_magic(given):
         return _by_pattern(given)
     raise DataError(f"{given}: no such file or folder: check the spelling")

@@ -5,6 +5,7 @@ Each step runs a command that a user could type.
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -22,8 +23,10 @@ from unsegcli.params import AUTO, DEFAULT_CLASSES, Images, Inputs, Map, Run, Sup
 from unsegcli.segmenters.map_costs import Sizes, estimate, sizes_of
 from unsegcli.segmenters.map_standing import refuse_other_training, standing_steps, superpixels_stand
 
-PATCH, PATCHED_ABOVE = 1024, 16_000_000  # side of windows, and pixels of an image that is cut into them
+PATCH, STRIDE = 1152, 1024  # of the windows of a large image, which overlap as those of large rasters do
+PATCHED_ABOVE = 16_000_000  # pixels of an image that is cut into them
 FEWEST = 8  # windows that `context` needs to measure what it learned
+STILL_CHOSEN = ("max_pixels", "mosaic")  # options for reading new images; the others are those of the earlier map
 INDEX = "index.html"
 UP_TO_DATE = "all steps seem to be up to date"
 LIKE_OUTPUT = "new-map"  # the default folder of a map like an earlier one, which may be in the default folder of map
@@ -138,8 +141,9 @@ def map(inputs: Inputs, params: Map | None = None, run: Run | None = None) -> Ou
     earlier = None if params.like is None else read_earlier(params.like, params.weights)
     sizes = sizes_of(inputs)
     if earlier is None and not inputs.images.patch and sizes.largest > PATCHED_ABOVE:
-        console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by --patch {PATCH}")
-        inputs = replace(inputs, images=replace(inputs.images, patch=PATCH))
+        windows = f"--patch {PATCH} --stride {STRIDE}"
+        console.note(f"an image has {sizes.largest / 1e6:.0f} megapixels: it is cut into windows by {windows}")
+        inputs = replace(inputs, images=replace(inputs.images, patch=PATCH, stride=STRIDE))
         sizes = sizes_of(inputs)
     params = params if earlier else _as_possible(params, sizes)
     steps = _Steps(Path(run.output), inputs, params, run)
@@ -174,7 +178,8 @@ def _check(inputs: Inputs, params: Map, run: Run) -> None:
         _check_network(params)
         return
     named = changed_options(replace(params, like=None, weights=Map.weights), (), [one.name for one in fields(params)])
-    named += changed_options(inputs.images, (), [one.name for one in fields(Images) if one.name != "max_pixels"])
+    reading = [one.name for one in fields(Images) if one.name not in STILL_CHOSEN]
+    named += changed_options(inputs.images, (), reading)
     if named:
         raise ConfigError(f"--like {params.like}: has its own clusters and settings; leave out {', '.join(named)}")
     folder = Path(params.like).parent if is_artifact(params.like) else Path(params.like)
@@ -200,8 +205,11 @@ def _check_network(params: Map) -> None:
 
 
 def _check_folder(output: Path) -> None:
-    """Raise an error if a file stands where the folder is to be, or is named as if it were to be written."""
-    file = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
+    """Raise an error if the folder cannot be made, since a file stands there, or the name is that of a file."""
+    standing = next(path for path in (output, *output.parents) if path.exists())
+    if standing != output and standing.is_dir() and not os.access(standing, os.W_OK | os.X_OK):
+        raise ConfigError(f"-o {output}: {standing} is not writable; choose another folder with -o")
+    file = None if standing.is_dir() else standing
     if file is not None or is_artifact(output):
         what = f"{file} is a file" if file else f"{output} is the name of a file"
         raise ConfigError(f"-o {output}: {what}, but map writes a folder of files; give the name of a folder")
@@ -261,13 +269,24 @@ def _say_what_next(steps: _Steps, earlier: EarlierMap | None) -> None:
     console.note(f"open {Path(steps(PAGE)) / INDEX}")
     if earlier is not None:
         console.note(f"clusters, names and colours are those of {earlier.segmentation}")
+        _say_how_to_export(segmentation, segmentation)
         return
     named = ["unseg", "relabel", segmentation, "--names", "names.toml", "-o", steps("named.h5")]
     later = ["unseg", "map", "NEW", "--like", folder, "-o", LIKE_OUTPUT]
     console.note(f"name the clusters on that page, save names.toml, then:  {shlex.join(named)}")
+    _say_how_to_export(segmentation, steps("named.h5"))
     console.note(f"the same map of new images:  {shlex.join(later)}")
     if not steps.params.backbone:
         console.note(ELSEWHERE)
+
+
+def _say_how_to_export(segmentation: str, named: str) -> None:
+    """Say how maps of images with a place are opened in QGIS and the like."""
+    with store.open_artifact(segmentation, "segmentation") as artifact:
+        placed = artifact.has("sources/crs") and any(artifact.table("sources/crs"))
+    if placed:
+        export = ["unseg", "export", named, "--to", "geotiff,gpkg,csv", "-o", "maps"]
+        console.note(f"for QGIS and the like:  {shlex.join(export)}")
 
 
 def _skipped_in(path: Path) -> int:
