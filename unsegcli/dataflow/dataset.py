@@ -30,7 +30,7 @@ from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 
-SIDES = (2048, 1024, 512)  # of the windows of large rasters, by the number of bands
+STRIDES = (2048, 1024, 512)  # of the windows of large rasters, by the number of bands: multiples of the usual blocks
 OVERLAP = 128  # of these windows: superpixels are cut off at their borders, but not at the middle of an overlap
 PIXELS_OF_A_BLOCK = 32_000_000  # times bands, of the windows that are decoded together
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -399,12 +399,14 @@ def _divided(images: Images, files: Sequence[DigestedFile]) -> Images:
     if largest is None:
         return images
     pixels, bands = largest
-    patch = next((side for side in SIDES if side**2 * (len(images.bands) or bands) <= PIXELS_OF_A_BLOCK), SIDES[-1])
+    used = len(images.bands) or bands
+    stride = next((one for one in STRIDES if (one + OVERLAP) ** 2 * used <= PIXELS_OF_A_BLOCK), STRIDES[-1])
+    patch = stride + OVERLAP
     console.note(
-        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride "
-        f"{patch - OVERLAP}; for one window, give a larger --patch"
+        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride {stride}; "
+        "for one window, give a larger --patch"
     )
-    return replace(images, patch=patch, stride=patch - OVERLAP)
+    return replace(images, patch=patch, stride=stride)
 
 
 def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[Inputs, tuple[int, ...]]:
