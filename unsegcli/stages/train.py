@@ -138,7 +138,7 @@ def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, worke
     if job.method.digest and dataset.reading is not None:
         check_method(job, dataset.reading.channels)
     if masks is not None:
-        masks.check(unit.source for unit in dataset.units)
+        masks.check(dataset.sources)
     return dataset
 
 
