@@ -123,6 +123,18 @@ class ImageUnit:
         """Return a unit for each window of a block; an image that is one unit as it is."""
         return [replace(self, block=one) for one in _one_by_one(self.block)] if self.block else [self]
 
+    @property
+    def superpixels(self) -> int:
+        """Number of its superpixels: none are made yet."""
+        return 0
+
+    def part(self, inside: Box) -> Window:
+        """Decode a part of the only window of a block; `inside` is seen from its corner."""
+        (window,) = self.boxes
+        box = Box(window.top + inside.top, window.left + inside.left, inside.height, inside.width)
+        pixels, valid = read_box(self.source, self.reading, box)
+        return self._window(box, Box(0, 0, *box[2:]), pixels, valid)
+
     def windows(self) -> list[Window]:
         """Decode the image, or as much of it as is needed, and cut it into windows."""
         found = self.boxes
@@ -163,6 +175,13 @@ class StoredUnit:
         """Number of windows."""
         return len(self.rows)
 
+    @property
+    def superpixels(self) -> int:
+        """Number of its superpixels."""
+        artifact = held_open(self.path, self.fingerprint)
+        counts = artifact.table("windows/superpixels") if artifact.has("superpixels") else np.zeros(len(self.rows))
+        return int(sum(counts[row] for row in self.rows))
+
     def in_blocks(self, found: Sequence[Box], *, pixels: bool) -> list[StoredUnit]:
         """Divide the windows of a large source into blocks, if each can be read without the whole.
 
@@ -185,6 +204,18 @@ class StoredUnit:
             return [self]
         pairs = zip(self.rows, _one_by_one(self.block), strict=True)
         return [replace(self, rows=(row,), block=one) for row, one in pairs]
+
+    def part(self, inside: Box) -> Window:
+        """Read a part of the only window of a block, without features; `inside` is seen from its corner."""
+        artifact, (row,) = held_open(self.path, self.fingerprint), self.rows
+        window = Box(*(int(side) for side in artifact.table("windows/box")[row]))
+        box = Box(window.top + inside.top, window.left + inside.left, inside.height, inside.width)
+        regions = artifact.read("superpixels", row, inside.slices) if artifact.has("superpixels") else None
+        pixels = artifact.read("images", row, inside.slices) if artifact.has("images") else self._reader()(box)
+        grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
+        valid = _valid(artifact, row, regions, inside.slices)
+        key = window_key(self.source, box)
+        return Window(box, (grid_height, grid_width), pixels, valid, key, self.source.name, regions)
 
     def _is_read_in_parts(self) -> bool:
         there = all(Path(path).exists() for path in self.source.files)  # else the error comes where pixels are read
@@ -264,12 +295,14 @@ class _OneByOne(Sequence[Window]):
         return _OneByOne(self._readers[place]) if isinstance(place, slice) else self._readers[place]()
 
 
-def _valid(artifact: store.Artifact, row: int, regions: NDArray[Any] | None) -> NDArray[np.bool_] | None:
-    """Return the valid pixels of a window; None = all."""
+def _valid(
+    artifact: store.Artifact, row: int, regions: NDArray[Any] | None, part: tuple[slice, ...] = ()
+) -> NDArray[np.bool_] | None:
+    """Return the valid pixels of a window, or of a part of it; None = all."""
     if regions is not None:
         valid = regions != np.iinfo(regions.dtype).max
     elif artifact.has("valid"):
-        valid = artifact.read("valid", row)
+        valid = artifact.read("valid", row, part)
     else:
         return None
     return None if bool(valid.all()) else valid

@@ -192,7 +192,7 @@ def _expected(dataset: Dataset, mapper: Mapper, per: str, dimensions: int, pixel
     stride = min(layer.grid.stride for layer in mapper.found.network.layers)
     vectors = area * (mapper.resize / stride) ** 2
     if per == SUPERPIXEL:
-        vectors = sum(_superpixels(unit) for unit in dataset.units if isinstance(unit, StoredUnit))
+        vectors = sum(unit.superpixels for unit in dataset.units if isinstance(unit, StoredUnit))
     assert dataset.reading is not None
     stored = vectors * dimensions * HALF + (area * dataset.reading.channels if pixels else 0)
     what = "superpixels" if per == SUPERPIXEL else "cells"
@@ -222,11 +222,6 @@ def _longer_sides(dataset: Dataset, unit: Unit) -> list[int]:
 def _grid_of(dataset: Dataset, height: int, width: int) -> tuple[int, int]:
     assert dataset.reading is not None
     return working_grid(height, width, dataset.reading.size, dataset.reading.scale)
-
-
-def _superpixels(unit: StoredUnit) -> int:
-    counts = held_open(unit.path, unit.fingerprint).table("windows/superpixels")
-    return int(sum(counts[row] for row in unit.rows))
 
 
 def _check(params: Features) -> None:
