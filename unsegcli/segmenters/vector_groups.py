@@ -73,7 +73,7 @@ def sample_vectors(dataset: Dataset, describe: Describe, seed: int) -> VectorSam
     drawn = []
     for found in gather(dataset, describe, "computing vectors", 1):
         step = -(-len(found.vectors) // share) or 1
-        drawn.append((found.vectors[::step], found.areas[::step]))
+        drawn.append((found.vectors[::step].copy(), found.areas[::step].copy()))  # views would keep all vectors
     areas = np.concatenate([part for _, part in drawn])
     if not areas.any():
         raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")
