@@ -35,7 +35,7 @@ def test_a_large_raster_needs_little_memory(tmp_path: Path, monkeypatch: pytest.
         assert artifact.window_count == len(boxes(SIDE, SIDE, 2176, 2048))
     with rasterio.open(raster) as given, rasterio.open(tmp_path / "maps" / "raster.tif") as made:
         assert (made.shape, made.crs, made.transform) == (given.shape, given.crs, given.transform)
-        for window in (((0, 500), (0, 500)), ((SIDE // 2 - 150, SIDE // 2 + 150),) * 2):
+        for window in (((0, SIDE // 8),) * 2, ((SIDE // 2 - 150, SIDE // 2 + 150),) * 2):
             values = made.read(1, window=window)
             assert np.array_equal(values == made.nodata, given.read(1, window=window) == given.nodata)
             assert len(np.unique(values[values != made.nodata])) > 1
