@@ -272,6 +272,13 @@ class _Unit:
     def window_count(self) -> int:
         return 1
 
+    @property
+    def block(self) -> None:
+        return None
+
+    def in_windows(self) -> list[_Unit]:
+        return [self]
+
     def windows(self) -> list[Window]:
         return [_window(self.read, self.regions, self.source.digest)]
 

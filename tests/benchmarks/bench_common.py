@@ -92,6 +92,7 @@ class Peaks:
     parent: int
     workers: tuple[int, ...]
     wall: float
+    together: int  # at least what all processes that ran at the same time had
 
 
 def peaks_of(command: Sequence[str], folder: Path, every: float = 0.05) -> Peaks:
@@ -101,16 +102,19 @@ def peaks_of(command: Sequence[str], folder: Path, every: float = 0.05) -> Peaks
         child = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         seen: dict[int, int] = {}
         helpers: set[int] = set()
+        together = 0
         while child.poll() is None:
-            for process in processes_below(child.pid):
+            now = list(processes_below(child.pid))
+            for process in now:
                 if process not in seen and _is_tracker(process):
                     helpers.add(process)
                 seen[process] = max(seen.get(process, 0), peak_bytes(process))
+            together = max(together, sum(seen[process] for process in now))
             time.sleep(every)
     if child.returncode:
         raise RuntimeError(f"{child.args} ended with {child.returncode}; see child.log in its folder (--keep)")
     workers = [peak for process, peak in seen.items() if process != child.pid and process not in helpers]
-    return Peaks(seen[child.pid], tuple(workers), time.perf_counter() - started)
+    return Peaks(seen[child.pid], tuple(workers), time.perf_counter() - started, together)
 
 
 def _is_tracker(process: int) -> bool:

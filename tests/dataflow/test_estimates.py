@@ -11,7 +11,7 @@ import pytest
 
 from unsegcli import store
 from unsegcli.core.geometry import Box, boxes
-from unsegcli.dataflow.dataset import Window
+from unsegcli.dataflow.dataset import Block, Window
 from unsegcli.dataflow.estimates import PIXELS_DECODED, PIXELS_TO_WARM_UP, PIXELS_WORKED_ON, measured, part_of
 from unsegcli.dataflow.runner import Result
 from unsegcli.errors import DataError
@@ -37,6 +37,7 @@ class FakeUnit:
     broken: bool = False
     decoded: list[int] = field(default_factory=list)
     reading: Reading = READING
+    block: Block | None = None
 
     @property
     def source(self) -> Source:
@@ -45,6 +46,9 @@ class FakeUnit:
     @property
     def window_count(self) -> int:
         return len(boxes(self.height, self.width, self.patch, 0))
+
+    def in_windows(self) -> list[FakeUnit]:
+        return [self]
 
     def windows(self) -> list[Window]:
         self.decoded.append(self.height * self.width)

@@ -280,7 +280,7 @@ def test_a_large_raster_is_cut_into_overlapping_windows(tmp_path: Path, monkeypa
     from unsegcli.dataflow import dataset
 
     monkeypatch.setattr(rasters, "LARGE", 100)
-    monkeypatch.setattr(dataset, "SIDES", (64,))
+    monkeypatch.setattr(dataset, "STRIDES", (48,))
     monkeypatch.setattr(dataset, "OVERLAP", 16)
     monkeypatch.setattr("unsegcli.images.survey.SMALL_FILE", 0)
     monkeypatch.chdir(tmp_path)

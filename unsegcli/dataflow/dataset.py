@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
-from unsegcli.core.geometry import Box, boxes, cores, working_grid
+from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.georeference import Georeference
@@ -30,7 +30,7 @@ from unsegcli.parallel import Report, say_nothing
 from unsegcli.params import Images, Inputs, recorded
 from unsegcli.recipe import listing_digest
 
-SIDES = (2048, 1024, 512)  # of the windows of large rasters, by the number of bands
+STRIDES = (2048, 1024, 512)  # of the windows of large rasters, by the number of bands: multiples of the usual blocks
 OVERLAP = 128  # of these windows: superpixels are cut off at their borders, but not at the middle of an overlap
 PIXELS_OF_A_BLOCK = 32_000_000  # times bands, of the windows that are decoded together
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -63,6 +63,38 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Some windows of a large source that lie beside each other. Its blocks follow each other, in this order."""
+
+    number: int  # of the block in its source
+    boxes: tuple[Box, ...]  # where its windows lie
+    share: float  # of the pixels of the source that it stands for
+
+
+def blocks_of(found: Sequence[Box], channels: int) -> list[tuple[slice, Block]]:
+    """Divide the windows of a source into blocks of one row each, with as many samples as are held at once.
+
+    Returns:
+        for each block, which of the windows are in it.
+    """
+    most = max(1, PIXELS_OF_A_BLOCK // max(1, channels))
+    starts = [0]
+    for number, box in enumerate(found[1:], start=1):
+        first = found[starts[-1]]
+        if box.top != first.top or (box.right - first.left) * box.height > most:
+            starts.append(number)
+    some = [slice(*pair) for pair in zip(starts, [*starts[1:], len(found)], strict=True)]
+    whole = sum(box.height * box.width for box in found)
+    shares = [sum(box.height * box.width for box in found[one]) / whole for one in some]
+    return [(one, Block(number, tuple(found[one]), shares[number])) for number, one in enumerate(some)]
+
+
+def _one_by_one(block: Block) -> list[Block]:
+    """Divide a block into one for each of its windows."""
+    return [replace(block, boxes=(box,), share=block.share / len(block.boxes)) for box in block.boxes]
+
+
+@dataclass(frozen=True)
 class ImageUnit:
     """A source image to be read from its file."""
 
@@ -70,7 +102,7 @@ class ImageUnit:
     reading: Reading
     patch: int
     stride: int
-    some: tuple[int, ...] = ()  # number of the first of its windows, and of that after the last; () = all
+    block: Block | None = None  # which of its windows; None = all
 
     @property
     def window_count(self) -> int:
@@ -85,13 +117,28 @@ class ImageUnit:
     @property
     def boxes(self) -> list[Box]:
         """Where the windows lie."""
-        found = boxes(*self.grid, self.patch, self.stride)
-        return found[slice(*self.some)] if self.some else found
+        return list(self.block.boxes) if self.block else boxes(*self.grid, self.patch, self.stride)
+
+    def in_windows(self) -> list[Unit]:
+        """Return a unit for each window of a block; an image that is one unit as it is."""
+        return [replace(self, block=one) for one in _one_by_one(self.block)] if self.block else [self]
+
+    @property
+    def superpixels(self) -> int:
+        """Number of its superpixels: none are made yet."""
+        return 0
+
+    def part(self, inside: Box) -> Window:
+        """Decode a part of the only window of a block; `inside` is seen from its corner."""
+        (window,) = self.boxes
+        box = Box(window.top + inside.top, window.left + inside.left, inside.height, inside.width)
+        pixels, valid = read_box(self.source, self.reading, box)
+        return self._window(box, Box(0, 0, *box[2:]), pixels, valid)
 
     def windows(self) -> list[Window]:
         """Decode the image, or as much of it as is needed, and cut it into windows."""
         found = self.boxes
-        if self.some:
+        if self.block:
             around = _around(found)
             pixels, valid = read_box(self.source, self.reading, around)
         else:
@@ -105,20 +152,10 @@ class ImageUnit:
         return Window(box, self.grid, _cut(pixels, inside), good, key, self.source.name)
 
     def in_blocks(self) -> list[ImageUnit]:
-        """Divide the image into units of a few windows each that are decoded together, if parts of it can be decoded.
-
-        The windows of a unit lie beside each other; the units are in the order of the windows.
-        """
-        if not self.source.in_parts:
+        """Divide the image into blocks of windows that are decoded together, if parts of it can be decoded."""
+        if not decodes_in_parts(self.source, self.reading):
             return [self]
-        most = max(1, PIXELS_OF_A_BLOCK // max(1, self.reading.channels))
-        found = boxes(*self.grid, self.patch, self.stride)
-        starts = [0]
-        for number, box in enumerate(found[1:], start=1):
-            first = found[starts[-1]]
-            if box.top != first.top or (box.right - first.left) * box.height > most:
-                starts.append(number)
-        return [replace(self, some=pair) for pair in zip(starts, [*starts[1:], len(found)], strict=True)]
+        return [replace(self, block=block) for _, block in blocks_of(self.boxes, self.reading.channels)]
 
 
 @dataclass(frozen=True)
@@ -131,11 +168,58 @@ class StoredUnit:
     rows: tuple[int, ...]  # the windows of this source
     reading: Reading
     unread: bool = False  # whether stored pixels are left unread
+    block: Block | None = None  # which of the windows `rows` are; None = all
 
     @property
     def window_count(self) -> int:
         """Number of windows."""
         return len(self.rows)
+
+    @property
+    def superpixels(self) -> int:
+        """Number of its superpixels."""
+        artifact = held_open(self.path, self.fingerprint)
+        counts = artifact.table("windows/superpixels") if artifact.has("superpixels") else np.zeros(len(self.rows))
+        return int(sum(counts[row] for row in self.rows))
+
+    def in_blocks(self, found: Sequence[Box], *, pixels: bool) -> list[StoredUnit]:
+        """Divide the windows of a large source into blocks, if each can be read without the whole.
+
+        Args:
+            found: where the windows lie.
+            pixels: whether pixels need not be read from the image file.
+        """
+        area = max((box.bottom for box in found), default=0) * max((box.right for box in found), default=0)
+        if len(found) < 2 or area * self.reading.channels <= PIXELS_OF_A_BLOCK:
+            return [self]
+        if not (pixels or self._is_read_in_parts()):
+            return [self]
+        return [
+            replace(self, rows=self.rows[some], block=block) for some, block in blocks_of(found, self.reading.channels)
+        ]
+
+    def in_windows(self) -> list[Unit]:
+        """Return a unit for each window of a block; an image that is one unit as it is."""
+        if self.block is None:
+            return [self]
+        pairs = zip(self.rows, _one_by_one(self.block), strict=True)
+        return [replace(self, rows=(row,), block=one) for row, one in pairs]
+
+    def part(self, inside: Box) -> Window:
+        """Read a part of the only window of a block, without features; `inside` is seen from its corner."""
+        artifact, (row,) = held_open(self.path, self.fingerprint), self.rows
+        window = Box(*(int(side) for side in artifact.table("windows/box")[row]))
+        box = Box(window.top + inside.top, window.left + inside.left, inside.height, inside.width)
+        regions = artifact.read("superpixels", row, inside.slices) if artifact.has("superpixels") else None
+        pixels = artifact.read("images", row, inside.slices) if artifact.has("images") else self._reader()(box)
+        grid_height, grid_width = (int(side) for side in artifact.table("windows/grid")[row])
+        valid = _valid(artifact, row, regions, inside.slices)
+        key = window_key(self.source, box)
+        return Window(box, (grid_height, grid_width), pixels, valid, key, self.source.name, regions)
+
+    def _is_read_in_parts(self) -> bool:
+        there = all(Path(path).exists() for path in self.source.files)  # else the error comes where pixels are read
+        return there and decodes_in_parts(self.source, self.reading)
 
     def windows(self) -> Sequence[Window]:
         """Return the windows of the artifact, each of which is read when it is asked for."""
@@ -211,12 +295,14 @@ class _OneByOne(Sequence[Window]):
         return _OneByOne(self._readers[place]) if isinstance(place, slice) else self._readers[place]()
 
 
-def _valid(artifact: store.Artifact, row: int, regions: NDArray[Any] | None) -> NDArray[np.bool_] | None:
-    """Return the valid pixels of a window; None = all."""
+def _valid(
+    artifact: store.Artifact, row: int, regions: NDArray[Any] | None, part: tuple[slice, ...] = ()
+) -> NDArray[np.bool_] | None:
+    """Return the valid pixels of a window, or of a part of it; None = all."""
     if regions is not None:
         valid = regions != np.iinfo(regions.dtype).max
     elif artifact.has("valid"):
-        valid = artifact.read("valid", row)
+        valid = artifact.read("valid", row, part)
     else:
         return None
     return None if bool(valid.all()) else valid
@@ -233,32 +319,30 @@ def _cell(artifact: store.Artifact, row: int) -> tuple[float, float] | None:
 def source_pixels(unit: Unit) -> int:
     """Return how many pixels of its source a unit is about, without overlaps."""
     whole = unit.source.height * unit.source.width
-    if not (isinstance(unit, ImageUnit) and unit.some):
-        return whole
-    found = boxes(*unit.grid, unit.patch, unit.stride)
-    own = sum(core.height * core.width for core in cores(found)[slice(*unit.some)])
-    return round(whole * own / (unit.grid[0] * unit.grid[1]))
+    return round(whole * unit.block.share) if unit.block else whole
 
 
 def images_of(units: Sequence[Unit]) -> int:
     """Return of how many images units are."""
-    blocks = {unit.source for unit in units if isinstance(unit, ImageUnit) and unit.some}
-    return len(blocks) + sum(not (isinstance(unit, ImageUnit) and unit.some) for unit in units)
+    blocks = {unit.source for unit in units if unit.block}
+    return len(blocks) + sum(not unit.block for unit in units)
 
 
 def pixels_at_once(unit: Unit) -> int:
     """Return how many pixels the largest image in memory has while a unit is worked on."""
-    if isinstance(unit, ImageUnit) and unit.some:
-        around = _around(unit.boxes)
-        return around.height * around.width
-    return unit.source.height * unit.source.width
+    if unit.block is None:
+        return unit.source.height * unit.source.width
+    if isinstance(unit, StoredUnit):
+        return max(box.height * box.width for box in unit.block.boxes)
+    around = _around(unit.block.boxes)
+    return around.height * around.width
 
 
 def by_source(units: Sequence[Unit], notes: Sequence[dict[str, Any]]) -> list[tuple[Source, dict[str, Any]]]:
     """Join the notes on the units of one source, which follow each other."""
     joined: list[tuple[Source, dict[str, Any]]] = []
     for unit, note in zip(units, notes, strict=True):
-        if joined and isinstance(unit, ImageUnit) and unit.some and unit.some[0] > 0:
+        if joined and unit.block and unit.block.number > 0:
             source, before = joined[-1]
             joined[-1] = source, {"rows": [*before["rows"], *note["rows"]]}
         else:
@@ -280,6 +364,13 @@ class Unit(Protocol):
     @property
     def window_count(self) -> int:
         """How many windows there are, found without decoding."""
+
+    @property
+    def block(self) -> Block | None:
+        """Which windows of the source these are; None = all."""
+
+    def in_windows(self) -> Sequence[Unit]:
+        """Return a unit for each window of a block; an image that is one unit as it is."""
 
     def windows(self) -> Sequence[Window]:
         """Its windows."""
@@ -316,6 +407,25 @@ class Dataset:
         units = tuple(unit for image in whole for unit in image.in_blocks())
         left = replace(self, pending=(), pending_masks=(), images=None)
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
+
+    @property
+    def sources(self) -> list[Source]:
+        """The source images, each once."""
+        return list(dict.fromkeys(unit.source for unit in self.units))
+
+    def in_windows(self) -> Dataset:
+        """Return a copy in which each window of a large image is a unit of its own."""
+        return replace(self, units=tuple(one for unit in self.units for one in unit.in_windows()))
+
+    def sample(self, pixels: int, seed: int) -> Dataset:
+        """Return a copy with so many windows, at random, that they have about so many pixels; all if none is large."""
+        whole = sum(map(source_pixels, self.units))
+        if whole <= pixels or not any(unit.block for unit in self.units):
+            return self
+        ones = self.in_windows().units
+        count = max(1, round(len(ones) * pixels / whole))
+        taken = np.random.default_rng(seed).choice(len(ones), count, replace=False)
+        return replace(self, units=tuple(ones[place] for place in np.sort(taken)))
 
     def without_pixels(self) -> Dataset:
         """Return a copy whose windows have no bands if they come from a file of features: its pixels stay unread."""
@@ -399,12 +509,14 @@ def _divided(images: Images, files: Sequence[DigestedFile]) -> Images:
     if largest is None:
         return images
     pixels, bands = largest
-    patch = next((side for side in SIDES if side**2 * (len(images.bands) or bands) <= PIXELS_OF_A_BLOCK), SIDES[-1])
+    used = len(images.bands) or bands
+    stride = next((one for one in STRIDES if (one + OVERLAP) ** 2 * used <= PIXELS_OF_A_BLOCK), STRIDES[-1])
+    patch = stride + OVERLAP
     console.note(
-        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride "
-        f"{patch - OVERLAP}; for one window, give a larger --patch"
+        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride {stride}; "
+        "for one window, give a larger --patch"
     )
-    return replace(images, patch=patch, stride=patch - OVERLAP)
+    return replace(images, patch=patch, stride=stride)
 
 
 def at_working_size(inputs: Inputs, size: tuple[int, ...], default: tuple[int, ...]) -> tuple[Inputs, tuple[int, ...]]:
@@ -451,10 +563,13 @@ def dataset_from_artifact(
         rows: dict[int, list[int]] = {}
         for row, source in enumerate(artifact.table("windows/source")):
             rows.setdefault(int(source), []).append(row)
-        units = tuple(
+        whole = [
             StoredUnit(str(path), artifact.fingerprint, source, tuple(rows.get(number, ())), reading)
             for number, source in enumerate(sources)
-        )
+        ]
+        found = [Box(*row) for row in artifact.table("windows/box").tolist()]
+        pixels = artifact.has("images") or artifact.kind == "features"
+        units = [part for unit in whole for part in unit.in_blocks([found[row] for row in unit.rows], pixels=pixels)]
         bad = zip(artifact.table("skipped/name"), artifact.table("skipped/reason"), strict=True)
         name = artifact.kind
         inputs = {name: artifact.fingerprint}
@@ -464,7 +579,7 @@ def dataset_from_artifact(
             inputs=inputs,
             hints={name: {"path": str(path), "fingerprint": artifact.fingerprint}},
             bad=tuple(bad),
-            units=units,
+            units=tuple(units),
             reading=reading,
             kind=artifact.kind,
         )

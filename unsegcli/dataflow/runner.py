@@ -18,7 +18,6 @@ import numpy as np
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import (
     Dataset,
-    ImageUnit,
     Unit,
     Window,
     by_source,
@@ -172,6 +171,7 @@ def write_artifact(
         raise ValueError("open the dataset first")
     unit = "block" if images_of(dataset.units) < len(dataset.units) else "image"
     with target.writing(unit) as writer:
+        _check_resumed(target, dataset.units, writer.notes)
         remaining = dataset.units[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what, unit, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
@@ -198,14 +198,15 @@ def write_artifact(
             relative_hints(dataset.hints, target.path),
         )
     report_skipped(bad)
-    _report_warnings(notes)
+    divided = images_of(dataset.units) < len(notes) or any(len(note.get("rows", ())) > 1 for note in notes)
+    _report_warnings(notes, "windows" if divided else "images")
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
 
 
 def _check_block(unit: Unit, note: Mapping[str, Any]) -> None:
     """Stop if a part of a raster cannot be read: a raster that is skipped in part would look like a whole one."""
-    if "failed" in note and isinstance(unit, ImageUnit) and unit.some:
-        box = unit.boxes[0]
+    if "failed" in note and unit.block:
+        box = unit.block.boxes[0]
         raise DataError(
             f"{unit.source.path}: cannot be read at row {box.top} and column {box.left} of the working image: "
             f"{note['failed']}"
@@ -217,12 +218,23 @@ def _show(bar: console.Progress, writer: store.Writer, ahead: float) -> None:
     bar.update(max(0.0, writer.count + ahead - bar.n))
 
 
-def _report_warnings(notes: Sequence[dict[str, Any]]) -> None:
-    counts = Counter(row["warning"] for note in notes for row in note.get("rows", ()) if row.get("warning"))
-    total = sum(len(note.get("rows", ())) for note in notes)
-    what = "windows" if any(len(note.get("rows", ())) > 1 for note in notes) else "images"
-    for text, count in counts.items():
-        console.warn(f"{count} of {total} {what}: {text}")
+def _check_resumed(target: store.Target, units: Sequence[Unit], notes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise an error if finished work is of other windows: earlier versions divided images otherwise."""
+    for unit, note in zip(units, notes, strict=False):
+        if "rows" in note and len(note["rows"]) != unit.window_count:
+            raise DataError(
+                f"{target.partial}: was begun by another version of unseg; remove it, or choose another name with -o"
+            )
+
+
+def _rows_of(notes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [row for note in notes for row in note.get("rows", ())]
+
+
+def _report_warnings(notes: Sequence[Mapping[str, Any]], what: str) -> None:
+    rows = _rows_of(notes)
+    for text, count in Counter(row["warning"] for row in rows if row.get("warning")).items():
+        console.warn(f"{count} of {len(rows)} {what}: {text}")
 
 
 def report_skipped(bad: Sequence[tuple[str, str]], shown: int = 10) -> None:
@@ -319,7 +331,7 @@ def _done_at_once(
         return
     for unit, windows in images:
         if isinstance(windows, str):
-            yield [], {"failed": windows.removeprefix(f"{unit.source.path}: ")}
+            yield [], {"failed": _without_path(windows, unit)}
         else:
             rows = [_noted(window, next(results)) for window in windows]
             yield [datasets for datasets, _ in rows], {"rows": [row for _, row in rows]}
@@ -331,8 +343,12 @@ def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[st
         windows = unit.windows()
         done = [_worked_on(work, window, number, len(windows)) for number, window in enumerate(windows)]
     except DataError as error:
-        return [], {"failed": str(error).removeprefix(f"{unit.source.path}: ")}
+        return [], {"failed": _without_path(str(error), unit)}
     return [datasets for datasets, _ in done], {"rows": [row for _, row in done]}
+
+
+def _without_path(reason: str, unit: Unit) -> str:
+    return reason.removeprefix(f"{unit.source.path}: ")
 
 
 def _noted(window: Window, result: Result) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
@@ -375,18 +391,20 @@ def gather(
     """Run `work` on every window of every readable image and yield the results in order, without storing them.
 
     An unreadable image is skipped: the pass that writes the output reports it. If no such pass follows, give `bad`,
-    to which name and reason are added. An error is raised only if no image can be read.
+    to which name and reason are added. An error is raised only if no image can be read, or a part of a large one.
     """
     units = dataset.units
     failures: list[str] = []
-    with _releasing(), console.progress(len(units), what) as bar:
+    unit_name = "block" if images_of(units) < len(units) else "image"
+    with _releasing(), console.progress(len(units), what, unit_name) as bar:
         found = ordered_map(partial(_gather, work), units, _processes(units, workers))
         for unit, results in zip(units, found, strict=True):
             bar.update()
             if isinstance(results, str):
+                _check_block(unit, {"failed": _without_path(results, unit)})
                 failures.append(results)
                 if bad is not None:
-                    bad.append((unit.source.name, results.removeprefix(f"{unit.source.path}: ")))
+                    bad.append((unit.source.name, _without_path(results, unit)))
             else:
                 yield from results
     if failures and len(failures) == len(units):

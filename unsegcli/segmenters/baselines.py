@@ -45,6 +45,7 @@ MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # points that are sampled; more regions are subsampled evenly
 MOST_VALUES = 24_000_000  # of features in the sample, in all
 BYTES_OF_A_VALUE = 20  # of vectors that are mapped to their space
+PIXELS_SAMPLED = 500_000_000  # of the windows of large images that points are drawn from
 FITTED = 30_000  # points of the sample that k-means is fitted on
 
 
@@ -103,7 +104,8 @@ def tables_of_curve(curve: Curve | None) -> dict[str, NDArray[Any]]:
 
 
 def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
-    """Sample features from all windows, to fit k-means on."""
+    """Sample features from all windows, or from some of large images, to fit k-means on."""
+    dataset = fitted_on(dataset, params.seed)
     windows = max(1, sum(unit.window_count for unit in dataset.units))
     draw = partial(_draw, params=params, points=LARGEST_SAMPLE // windows, values=MOST_VALUES // windows)
     drawn = list(gather(as_needed(dataset, params, refine=False), draw, "sampling", workers))
@@ -114,6 +116,15 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
     numbers = np.unique([one.image for one in drawn], return_inverse=True)[1]
     images = np.repeat(numbers, [len(one.areas) for one in drawn])
     return Sample(drawn, features, weights, _spaces(dataset, params, features, weights, images))
+
+
+def fitted_on(dataset: Dataset, seed: int) -> Dataset:
+    """Return the dataset with the windows that a sample is drawn from: of large images no more than are enough."""
+    some = dataset.sample(PIXELS_SAMPLED, seed)
+    if some is not dataset:
+        whole = sum(unit.window_count for unit in dataset.units)
+        console.note(f"k-means is fitted on {len(some.units)} of {whole} windows, chosen at random")
+    return some
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:

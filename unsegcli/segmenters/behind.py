@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from unsegcli import store
 from unsegcli.dataflow.dataset import (
     Dataset,
     ImageUnit,
+    Unit,
     dataset_from_artifact,
     is_artifact,
     moved_sources,
@@ -58,14 +60,16 @@ class Behind:
         if self.data is None:
             found = sources if self.folder is None else moved_sources(sources, self.folder)
             patch, stride = (int(self.settings.get(name, 0)) for name in ("patch", "stride"))
-            images = tuple(ImageUnit(source, reading, patch, stride) for source in found)
-            return Dataset({}, hints, bad=tuple(skipped), units=images, reading=reading)
+            images = [ImageUnit(source, reading, patch, stride).in_blocks() for source in found]
+            return Dataset({}, hints, bad=tuple(skipped), units=tuple(chain(*images)), reading=reading)
         whole = dataset_from_artifact(self.data, source_folder=self.folder)
-        there = {(unit.source.digest, unit.source.page): unit for unit in whole.units}
+        there: dict[tuple[str, int], list[Unit]] = {}
+        for unit in whole.units:
+            there.setdefault((unit.source.digest, unit.source.page), []).append(unit)
         lost = [source.name for source in sources if (source.digest, source.page) not in there]
         if lost:
             raise DataError(f"{self.data}: lacks {lost[0]} of {self.segmentation}; give the file that it was made from")
-        units = tuple(there[source.digest, source.page] for source in sources)
+        units = tuple(chain(*(there[source.digest, source.page] for source in sources)))
         return replace(whole, hints=hints, bad=tuple(skipped), units=units)
 
 

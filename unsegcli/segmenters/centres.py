@@ -98,7 +98,7 @@ def _settings(dataset: Dataset, params: Cluster) -> FitSettings:
     with store.open_artifact(dataset.hints[dataset.kind]["path"]) as artifact:
         made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
     # Superpixels of superpixels do not record the windows, which are known only if there is one for each image.
-    known = "patch" in made or all(unit.window_count == 1 for unit in dataset.units)
+    known = "patch" in made or not any(unit.block or unit.window_count > 1 for unit in dataset.units)
     cutting = {name: made[name] for name in CUTTING} if known and all(name in made for name in CUTTING) else None
     return FitSettings(params.features, blur, dataset.kind, made.get("patch", 0), made.get("stride", 0), cutting)
 

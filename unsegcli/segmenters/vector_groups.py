@@ -21,7 +21,7 @@ from unsegcli.dataflow.dataset import Dataset, Window
 from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, Superpixels
-from unsegcli.segmenters.baselines import report_curve, tables_of_curve
+from unsegcli.segmenters.baselines import fitted_on, report_curve, tables_of_curve
 from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL, stored_settings
 from unsegcli.segmenters.cutting import check_superpixels
 from unsegcli.segmenters.model_file import ModelFile
@@ -66,13 +66,14 @@ class VectorGroups:
 # Fitting
 
 
-def sample_vectors(dataset: Dataset, describe: Describe) -> VectorSample:
-    """Compute the vectors of all images, and take a sample of them."""
+def sample_vectors(dataset: Dataset, describe: Describe, seed: int) -> VectorSample:
+    """Compute the vectors of all images, or of some windows of large ones, and take a sample of them."""
+    dataset = fitted_on(dataset, seed)
     share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
     drawn = []
     for found in gather(dataset, describe, "computing vectors", 1):
         step = -(-len(found.vectors) // share) or 1
-        drawn.append((found.vectors[::step], found.areas[::step]))
+        drawn.append((found.vectors[::step].copy(), found.areas[::step].copy()))  # views would keep all vectors
     areas = np.concatenate([part for _, part in drawn])
     if not areas.any():
         raise DataError("no image has a valid pixel: check --nodata, --mask and --alpha")

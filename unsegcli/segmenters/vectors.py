@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unsegcli.segmenters.trained import Trained
 
 
+BYTES_KEPT = 500_000_000  # of vectors, for further clusterings
 FIRST_IMAGES = 16  # that give an untrained network its batch statistics
 
 
@@ -71,11 +72,12 @@ class ModelVectors:
         regions = with_superpixels(window, self.cutting).superpixels
         assert regions is not None
         key = f"{window.key} {regions.shape}"  # a part of a window, on which costs are estimated, has its key
-        if key not in self.kept:
-            self.kept[key] = superpixel_vectors(
-                self.trained, window.pixels, window.valid, regions, window.features, tile=self.tile
-            )
-        return RegionVectors(regions, self.kept[key])
+        if key in self.kept:
+            return RegionVectors(regions, self.kept[key])
+        found = superpixel_vectors(self.trained, window.pixels, window.valid, regions, window.features, tile=self.tile)
+        if sum(one.nbytes for one in self.kept.values()) + found.nbytes <= BYTES_KEPT:
+            self.kept[key] = found
+        return RegionVectors(regions, found)
 
     def untrained(self, dataset: Dataset, seed: int) -> ModelVectors:
         """Return the vectors of the same network with random weights."""

@@ -308,7 +308,7 @@ def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, sha
             f"{earlier.attributes['clusters']} clusters of {params.centres}, whose centres are used as they are"
         )
         return found.write(partial(work, groups=earlier), "clusters", earlier.attributes, earlier.kept)
-    shared.vector_sample = shared.vector_sample or sample_vectors(found.dataset, shared.vectors)
+    shared.vector_sample = shared.vector_sample or sample_vectors(found.dataset, shared.vectors, params.seed)
     groups = fit_groups(shared.vector_sample, params)
     tables = stored_groups(groups, model, cutting)
     return found.write(partial(work, groups=groups), "clusters", groups.attributes, tables)

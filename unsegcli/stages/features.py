@@ -33,6 +33,7 @@ from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.segmenters.pretrained_networks import About, Choice
 
 STAGE = Stage("features", 1, "features")
+COMPRESSING = STAGE._replace(revision=2)  # by principal components, of windows of large images
 COLOURS = 3
 SEEN_SIDE, MOST_ENLARGED = 512, 4.0  # the longer side of an image as the network sees it, and the largest factor
 SMALLEST_RESIZE, LARGEST_RESIZE = 0.05, 16
@@ -62,7 +63,8 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     console.note(about.described() if about else f"{params.backbone}: random weights, which learned nothing")
     if mapper.device.type != "cpu":
         run = replace(run, workers=1)
-    found = prepare(STAGE, dataset, run, [_settings(params, mapper, reader.per)], {"network": _identity(about)})
+    stage = COMPRESSING if params.pca else STAGE
+    found = prepare(stage, dataset, run, [_settings(params, mapper, reader.per)], {"network": _identity(about)})
     if found.earlier is not None:
         return found.earlier
     found = found.opened()
@@ -89,7 +91,8 @@ def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
         raise ConfigError(f"{params.backbone}: gives vectors of superpixels; make them with `unseg superpixels`")
     console.note(f"{params.backbone}: {model.method.partition(' ')[0]}, trained by `unseg train`")
     settings = {"pca": params.pca, "pixels": params.pixels, "layers": [MODEL_LAYER]}
-    found = prepare(STAGE, dataset, replace(run, workers=1), [settings])  # torch uses its own threads
+    stage = COMPRESSING if params.pca else STAGE
+    found = prepare(stage, dataset, replace(run, workers=1), [settings])  # torch uses its own threads
     if found.earlier is not None:
         return found.earlier
     found, reader = found.opened(), ModelReader(str(params.backbone), run.device, Cluster().tile)
@@ -141,8 +144,8 @@ def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
 
 
 def _projections(found: Pass, reader: Any, dimensions: int) -> tuple[Projection, ...]:
-    """Find the principal components on a sample of all images."""
-    units = found.dataset.units
+    """Find the principal components on a sample of all images, or of windows of large ones."""
+    units = found.dataset.in_windows().units
     places = np.linspace(0, len(units) - 1, min(len(units), SAMPLE_IMAGES)).astype(int)
     some = replace(found.dataset, units=tuple(units[place] for place in places))
     samples = gather(some, partial(sampled, reader=reader), "sampling", found.run.workers)
@@ -184,13 +187,12 @@ def _per(params: Features, dataset: Dataset) -> str:
 
 def _expected(dataset: Dataset, mapper: Mapper, per: str, dimensions: int, pixels: bool) -> str:
     """Say how large the output will be."""
-    sources = dict.fromkeys(unit.source for unit in dataset.units)
-    sizes = [_grid_of(dataset, source.height, source.width) for source in sources]
+    sizes = [_grid_of(dataset, source.height, source.width) for source in dataset.sources]
     area = sum(height * width for height, width in sizes)
     stride = min(layer.grid.stride for layer in mapper.found.network.layers)
     vectors = area * (mapper.resize / stride) ** 2
     if per == SUPERPIXEL:
-        vectors = sum(_superpixels(unit) for unit in dataset.units if isinstance(unit, StoredUnit))
+        vectors = sum(unit.superpixels for unit in dataset.units if isinstance(unit, StoredUnit))
     assert dataset.reading is not None
     stored = vectors * dimensions * HALF + (area * dataset.reading.channels if pixels else 0)
     what = "superpixels" if per == SUPERPIXEL else "cells"
@@ -220,11 +222,6 @@ def _longer_sides(dataset: Dataset, unit: Unit) -> list[int]:
 def _grid_of(dataset: Dataset, height: int, width: int) -> tuple[int, int]:
     assert dataset.reading is not None
     return working_grid(height, width, dataset.reading.size, dataset.reading.scale)
-
-
-def _superpixels(unit: StoredUnit) -> int:
-    counts = held_open(unit.path, unit.fingerprint).table("windows/superpixels")
-    return int(sum(counts[row] for row in unit.rows))
 
 
 def _check(params: Features) -> None:

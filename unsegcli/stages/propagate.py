@@ -188,7 +188,7 @@ def _sequences(units: Sequence[Unit], labels: GivenLabels) -> list[FirstFrame]:
         frames = [n for n, unit in enumerate(units) if PurePosixPath(_file_of(unit.source.name)).parent == folder]
         if not frames or _file_of(units[frames[0]].source.name) != name:
             raise DataError(f"{name}: cannot be read, but it is the frame that {path} labels")
-        split = next((units[n].source.name for n in frames if units[n].window_count > 1), None)
+        split = next((units[n].source.name for n in frames if units[n].block or units[n].window_count > 1), None)
         if split is not None:
             raise DataError(f"{split}: is divided into windows; frames are followed as a whole")
         found.append(FirstFrame(tuple(frames), _first_labels(units[frames[0]], path, labels.legend)))

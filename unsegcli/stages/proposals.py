@@ -235,7 +235,7 @@ def _masks_as_input(folder: Path) -> dict[str, str]:
 
 def _fitting(folder: Path, dataset: Dataset) -> dict[str, MaskFile]:
     """Find the mask file of each image, by the name of the image; images without one are skipped."""
-    sources = [unit.source for unit in dataset.units]
+    sources = dataset.sources
     file_of = {source.name: source.name.removesuffix(f"#{source.page}") for source in sources}
     found, missing = match_masks(folder, list(dict.fromkeys(file_of.values())), "--masks")
     if not found:

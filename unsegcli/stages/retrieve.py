@@ -179,7 +179,7 @@ def _segments(
 
     given: MasksOf | None = None
     if masks is not None:
-        masks.check([unit.source for unit in dataset.units])
+        masks.check(dataset.sources)
         given = masks.of
     work = _work(replace(subject, dataset=dataset), params, run, given)
     workers = run.workers if subject.model is None else 1  # torch uses its own threads

@@ -17,7 +17,7 @@ from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import ranks
 from unsegcli.core.nn.precision import PRECISIONS, own_arithmetic, resolved_precision
 from unsegcli.dataflow.commands import run_command
-from unsegcli.dataflow.dataset import Dataset, find_dataset
+from unsegcli.dataflow.dataset import Dataset, find_dataset, release_artifacts
 from unsegcli.dataflow.runner import Outcome, report_skipped, unchanged
 from unsegcli.errors import ConfigError
 from unsegcli.methods._contract import Batch
@@ -138,7 +138,7 @@ def _opened(job: TrainingJob, dataset: Dataset, masks: ObjectMasks | None, worke
     if job.method.digest and dataset.reading is not None:
         check_method(job, dataset.reading.channels)
     if masks is not None:
-        masks.check(unit.source for unit in dataset.units)
+        masks.check(dataset.sources)
     return dataset
 
 
@@ -172,6 +172,7 @@ def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dat
                 if writer is not None:
                     writer.finish(**content_of(training, job, read, target))
             barrier()
+    release_artifacts()  # crops of large images were read from them
     return bad
 
 

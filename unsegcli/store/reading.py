@@ -94,9 +94,10 @@ class Artifact:
             self._tables[name] = self._read(name, self._field(name, "file"))
         return self._tables[name]
 
-    def read(self, name: str, index: int) -> NDArray[Any]:
-        """Read the dataset of one window, such as `read("superpixels", 3)`."""
-        return cast(NDArray[Any], self._read(f"{name}/{window_name(index)}", self._field(name, "window"), index))
+    def read(self, name: str, index: int, part: tuple[slice, ...] = ()) -> NDArray[Any]:
+        """Read the dataset of one window, such as `read("superpixels", 3)`, or a part of it."""
+        path = f"{name}/{window_name(index)}"
+        return cast(NDArray[Any], self._read(path, self._field(name, "window"), index, part))
 
     def entry(self, name: str, key: str) -> NDArray[Any]:
         """Read the dataset of one entry, such as a weight."""
@@ -168,13 +169,13 @@ class Artifact:
             if name in self._file and (spec.per == "file") is isinstance(self._file[name], h5py.Group):
                 raise self._fail(f"{name} should be a {'dataset' if spec.per == 'file' else 'group'}")
 
-    def _read(self, path: str, spec: Field, window: int | None = None) -> Any:
+    def _read(self, path: str, spec: Field, window: int | None = None, part: tuple[slice, ...] = ()) -> Any:
         if not self._file:
             raise ValueError(f"{self.path} is closed: read {path} inside the with block")
         dataset = self._dataset(path)
         self._check_dataset(path, dataset, spec, window)
         try:
-            values = dataset[...]
+            values = dataset[part or ...]
         except DAMAGE as error:
             raise self._fail(f"{path} cannot be read: the file is damaged ({_first_line(error)})") from error
         if spec.types == "text":

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unsegcli.core.geometry import Box
 from unsegcli.core.superpixels.regions import places_of
 from unsegcli.methods._contract import Batch, Regions
-from unsegcli.training.data import Pool, TrainingImage
+from unsegcli.training.data import LargeImage, Pool, TrainingImage
 
 AHEAD = 3  # batches to prefetch
 CROP, ORDER = 1, 2  # added to the seed, so that crops and order use independent random numbers
@@ -122,12 +123,12 @@ class Batches:
         epoch, turn = divmod(number, len(self.pool.images))
         which = int(_order(self.seed, epoch, len(self.pool.images))[turn])
         image = self.pool.images[which]
-        height, width = image.pixels.shape[:2]
+        height, width = image.shape
         tall, wide = min(self.shape[0], height), min(self.shape[1], width)
         random = np.random.default_rng([self.seed, number, CROP])
         top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
         place = (top / height, left / width, self.shape[0] / height, self.shape[1] / width)
-        return _cut(which, image, (slice(top, top + tall), slice(left, left + wide)), self.shape, place)
+        return _cut(which, image, Box(top, left, tall, wide), self.shape, place)
 
 
 @dataclass(frozen=True)
@@ -157,24 +158,24 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 def _cut(
     number: int,
-    image: TrainingImage,
-    box: tuple[slice, slice],
+    image: TrainingImage | LargeImage,
+    box: Box,
     shape: tuple[int, int],
     place: tuple[float, float, float, float],
 ) -> _Crop:
-    pixels = image.pixels[box]
-    valid = None if image.valid is None else image.valid[box]
+    part = image.crop(box)
+    pixels, valid = part.pixels, part.valid
     if pixels.shape[:2] != shape and valid is None:
         valid = np.ones(pixels.shape[:2], np.bool_)
     return _Crop(
         number,
         _padded(pixels, shape, 0),
         None if valid is None else _padded(valid, shape, False),
-        None if image.regions is None else _padded(image.regions[box], shape, -1),
+        None if part.regions is None else _padded(part.regions, shape, -1),
         image.features,
-        _places(image, box),
-        None if image.proposal is None else _padded(image.proposal[box], shape, False),
-        image.confidence,
+        _places(part, image.superpixels, whole=box[2:] == image.shape),
+        None if part.proposal is None else _padded(part.proposal, shape, False),
+        part.confidence,
         image.superpixels,
         place,
     )
@@ -216,12 +217,11 @@ def _regions_of(crops: list[_Crop]) -> Regions:
     return Regions(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*described, strict=True)))
 
 
-def _places(image: TrainingImage, box: tuple[slice, slice]) -> tuple[NDArray[np.float32], ...]:
+def _places(crop: TrainingImage, count: int, *, whole: bool) -> tuple[NDArray[np.float32], ...]:
     """Return centres and areas of the superpixels in a crop; those of a whole image are known."""
-    if image.regions is None or image.centres is None or image.areas is None:
+    if crop.regions is None or crop.centres is None or crop.areas is None:
         return ()
-    part = image.regions[box]
-    return (image.centres, image.areas) if part.shape == image.regions.shape else places_of(part, image.superpixels)
+    return (crop.centres, crop.areas) if whole else places_of(crop.regions, count)
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli import console, store
+from unsegcli.core.geometry import Box
 from unsegcli.core.nn.distributed_sums import rank
 from unsegcli.core.superpixels.features import region_features
 from unsegcli.core.superpixels.regions import places_of
-from unsegcli.dataflow.dataset import Dataset, Window
+from unsegcli.dataflow.dataset import Dataset, ImageUnit, StoredUnit, Window
 from unsegcli.dataflow.label_maps import StoredMap, check_aspect, open_predictions
 from unsegcli.dataflow.provenance import note_networks
 from unsegcli.dataflow.runner import gather
@@ -44,12 +46,54 @@ class TrainingImage:
         """Number of superpixels."""
         return 0 if self.regions is None else int(self.regions.max(initial=-1)) + 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Number of bands."""
+        return int(self.pixels.shape[2])
+
+    def crop(self, box: Box) -> TrainingImage:
+        """Return a part of the image, with the numbers of its superpixels, and the features of all of them."""
+        cut: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[box.slices]
+            for name in ("pixels", "valid", "regions", "proposal")
+        }
+        return replace(self, **cut)
+
+
+@dataclass(frozen=True)
+class LargeImage:
+    """One window of a large image, of which only crops are read, when they are asked for."""
+
+    unit: ImageUnit | StoredUnit  # of one window
+    channels: int
+    superpixels: int  # number of them; 0 = none
+    features: NDArray[np.float32] | None = None  # as those of a `TrainingImage`
+    centres: NDArray[np.float32] | None = None
+    areas: NDArray[np.float32] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        assert self.unit.block is not None
+        return self.unit.block.boxes[0].height, self.unit.block.boxes[0].width
+
+    def crop(self, box: Box) -> TrainingImage:
+        """Read a part of the window."""
+        found = self.unit.part(box)
+        described = self.features, self.centres, self.areas
+        return TrainingImage(found.pixels, found.valid, found.superpixels, *described)
+
 
 @dataclass
 class Pool:
     """The training images."""
 
-    images: list[TrainingImage] = field(default_factory=list)
+    images: list[TrainingImage | LargeImage] = field(default_factory=list)
     channels: int = 0
     stored_bytes: int = 0  # in memory
     spilled_bytes: int = 0  # in the file
@@ -57,11 +101,11 @@ class Pool:
     @property
     def largest(self) -> tuple[int, int]:
         """Largest height and largest width of the images."""
-        shapes = [image.pixels.shape for image in self.images]
+        shapes = [image.shape for image in self.images]
         return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
-def fill(images: Iterable[TrainingImage], most_bytes: int = 0, spill: Path | None = None) -> Pool:
+def fill(images: Iterable[TrainingImage | LargeImage], most_bytes: int = 0, spill: Path | None = None) -> Pool:
     """Collect images in memory up to a limit, the rest in a memory-mapped file.
 
     Args:
@@ -81,11 +125,11 @@ def fill(images: Iterable[TrainingImage], most_bytes: int = 0, spill: Path | Non
         else:
             pool.stored_bytes += size
         pool.images.append(image)
-        pool.channels = image.pixels.shape[2]
+        pool.channels = image.channels
     return pool
 
 
-def _parts(image: TrainingImage) -> dict[str, NDArray[Any]]:
+def _parts(image: TrainingImage | LargeImage) -> dict[str, NDArray[Any]]:
     return {name: part for name, part in vars(image).items() if isinstance(part, np.ndarray)}
 
 
@@ -109,16 +153,33 @@ class Reader:
     describe: bool = False  # compute the features of superpixels
 
     def fill(self, dataset: Dataset, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
-        """Read all usable images of a dataset."""
-        images = gather(
-            dataset, partial(as_image, masks=self.masks, describe=self.describe), "reading", self.workers, bad
-        )
+        """Read all usable images of a dataset; of large ones, crops are read during the training."""
+        if self.masks is None and dataset.kind in ("pictures", "superpixels"):
+            large = replace(dataset, units=tuple(unit for unit in dataset.in_windows().units if unit.block))
+            dataset = replace(dataset, units=tuple(unit for unit in dataset.units if not unit.block))
+            return fill(chain(self._read(dataset, bad), self._large(large)), most_bytes, spill)
+        images = self._read(dataset, bad)
         if self.masks is None:
             return fill(images, most_bytes, spill)
         left_out: Counter[str] = Counter()
         pool = fill(usable(images, self.min_confidence, left_out), most_bytes, spill)
         report_left_out(left_out, len(pool.images), self.masks.path)
         return pool
+
+    def _read(self, dataset: Dataset, bad: Bad | None) -> Iterator[TrainingImage]:
+        work = partial(as_image, masks=self.masks, describe=self.describe)
+        return gather(dataset, work, "reading", self.workers, bad) if dataset.units else iter(())
+
+    def _large(self, dataset: Dataset) -> Iterator[LargeImage]:
+        """Describe the windows of large images."""
+        units = [unit for unit in dataset.units if isinstance(unit, ImageUnit | StoredUnit)]
+        channels = dataset.reading.channels if dataset.reading else 0
+        images = (LargeImage(unit, channels, unit.superpixels) for unit in units)
+        if not (self.describe and units):
+            yield from images
+            return
+        for image, found in zip(images, gather(dataset, _described, "describing", self.workers), strict=True):
+            yield replace(image, features=found.features, centres=found.centres, areas=found.areas)
 
 
 def pool_of(dataset: Dataset, folder: Path, memory: float, reader: Reader, bad: Bad) -> Pool:
@@ -142,6 +203,13 @@ def as_image(window: Window, masks: ObjectMasks | None = None, describe: bool = 
     image = TrainingImage(window.pixels, window.valid, window.superpixels)
     image = described(image, window.features) if describe else image
     return image if masks is None else with_proposal(image, masks.on(window))
+
+
+def _described(window: Window) -> TrainingImage:
+    """Describe the superpixels of a window, whose pixels are not kept."""
+    found = as_image(window, describe=True)
+    nothing = np.zeros((0, 0), np.int32)
+    return replace(found, pixels=nothing[..., None].astype(np.uint8), valid=None, regions=nothing)
 
 
 def described(image: TrainingImage, vectors: NDArray[np.float32] | None = None) -> TrainingImage:

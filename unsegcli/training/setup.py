@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unsegcli import console, store
 from unsegcli.core.nn.distributed_sums import rank, ranks
-from unsegcli.dataflow.dataset import Dataset
+from unsegcli.dataflow.dataset import Dataset, Unit, source_pixels
 from unsegcli.dataflow.stored_vectors import seen_by_network
 from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.methods._contract import Batch
@@ -28,7 +28,7 @@ from unsegcli.training.job import TrainingJob
 from unsegcli.training.optim import make_optimizer, steps_of
 
 TIMED = 8  # steps to time
-FEW = 32  # images used for an estimate
+FEW, PIXELS_TRIED = 32, 50_000_000  # images used for an estimate, and of how many pixels
 
 Step = Callable[[TrainingJob, Training, Batch], dict[str, Tensor]]  # updates the weights, returns the loss terms
 
@@ -137,7 +137,7 @@ def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
 
 def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models: int, step: Step) -> str:
     """Time some steps on a few images, and describe what the whole training would take."""
-    pool = reader.fill(replace(dataset, units=dataset.units[:FEW]))
+    pool = reader.fill(replace(dataset, units=_few_of(dataset.in_windows().units)))
     seconds = seconds_a_step(job, pool, step)
     images = sum(unit.window_count for unit in dataset.units)
     params = job.params
@@ -152,6 +152,12 @@ def estimate_training(job: TrainingJob, dataset: Dataset, reader: Reader, models
         f"would train {job.method.name} for {steps} steps, {duration} on "
         f"{job.device}, with {console.count_images(images)} in {size / 1e9:.2f} GB of memory"
     )
+
+
+def _few_of(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """Return the first units, fewer if they are large, at least one."""
+    pixels = accumulate(map(source_pixels, units[:FEW]))
+    return tuple(units[: max(1, sum(so_far <= PIXELS_TRIED for so_far in pixels))])
 
 
 def batches_of(job: TrainingJob, pool: Pool, steps: int) -> Batches:

@@ -97,7 +97,8 @@ def judge(
 
 
 def scenes_of(dataset: Dataset, workers: int = 1) -> list[Scene]:
-    """Read up to `IMAGES` images, evenly spaced."""
+    """Read up to `IMAGES` images, or windows of large ones, evenly spaced."""
+    dataset = dataset.in_windows()
     taken = np.linspace(0, len(dataset.units) - 1, min(IMAGES, len(dataset.units))).round().astype(int)
     few = replace(dataset, units=tuple(dataset.units[at] for at in taken))
     described = list(gather(few, _read_scene, "reading", workers))

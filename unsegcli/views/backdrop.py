@@ -98,13 +98,13 @@ def _places_by_name(run: Predictions, images: str | Path, inputs: dict[str, str]
     if dataset.reading is None:
         return {}
     by_key: dict[str, Source] = {}
-    stems = Counter(PurePosixPath(unit.source.name).stem for unit in dataset.units)
-    for unit in dataset.units:
-        for key in _keys(_with_page(unit.source.name, unit.source.page)):
-            by_key.setdefault(key, unit.source)
-        stem = PurePosixPath(unit.source.name).stem
+    stems = Counter(PurePosixPath(source.name).stem for source in dataset.sources)
+    for source in dataset.sources:
+        for key in _keys(_with_page(source.name, source.page)):
+            by_key.setdefault(key, source)
+        stem = PurePosixPath(source.name).stem
         if stems[stem] == 1:
-            by_key.setdefault(f"*/{stem}", unit.source)
+            by_key.setdefault(f"*/{stem}", source)
     found = {}
     for item in run.maps:
         keys = _keys(file_name(item))

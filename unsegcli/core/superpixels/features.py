@@ -5,13 +5,14 @@ Any number of bands; no labels, no files; nothing here decides how features are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.core.superpixels.patches import CODES, patch_codes
-from unsegcli.core.superpixels.regions import RegionMap, centroids, paint, pool
+from unsegcli.core.superpixels.regions import RegionMap, centroids, paint, pool_planes
 from unsegcli.core.superpixels.surroundings import SORTS, surroundings
 from unsegcli.core.superpixels.valid import check_valid, unit_pixels
 from unsegcli.errors import DataError
@@ -58,7 +59,7 @@ def region_features(pixels: NDArray[Any], regions: RegionMap) -> NDArray[np.floa
     own = np.concatenate(
         [
             _colour(colours, regions, count, valid),
-            pool(_texture(lightness, regions >= 0), regions, count),
+            pool_planes(_texture(lightness, regions >= 0), regions, count),
             patch_codes(_filled(lightness, valid), regions, count),
         ],
         axis=1,
@@ -72,11 +73,13 @@ def _colour(
     colours: NDArray[np.float32], regions: RegionMap, count: int, valid: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
     """Compute mean, mean of the blurred image, and deviation of each coordinate: (count, 3 * coordinates)."""
-    mean = pool(colours, regions, count)
-    blurred = np.stack([_far_blurred(plane, AROUND_SIGMA, valid) for plane in np.moveaxis(colours, 2, 0)], axis=2)
+    planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(colours, 2, 0)]
+    mean = pool_planes(planes, regions, count)
+    blurred = (_far_blurred(plane, AROUND_SIGMA, valid) for plane in planes)
     # In two passes: a region of one colour has deviation 0, which the one-pass formula would miss.
-    deviation = np.sqrt(pool((colours - paint(mean, regions, 0.0)) ** 2, regions, count))
-    return np.concatenate([mean, pool(blurred, regions, count), deviation], axis=1)
+    squares = ((plane - paint(own, regions, 0.0)) ** 2 for plane, own in zip(planes, mean.T, strict=True))
+    around = pool_planes(blurred, regions, count)
+    return np.concatenate([mean, around, np.sqrt(pool_planes(squares, regions, count))], axis=1)
 
 
 def _filled(plane: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
@@ -143,15 +146,14 @@ def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return result
 
 
-def _texture(lightness: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Compute log gradients at each scale, and absolute differences from the blurred plane: (height, width, 5)."""
+def _texture(lightness: NDArray[np.float32], inside: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:
+    """Compute log gradients at each scale, and absolute differences from the blurred plane: (height, width) each."""
     valid = None if bool(inside.all()) else inside
-    maps = []
     for sigma in GRADIENT_SIGMAS:
         smooth = _blurred(lightness, sigma, valid)
-        maps.append(np.log1p(np.hypot(_slope(smooth, inside), _slope(smooth.T, inside.T).T)))
-    maps += [np.abs(lightness - _blurred(lightness, sigma, valid)) for sigma in DETAIL_SIGMAS]
-    return np.stack(maps, axis=2)
+        yield np.log1p(np.hypot(_slope(smooth, inside), _slope(smooth.T, inside.T).T))
+    for sigma in DETAIL_SIGMAS:
+        yield np.abs(lightness - _blurred(lightness, sigma, valid))
 
 
 def _slope(plane: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:

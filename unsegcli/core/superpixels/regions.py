@@ -5,6 +5,7 @@ A region map is an integer array (height, width): regions are numbered from 0, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,13 +115,15 @@ def pool(values: NDArray[Any], regions: RegionMap, count: int) -> NDArray[np.flo
         regions: (height, width), -1 to `count` - 1.
         count: number of regions.
     """
-    shifted = _shifted(regions, count)
+    return pool_planes(np.moveaxis(values, 2, 0), regions, count)
+
+
+def pool_planes(planes: Iterable[NDArray[Any]], regions: RegionMap, count: int) -> NDArray[np.float64]:
+    """Average planes (height, width), of which one is held at a time, over each region, as `pool` does."""
+    shifted = _shifted(regions, count).astype(np.intp)  # once, not in every count
     pixels = np.maximum(np.bincount(shifted, minlength=count + 1)[1:], 1)
-    means = np.empty((count, values.shape[2]))
-    for dimension in range(values.shape[2]):
-        weights = values[:, :, dimension].ravel()
-        means[:, dimension] = np.bincount(shifted, weights, minlength=count + 1)[1:] / pixels
-    return means
+    sums = [np.bincount(shifted, plane.ravel(), minlength=count + 1)[1:] / pixels for plane in planes]
+    return np.stack(sums, axis=1) if sums else np.empty((count, 0))
 
 
 def paint(values: NDArray[Scalar], regions: RegionMap, void: Any) -> NDArray[Scalar]:
