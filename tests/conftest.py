@@ -8,12 +8,16 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 MakeImages = Callable[..., Path]
+
+hypothesis.settings.register_profile("unseg", deadline=None)  # machines are busy, and the first call may compile
+hypothesis.settings.load_profile("unseg")
 
 
 def four_quadrants(height: int = 48, width: int = 64, noise_seed: int = 0) -> NDArray[np.uint8]:

@@ -152,7 +152,7 @@ def test_values_too_large_without_a_legend(tmp_path: Path, value: int) -> None:
         read_labels(tmp_path / "x.npy")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     data=st.data(),
     dtype=st.sampled_from(["uint8", "int16", "uint16", "int32", "int64"]),

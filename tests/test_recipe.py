@@ -42,7 +42,7 @@ def test_what_json_does_not_have_is_refused(value: float) -> None:
         canonical({"a": value})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(RECIPES)
 def test_order_of_keys_is_irrelevant(recipe: dict[str, Any]) -> None:
     turned = dict(reversed(recipe.items()))
@@ -127,7 +127,7 @@ def test_what_python_calls_equal_has_another_text_and_is_named(old: Any, new: An
     assert differences({"a": {"b": old}}, {"a": {"b": new}})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(RECIPES, RECIPES)
 def test_recipes_differ_where_their_texts_do(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert differing_keys(old, new) == differing_keys(new, old)

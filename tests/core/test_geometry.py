@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from unsegcli.core.geometry import Box, boxes, cores, nearest_rows, paint, sample_nearest, working_grid
 from unsegcli.errors import ConfigError, DataError
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 sides = st.integers(1, 40)
 
 

@@ -15,7 +15,7 @@ from scipy.cluster.vq import kmeans2
 from unsegcli.core.kmeans import PATIENCE, KMeans, assign, kmeans, mini_batch_kmeans, two_nearest, unit_rows
 from unsegcli.errors import ConfigError, DataError
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 coordinates = st.integers(-20, 20).map(lambda number: number / 4)
 point_sets = arrays.arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=coordinates)
 

@@ -131,7 +131,7 @@ def check_cover(found: list[Polygon], regions: np.ndarray, tolerance: float) -> 
     assert crossing_lines([np.array(pair) for pair in sorted(segments)]) == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 14), st.integers(1, 14)),
     classes=st.integers(1, 4),

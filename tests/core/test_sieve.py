@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from unsegcli.core.pieces import BandPieces, PieceNumbers
@@ -31,7 +31,6 @@ def test_void_neither_gives_nor_takes() -> None:
     assert sieve(np.array([[0, 0, 0, -1]]), 2).tolist() == [[0, 0, 0, -1]]
 
 
-@settings(deadline=None)  # compiled at the first call
 @given(seed=st.integers(0, 999), smallest=st.integers(1, 12))
 def test_no_part_is_smaller_afterwards(seed: int, smallest: int) -> None:
     values = np.random.default_rng(seed).integers(0, 3, (8, 9))
@@ -44,7 +43,6 @@ def test_no_part_is_smaller_afterwards(seed: int, smallest: int) -> None:
     assert (found[biggest] == values[biggest]).all() or sizes.max() < smallest
 
 
-@settings(deadline=None)  # compiled at the first call
 @given(seed=st.integers(0, 999), smallest=st.integers(0, 12), cuts=st.sets(st.integers(1, 9), max_size=4))
 def test_a_map_in_bands_has_the_same_parts(seed: int, smallest: int, cuts: set[int]) -> None:
     values = np.random.default_rng(seed).integers(-1, 3, (10, 9))

@@ -58,7 +58,7 @@ def test_bytes_stay_as_they_are() -> None:
     assert to_bytes(values, ((0.0, 127.5),)).max() == 255
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6), seed=st.integers(0, 99))
 def test_to_bytes_keeps_order_and_reaches_both_ends(low: float, span: float, seed: int) -> None:
     values = np.sort(np.random.default_rng(seed).normal(low, span, 200)).reshape(1, 200, 1)

@@ -170,7 +170,7 @@ NAME = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1,
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(NAME, st.booleans()), min_size=4, max_size=4),
     st.lists(st.integers(0, 3), min_size=4, max_size=4),

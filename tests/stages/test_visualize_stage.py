@@ -584,7 +584,7 @@ def test_clusters_of_one_class_share_its_colour_and_others_have_none_like_it(sce
 # ---------------------------------------------------------------------------------------- exported label maps
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_exported_maps_are_the_maps(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw = data.draw
@@ -677,7 +677,7 @@ def test_names_stay_inside_and_apart() -> None:
     assert safe_names(["x.jpg", "x.png", "y.jpg"], ".png") == ["x.jpg.png", "x.png.png", "y.png"]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text(st.sampled_from("aB./\\\0 .:#2é"), max_size=12), max_size=8))
 def test_any_names_stay_inside_and_apart(names: list[str]) -> None:
     found = safe_names(names, ".tif")
@@ -719,7 +719,7 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------- areas
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     grid=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     source=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -50,7 +50,7 @@ def by_h5py(encoded: Encoded) -> NDArray[Any]:
         return values
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ARRAYS)
 def test_any_array_is_read_back_by_h5py(array: NDArray[Any]) -> None:
     found = by_h5py(encode(array))
@@ -58,7 +58,7 @@ def test_any_array_is_read_back_by_h5py(array: NDArray[Any]) -> None:
     np.testing.assert_array_equal(found, array)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ARRAYS)
 def test_every_chunk_carries_its_checksum(array: NDArray[Any]) -> None:
     encoded = encode(array)
@@ -99,7 +99,7 @@ def test_chunk_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
     assert chunk_shape_of(shape) == chunks
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ARRAYS, st.data())
 def test_one_flipped_bit_is_noticed(array: NDArray[Any], data: st.DataObject) -> None:
     (_, _, chunk), *_ = encode(array).chunks
@@ -135,7 +135,7 @@ def test_h5py_refuses_a_flipped_bit_too() -> None:
         by_h5py(damaged)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ARRAYS)
 def test_digest_depends_on_values_not_on_memory_or_byte_order(array: NDArray[Any]) -> None:
     wanted = array_digest(array)

@@ -18,7 +18,7 @@ from unsegcli.core.nn.information import (
     entropy,
 )
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 LN2 = math.log(2)
 
 

@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     assert matrix.sum() == np.count_nonzero(truth >= 0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**31),
     shape=st.tuples(st.integers(0, 9), st.integers(0, 9)),

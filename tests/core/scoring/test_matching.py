@@ -15,7 +15,7 @@ from unsegcli.core.scoring.matching import assigned, many_to_one, one_to_one
 from unsegcli.core.scoring.scores import accuracy, mean_iou
 from unsegcli.errors import ConfigError, DataError
 
-few = settings(max_examples=80, deadline=None)
+few = settings(max_examples=80)
 matrices = arrays.arrays(
     np.int64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.integers(0, 6) | st.integers(0, 10**12)
 )

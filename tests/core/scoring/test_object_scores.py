@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unsegcli.core.scoring.object_scores import FMeasureCurve, best_of_two, object_scores
 from unsegcli.errors import ConfigError, DataError
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 
 
 def test_by_hand() -> None:

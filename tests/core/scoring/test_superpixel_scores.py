@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from unsegcli.core.scoring.superpixel_scores import border_scores, default_tolerance, shape_scores
 from unsegcli.errors import ConfigError, DataError
 
-few = settings(max_examples=80, deadline=None)
+few = settings(max_examples=80)
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 
 

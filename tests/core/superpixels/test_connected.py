@@ -61,13 +61,13 @@ def test_a_spiral_of_one_label_is_one_piece() -> None:
         np.testing.assert_array_equal(connected(turned, flat((7, 7)), 99), components(turned))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(maps)
 def test_without_merging_it_is_the_components(labels: np.ndarray) -> None:
     np.testing.assert_array_equal(connected(labels, flat(labels.shape), labels.size), components(labels))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(maps, st.integers(1, 30), st.integers(0, 10**6))
 def test_what_must_always_hold(labels: np.ndarray, count: int, seed: int) -> None:
     planes = np.random.default_rng(seed).integers(-30_000, 30_000, (2, *labels.shape)).astype(np.int16)

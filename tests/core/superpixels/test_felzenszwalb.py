@@ -19,7 +19,7 @@ def noisy_blocks(seed: int, height: int, width: int, bands: int) -> np.ndarray:
     return (enlarged + generator.integers(0, 56, (height, width, bands))).astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 30),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unsegcli.core.superpixels.lattice import Lattice, lattice
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 
 
 def covered(made: Lattice, shape: tuple[int, int]) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_bands_of_different_numbers_of_cells() -> None:
     assert sorted(set(made.candidates[0])) == [0, 1, 2, 3]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 400))
 def test_cells_cover_an_image_once(height: int, width: int, count: int) -> None:
     count = min(count, height * width)

@@ -47,7 +47,7 @@ def test_cell_means(bands: int, masked: bool) -> None:
     np.testing.assert_allclose(cell_means(gathered(planes, valid, made)), expected, rtol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 60), st.booleans())
 def test_each_pixel_gets_its_nearest_candidate(seed: int, bands: int, count: int, masked: bool) -> None:
     planes = image(seed, bands)

@@ -20,7 +20,7 @@ from unsegcli.core.superpixels.regions import (
 )
 from unsegcli.errors import DataError
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 maps = arrays.arrays(np.int64, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-2, 6))
 
 

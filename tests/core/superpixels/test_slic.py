@@ -44,7 +44,7 @@ def check_map(found: np.ndarray, valid: np.ndarray) -> None:
     assert is_connected(found)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 40),
