@@ -61,6 +61,8 @@ def window_problem(
     """Check the tables of windows together with the number of sources."""
     if len(source) and (source.min() < 0 or source.max() >= sources):
         return f"windows/source refers to a source outside 0 to {sources - 1}"
+    if sources != len(np.unique(source)) or (np.diff(source) < 0).any():
+        return "windows/source does not have the windows of every source, one source after the other"
     ends, grid = box[:, :2].astype(np.int64) + box[:, 2:], grid.astype(np.int64)
     wrong = (box[:, :2] < 0).any(1) | (box[:, 2:] < 1).any(1) | (ends > grid).any(1)
     if wrong.any():

@@ -21,7 +21,8 @@ SMALL = 1 << 20  # bytes that are unpacked regardless of any ratio
 LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
 AT_ONCE = 1 << 29  # bytes that are unpacked at once regardless of
 USUAL_RATIO = 20  # times the stored bytes
-SMALLEST_CHUNK = 1 << 14  # bytes, on average: many tiny chunks would take hours
+FEW_CHUNKS = 1000
+SMALLEST_CHUNK = 1 << 14  # bytes, on average, beyond a few: very many tiny chunks would take hours
 
 
 class Undecodable(ValueError):
@@ -47,7 +48,7 @@ def implausible(dataset: h5py.Dataset, file_bytes: int) -> str | None:
     if any(step > side for step, side in zip(dataset.chunks, dataset.shape, strict=True)):
         return "has a chunk that is larger than itself"
     chunks = math.prod(-(-side // step) for side, step in zip(dataset.shape, dataset.chunks, strict=True))
-    if chunks > 1 + dataset.nbytes / SMALLEST_CHUNK:
+    if chunks > FEW_CHUNKS + dataset.nbytes / SMALLEST_CHUNK:
         return "has too many chunks for its size"
     return None
 
@@ -86,6 +87,8 @@ def _filters(dataset: h5py.Dataset) -> list[int]:
 
 
 def _chunk(dataset: h5py.Dataset, start: tuple[int, ...], plain: np.dtype[Any], filters: list[int]) -> NDArray[Any]:
+    if dataset.id.get_chunk_info_by_coord(start).byte_offset is None:
+        raise Undecodable("a chunk is missing")
     mask, body = dataset.id.read_direct_chunk(start)
     size = math.prod(dataset.chunks) * plain.itemsize
     for number, code in reversed(list(enumerate(filters))):
