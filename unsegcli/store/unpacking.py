@@ -36,19 +36,22 @@ def most_unpacked(stored: int) -> int:
 
 def implausible(dataset: h5py.Dataset, file_bytes: int) -> str | None:
     """Say why a dataset must not be unpacked; None if it may be."""
-    stored = dataset.id.get_storage_size()
+    stored, size = dataset.id.get_storage_size(), dataset.nbytes
     if stored > file_bytes:
         return f"claims {stored:,} stored bytes, which is more than the file has"
-    if dataset.nbytes > SMALL + LARGEST_RATIO * stored:
-        return f"claims {dataset.nbytes:,} bytes, which is more than its stored size can hold"
-    if dataset.nbytes > most_unpacked(stored):
-        return f"claims {dataset.nbytes:,} bytes in {stored:,} stored bytes, which is more than is unpacked at once"
-    if not dataset.chunks or not dataset.size:
+    if size > SMALL + LARGEST_RATIO * stored:
+        return f"claims {size:,} bytes, which is more than its stored size can hold"
+    if size > most_unpacked(stored):
+        return f"claims {size:,} bytes in {stored:,} stored bytes, which is more than is unpacked at once"
+    shape, chunk = dataset.shape, dataset.chunks
+    if not chunk or not size or chunk == shape:
         return None
-    if any(step > side for step, side in zip(dataset.chunks, dataset.shape, strict=True)):
+    if any(step > side for step, side in zip(chunk, shape, strict=True)):
         return "has a chunk that is larger than itself"
-    chunks = math.prod(-(-side // step) for side, step in zip(dataset.shape, dataset.chunks, strict=True))
-    if chunks > FEW_CHUNKS + dataset.nbytes / SMALLEST_CHUNK:
+    if (
+        math.prod(-(-side // step) for side, step in zip(shape, chunk, strict=True))
+        > FEW_CHUNKS + size / SMALLEST_CHUNK
+    ):
         return "has too many chunks for its size"
     return None
 
@@ -62,43 +65,44 @@ def foreign_filter(properties: h5py.h5p.PropDCID) -> int | None:
 
 def unpacked(dataset: h5py.Dataset) -> NDArray[Any]:
     """Read all values of a dataset that is not implausible."""
-    if not dataset.chunks or not dataset.size:
+    shape, chunk = dataset.shape, dataset.chunks
+    if not chunk or 0 in shape:
         return np.asarray(dataset[...])
-    plain = np.dtype(dataset.dtype.str)
-    filters = _filters(dataset)
-    if dataset.chunks == dataset.shape:
-        return _chunk(dataset, (0,) * dataset.ndim, plain, filters)
-    values = np.empty(dataset.shape, plain)
-    ranges = [range(0, side, step) for side, step in zip(dataset.shape, dataset.chunks, strict=True)]
-    for start in itertools.product(*ranges):
-        place = tuple(slice(first, first + step) for first, step in zip(start, dataset.chunks, strict=True))
-        part = _chunk(dataset, start, plain, filters)
-        room = values[place]
-        room[...] = part[tuple(slice(side) for side in room.shape)]
+    stored = _Stored(dataset, chunk)
+    if chunk == shape:
+        return stored.chunk((0,) * len(shape))
+    values = np.empty(shape, stored.dtype)
+    for start in itertools.product(*(range(0, side, step) for side, step in zip(shape, chunk, strict=True))):
+        room = values[tuple(slice(first, first + step) for first, step in zip(start, chunk, strict=True))]
+        room[...] = stored.chunk(start)[tuple(slice(side) for side in room.shape)]
     return values
 
 
-def _filters(dataset: h5py.Dataset) -> list[int]:
-    properties = dataset.id.get_create_plist()
-    found = [properties.get_filter(number) for number in range(properties.get_nfilters())]
-    if any(code == h5py.h5z.FILTER_SHUFFLE and values[:1] != (dataset.dtype.itemsize,) for code, _, values, _ in found):
-        raise Undecodable("its values are shuffled as if they were of another type")
-    return [code for code, *_ in found]
+class _Stored:
+    """The chunks of a dataset as they are stored."""
 
+    def __init__(self, dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
+        self.id, self.shape, self.dtype = dataset.id, shape, np.dtype(dataset.dtype.str)
+        self.bytes, self.width = math.prod(shape) * self.dtype.itemsize, self.dtype.itemsize
+        properties = dataset.id.get_create_plist()
+        found = [properties.get_filter(number) for number in range(properties.get_nfilters())]
+        if any(code == h5py.h5z.FILTER_SHUFFLE and values[:1] != (self.width,) for code, _, values, _ in found):
+            raise Undecodable("its values are shuffled as if they were of another type")
+        self.filters = [code for code, *_ in found]
 
-def _chunk(dataset: h5py.Dataset, start: tuple[int, ...], plain: np.dtype[Any], filters: list[int]) -> NDArray[Any]:
-    if dataset.id.get_chunk_info_by_coord(start).byte_offset is None:
-        raise Undecodable("a chunk is missing")
-    mask, body = dataset.id.read_direct_chunk(start)
-    size = math.prod(dataset.chunks) * plain.itemsize
-    for number, code in reversed(list(enumerate(filters))):
-        if not mask >> number & 1:
-            body = UNDO[code](body, size, plain.itemsize)
-    if len(body) != size:
-        raise Undecodable(f"a chunk of {size:,} bytes has {len(body):,}")
-    octets = np.require(np.frombuffer(body, np.uint8), requirements="W")
-    values = (octets != 0) if plain == np.bool_ else octets.view(plain)
-    return values.reshape(dataset.chunks)
+    def chunk(self, start: tuple[int, ...]) -> NDArray[Any]:
+        """Read and unpack one chunk."""
+        if self.id.get_chunk_info_by_coord(start).byte_offset is None:
+            raise Undecodable("a chunk is missing")
+        mask, body = self.id.read_direct_chunk(start)
+        for number in reversed(range(len(self.filters))):
+            if not mask >> number & 1:
+                body = UNDO[self.filters[number]](body, self.bytes, self.width)
+        if len(body) != self.bytes:
+            raise Undecodable(f"a chunk of {self.bytes:,} bytes has {len(body):,}")
+        octets = np.require(np.frombuffer(body, np.uint8), requirements="W")
+        values = (octets != 0) if self.dtype == np.bool_ else octets.view(self.dtype)
+        return values.reshape(self.shape)
 
 
 def _without_checksum(body: bytes, size: int, width: int) -> Any:
