@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from unsegcli.store import writing
+from unsegcli.store import durable
 
 HOW = ("error", "kill", "lost", "kept")
 
@@ -25,13 +25,25 @@ class Ended(BaseException):
     """The process ends here: nothing that follows has an effect."""
 
 
+Undo = Callable[[Callable[[Path], Path]], None]  # given where a path is now
+
+
+class Uncertain(NamedTuple):
+    """A new name that may not be on the disk."""
+
+    path: Path
+    undo: Undo
+    renames: int  # how many there were before it
+
+
 class Shim:
     """Counts operations; the one with the number `at` does not happen."""
 
     def __init__(self, how: str = "", at: int = 0) -> None:
         self.how, self.at, self.count, self.dead = how, at, 0, False
         self.dirty: set[int] = set()  # inodes of files whose content may not be on the disk
-        self.uncertain: list[tuple[Path, Callable[[Callable[[Path], Path]], None], int]] = []  # folder, undo, renames
+        self.uncertain: list[Uncertain] = []
+        self.undone: set[Path] = set()
         self.renames: list[tuple[Path, Path]] = []
 
     def step(self) -> None:
@@ -45,26 +57,31 @@ class Shim:
             self.dead = True
             raise Ended
 
-    def note(self, folder: Path, undo: Callable[[Callable[[Path], Path]], None]) -> None:
-        """Note a change of names in a folder, which is certain when the folder has been synchronised."""
-        self.uncertain.append((folder, undo, len(self.renames)))
+    def note(self, path: Path, undo: Undo) -> None:
+        """Note a new name, which is certain when its folder has been synchronised."""
+        self.uncertain.append(Uncertain(path, undo, len(self.renames)))
 
     def synchronised(self, path: Path) -> None:
         if path.is_dir():
-            self.uncertain = [one for one in self.uncertain if one[0] != path]
+            # A rename is on the disk as a whole, and with it what it moved.
+            moved = {name for pair in self.renames if path in (pair[0].parent, pair[1].parent) for name in pair}
+            self.uncertain = [one for one in self.uncertain if one.path.parent != path and one.path not in moved]
         else:
             self.dirty.discard(path.stat().st_ino)
 
     def cut_power(self, below: Path) -> None:
         """Leave what the disk has."""
-        for _, undo, renames in reversed(self.uncertain) if self.how == "lost" else ():
-            undo(lambda path, since=renames: self._now(path, since))  # type: ignore[misc]
+        for one in reversed(self.uncertain) if self.how == "lost" else ():
+            one.undo(lambda path, since=one.renames: self._now(path, since))  # type: ignore[misc]
+            self.undone.add(one.path)
         for path in below.rglob("*"):
             if path.is_file() and path.stat().st_ino in self.dirty:
                 os.truncate(path, 0)
 
     def _now(self, path: Path, since: int) -> Path:
         for before, after in self.renames[since:]:
+            if after in self.undone:
+                continue
             if path == before or before in path.parents:
                 path = after / path.relative_to(before)
         return path
@@ -97,7 +114,7 @@ def _patch_names(patch: pytest.MonkeyPatch, state: Shim) -> None:
                 if old is not None:
                     after.write_bytes(old)
 
-            state.note(after.parent, undo)
+            state.note(after, undo)
 
         return moved
 
@@ -113,7 +130,7 @@ def _patch_names(patch: pytest.MonkeyPatch, state: Shim) -> None:
         state.step()
         real["mkdir"](path, mode, dir_fd=dir_fd)
         made = Path(path).absolute()
-        state.note(made.parent, lambda now: shutil.rmtree(now(made), ignore_errors=True))
+        state.note(made, lambda now: shutil.rmtree(now(made), ignore_errors=True))
 
     patch.setattr(os, "rename", move("rename"))
     patch.setattr(os, "replace", move("replace"))
@@ -136,7 +153,7 @@ def _patch_contents(patch: pytest.MonkeyPatch, state: Shim) -> None:
             found = real(*args, **kwargs)
             state.dirty.add(path.stat().st_ino)
             if new:
-                state.note(path.absolute().parent, lambda now: now(path.absolute()).unlink(missing_ok=True))
+                state.note(path.absolute(), lambda now: now(path.absolute()).unlink(missing_ok=True))
             return found
 
         patch.setattr(place, name, written)
@@ -144,5 +161,21 @@ def _patch_contents(patch: pytest.MonkeyPatch, state: Shim) -> None:
     patch.setattr(os, "fsync", fsync)
     for name in ("write_bytes", "write_text"):
         writes(Path, name, lambda path, *_: path)
-    writes(writing, "_write_table", lambda file, *_: Path(file.filename))
-    writes(writing.Writer, "_stamp", lambda _, file, *__: Path(file.filename))
+    patch.setattr(durable.PatientFile, "write", _hdf5_write(state))
+
+
+def _hdf5_write(state: Shim) -> Callable[[durable.PatientFile, Any], int]:
+    real = durable.PatientFile.write
+
+    def write(file: durable.PatientFile, content: Any) -> int:
+        try:
+            state.step()
+        except Ended:  # cannot pass through HDF5; the next operation ends the process
+            return len(content)
+        except OSError as error:
+            file._error = file._error or error
+            return len(content)
+        state.dirty.add(file._path.stat().st_ino)
+        return real(file, content)
+
+    return write
