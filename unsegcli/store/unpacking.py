@@ -101,7 +101,7 @@ class _Stored:
         if len(body) != self.bytes:
             raise Undecodable(f"a chunk of {self.bytes:,} bytes has {len(body):,}")
         octets = np.require(np.frombuffer(body, np.uint8), requirements="W")
-        values = (octets != 0) if self.dtype == np.bool_ else octets.view(self.dtype)
+        values: NDArray[Any] = (octets != 0) if self.dtype == np.bool_ else octets.view(self.dtype)
         return values.reshape(self.shape)
 
 
