@@ -109,7 +109,8 @@ def _patch_names(patch: pytest.MonkeyPatch, state: Shim) -> None:
             state.renames.append((before, after))
 
             def undo(now: Callable[[Path], Path]) -> None:
-                if now(after).exists() and before.parent.exists():
+                if now(after).exists():
+                    before.parent.mkdir(parents=True, exist_ok=True)  # its removal is not on the disk either
                     real["rename"](now(after), before)
                 if old is not None:
                     after.write_bytes(old)

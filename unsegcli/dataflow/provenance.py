@@ -25,7 +25,7 @@ LABELS = "labels/used"
 Tables = dict[str, list[str]]
 
 
-class Behind(NamedTuple):
+class TracedInput(NamedTuple):
     """What is known of an input: why it cannot be followed, or its fingerprint and its own inputs."""
 
     state: str
@@ -38,31 +38,33 @@ def provenance(artifact: store.Artifact) -> Iterator[dict[str, Any]]:
     return islice(_chain((artifact.path.resolve(),), artifact.inputs, {}), MOST)
 
 
-def _chain(above: tuple[Path, ...], hints: Mapping[str, Any], known: dict[Path, Behind]) -> Iterator[dict[str, Any]]:
+def _chain(
+    above: tuple[Path, ...], hints: Mapping[str, Any], known: dict[Path, TracedInput]
+) -> Iterator[dict[str, Any]]:
     """Yield the inputs of the last of the files above, which were made from each other; each file is read once."""
     depth = len(above) - 1
     for name, hint in hints.items():
         given = Path(os.path.normpath(above[-1].parent / hint["path"]))
         if given not in known:
-            known[given] = _behind(given)
-        behind = known[given]
-        same = behind.fingerprint == hint["fingerprint"]
-        state = behind.state or (UNCHANGED if same else "has been made again since")
+            known[given] = _traced(given)
+        traced = known[given]
+        same = traced.fingerprint == hint["fingerprint"]
+        state = traced.state or (UNCHANGED if same else "has been made again since")
         yield {"depth": depth, "input": name, "path": str(given), "fingerprint": hint["fingerprint"], "state": state}
         if state == UNCHANGED and len(above) < DEEPEST and given.resolve() not in above:
-            yield from _chain((*above, given.resolve()), behind.inputs, known)
+            yield from _chain((*above, given.resolve()), traced.inputs, known)
 
 
-def _behind(path: Path) -> Behind:
+def _traced(path: Path) -> TracedInput:
     if not path.exists():
-        return Behind("no longer exists")
+        return TracedInput("no longer exists")
     if not is_artifact(path):
-        return Behind("image files")
+        return TracedInput("image files")
     try:
         with store.open_artifact(path) as before:
-            return Behind("", before.fingerprint, before.inputs)
+            return TracedInput("", before.fingerprint, before.inputs)
     except ArtifactError as error:
-        return Behind(f"cannot be read ({error})")
+        return TracedInput(f"cannot be read ({error})")
 
 
 def carried(hints: Mapping[str, Mapping[str, str]], kind: str) -> Tables:
