@@ -28,7 +28,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
     Returns:
         kind, version, attributes, recipe, sizes, provenance (the chain of inputs), pretrained networks, what labels
         were used for, and skipped images; of a segmentation also `categories`: number, name, colour, pixels and share
-        of those that are not void, unless there are problems; with `verify` also `problems`, the list of violated invariants.
+        of those that are not void, unless there are problems; with `verify` also `problems`, the list of violated
+        invariants.
     """
     if len(inputs.paths) != 1:
         raise ConfigError(f"inspect needs exactly one file, but {len(inputs.paths)} are given")
