@@ -28,7 +28,8 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
     Returns:
         kind, version, attributes, recipe, sizes, provenance (the chain of inputs), pretrained networks, what labels
         were used for, and skipped images; of a segmentation also `categories`: number, name, colour, pixels and share
-        of those that are not void; with `verify` also `problems`, the list of violated invariants.
+        of those that are not void, unless there are problems; with `verify` also `problems`, the list of violated
+        invariants.
     """
     if len(inputs.paths) != 1:
         raise ConfigError(f"inspect needs exactly one file, but {len(inputs.paths)} are given")
@@ -60,10 +61,10 @@ def inspect(inputs: Inputs, params: Inspect | None = None, run: Run | None = Non
         if artifact.has("sources/name"):
             described["sources"] = len(artifact.table("sources/name"))
             described["windows"] = artifact.window_count
-        if artifact.kind == "segmentation":
-            described |= _categories(artifact)
         if verify:
             described["problems"] = _verify(artifact)
+        if artifact.kind == "segmentation" and not described.get("problems"):  # reading would stop at the first
+            described |= _categories(artifact)
     return described
 
 
