@@ -13,8 +13,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -151,6 +151,15 @@ def as_digested(path: Path, digest: str) -> Iterator[None]:
         raise
     if before is None or not _holds(path, before, digest):
         raise changed
+
+
+@contextmanager
+def all_as_digested(files: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Raise `ChangedError` as `as_digested` does, for any of several files: their paths and digests."""
+    with ExitStack() as stack:
+        for path, digest in files:
+            stack.enter_context(as_digested(Path(path), digest))
+        yield
 
 
 class _State(NamedTuple):

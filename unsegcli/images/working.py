@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from unsegcli.core.geometry import Box, footprint, halves, working_grid
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.bands import Taking
 from unsegcli.images.decode import read_header, read_part, read_pixels
-from unsegcli.images.find import as_digested
+from unsegcli.images.find import all_as_digested, as_digested
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
 from unsegcli.images.mask_files import read_mask, read_part_of_mask
@@ -199,9 +199,7 @@ def unchanged(source: Source, box: Box | None = None) -> Iterator[None]:
     files = [(source.path, source.digest)]
     if source.members:
         files = [(one.path, one.digest) for one in source.members if box is None or _touch(one.box, box)]
-    with ExitStack() as stack:
-        for path, digest in files:
-            stack.enter_context(as_digested(Path(path), digest))
+    with all_as_digested(files):
         yield
 
 
