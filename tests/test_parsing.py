@@ -16,7 +16,7 @@ def test_json_that_is_too_deep_is_refused(depth: int, opening: str, closing: str
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "Infinity", "[1", "", b"\xff", "9" * 5000])
 def test_json_that_is_no_finite_value_is_refused(text: str | bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011 - in the words of Python
         json_of(text)
 
 
@@ -30,7 +30,7 @@ def test_json_that_is_deep_but_not_too_deep_is_read() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a=" + "[" * 5000 + "]" * 5000, "a=" + "{b=" * 300 + "1" + "}" * 300, "a." * 500 + "b=1", "a=" + "9" * 5000],
+    ["a=" + "[" * 5000 + "]" * 5000, "a=" + "{b=" * 200 + "1" + "}" * 200, "a." * 500 + "b=1", "a=" + "9" * 5000],
 )
 def test_toml_that_is_too_deep_or_long_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"nested more than 100 levels|digits"):

@@ -24,8 +24,8 @@ def mat_variables(content: bytes, what: str) -> dict[str, Any]:
 
     if max(len(content), _unpacked_size(content)) > MOST_BYTES:
         raise DataError(
-            f"{what}: unpacks to more than {millions(MOST_BYTES)} million bytes, the limit for MATLAB files: save larger "
-            "maps as PNG, TIFF or NPY"
+            f"{what}: unpacks to more than {millions(MOST_BYTES)} million bytes, the limit for MATLAB files: save "
+            "larger maps as PNG, TIFF or NPY"
         )
     stream: Any = io.BytesIO(content)
     try:
