@@ -6,15 +6,15 @@ Nothing here reads ground truth; names from a matching depend on labels, which t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store
+from unsegcli import console, store
 from unsegcli.core.palette import (
     CONFUSABLE,
     MOST_DISTINCT,
@@ -26,6 +26,7 @@ from unsegcli.core.palette import (
 )
 from unsegcli.dataflow.label_maps import Predictions
 from unsegcli.errors import ConfigError
+from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, legend_beside
 
 Colors = NDArray[np.uint8]
@@ -41,6 +42,8 @@ class Matching:
     fingerprint: str
     scores: dict[str, Any]  # as JSON, of this run alone
     matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
+    inputs: Mapping[str, str] = field(default_factory=dict)  # digests of what it was made from, by name
+    images: tuple[str, ...] = ()  # names of those that were scored, if they are stored
 
     @property
     def labels(self) -> Path | None:
@@ -53,6 +56,15 @@ class Matching:
         """The legend that was used for scoring; None = none."""
         found = self.scores.get("legend")
         return None if found is None else Path(found)
+
+    def holds_legend(self) -> bool:
+        """Return whether the legend is the one that was used: else the file could name any file of this computer."""
+        if self.legend is None:
+            return True
+        try:
+            return self.legend.is_file() and file_digest(self.legend) == self.inputs.get("legend")
+        except OSError:
+            return False
 
     @property
     def assignment(self) -> tuple[int, ...]:
@@ -118,6 +130,8 @@ def read_matching(path: Path, run: Predictions) -> Matching | None:
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
         fingerprint = artifact.fingerprint
         matrix = artifact.table("matrix") if artifact.has("matrix") else None
+        images = tuple(artifact.table("images/name")) if artifact.has("images/name") else ()
+        inputs = artifact.recipe["inputs"]
     numbers = [
         int(name.rpartition(".")[2])
         for name, digest in scored.items()
@@ -126,9 +140,9 @@ def read_matching(path: Path, run: Predictions) -> Matching | None:
     if not numbers:
         return None
     if "runs" not in scores:
-        return Matching(path, fingerprint, scores, matrix)
+        return Matching(path, fingerprint, scores, matrix, inputs, images)
     of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
-    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all})
+    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all}, None, inputs, images)
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
@@ -179,8 +193,13 @@ def legend_to_show(
     if given is not None:
         return given_legend(given)
     for matching in matchings:
-        if matching is not None and (matching.legend is None or matching.legend.is_file()):
+        if matching is not None and matching.holds_legend():
             return matching.legend
+        if matching is not None and matching.legend is not None and matching.legend.is_file():
+            console.warn(
+                f"{matching.legend} is not the legend with which {matching.path} was made, or has changed: to use it, "
+                f"give --legend {matching.legend}"
+            )
     if labels is None and run.role != "classes":
         return None
     return legend_beside(run.images if images is None else Path(images), labels)
