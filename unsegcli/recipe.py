@@ -7,6 +7,7 @@ library versions are not part of a recipe: they do not change the result.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -29,11 +30,55 @@ REVISIONS = {"revision": "command", "method_revision": "method"}
 TODAY = {stored: name for name, stored in STORED_NAMES.items()}
 FILE_DIGEST = re.compile(r" [0-9a-f]{16}$")
 LONGEST_VALUE = 40  # letters
+DEEPEST = 40  # levels of JSON that is read
+LARGEST_INTEGER = 1 << 64
 
 
 def canonical(value: Any) -> str:
     """Return the canonical JSON of a value: sorted keys, no spaces, no NaN, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that anybody may have written.
+
+    Raises ValueError for what is not JSON, and for what JSON allows but other code does not expect: numbers that are
+    infinite or enormous, and values that are nested deeply.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_moderate)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _depth(value) > DEEPEST:
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _moderate(text: str) -> int:
+    value = int(text)
+    if abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = list(itertools.chain.from_iterable(inner))
+    return depth
 
 
 def make_recipe(

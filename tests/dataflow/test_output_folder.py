@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,11 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def described(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "out" / "unseg.json").read_text())
+    return found
+
+
 def files_of(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
@@ -58,7 +65,7 @@ def killed_run(folder: Path) -> Path:
         assert run.stdout is not None
         assert run.stdout.readline() == "now\n"
         run.kill()
-    assert files_of(folder) == ["out.partial/b.txt", "out.partial/lock", "out.partial/old/a.txt"]
+    assert files_of(folder) == ["out.partial/files/b.txt", "out.partial/files/old/a.txt", "out.partial/lock"]
     return folder / "out.partial"
 
 
@@ -66,6 +73,66 @@ def test_folder_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
     write(tmp_path)
     assert files_of(tmp_path) == WRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_not_listed_is_not_put_in_place(tmp_path: Path) -> None:
+    """Such as the journal of a database, or archives that were unpacked."""
+    with output(tmp_path).writing() as writer:
+        writer.add("sub/new.txt", b"new")
+        for name in ("journal", "sub/journal", "unpacked/a/b"):
+            writer.path_of(name).parent.mkdir(parents=True, exist_ok=True)
+            writer.path_of(name).touch()
+    assert files_of(tmp_path) == WRITTEN
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["sub"]
+
+
+def test_a_folder_of_ours_is_replaced_by_one_rename(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = tmp_path / "out"
+    before.chmod(0o750)
+    number = before.stat().st_ino
+    with OutputFolder(before, "panels", {**RECIPE, "revision": 2}).writing() as writer:
+        writer.add("other.txt", b"other")
+    assert files_of(tmp_path) == ["out/other.txt", "out/unseg.json"]
+    assert (before.stat().st_ino != number, before.stat().st_mode & 0o777) == (True, 0o750)
+
+
+@pytest.mark.parametrize("foreign", ["mine.txt", "sub/mine.txt", "folder", "link"])
+def test_what_is_not_ours_stays_beside_new_files(foreign: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "out" / foreign
+    {"folder": path.mkdir, "link": lambda: path.symlink_to(tmp_path)}.get(foreign, path.touch)()
+    with OutputFolder(tmp_path / "out", "panels", {**RECIPE, "revision": 2}).writing() as writer:
+        writer.add("other.txt", b"other")
+    assert path.exists()
+    assert not (tmp_path / "out" / "sub" / "new.txt").exists()
+    assert described(tmp_path)["files"] == ["other.txt"]
+    assert described(tmp_path)["complete"]
+
+
+def test_the_folder_one_works_in_stays_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path / "out")
+    write(tmp_path)
+    assert Path("unseg.json").exists()
+
+
+def test_a_folder_that_a_killed_run_moved_aside_comes_back(tmp_path: Path) -> None:
+    write(tmp_path)
+    partial = killed_run(tmp_path / "work")
+    (tmp_path / "out").rename(partial / "before")
+    partial.rename(tmp_path / "out.partial")
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, interrupt)
+    assert files_of(tmp_path) == WRITTEN
+
+
+@pytest.mark.parametrize("text", [b"", b"[" * 100_000, b"\xff\xfe", b'{"format":'])
+def test_a_description_that_cannot_be_read_is_not_ours(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "unseg.json").write_bytes(text)
+    with pytest.raises(ArtifactError, match="holds files that unseg did not make"):
+        output(tmp_path).finished()
 
 
 def test_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -88,8 +155,8 @@ def test_links_that_a_killed_run_left_are_not_followed(tmp_path: Path) -> None:
     (home / "sub").mkdir(parents=True)
     (home / "sub" / "mine.txt").write_text("mine")
     partial = killed_run(tmp_path / "work")
-    (partial / "folder").symlink_to(home)
-    (partial / "old" / "folder").symlink_to(home / "sub")
+    (partial / "files" / "folder").symlink_to(home)
+    (partial / "files" / "old" / "folder").symlink_to(home / "sub")
     (partial / "file").symlink_to(home / "sub" / "mine.txt")
     (partial / "nowhere").symlink_to(tmp_path / "nowhere")
     write(tmp_path / "work")
@@ -231,7 +298,7 @@ def test_two_writers(tmp_path: Path) -> None:
 def test_the_run_before_removes_the_folder_between_opening_and_locking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock = folders.fcntl.flock
+    flock = fcntl.flock
     calls: list[int] = []
 
     def late(lock: int, how: int) -> Any:
@@ -240,7 +307,7 @@ def test_the_run_before_removes_the_folder_between_opening_and_locking(
             shutil.rmtree(tmp_path / "out.partial")
         return flock(lock, how)
 
-    monkeypatch.setattr(folders.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     write(tmp_path)
     assert len(calls) == 2
     assert files_of(tmp_path) == WRITTEN

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from reading_back import fingerprint
 from sample_artifacts import sample
 from toy import users_method, write_images
 from typed import unseg
 
 from unsegcli import store
 from unsegcli.cli.evaluate import show_scores
+from unsegcli.dataflow import provenance as provenance_of
 from unsegcli.dataflow.provenance import carried, in_words, joined, network_tables, networks, tables_of
+from unsegcli.recipe import canonical
+from unsegcli.store import open_artifact
 from unsegcli.training.restarts import content_with
 
 LITE = network_tables("lite0", "0" * 64, "Apache-2.0", "ImageNet-1k")
@@ -51,6 +57,35 @@ def test_only_what_a_kind_can_hold_is_carried(tmp_path: Path) -> None:
     assert carried(hints, "metrics").keys() == {*LITE, "labels/used"}
     assert carried(hints, "features").keys() == LITE.keys()
     assert carried(hints, "superpixels") == {}
+
+
+def named_by_itself(path: Path, others: list[Path]) -> None:
+    """Make a file whose inputs are other files and, twice, itself: inputs are not part of the fingerprint."""
+    sample("segmentation").write(path)
+    prints = {other.name: {"path": str(other), "fingerprint": fingerprint(other)} for other in [*others, path]}
+    with h5py.File(path, "r+") as file:
+        file.attrs["inputs"] = canonical({**prints, "again": prints[path.name]})
+
+
+def test_files_that_name_each_other_in_circles_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{number}.h5" for number in range(12)]
+    for number, path in enumerate(paths):
+        named_by_itself(path, paths[:number])
+    opened: list[Path] = []
+    monkeypatch.setattr(provenance_of.store, "open_artifact", lambda path: opened.append(path) or open_artifact(path))
+    with open_artifact(paths[-1]) as artifact:
+        steps = list(islice(provenance_of.provenance(artifact), 100_000))
+    assert sorted(opened) == sorted(paths)
+    assert len(steps) <= provenance_of.MOST
+    assert {step["path"] for step in steps} == set(map(str, paths))
+    assert {step["state"] for step in steps} == {"unchanged"}
+
+
+def test_a_file_that_names_itself_is_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    named_by_itself(path, [])
+    with open_artifact(path) as artifact:
+        assert [step["depth"] for step in provenance_of.provenance(artifact)] == [0, 0]
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_fingerprint_depends_on_every_value_and_attribute(kind: str, tmp_path: P
     hints = {name for name, spec in KINDS[kind].fields.items() if spec.hint}
     others = [whole.changed(tables={name: altered(whole.tables[name])}) for name in whole.tables.keys() - hints]
     for name, value in whole.attributes.items():
-        others.append(whole.changed(attributes={name: value + value}))
+        others.append(whole.changed(attributes={name: value + (" " if isinstance(value, str) else 1)}))
     for group, arrays in whole.entries.items():
         key = next(iter(arrays))
         others.append(whole.changed(entries={group: {**arrays, key: altered(arrays[key])}}))

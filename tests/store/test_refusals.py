@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sample_artifacts import differences, sample, values_of
 
 from unsegcli.errors import ArtifactError
 from unsegcli.store import KINDS, kind_of, open_artifact, problems_of
+from unsegcli.store.chunks import array_digest
 from unsegcli.store.kinds import COMMON_ATTRIBUTES
 
 Damage = Callable[[h5py.File], object]
 CORRUPTIONS = 150
+DEEP = '{"a":' * 900 + "1" + "}" * 900  # as deep as Python itself still reads
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +89,26 @@ def drop(name: str) -> Damage:
 
 def attribute(name: str, value: object) -> Damage:
     return lambda file: file.attrs.__setitem__(name, value)
+
+
+def cell(name: str, row: int, values: object) -> Damage:
+    """Change a row of a dataset."""
+    return lambda file: file[name].__setitem__(row, values)
+
+
+def stamped(name: str, values: NDArray[Any]) -> Damage:
+    """Replace the dataset of a window, and its digest."""
+
+    def damage(file: h5py.File) -> None:
+        put(name, data=values)(file)
+        field, _, index = name.partition("/")
+        cell(f"digests/{field}", int(index), np.frombuffer(array_digest(values), np.uint8))(file)
+
+    return damage
+
+
+def octets(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def other_file(path: Path) -> Path:
@@ -253,18 +278,66 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
     "group in a circle": ("model", lambda file: file["weights"].__setitem__("x", file["/"]), "should be a dataset"),
     "recipe that is no JSON": ("metrics", attribute("recipe", '{"stage":'), "recipe is not a JSON object"),
     "recipe that is a list": ("metrics", attribute("recipe", "[1]"), "recipe is not a JSON object"),
-    "recipe that is a number": ("metrics", attribute("recipe", 5), "recipe is not a JSON object"),
+    "recipe that is a number": ("metrics", attribute("recipe", 5), "recipe should be of type str"),
     "recipe that is too deep": ("metrics", attribute("recipe", '{"a":' + "[" * 30_000), "metrics|recipe|damaged"),
     "inputs that are no JSON": ("metrics", attribute("inputs", "{{"), "inputs is not a JSON object"),
     "inputs list has no paths": ("metrics", attribute("inputs", '{"pictures":{}}'), "inputs does not give path and"),
     "inputs that are numbers": ("metrics", attribute("inputs", '{"pictures":1}'), "inputs does not give path and"),
     "role of a wrong type": ("segmentation", attribute("role", 1), "the attribute role should be of type str"),
     "clusters of a wrong type": ("segmentation", attribute("clusters", "8"), "clusters should be of type int"),
-    "kind that is no text": ("metrics", attribute("kind", [1, 2]), "kind and kind-version are broken"),
+    "kind that is no text": ("metrics", attribute("kind", [1, 2]), "its attribute kind is not one value"),
     "version that is no number": ("metrics", attribute("kind-version", "1"), "kind and kind-version are broken"),
-    "version that is several": ("metrics", attribute("kind-version", [1, 1]), "kind and kind-version are broken"),
+    "version that is several": (
+        "metrics",
+        attribute("kind-version", [1, 1]),
+        "its attribute kind-version is not one value",
+    ),
     "version before the first": ("metrics", attribute("kind-version", 0), "kind metrics has no version 0"),
     "format of another program": ("metrics", attribute("format", "keras"), "but was not written by unseg"),
+    "recipe with an infinite number": ("metrics", attribute("recipe", '{"a":1e999}'), "recipe is not a JSON object"),
+    "recipe with an enormous number": ("metrics", attribute("recipe", f'{{"a":1{"0" * 900}}}'), "not a JSON object"),
+    "reading that is too deep": ("superpixels", attribute("reading", DEEP), "reading is not JSON that can be used"),
+    "reading that is a list": ("superpixels", attribute("reading", "[]"), "reading is not a JSON object"),
+    "settings that are too deep": ("model", attribute("config", DEEP), "config is not JSON that can be used"),
+    "names that are too deep": ("model", attribute("bfloat16", "[" * 900 + "]" * 900), "bfloat16 is not JSON that can"),
+    "names that are an object": ("model", attribute("bfloat16", "{}"), "bfloat16 is not a JSON list"),
+    "scores that are too deep": ("metrics", put("scores", data=octets(DEEP)), "scores is not JSON that can be used"),
+    "scores that are a list": ("metrics", put("scores", data=octets("[1]")), "scores is not a JSON object"),
+    "seconds that are several": ("metrics", attribute("seconds", [1.0, 2.0]), "seconds is not one value"),
+    "seconds that are no number": ("metrics", attribute("seconds", np.nan), "seconds is not finite"),
+    "a command that is a number": ("metrics", attribute("command", 5), "command should be of type str"),
+    "a command that is huge": (
+        "metrics",
+        lambda file: file.attrs.create("command", b"x", dtype=h5py.string_dtype(length=1 << 25)),
+        "command is not one value",
+    ),
+    "clusters below zero": ("segmentation", attribute("clusters", -1), "clusters is -1, which is not from 0 to 65535"),
+    "too many clusters": ("segmentation", attribute("clusters", 10**9), "clusters is 1000000000, which is not from 0"),
+    "a size of zero": ("superpixels", cell("sources/size", 0, (0, 6)), "sources/size has 0, which is below 1"),
+    "an orientation": ("superpixels", cell("sources/orientation", 0, 9), "sources/orientation has 9, which is above"),
+    "more superpixels than pixels": (
+        "superpixels",
+        cell("windows/superpixels", 0, 10**12),
+        "windows/superpixels has more superpixels than the window has pixels",
+    ),
+    "fewer than no superpixels": ("superpixels", cell("windows/superpixels", 0, -1), "windows/superpixels has -1"),
+    "a window moved out of its image": ("superpixels", cell("windows/box", 1, (0, 3, 4, 4)), "window 1 extends beyond"),
+    "a window too small for its image": ("superpixels", cell("windows/box", 0, (0, 0, 4, 5)), "of source 0 do not cov"),
+    "pixels changed under an old digest": (
+        "superpixels",
+        cell("images/000001", 0, 7),
+        "images/000001 has been changed since it was written: its digest differs",
+    ),
+    "a superpixel beyond their number": (
+        "superpixels",
+        stamped("superpixels/000001", np.full((4, 4), 2, "u2")),
+        "superpixels/000001 has the superpixel 2, but there are only 2",
+    ),
+    "a category beyond their number": (
+        "segmentation",
+        stamped("segmentation/000001", np.full((4, 4), 4, "u1")),
+        "segmentation/000001 has the category 4, but there are only 4",
+    ),
     "promise of terabytes": (
         "model",
         put("weights/x", shape=(10**6, 10**6), dtype="f4", chunks=(1000, 1000)),
@@ -274,6 +347,7 @@ WRONG: dict[str, tuple[str, Damage, str]] = {
         "superpixels",
         lambda file: (
             file["windows/box"].__setitem__(0, (0, 0, 10**4, 10**4)),
+            file["windows/grid"].__setitem__(0, (10**4, 10**4)),
             put("superpixels/000000", shape=(10**4, 10**4), dtype="u2", chunks=(512, 512), compression="gzip")(file),
         ),
         "claims 200,000,000 bytes",
@@ -418,6 +492,21 @@ def test_a_flipped_bit_in_a_chunk(name: str, sound: dict[str, Path], tmp_path: P
     assert f"{name} cannot be read: the file is damaged" in message
     with open_artifact(path) as artifact:
         assert any("the file is damaged" in problem for problem in problems_of(artifact))
+
+
+@pytest.mark.parametrize("signature", [b"FRHP", b"FHDB", b"BTHD", b"BTLF"])
+def test_damage_where_the_names_of_weights_are(signature: bytes, tmp_path: Path) -> None:
+    """Groups of more than eight names have structures of their own, which are read when names are listed."""
+    many = {f"{number}.weight": np.zeros(3, np.float32) for number in range(20)}
+    path = sample("model").changed(entries={"weights": many}).write(tmp_path / "a.h5")
+    content = path.read_bytes()
+    starts = [match.start() for match in re.finditer(re.escape(signature), content)]
+    assert starts
+    messages = []
+    for start in starts:
+        path.write_bytes(content[: start + 6] + bytes([content[start + 6] ^ 1]) + content[start + 7 :])
+        messages.append(refused(path))
+    assert any("is damaged" in message for message in messages)
 
 
 def heap_headers(content: bytes) -> list[int]:

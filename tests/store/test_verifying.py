@@ -26,7 +26,11 @@ def with_window(kind: str, index: int, name: str, values: NDArray[Any], **tables
 
 
 def with_boxes(boxes: list[list[int]], grids: list[list[int]], sources: list[int]) -> Sample:
-    """A segmentation with these windows."""
+    """A segmentation with these windows of two sources; one of which none is given has one that is right."""
+    if 0 not in sources and min(sources) > 0:
+        boxes, grids, sources = [[0, 0, 4, 6], *boxes], [[4, 6], *grids], [0, *sources]
+    if max(sources) == 0:
+        boxes, grids, sources = [*boxes, [0, 0, 4, 6]], [*grids, [4, 6]], [*sources, 1]
     whole = sample("segmentation").changed(
         tables={
             "windows/box": np.array(boxes, np.int32),
@@ -168,6 +172,10 @@ BROKEN: dict[str, tuple[Sample, str]] = {
     "a tile of no source": (
         sample("superpixels").changed(tables={"members/source": np.array([1, 2], np.int32)}),
         "members/source refers to a source outside 0 to 1",
+    ),
+    "a source without a window": (
+        with_boxes([[0, 0, 4, 6]] * 3, [[4, 6]] * 3, [1, 0, 1]),
+        "windows/source does not have the windows of every source, one source after the other",
     ),
     "a window of a source below 0": (
         with_boxes([[0, 0, 4, 6], [0, 0, 4, 6]], [[4, 6]] * 2, [-1, 1]),

@@ -69,11 +69,8 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
             except OSError as error:
                 if error.errno not in USER_ERRNOS:
                     raise
-                _fail(
-                    f"{error.filename or 'the output'}: {error.strerror}; fix this and run again, finished work is "
-                    "kept",
-                    FAILED,
-                )
+                notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
+                _fail(f"{error.filename or 'the output'}: {error.strerror}; fix this and run again{notes}", FAILED)
             except MemoryError:
                 _fail("not enough memory: use fewer --workers, a smaller --size, or --patch", FAILED)
             except KeyboardInterrupt as stop:

@@ -1,14 +1,15 @@
 """Write output folders atomically, recognise them by their `unseg.json`, and make safe file names.
 
 Never removes a file that unseg did not write, and overwrites one only with `force`. Files are first written to a
-partial folder, whose lock file contains our mark; a partial folder without the mark is never touched.
+partial folder, whose lock file contains our mark; a partial folder without the mark is never touched. A folder that
+holds nothing else is put in place by one rename; otherwise files are moved one by one, while `unseg.json` says that the
+folder is not complete.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,11 +28,13 @@ from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.errors import ArtifactError
 from unsegcli.images.find import MARKER
-from unsegcli.recipe import Recipe, canonical, differences
+from unsegcli.recipe import Recipe, canonical, differences, parse_json
+from unsegcli.store.durable import hold_lock, make_folders, rename_durably, sync_file, sync_folder
 
 FORMAT = "unseg-folder"
 VERSION = 1
-LOCK = "lock"  # in the partial folder
+LOCK, FILES, BEFORE = "lock", "files", "before"  # in the partial folder
+SYNC_THREADS = 16  # a disk or a server can synchronise many files at a time
 MARK = b"unseg: a folder that is not finished; all of it is removed when unseg ends, or runs again\n"  # of the lock
 LONGEST_PART = 200  # bytes of one part of a name; file systems allow 255
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -100,9 +104,11 @@ class OutputFolder:
     @contextmanager
     def writing(self) -> Iterator[FolderWriter]:
         """Write into a partial folder; its files are moved to the target if the block ends without an error."""
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        with _held(self.partial, self.path):
-            writer = FolderWriter(self.partial)
+        make_folders(self.partial.parent)
+        with _held(self.partial, self._place, self.path):
+            files = self.partial / FILES
+            files.mkdir()
+            writer = FolderWriter(files)
             yield writer
             self._put_in_place(writer)
 
@@ -119,12 +125,10 @@ class OutputFolder:
         return [above for above in target.parents if above != self._place and above.is_relative_to(self._place)]
 
     def _put_in_place(self, writer: FolderWriter) -> None:
-        """Move the files one by one: other files are kept, and a folder left by an interruption is still ours."""
         old = _described(self._place) if self._place.is_dir() else None
         mine = set(old["files"]) if old else set()
         for name in writer.files:
             self._check_free(name, mine)
-        self._place.mkdir(exist_ok=True)
         about = {
             "format": FORMAT,
             "version": VERSION,
@@ -133,14 +137,50 @@ class OutputFolder:
             **writer.about,
             "recipe": self.recipe,
         }
-        _write_marker(self._place, {**about, "complete": False, "files": sorted(mine | set(writer.files))})
-        for name in sorted(mine - set(writer.files)):
+        _leave_only(set(writer.files), self.partial / FILES)
+        _sync_below(self.partial / FILES)
+        if self._holds_only(mine):
+            _write_marker(self.partial / FILES, {**about, "complete": True, "files": writer.files})
+            self._put_as_a_whole()
+        else:
+            self._put_one_by_one(about, mine, writer.files)
+
+    def _holds_only(self, mine: set[str]) -> bool:
+        """Return whether the folder can be replaced: it has only files of ours, and nobody works in it."""
+        if not self._place.exists():
+            return True
+        if Path.cwd().is_relative_to(self._place) or self._place.is_mount():
+            return False
+        folders = {str(above) for name in mine for above in PurePosixPath(name).parents}
+        return all(
+            relative in (folders if path.is_dir() and not path.is_symlink() else mine | {MARKER})
+            for path in self._place.rglob("*")
+            for relative in [path.relative_to(self._place).as_posix()]
+        )
+
+    def _put_as_a_whole(self) -> None:
+        """Rename the folder into place; a folder that was there before is moved aside, and removed with the rest."""
+        files = self.partial / FILES
+        if self._place.exists():
+            files.chmod(stat.S_IMODE(self._place.stat().st_mode))
+            self._place.rename(self.partial / BEFORE)
+        files.rename(self._place)
+        sync_folder(self._place.parent)
+
+    def _put_one_by_one(self, about: Mapping[str, Any], mine: set[str], files: Sequence[str]) -> None:
+        """Move the files: others are kept, and a folder left by an interruption is still ours."""
+        _write_marker(self._place, {**about, "complete": False, "files": sorted(mine | set(files))})
+        for name in sorted(mine - set(files)):
             _remove(self._place, name)
-        for name in writer.files:
+        folders = {self._place}
+        for name in files:
             target = self._place / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (self.partial / name).replace(target)
-        _write_marker(self._place, {**about, "complete": True, "files": writer.files})
+            make_folders(target.parent)
+            (self.partial / FILES / name).replace(target)
+            folders.add(target.parent)
+        for folder in sorted(folders):
+            sync_folder(folder)
+        _write_marker(self._place, {**about, "complete": True, "files": list(files)})
 
 
 class FolderWriter:
@@ -250,7 +290,7 @@ def _limited(part: str, suffix: str) -> str:
 def _described(folder: Path) -> dict[str, Any] | None:
     """Return the content of `unseg.json` if it is valid and ours, else None."""
     try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        found = parse_json((folder / MARKER).read_bytes())
     except (OSError, ValueError):
         return None
     wanted = {"kind": str, "recipe": dict, "files": list, "complete": bool}
@@ -272,7 +312,25 @@ def _is_inside(name: str) -> bool:
 def _write_marker(folder: Path, about: Mapping[str, Any]) -> None:
     temporary = folder / f"{MARKER}.tmp"
     temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")  # ASCII, whatever is in the names
-    temporary.replace(folder / MARKER)
+    rename_durably(temporary, folder / MARKER)
+
+
+def _leave_only(names: set[str], folder: Path) -> None:
+    """Remove what libraries and unfinished steps left in a folder of ours."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in names:
+            path.unlink()
+
+
+def _sync_below(folder: Path) -> None:
+    """Wait until all files and folders below a folder are on the disk."""
+    inner = list(folder.rglob("*"))
+    with ThreadPoolExecutor(SYNC_THREADS) as threads:
+        list(threads.map(sync_file, [path for path in inner if path.is_file()]))
+        list(threads.map(sync_folder, [folder, *(path for path in inner if path.is_dir())]))
 
 
 def _remove(folder: Path, name: str) -> None:
@@ -286,22 +344,30 @@ def _remove(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _held(partial: Path, output: Path) -> Iterator[None]:
+def _held(partial: Path, place: Path, output: Path) -> Iterator[None]:
     """Create and lock a partial folder, emptied of earlier files, and remove it at the end."""
     with contextlib.ExitStack() as files:
         folder = None
         while folder is None:
             _make_marked(partial, output)
             folder = _locked(partial, output, files)
+        _put_back(partial, place)
         _clear(folder)  # remove what a killed run left
         try:
             yield
         finally:
+            _put_back(partial, place)
             with contextlib.suppress(OSError):
                 _clear(folder)
                 os.unlink(LOCK, dir_fd=folder)  # last, so that a folder left by a kill still carries our mark
                 if os.path.samestat(partial.lstat(), os.fstat(folder)):
                     partial.rmdir()
+
+
+def _put_back(partial: Path, place: Path) -> None:
+    """Move a folder back that a killed run moved aside, unless the new one is in place."""
+    if not os.path.lexists(place) and (partial / BEFORE).is_dir():
+        (partial / BEFORE).rename(place)
 
 
 def _make_marked(partial: Path, output: Path) -> None:
@@ -327,15 +393,11 @@ def _locked(partial: Path, output: Path, files: contextlib.ExitStack) -> int | N
         files.callback(os.close, folder)
         lock = _open_lock(folder, partial)
         files.callback(os.close, lock)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold_lock(lock, output)
         here = os.stat(LOCK, dir_fd=folder, follow_symlinks=False)
         still = os.path.samestat(here, os.fstat(lock)) and os.path.samestat(partial.lstat(), os.fstat(folder))
     except FileNotFoundError:
         return None
-    except BlockingIOError:
-        raise ArtifactError(
-            f"{output}: another unseg process is writing it; wait for it, or choose another name with -o"
-        ) from None
     return folder if still else None
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unsegcli import console, store
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.errors import ArtifactError
 
 DEEPEST = 20  # a longer chain was not made by unseg and may be circular
+MOST = 10_000  # files that name each other in circles could give millions
 UNCHANGED = "unchanged"
 OF_A_NETWORK = ("name", "digest", "licence", "labels")  # columns of the table pretrained/
 LABELS = "labels/used"
@@ -23,31 +25,44 @@ LABELS = "labels/used"
 Tables = dict[str, list[str]]
 
 
-def provenance(artifact: store.Artifact, depth: int = 0) -> Iterator[dict[str, Any]]:
+class Behind(NamedTuple):
+    """What is known of an input: why it cannot be followed, or its fingerprint and its own inputs."""
+
+    state: str
+    fingerprint: str = ""
+    inputs: Mapping[str, Any] = {}
+
+
+def provenance(artifact: store.Artifact) -> Iterator[dict[str, Any]]:
     """Yield the inputs of an artifact, recursively down to the images: depth, input, path, fingerprint, state."""
-    folder = artifact.path.resolve().parent
-    if depth == DEEPEST:
-        return
-    for name, hint in artifact.inputs.items():
-        path = Path(os.path.normpath(folder / hint["path"]))
-        entry = {"depth": depth, "input": name, "path": str(path), "fingerprint": hint["fingerprint"]}
-        if not path.exists():
-            yield {**entry, "state": "no longer exists"}
-        elif not is_artifact(path):
-            yield {**entry, "state": "image files"}
-        else:
-            yield from _of_artifact(path, entry, depth)
+    return islice(_chain((artifact.path.resolve(),), artifact.inputs, {}), MOST)
 
 
-def _of_artifact(path: Path, entry: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+def _chain(above: tuple[Path, ...], hints: Mapping[str, Any], known: dict[Path, Behind]) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of the last of the files above, which were made from each other; each file is read once."""
+    depth = len(above) - 1
+    for name, hint in hints.items():
+        given = Path(os.path.normpath(above[-1].parent / hint["path"]))
+        if given not in known:
+            known[given] = _behind(given)
+        behind = known[given]
+        same = behind.fingerprint == hint["fingerprint"]
+        state = behind.state or (UNCHANGED if same else "has been made again since")
+        yield {"depth": depth, "input": name, "path": str(given), "fingerprint": hint["fingerprint"], "state": state}
+        if state == UNCHANGED and len(above) < DEEPEST and given.resolve() not in above:
+            yield from _chain((*above, given.resolve()), behind.inputs, known)
+
+
+def _behind(path: Path) -> Behind:
+    if not path.exists():
+        return Behind("no longer exists")
+    if not is_artifact(path):
+        return Behind("image files")
     try:
         with store.open_artifact(path) as before:
-            same = before.fingerprint == entry["fingerprint"]
-            yield {**entry, "state": UNCHANGED if same else "has been made again since"}
-            if same:
-                yield from provenance(before, depth + 1)
+            return Behind("", before.fingerprint, before.inputs)
     except ArtifactError as error:
-        yield {**entry, "state": f"cannot be read ({error})"}
+        return Behind(f"cannot be read ({error})")
 
 
 def carried(hints: Mapping[str, Mapping[str, str]], kind: str) -> Tables:

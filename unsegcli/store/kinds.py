@@ -237,6 +237,9 @@ COMMON_ATTRIBUTES = {
 }
 
 
+NOT_TEXT: dict[str, tuple[type, ...]] = {"kind-version": (int,), "seconds": (int, float)}  # of the common attributes
+
+
 def window_name(index: int) -> str:
     """Return the name of a window's dataset within its group."""
     return f"{index:06d}"

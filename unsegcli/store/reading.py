@@ -6,7 +6,7 @@ Files are never modified, and their content cannot run code.
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unsegcli.errors import ArtifactError
-from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, Field, Kind, window_name
+from unsegcli.recipe import parse_json
+from unsegcli.store.chunks import array_digest
+from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, Field, Kind, window_name
+from unsegcli.store.plausible import attribute_problem, map_problem, table_problem, window_problem
+from unsegcli.store.unpacking import foreign_filter, implausible, most_unpacked, unpacked
 
-FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
 # Exceptions of h5py for damaged files and for types that NumPy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 FREE_AXES = ("step", "row", "column")  # each quantity has its own steps, and each window its own grid of cells
-SMALL = 1 << 20  # bytes that are read regardless of the ratio
+LONGEST_ATTRIBUTE = 1 << 24  # bytes
 # (kind, version) -> function that converts an older file, in memory, to the next version
 Upgrade = Callable[[h5py.File], None]
 
@@ -47,8 +49,13 @@ class Artifact:
         self.written_version = written_version  # of the kind in the file, before upgrades
         self._file = file
         self._spec: Kind = KINDS[kind_name]
-        self.about = {name: self._attribute(name) for name in COMMON_ATTRIBUTES}
-        self.attributes = {name: self._attribute(name, type_) for name, type_ in self._spec.attributes.items()}
+        self._file_bytes: int = file.id.get_filesize()
+        self._held: dict[int, str] = {}  # address in the file -> dataset of those that are kept or read together
+        self._held_bytes = 0
+        self._windows_are_sound = False
+        self._checked: dict[str, bytearray] = {}  # windows whose digests were found right
+        self.about = {name: self._attribute(name, NOT_TEXT.get(name, (str,))) for name in COMMON_ATTRIBUTES}
+        self.attributes = {name: self._own_attribute(name, type_) for name, type_ in self._spec.attributes.items()}
         self.recipe: dict[str, Any] = self._json("recipe")
         self.inputs: dict[str, Any] = self._json("inputs")
         for hint in self.inputs.values():
@@ -56,7 +63,8 @@ class Artifact:
                 raise self._fail("the attribute inputs does not give path and fingerprint of each input")
         self.environment: dict[str, Any] = self._json("environment")
         self.fingerprint = str(self.about["fingerprint"])
-        self._check_members()
+        with self._damage_named("a group"):
+            self._check_members()
         self._lengths: dict[str, int] = {}
         self._tables: dict[str, Any] = {}
 
@@ -64,7 +72,8 @@ class Artifact:
 
     def has(self, name: str) -> bool:
         """Return whether an (optional) field is present."""
-        return name in self._file
+        with self._damage_named(name):
+            return name in self._file
 
     @property
     def window_count(self) -> int:
@@ -84,19 +93,34 @@ class Artifact:
         per = self._spec.fields[name].per
         paths = [name] if per == "file" else [f"{name}/{inner}" for inner in self.members(name)]
         datasets = [self._dataset(path) for path in paths]
-        return len(datasets), sum(d.nbytes for d in datasets), sum(d.id.get_storage_size() for d in datasets)
+        with self._damage_named(name):
+            return len(datasets), sum(d.nbytes for d in datasets), sum(d.id.get_storage_size() for d in datasets)
 
     # -- values --------------------------------------------------------------------------------------------
 
     def table(self, name: str) -> Any:
         """Read a field with one dataset per file: an array, or a list of strings. The result is cached."""
         if name not in self._tables:
-            self._tables[name] = self._read(name, self._field(name, "file"))
+            values = self._read(name, self._field(name, "file"))
+            self._refuse(name, table_problem(name, values))
+            self._tables[name] = values
+            if name.startswith("windows/"):
+                self._check_windows()
         return self._tables[name]
 
-    def read(self, name: str, index: int) -> NDArray[Any]:
-        """Read the dataset of one window, such as `read("superpixels", 3)`."""
-        return cast(NDArray[Any], self._read(f"{name}/{window_name(index)}", self._field(name, "window"), index))
+    def read(self, name: str, index: int, *, checked: bool = True) -> NDArray[Any]:
+        """Read the dataset of one window, such as `read("superpixels", 3)`.
+
+        Args:
+            name: field.
+            index: window.
+            checked: refuse values that differ from their digest or that the kind does not allow.
+        """
+        path = f"{name}/{window_name(index)}"
+        values = cast(NDArray[Any], self._read(path, self._field(name, "window"), index))
+        if checked:
+            self._check_window(name, index, path, values)
+        return values
 
     def entry(self, name: str, key: str) -> NDArray[Any]:
         """Read the dataset of one entry, such as a weight."""
@@ -119,7 +143,19 @@ class Artifact:
     def _fail(self, what: str) -> ArtifactError:
         return ArtifactError(f"{self.path}: {what}; make it again from its inputs")
 
-    def _attribute(self, name: str, type_: type | None = None) -> Any:
+    def _refuse(self, what: str, problem: str | None) -> None:
+        if problem is not None:
+            raise self._fail(f"{what} {problem}")
+
+    @contextmanager
+    def _damage_named(self, what: str) -> Iterator[None]:
+        """Refuse a file in which HDF5 itself finds something wrong."""
+        try:
+            yield
+        except DAMAGE as error:
+            raise self._fail(f"{what} cannot be read: the file is damaged ({_first_line(error)})") from error
+
+    def _attribute(self, name: str, types: tuple[type, ...]) -> Any:
         value = _attribute_value(self.path, self._file, name)
         if value is None:
             raise self._fail(f"the attribute {name} is missing")
@@ -127,14 +163,44 @@ class Artifact:
             value = value.item()
         if isinstance(value, str) and not _plain(value):
             raise self._fail(f"the attribute {name} is not UTF-8")
-        if type_ is not None and not isinstance(value, type_):
-            raise self._fail(f"the attribute {name} should be of type {type_.__name__}")
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise self._fail(f"the attribute {name} should be of type {types[-1].__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._fail(f"the attribute {name} is not finite")
         return value
+
+    def _own_attribute(self, name: str, type_: type) -> Any:
+        value = self._attribute(name, (type_,))
+        self._refuse(f"the attribute {name}", attribute_problem(name, value))
+        return value
+
+    def _check_windows(self) -> None:
+        """Check the tables of windows against each other, once."""
+        if not self._windows_are_sound:
+            self._windows_are_sound = True
+            source, box, grid = (self.table(f"windows/{name}") for name in ("source", "box", "grid"))
+            counts = self.table("windows/superpixels") if self.has("windows/superpixels") else None
+            problem = window_problem(len(self.table("sources/name")), source, box, grid, counts)
+            if problem is not None:
+                raise self._fail(problem)
+
+    def _check_window(self, name: str, index: int, path: str, values: NDArray[Any]) -> None:
+        """Check the values of a window when it is read for the first time."""
+        done = self._checked.setdefault(name, bytearray(self.window_count))
+        if done[index]:
+            return
+        if array_digest(values) != self.digest(name, index):
+            raise self._fail(f"{path} has been changed since it was written: its digest differs")
+        if name == "superpixels":
+            self._refuse(path, map_problem("superpixel", values, int(self.table("windows/superpixels")[index])))
+        if name == "segmentation":
+            self._refuse(path, map_problem("category", values, self.attributes["clusters"]))
+        done[index] = 1
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads(self.about[name], parse_constant=_no_number)
-        except (TypeError, ValueError):
+            value = parse_json(self.about[name])
+        except ValueError:
             value = None
         if not isinstance(value, dict):
             raise self._fail(f"the attribute {name} is not a JSON object")
@@ -172,18 +238,19 @@ class Artifact:
         if not self._file:
             raise ValueError(f"{self.path} is closed: read {path} inside the with block")
         dataset = self._dataset(path)
-        self._check_dataset(path, dataset, spec, window)
-        try:
-            values = dataset[...]
-        except DAMAGE as error:
-            raise self._fail(f"{path} cannot be read: the file is damaged ({_first_line(error)})") from error
+        with self._damage_named(path):
+            self._check_dataset(path, dataset, spec, window)
+            if window is None:
+                self._hold(path, dataset)
+            values = unpacked(dataset)
         if spec.types == "text":
             return [row.decode("utf-8", errors="surrogateescape") for row in values]
         return values
 
     def members(self, name: str) -> list[str]:
         """Return the sorted names in a group; those of a field with one dataset per window are checked."""
-        found = sorted(self._file[name])
+        with self._damage_named(name):
+            found = sorted(self._file[name])
         if self._spec.fields[name].per == "window" and found != [window_name(i) for i in range(self.window_count)]:
             raise self._fail(f"{name} does not have exactly one dataset for each of the {self.window_count} windows")
         return found
@@ -191,7 +258,7 @@ class Artifact:
     def _dataset(self, path: str) -> h5py.Dataset:
         """Open a dataset of this file, refusing links and external storage."""
         parent, _, name = path.rpartition("/")
-        try:
+        with self._damage_named(path):
             group = self._file[parent or "/"] if not parent or parent in self._file else None
             if group is None or name not in group:
                 raise self._fail(f"{path} is missing")
@@ -201,9 +268,7 @@ class Artifact:
                 raise self._fail(f"{path} should be a dataset")
             if dataset.shape is None or dataset.dtype is None:
                 raise self._fail(f"{path} has no values")
-        except DAMAGE as error:
-            raise self._fail(f"{path} is damaged ({_first_line(error)})") from error
-        _require_own_storage(dataset, self.path)
+            _require_own_storage(dataset, self.path)
         return dataset
 
     def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:
@@ -212,10 +277,21 @@ class Artifact:
                 raise self._fail(f"{path} should hold text of fixed length")
         elif dataset.dtype.name not in spec.types.split():
             raise self._fail(f"{path} is of type {dataset.dtype.name}, not one of: {spec.types}")
-        if dataset.nbytes > SMALL + LARGEST_RATIO * dataset.id.get_storage_size():
-            raise self._fail(f"{path} claims {dataset.nbytes:,} bytes, which is more than its stored size can hold")
+        self._refuse(path, implausible(dataset, self._file_bytes))
         if spec.axes != ("...",):
             self._check_shape(path, dataset.shape, spec, window)
+
+    def _hold(self, path: str, dataset: h5py.Dataset) -> None:
+        """Refuse what would fill the memory together: one dataset under many names, or many that share their bytes."""
+        address = int(h5py.h5o.get_info(dataset.id).addr)
+        if self._held.get(address) == path:
+            return
+        if address in self._held:
+            raise self._fail(f"{path} is {self._held[address]} under another name, which is not allowed")
+        self._held[address] = path
+        self._held_bytes += dataset.nbytes
+        if self._held_bytes > most_unpacked(self._file_bytes):
+            raise self._fail(f"{path} and what was read before are more than is unpacked at once")
 
     def _check_shape(self, path: str, shape: tuple[int, ...], spec: Field, window: int | None) -> None:
         if len(shape) != len(spec.axes):
@@ -332,7 +408,12 @@ def _upgraded(path: Path, steps: list[Upgrade], version: int) -> Iterator[h5py.F
 
 def _attribute_value(path: Path, file: h5py.File, name: str) -> Any:
     try:
-        return file.attrs.get(name)
+        if name not in file.attrs:
+            return None
+        attribute = file.attrs.get_id(name)
+        if attribute.shape != () or attribute.get_storage_size() > LONGEST_ATTRIBUTE:
+            raise ArtifactError(f"{path}: its attribute {name} is not one value; make it again from its inputs")
+        return file.attrs[name]
     except DAMAGE as error:
         raise ArtifactError(
             f"{path}: its attribute {name} is damaged ({_first_line(error)}); make it again from its inputs"
@@ -342,10 +423,6 @@ def _attribute_value(path: Path, file: h5py.File, name: str) -> Any:
 def _plain(value: Any) -> bool:
     """Return whether a value is text that can be encoded as UTF-8."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_text(value: Any, wanted: str) -> bool:
@@ -366,11 +443,11 @@ def _require_own_storage(dataset: h5py.Dataset, path: Path) -> None:
         raise ArtifactError(f"{path}: {dataset.name} is a virtual dataset, which is not allowed")
     if properties.get_external_count():
         raise ArtifactError(f"{path}: {dataset.name} stores its values in another file, which is not allowed")
-    used = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
-    if used - FILTERS:
+    foreign = foreign_filter(properties)
+    if foreign is not None:
         raise ArtifactError(
-            f"{path}: {dataset.name} needs the HDF5 filter {min(used - FILTERS)}; "
-            "only shuffle, gzip and fletcher32 are supported"
+            f"{path}: {dataset.name} needs the HDF5 filter {foreign}; "
+            "only shuffle, gzip and fletcher32 are supported, each once and in this order"
         )
 
 

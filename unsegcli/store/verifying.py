@@ -47,7 +47,7 @@ def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> I
                 artifact.members(name)
                 expected = artifact.window_digests(name)
                 for index in range(artifact.window_count):
-                    digest = array_digest(artifact.read(name, index))
+                    digest = array_digest(_raw(artifact, name, index))
                     if digest != bytes(expected[index]):
                         yield f"{name}/{window_name(index)} is damaged: its digest differs"
                     digests[f"{name}/{window_name(index)}"] = digest
@@ -70,17 +70,10 @@ def _unreadable_and_digests(artifact: Artifact, step: Callable[[], object]) -> I
 def _window_problems(artifact: Artifact) -> Iterator[str]:
     sources, boxes, grids = (artifact.table(f"windows/{name}") for name in ("source", "box", "grid"))
     count = len(artifact.table("sources/name"))
-    if len(sources) and (sources.min() < 0 or sources.max() >= count):
-        yield f"windows/source refers to a source outside 0 to {count - 1}"
-        return
     tiles = artifact.table("members/source") if artifact.has("members/source") else np.zeros(0)
-    if len(tiles) and (tiles.min() < 0 or tiles.max() >= count):
+    if len(tiles) and tiles.max() >= count:
         yield f"members/source refers to a source outside 0 to {count - 1}"
         return
-    for index, ((top, left, height, width), (rows, columns)) in enumerate(zip(boxes, grids, strict=True)):
-        if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
-            yield f"window {index} extends beyond its working image"
-            return
     for source in np.unique(sources):
         members = np.flatnonzero(sources == source)
         rows, columns = grids[members[0]]
@@ -157,7 +150,7 @@ def _pair_problems(artifact: Artifact) -> Iterator[str]:
 def _distance_problem(artifact: Artifact, index: int) -> str | None:
     if not artifact.has("windows/farthest"):
         return "cannot be used without windows/farthest"
-    labels, (own, second) = artifact.read("segmentation", index), np.moveaxis(artifact.read("distances", index), 2, 0)
+    labels, (own, second) = _raw(artifact, "segmentation", index), np.moveaxis(_raw(artifact, "distances", index), 2, 0)
     if ((own == UNKNOWN_DISTANCE) != (labels == np.iinfo(labels.dtype).max)).any():
         return "is not void where the segmentation is void, and only there"
     return "has a second centre that is nearer than the own one" if (own > second).any() else None
@@ -166,7 +159,7 @@ def _distance_problem(artifact: Artifact, index: int) -> str | None:
 def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
     from unsegcli.core.superpixels.regions import is_connected
 
-    regions = artifact.read("superpixels", index)
+    regions = _raw(artifact, "superpixels", index)
     void = np.iinfo(regions.dtype).max
     count = int(artifact.table("windows/superpixels")[index])
     used = np.unique(regions)
@@ -176,7 +169,7 @@ def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
 
 
 def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
-    labels = artifact.read("segmentation", index)
+    labels = _raw(artifact, "segmentation", index)
     void = np.iinfo(labels.dtype).max
     inside = labels[labels != void]
     clusters = artifact.attributes["clusters"]
@@ -184,7 +177,12 @@ def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
 
 
 def _feature_problem(artifact: Artifact, index: int) -> str | None:
-    return None if np.isfinite(artifact.read("features", index)).all() else "has values that are not finite"
+    return None if np.isfinite(_raw(artifact, "features", index)).all() else "has values that are not finite"
+
+
+def _raw(artifact: Artifact, name: str, index: int) -> NDArray[Any]:
+    """Read values without the checks of reading, so that all problems can be listed."""
+    return artifact.read(name, index, checked=False)
 
 
 def _signed(regions: NDArray[Any], void: int) -> NDArray[np.int64]:

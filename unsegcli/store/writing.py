@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from unsegcli import console
 from unsegcli._version import __version__
 from unsegcli.errors import CHANGED, CHANGED_BEFORE, ArtifactError, ConfigError
-from unsegcli.recipe import Recipe, canonical, differences, recipe_digest
+from unsegcli.recipe import Recipe, canonical, differences, parse_json, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
     Chunk,
@@ -43,6 +42,7 @@ from unsegcli.store.chunks import (
     chunk_shape_of,
     little_endian,
 )
+from unsegcli.store.durable import hold_lock, make_folders, rename_durably
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
 
@@ -144,7 +144,7 @@ class Target:
     def writing(self, unit: str = "image") -> Iterator[Writer]:
         """Lock the partial folder and resume from its shards; `unit` is what a unit is called in messages."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self.path.parent)
         except OSError as error:
             raise ArtifactError(
                 f"{self.path}: its folder cannot be made ({error.strerror}); choose another folder with -o"
@@ -156,7 +156,11 @@ class Target:
                 yield writer
             except BaseException as stop:
                 kept = writer.keep_or_clear()
-                for fact in () if isinstance(stop, Exception) else kept:  # errors say by themselves what to do
+                if isinstance(stop, OSError):
+                    kept = kept or ["nothing was finished, so nothing is kept"]
+                elif isinstance(stop, Exception):
+                    kept = []  # says by itself what to do
+                for fact in kept:
                     stop.add_note(fact)
                 raise
 
@@ -164,11 +168,9 @@ class Target:
         marker = self.partial / "recipe.json"
         wanted = canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
         if marker.exists():
-            found = marker.read_text()
-            if found == wanted:
+            if marker.read_bytes() == wanted.encode():
                 return
-            old = json.loads(found).get("recipe", {})
-            changed = differences(old, self.recipe) or "another version of the format"
+            changed = self._difference(marker)
             if (self.partial / CHECKPOINT).exists() and not self.force:
                 raise ArtifactError(
                     f"{self.partial}: holds a training that was started in another way and is not finished "
@@ -176,13 +178,24 @@ class Target:
                     "--force"
                 )
             console.warn(f"{self.partial} was started in another way ({changed}): its results are discarded")
+        self._remove_old_files()
+        _write_text_atomically(marker, wanted)
+
+    def _difference(self, marker: Path) -> str:
+        """Say in words how the recipe of an unfinished run differs; it may be empty, cut off or not ours."""
+        try:
+            old = parse_json(marker.read_bytes())
+            return differences(old["recipe"], self.recipe) or "another version of the format"
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "its recipe cannot be read"
+
+    def _remove_old_files(self) -> None:
         old_files = [file for file in self.partial.iterdir() if file.name != "lock"]
         for old_file in old_files:
             if not OURS.fullmatch(old_file.name):
                 raise ArtifactError(f"{self.partial}: {old_file.name} was not made by unseg; move it away")
         for old_file in old_files:
             shutil.rmtree(old_file) if old_file.is_dir() else old_file.unlink()
-        _write_text_atomically(marker, wanted)
 
 
 class Writer:
@@ -250,7 +263,7 @@ class Writer:
             shard.flush()
             _write_bytes(temporary, shard.id.get_file_image())
         path = temporary.with_suffix(".h5")
-        _rename_durably(temporary, path)
+        rename_durably(temporary, path)
         self._shards.append(path)
         self.notes += notes
         console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {self._pending_bytes / 1e6:,.1f} MB")
@@ -278,7 +291,10 @@ class Writer:
             _remove_partial(self.target.partial)
         verb = "is" if len(self.notes) == 1 else "are"
         kept = [f"{console.counted(len(self.notes), self.unit)} {verb} finished and kept"] if self.notes else []
-        with contextlib.suppress(ArtifactError), open_artifact(checkpoint, "checkpoint") as artifact:
+        with (
+            contextlib.suppress(ArtifactError, ValueError, KeyError, TypeError),
+            open_artifact(checkpoint, "checkpoint") as artifact,
+        ):
             about = json.loads(artifact.attributes["progress"])
             kept.append(f"checkpoint saved at step {about['step']} of {about['steps']}")
         return kept
@@ -321,7 +337,7 @@ class Writer:
                 if _wrong_chunk(shard):
                     shard.unlink()  # otherwise the next run would fail again
             raise
-        _rename_durably(temporary, self.target.path)
+        rename_durably(temporary, self.target.path)
         _remove_partial(self.target.partial)
 
     def _copy_shards(self, file: h5py.File) -> dict[str, bytes]:
@@ -495,7 +511,7 @@ def _lock(partial: Path, output: Path) -> Iterator[None]:
     handle = None
     while handle is None:
         try:
-            partial.mkdir(exist_ok=True)
+            make_folders(partial)
         except OSError as error:
             raise ArtifactError(
                 f"{output}: is not writable ({error.strerror}); choose another folder with -o"
@@ -520,29 +536,20 @@ def _locked(path: Path, output: Path) -> IO[str] | None:
         handle.close()
         raise ArtifactError(f"{path}: was not made by unseg; move it away")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold_lock(handle, output)
         if os.path.samestat(path.stat(), os.fstat(handle.fileno())):
             return handle
-    except BlockingIOError:
-        handle.close()
-        raise ArtifactError(
-            f"{output}: another unseg process is writing it; wait for it, or choose another name with -o"
-        ) from None
     except FileNotFoundError:
         pass
+    except ArtifactError:
+        handle.close()
+        raise
     handle.close()
     return None
 
 
 def _remove_partial(partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
-
-
-def _rename_durably(temporary: Path, final: Path) -> None:
-    """Rename a file so that a power cut leaves either the old file or the complete new one."""
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(final)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
@@ -576,7 +583,7 @@ def _plain_errors(path: Path) -> Iterator[None]:
 def _write_text_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)
-    _rename_durably(temporary, path)
+    rename_durably(temporary, path)
 
 
 def _command() -> str:

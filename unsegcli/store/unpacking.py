@@ -1,0 +1,133 @@
+"""Unpack the values of datasets of strangers: what comes out is bounded, whatever the file declares.
+
+HDF5 itself unpacks a chunk to whatever its stream holds, and each filter as often as a file asks for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import h5py
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from unsegcli.store.chunks import checksum_holds
+
+PIPELINE = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # each at most once
+SMALL = 1 << 20  # bytes that are unpacked regardless of any ratio
+LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
+AT_ONCE = 1 << 29  # bytes that are unpacked at once regardless of
+USUAL_RATIO = 20  # times the stored bytes
+FEW_CHUNKS = 1000
+SMALLEST_CHUNK = 1 << 14  # bytes, on average, beyond a few: very many tiny chunks would take hours
+
+
+class Undecodable(ValueError):
+    """Stored values that are damaged or not plausible."""
+
+
+def most_unpacked(stored: int) -> int:
+    """Return how many bytes values may have that are held at once and stored in so many bytes."""
+    return AT_ONCE + USUAL_RATIO * stored
+
+
+def implausible(dataset: h5py.Dataset, file_bytes: int) -> str | None:
+    """Say why a dataset must not be unpacked; None if it may be."""
+    stored, size = dataset.id.get_storage_size(), dataset.nbytes
+    if stored > file_bytes:
+        return f"claims {stored:,} stored bytes, which is more than the file has"
+    if size > SMALL + LARGEST_RATIO * stored:
+        return f"claims {size:,} bytes, which is more than its stored size can hold"
+    if size > most_unpacked(stored):
+        return f"claims {size:,} bytes in {stored:,} stored bytes, which is more than is unpacked at once"
+    shape, chunk = dataset.shape, dataset.chunks
+    if not chunk or not size or chunk == shape:
+        return None
+    if any(step > side for step, side in zip(chunk, shape, strict=True)):
+        return "has a chunk that is larger than itself"
+    if (
+        math.prod(-(-side // step) for side, step in zip(shape, chunk, strict=True))
+        > FEW_CHUNKS + size / SMALLEST_CHUNK
+    ):
+        return "has too many chunks for its size"
+    return None
+
+
+def foreign_filter(properties: h5py.h5p.PropDCID) -> int | None:
+    """Return the first filter that is not of ours, in our order; None if there is none."""
+    wanted = iter(PIPELINE)
+    used = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    return next((code for code in used if code not in wanted), None)
+
+
+def unpacked(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Read all values of a dataset that is not implausible."""
+    shape, chunk = dataset.shape, dataset.chunks
+    if not chunk or 0 in shape:
+        return np.asarray(dataset[...])
+    stored = _Stored(dataset, chunk)
+    if chunk == shape:
+        return stored.chunk((0,) * len(shape))
+    values = np.empty(shape, stored.dtype)
+    for start in itertools.product(*(range(0, side, step) for side, step in zip(shape, chunk, strict=True))):
+        room = values[tuple(slice(first, first + step) for first, step in zip(start, chunk, strict=True))]
+        room[...] = stored.chunk(start)[tuple(slice(side) for side in room.shape)]
+    return values
+
+
+class _Stored:
+    """The chunks of a dataset as they are stored."""
+
+    def __init__(self, dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
+        self.id, self.shape, self.dtype = dataset.id, shape, np.dtype(dataset.dtype.str)
+        self.bytes, self.width = math.prod(shape) * self.dtype.itemsize, self.dtype.itemsize
+        properties = dataset.id.get_create_plist()
+        found = [properties.get_filter(number) for number in range(properties.get_nfilters())]
+        if any(code == h5py.h5z.FILTER_SHUFFLE and values[:1] != (self.width,) for code, _, values, _ in found):
+            raise Undecodable("its values are shuffled as if they were of another type")
+        self.filters = [code for code, *_ in found]
+
+    def chunk(self, start: tuple[int, ...]) -> NDArray[Any]:
+        """Read and unpack one chunk."""
+        if self.id.get_chunk_info_by_coord(start).byte_offset is None:
+            raise Undecodable("a chunk is missing")
+        mask, body = self.id.read_direct_chunk(start)
+        for number in reversed(range(len(self.filters))):
+            if not mask >> number & 1:
+                body = UNDO[self.filters[number]](body, self.bytes, self.width)
+        if len(body) != self.bytes:
+            raise Undecodable(f"a chunk of {self.bytes:,} bytes has {len(body):,}")
+        octets = np.require(np.frombuffer(body, np.uint8), requirements="W")
+        values = (octets != 0) if self.dtype == np.bool_ else octets.view(self.dtype)
+        return values.reshape(self.shape)
+
+
+def _without_checksum(body: bytes, size: int, width: int) -> Any:
+    if len(body) < 4 or not checksum_holds(body):
+        raise Undecodable("the checksum of a chunk is wrong")
+    return memoryview(body)[:-4]
+
+
+def _inflated(body: Any, size: int, width: int) -> NDArray[np.uint8]:
+    try:
+        room: Any = np.empty(size, np.uint8)
+        return np.asarray(imagecodecs.deflate_decode(body, out=room))
+    except imagecodecs.DeflateError as error:
+        raise Undecodable(f"a chunk does not unpack to {size:,} bytes") from error
+
+
+def _unshuffled(body: Any, size: int, width: int) -> NDArray[np.uint8]:
+    octets = np.frombuffer(body, np.uint8)
+    if width == 1 or len(octets) % width:
+        return octets
+    return np.ascontiguousarray(octets.reshape(width, -1).T).reshape(-1)
+
+
+UNDO = {
+    h5py.h5z.FILTER_SHUFFLE: _unshuffled,
+    h5py.h5z.FILTER_DEFLATE: _inflated,
+    h5py.h5z.FILTER_FLETCHER32: _without_checksum,
+}
