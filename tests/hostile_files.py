@@ -19,7 +19,7 @@ from unsegcli.store import KINDS, Target, encode, open_artifact, write_whole
 
 JSON_TABLES = ("scores", "cutting", "vectors", "fit/settings")
 JSON_ATTRIBUTES = ("reading", "config", "bfloat16")
-INSTEAD: list[Any] = [None, True, -1, 0, 10**15, 1e300, "", "\x1b[2J", "/", "nan", [], {}, [[]], [None], {"a": {}}, {"0": 1}]
+INSTEAD: list[Any] = [None, True, -1, 0, 10**15, 1e300, "", "\x1b[2J", "/", [], {}, [[]], [None], {"a": {}}, {"0": 1}]
 EXTREMES = (0.0, -1.0, 1e300, np.nan, np.inf)
 
 
@@ -125,7 +125,8 @@ def _other_json(content: Content, random: np.random.Generator) -> str:
 
 def _other_attribute(content: Content, random: np.random.Generator) -> str:
     name = _picked(random, set(content.attributes) - set(JSON_ATTRIBUTES))
-    new = _picked(random, [0, -1, 1, 65535, 2**40] if isinstance(content.attributes[name], int) else ["", "x", "iic", "/", "mine 0"])
+    numbers, words = [0, -1, 1, 65535, 2**40], ["", "x", "iic", "/", "mine 0"]
+    new = _picked(random, numbers if isinstance(content.attributes[name], int) else words)
     content.attributes[name] = new
     return f"attribute {name} = {new!r}"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from unsegcli import console
+from unsegcli.errors import as_unseg_writes
 from unsegcli.params import Terminal
 
 
@@ -59,12 +62,20 @@ Part = Table | str  # of what is printed: a table, or a line of text
 Described = Callable[[dict[str, Any]], Iterable[Part]]
 
 
-def print_scores(scores: dict[str, Any], terminal: Terminal, described: Described) -> None:
-    """Print scores as JSON if that was asked for, or if nobody is looking; else what a function makes of them."""
+def print_scores(scores: dict[str, Any], terminal: Terminal, described: Described, file: Path | None = None) -> None:
+    """Print scores as JSON if that was asked for, or if nobody is looking; else what a function makes of them.
+
+    Args:
+        scores: what is printed.
+        terminal: how to print it.
+        described: makes tables and lines of text of it.
+        file: that they were read from; None = they were computed just now.
+    """
     if terminal.json or not (terminal.table or sys.stdout.isatty()):
         print_json(scores)
     else:
-        print_parts(described(scores), terminal.table or "text")
+        with nullcontext() if file is None else as_unseg_writes(file, "scores"):
+            print_parts(described(scores), terminal.table or "text")
 
 
 def print_json(values: dict[str, Any]) -> None:

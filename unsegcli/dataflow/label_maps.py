@@ -19,7 +19,7 @@ from unsegcli import store
 from unsegcli.core.geometry import Box, checked_cores, cores, nearest_rows, paint, paint_rows, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import IMAGES_FOLDER, digest_files, find_images, split_of
 from unsegcli.images.georeference import Georeference
@@ -289,6 +289,9 @@ def _of_artifact(path: Path, role: str) -> Predictions:
         rows: dict[int, list[int]] = {}
         for row, source in enumerate(artifact.table("windows/source")):
             rows.setdefault(int(source), []).append(row)
+        lost = next((source.name for number, source in enumerate(sources) if number not in rows), None)
+        if lost is not None:
+            raise ArtifactError(f"{path}: has no window of {lost}; make it again")
         maps = tuple(
             StoredMap(source.name, source, str(path), artifact.fingerprint, field, tuple(rows[number]))
             for number, source in enumerate(sources)
@@ -311,7 +314,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             colors=tuple(colors),
             pretrained=tuple(networks(tables_of(artifact))),
             labels_used=str(artifact.recipe.get("labels_used", "")),
-            parts=own == "clusters" and artifact.recipe["stage"] == "iem",
+            parts=own == "clusters" and artifact.recipe.get("stage") == "iem",
         )
 
 

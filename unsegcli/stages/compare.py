@@ -34,7 +34,7 @@ from unsegcli.dataflow.scored_runs import (
     tasks_of,
     write_run_scores,
 )
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ConfigError, DataError, as_unseg_writes
 from unsegcli.images.find import file_digest
 from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
 from unsegcli.legend import Legend, read_legend
@@ -118,7 +118,8 @@ def compare(inputs: Inputs, params: Compare | None = None, run: Run | None = Non
     unchanged = target.finished() is not None
     scores = _finished(target) if unchanged else _scored(target, same, params, run)
     if params.page is not None:
-        firsts = [str(inputs.paths[method["runs"][0]]) for method in scores["methods"]]
+        with as_unseg_writes(target.path, "scores"):
+            firsts = [str(inputs.paths[method["runs"][0]]) for method in scores["methods"]]
         _write_page(target.path, replace(inputs, paths=firsts), params, run)
     return Compared(target.path, scores, unchanged)
 

@@ -25,7 +25,7 @@ from unsegcli.core.palette import (
     seen_distance,
 )
 from unsegcli.dataflow.label_maps import Predictions
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, as_unseg_writes
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, legend_beside
 
@@ -70,6 +70,18 @@ class Matching:
     def assignment(self) -> tuple[int, ...]:
         """The class of each cluster, -1 = none; () if clusters were not matched."""
         return tuple(self.scores.get("assignment") or ())
+
+    def checked(self) -> Matching:
+        """Return this, or raise a `ValueError` if a score that is shown is of another type than `unseg` writes."""
+        chance, protocol = self.scores.get("chance") or {}, self.scores.get("protocol") or {}
+        good = all(isinstance(name, str) for name in self.class_names)
+        good &= all(type(class_) is int and class_ >= -1 for class_ in self.assignment)
+        good &= all(isinstance(value, int | float | None) for value in chance.values())
+        good &= isinstance(protocol.get("ignore") or [], list)
+        good &= isinstance(self.scores.get("labels", ""), str) and isinstance(self.scores.get("legend") or "", str)
+        if not good:
+            raise ValueError("values of another type")
+        return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -118,8 +130,9 @@ def most_different(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         with store.open_artifact(path, "metrics") as artifact:
             rows = json.loads(bytes(artifact.table("scores"))).get("most_different", [])
-        if rows:
-            return [row["image"] for row in rows]
+        with as_unseg_writes(path, "scores"):
+            if rows:
+                return [str(row["image"]) for row in rows]
     return []
 
 
@@ -139,10 +152,11 @@ def read_matching(path: Path, run: Predictions) -> Matching | None:
     ]
     if not numbers:
         return None
-    if "runs" not in scores:
-        return Matching(path, fingerprint, scores, matrix, inputs, images)
-    of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
-    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all}, None, inputs, images)
+    with as_unseg_writes(path, "scores"):
+        if "runs" not in scores:
+            return Matching(path, fingerprint, scores, matrix, inputs, images).checked()
+        of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
+        return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all}, None, inputs, images).checked()
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
@@ -160,11 +174,12 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
         names = [f"part {number}" for number in range(count)]
     if run.role == "clusters" and matching is not None and matching.assignment:
         class_of = _padded(matching.assignment, count)
-        colors = _matched_colors(class_of, class_colors)
-        names = [
-            f"cluster {number}" if class_ < 0 else _with_clusters(_class_name(class_names[class_]), [number])
-            for number, class_ in enumerate(class_of)
-        ]
+        with as_unseg_writes(matching.path, "scores"):
+            colors = _matched_colors(class_of, class_colors)
+            names = [
+                f"cluster {number}" if class_ < 0 else _with_clusters(_class_name(class_names[class_]), [number])
+                for number, class_ in enumerate(class_of)
+            ]
     names[: len(run.categories)] = run.categories[:count]
     for number, text in enumerate(run.colors[:count]):
         colors[number] = parse_color(text)
