@@ -37,7 +37,7 @@ def _handled_afterwards(function: Callable[..., Any], *given: Any) -> Any:
                 signal.signal(number, lambda number, _: arrived.append(number))
         return function(*given)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)
         if arrived:
             before[arrived[0]](arrived[0], None)

@@ -17,7 +17,7 @@ COMPRESSED = 15  # type of a variable
 BLOCK = 1 << 20
 
 
-def mat_variables(content: bytes, what: str) -> dict[str, Any]:
+def mat_variables(content: bytes | bytearray, what: str) -> dict[str, Any]:
     """Return the variables of a MATLAB file; `what` names it in errors."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -37,7 +37,7 @@ def mat_variables(content: bytes, what: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
-def _unpacked_size(content: bytes) -> int:
+def _unpacked_size(content: bytes | bytearray) -> int:
     """Return how many bytes the variables of a file unpack to; counting stops above the limit."""
     order = "<" if content[HEADER - 2 : HEADER] == b"IM" else ">"
     total, place = 0, HEADER
@@ -49,7 +49,7 @@ def _unpacked_size(content: bytes) -> int:
     return total
 
 
-def _inflated(part: bytes, most: int) -> int:
+def _inflated(part: bytes | bytearray, most: int) -> int:
     """Return how many bytes a compressed variable unpacks to, or more than `most`; of a broken one, up to there."""
     unpacker, size = zlib.decompressobj(), 0
     try:

@@ -91,6 +91,8 @@ def map_problem(name: str, values: NDArray[Any], limit: int | None) -> str | Non
     if limit is None or not values.size:
         return None
     void = np.iinfo(values.dtype).max
+    if limit > void:
+        return f"is of type {values.dtype.name}, which cannot hold {limit} numbers and void"
     largest = values.max()
     if largest == void:
         largest = values.max(where=values != void, initial=0)
