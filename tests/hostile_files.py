@@ -102,7 +102,8 @@ def hostile(sound: Content, seed: int) -> tuple[str, Content]:
     """Return a file with one thing changed, and what that is; another one for every seed."""
     random = np.random.default_rng(seed)
     changed = copy.deepcopy(sound)
-    ways = [_other_json, _other_json, _other_table, *([_other_window] if sound.windows else [])]
+    ways = [_other_json, _other_json, *([_other_table] if sound.tables else [])]
+    ways += [_other_window] if sound.windows else []
     ways += [_other_entry] if sound.entries else []
     ways += [_other_attribute] if set(sound.attributes) - set(JSON_ATTRIBUTES) else []
     said = ways[random.integers(len(ways))](changed, random)
@@ -126,7 +127,7 @@ def _other_json(content: Content, random: np.random.Generator) -> str:
 
 
 def _other_attribute(content: Content, random: np.random.Generator) -> str:
-    name = _picked(random, set(content.attributes) - set(JSON_ATTRIBUTES))
+    name = _picked(random, sorted(set(content.attributes) - set(JSON_ATTRIBUTES)))
     numbers, words = [0, -1, 1, 65535, 2**40], ["", "x", "iic", "/", "mine 0"]
     new = _picked(random, numbers if isinstance(content.attributes[name], int) else words)
     content.attributes[name] = new
@@ -153,7 +154,7 @@ def _other_array(values: NDArray[Any], random: np.random.Generator) -> tuple[str
 
 
 def _other_table(content: Content, random: np.random.Generator) -> str:
-    name = _picked(random, sorted(set(content.tables) - set(JSON_TABLES)) or content.tables)
+    name = _picked(random, sorted(set(content.tables) - set(JSON_TABLES)) or sorted(content.tables))
     values = content.tables[name]
     if isinstance(values, list):
         new = _picked(random, ["", "/", "../../x", "\x1b[2J", "#zzzzzz", "x" * 300])

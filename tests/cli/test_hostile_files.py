@@ -183,6 +183,10 @@ def claiming_more_clusters(content: Content) -> None:
     content.attributes["clusters"] = 65535
 
 
+def mask_of_nothing(content: Content) -> None:
+    content.attributes |= {"role": "mask", "clusters": 0}
+
+
 def relabelled_from_itself(content: Content) -> None:
     """The fingerprint is that of the file as it will be: that is no part of it."""
     content.recipe["stage"] = "relabel"
@@ -214,6 +218,7 @@ CASES: dict[str, tuple[str, Callable[[Content], None], tuple[str, ...]]] = {
     "a scale below 0": ("superpixels", with_json("attributes", "reading", "scale", value=-1), LIKE),
     "a source without windows": ("segmentation", without_windows_of_the_last, EVALUATED),
     "more clusters than the maps can hold": ("segmentation", claiming_more_clusters, READ),
+    "a mask of nothing": ("segmentation", mask_of_nothing, READ),
     "a recipe that is no recipe": ("segmentation", with_json("", "recipe", value={"stage": 1}), READ),
     "a model without channels": ("model", with_json("attributes", "reading", "channels", value=None), MODELLED),
     "a segmentation that was relabelled from itself": ("segmentation", relabelled_from_itself, SPLIT),

@@ -31,6 +31,7 @@ from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
 BAND_ROWS = 256  # of a large map, in memory at once
+CATEGORIES_OF_A_MASK = 2  # background and object
 LARGEST_NUMBER = 65_535  # largest category in a file of another tool
 
 
@@ -298,6 +299,8 @@ def _of_artifact(path: Path, role: str) -> Predictions:
         )
         own = "superpixels" if field == "superpixels" else str(artifact.attributes["role"])
         own = "mask" if own == "proposal" else own
+        if own == "mask" and int(artifact.attributes["clusters"]) < CATEGORIES_OF_A_MASK:
+            raise ArtifactError(f"{path}: is a mask, but not of background and object; make it again")
         if role and role != own:
             raise ConfigError(f"--role {role}: {path} holds {own}; --role is only for folders of maps")
         names = artifact.table("categories/name") if artifact.has("categories/name") else []
