@@ -521,6 +521,29 @@ def test_a_full_disk_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from sample_artifacts import sample
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    sample("segmentation").write(Path(sys.argv[1]))
+except OSError as error:
+    print(error.errno, *error.__notes__)
+"""
+
+
+def test_hdf5_itself_cannot_write_on(tmp_path: Path) -> None:
+    """As on a disk that is full: HDF5 then cannot close its file either, which is another error."""
+    path = tmp_path / "a.h5"
+    command = [sys.executable, "-c", LIMITED, str(path), str(Path(__file__).parents[1]), "20000"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"{errno.EFBIG} 1 image is finished and kept\n"
+    assert sample("segmentation").write(path).exists()
+    assert problems(path) == []
+
+
 def test_a_chunk_that_was_not_written_correctly_is_found_before_the_file_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -376,6 +376,7 @@ def _make_marked(partial: Path, output: Path) -> None:
         new = Path(tempfile.mkdtemp(prefix=".unseg-", dir=partial.parent))
         try:
             (new / LOCK).write_bytes(MARK)
+            _sync_below(new)  # a power cut must not leave a folder without its mark
             new.rename(partial)
         finally:
             shutil.rmtree(new, ignore_errors=True)  # does not exist if it was renamed

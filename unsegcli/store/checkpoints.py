@@ -22,6 +22,7 @@ def save_checkpoint(target: Target, state: Mapping[str, NDArray[Any]], progress:
     """
     inner = Target(target.partial / CHECKPOINT, "checkpoint", target.recipe, force=True)
     write_whole(inner, {}, {"progress": progress}, {}, entries={"state": state})
+    target.keep_partial()
 
 
 def load_checkpoint(target: Target) -> tuple[dict[str, NDArray[Any]], str] | None:

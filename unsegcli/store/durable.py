@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,50 @@ def rename_durably(temporary: Path, final: Path) -> None:
     sync_file(temporary)
     temporary.replace(final)
     sync_folder(final.parent)
+
+
+class PatientFile(io.RawIOBase):
+    """A new file for HDF5, which crashes if it cannot write what it wants to when it closes a file.
+
+    The first error is kept for `check`; after it, everything seems to be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._handle = path.open("w+b", buffering=0)
+        self._path = path
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the error of an earlier write."""
+        if self._error is not None:
+            raise OSError(self._error.errno, self._error.strerror, str(self._path)) from self._error
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        try:
+            while left and self._error is None:
+                left = left[self._handle.write(left) :]
+        except OSError as error:
+            self._error = error
+        return len(content)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._handle.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+    def readinto(self, room: Any) -> int:
+        return int(self._handle.readinto(room) or 0)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        return self._handle.seek(place, whence)
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 def hold_lock(file: Any, output: Path) -> None:

@@ -42,7 +42,7 @@ from unsegcli.store.chunks import (
     chunk_shape_of,
     little_endian,
 )
-from unsegcli.store.durable import hold_lock, make_folders, rename_durably
+from unsegcli.store.durable import PatientFile, hold_lock, make_folders, rename_durably, sync_file, sync_folder
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
 
@@ -50,6 +50,7 @@ LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
 SHARD_SECONDS = 10.0
 CHECKPOINT = "checkpoint.h5"  # of a training run
+RECIPE_FILE = "recipe.json"
 OURS = re.compile(  # files of a partial folder, apart from the lock
     r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp|checkpoint\.h5(\.partial)?|pictures-\d+\.bin"
 )
@@ -95,6 +96,7 @@ class Target:
         self.recipe = recipe
         self.force = force
         self._upgrade = upgrade
+        self._partial_is_kept = False
         self.partial = self.path.with_name(self.path.name + ".partial")
 
     def finished(self) -> Finished | None:
@@ -164,8 +166,15 @@ class Target:
                     stop.add_note(fact)
                 raise
 
+    def keep_partial(self) -> None:
+        """Wait until the recipe of an unfinished run, and the name of its folder, are on the disk."""
+        if not self._partial_is_kept:
+            sync_file(self.partial / RECIPE_FILE)
+            sync_folder(self.partial.parent)
+            self._partial_is_kept = True
+
     def _prepare_partial(self) -> None:
-        marker = self.partial / "recipe.json"
+        marker = self.partial / RECIPE_FILE
         wanted = canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
         if marker.exists():
             if marker.read_bytes() == wanted.encode():
@@ -241,7 +250,7 @@ class Writer:
         if self._pending_bytes > SHARD_BYTES or overdue:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, durably: bool = True) -> None:
         if not self._pending:
             return
         name = f"shard-{len(self.notes):09d}"
@@ -263,7 +272,11 @@ class Writer:
             shard.flush()
             _write_bytes(temporary, shard.id.get_file_image())
         path = temporary.with_suffix(".h5")
-        rename_durably(temporary, path)
+        if durably:
+            self.target.keep_partial()
+            rename_durably(temporary, path)
+        else:
+            temporary.replace(path)
         self._shards.append(path)
         self.notes += notes
         console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {self._pending_bytes / 1e6:,.1f} MB")
@@ -314,11 +327,11 @@ class Writer:
             inputs: name to {"path", "fingerprint"} of each input.
             entries: field name to arrays by name, for fields with one dataset per entry.
         """
-        self._flush()
+        self._flush(durably=False)  # what the assembled file soon holds as well
         temporary = self.target.partial / "assembled.tmp"
         temporary.unlink(missing_ok=True)
         _check_room(temporary, sum(shard.stat().st_size for shard in self._shards))
-        with _plain_errors(temporary), h5py.File(temporary, "w", libver=LIBRARY_VERSIONS) as file:
+        with _new_file(temporary) as file:
             lines = self._copy_shards(file)
             for name, values in tables.items():
                 lines |= _write_table(file, name, values)
@@ -511,7 +524,7 @@ def _lock(partial: Path, output: Path) -> Iterator[None]:
     handle = None
     while handle is None:
         try:
-            make_folders(partial)
+            partial.mkdir(exist_ok=True)
         except OSError as error:
             raise ArtifactError(
                 f"{output}: is not writable ({error.strerror}); choose another folder with -o"
@@ -568,22 +581,22 @@ def _check_room(path: Path, needed: int) -> None:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Convert errors of HDF5 to the system error that caused them."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        code = re.search(r"errno = (\d+)", str(error))
-        if code is None:
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file; an error while it is written is raised after the file is closed, and removes it."""
+    with contextlib.closing(PatientFile(path)) as content:
+        try:
+            with h5py.File(content, "w", libver=LIBRARY_VERSIONS) as file:
+                yield file
+            content.check()
+        except OSError:
+            path.unlink(missing_ok=True)
             raise
-        path.unlink(missing_ok=True)
-        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _write_text_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)
-    rename_durably(temporary, path)
+    temporary.replace(path)
 
 
 def _command() -> str:
@@ -593,6 +606,7 @@ def _command() -> str:
     return typed.encode("utf-8", errors="backslashreplace").decode()  # file names may not be UTF-8
 
 
+@functools.cache
 def _environment() -> dict[str, Any]:
     from importlib import metadata
 
