@@ -398,6 +398,12 @@ def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
     return listing_digest((file.name, file.digest) for file in digested)
 
 
+def check_unchanged(matches: Iterable[LabelMatch], folder: Path, digest: str) -> None:
+    """Raise an error if label files are not those of an earlier `labels_digest`: scores would be of other labels."""
+    if labels_digest(matches, folder) != digest:
+        raise DataError(f"{folder}: labels have changed while they were read; run the command again")
+
+
 @dataclass(frozen=True)
 class LabelMatch:
     """The assignment of label files to images."""

@@ -265,7 +265,7 @@ def test_broken_centres_are_refused(regions: Path, tmp_path: Path, name: str, va
         if name in file:
             del file[name]
         file[name] = value
-    with pytest.raises(ArtifactError, match="its centres are not valid|fit/settings is not"):
+    with pytest.raises(ArtifactError, match=r"its centres are not valid|fit/settings is not"):
         applied([tmp_path / "data"], tmp_path / "out.h5", regions)
 
 
@@ -292,7 +292,7 @@ def test_damaged_settings_of_an_earlier_version_are_refused(regions: Path, tmp_p
     with h5py.File(regions, "r+") as file:
         del file["fit/settings"]
         file["fit/settings"] = np.frombuffer(b"{", np.uint8)
-    with pytest.raises(ArtifactError, match="its centres are not valid|fit/settings is not"):
+    with pytest.raises(ArtifactError, match=r"its centres are not valid|fit/settings is not"):
         applied([tmp_path / "data"], tmp_path / "out.h5", regions)
 
 

@@ -36,7 +36,15 @@ from unsegcli.dataflow.scored_runs import (
 )
 from unsegcli.errors import ConfigError, DataError, as_unseg_writes
 from unsegcli.images.find import file_digest
-from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
+from unsegcli.labels import (
+    LabelMatch,
+    check_unchanged,
+    labels_digest,
+    labels_of,
+    legend_of,
+    match_labels,
+    read_labels,
+)
 from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Compare, Inputs, Run, as_typed, recorded
 from unsegcli.recipe import Recipe, make_recipe
@@ -202,6 +210,7 @@ def _report(same: SameImages) -> None:
 def _scored(target: store.Target, same: SameImages, params: Compare, run: Run) -> dict[str, Any]:
     """Score all results, compare them, and write the file."""
     found = [_score_run(one, same, params, run.workers) for one in same.runs]
+    check_unchanged([same.match], same.folder, target.recipe["inputs"]["labels"])
     methods = _methods(same.runs, found, params.seed)
     pretrained = [row for one in found for row in one.result["pretrained"]]
     uses = list(dict.fromkeys(one.labels_used for one in same.runs if one.labels_used))
