@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from typed import HARMLESS, HOSTILE
 
 from unsegcli import console
 
@@ -68,6 +69,24 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     console.to_stderr()
     yield found
     console.logger.handlers = []
+
+
+@pytest.mark.parametrize("drawing", [False, True])
+def test_no_name_can_tell_the_terminal_what_to_do(
+    drawing: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in plain lines nor beside a bar; a detail may have several lines."""
+    if not drawing:
+        monkeypatch.delitem(sys.modules, "tqdm", raising=False)
+    else:
+        import tqdm  # noqa: F401
+    monkeypatch.setattr(console.logger, "handlers", [])
+    console.to_stderr(verbose=True)
+    console.note(f"read {HOSTILE}")
+    console.warn(HOSTILE)
+    console.detail("a\n\x1bb")
+    assert capsys.readouterr().err == f"read {HARMLESS}\nwarning: {HARMLESS}\na\n\\x1bb\n"
+    console.errors_only()
 
 
 def test_a_bar_shows_an_image_done_in_part() -> None:

@@ -16,6 +16,7 @@ from scipy.io import savemat
 
 from unsegcli import labels
 from unsegcli.errors import ConfigError, DataError
+from unsegcli.images import mat_files
 from unsegcli.labels import find_labels, match_labels, read_labels
 from unsegcli.legend import IGNORED, Legend, LegendClass
 
@@ -362,6 +363,22 @@ def test_mat_files_that_hold_no_labels(tmp_path: Path) -> None:
     }
     for name, complaint in complaints.items():
         with pytest.raises(DataError, match=complaint):
+            read_labels(tmp_path / name)
+
+
+def test_mat_files_that_unpack_to_more_than_an_image_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before they are unpacked, also if no variable is too large by itself."""
+    monkeypatch.setattr(mat_files, "MOST_BYTES", 100_000)
+    square = np.zeros((290, 290), np.uint8)
+    savemat(tmp_path / "good.mat", {"S": square}, do_compression=True)
+    savemat(tmp_path / "large.mat", {"S": np.zeros((320, 320), np.uint8)}, do_compression=True)
+    savemat(tmp_path / "two.mat", {"S": square, "rest": square}, do_compression=True)
+    savemat(tmp_path / "plain.mat", {"S": square, "rest": square})
+    assert read_labels(tmp_path / "good.mat")[0].shape == (290, 290)
+    for name in ("large.mat", "two.mat", "plain.mat"):
+        with pytest.raises(DataError, match=rf"{name}: unpacks to more than 0\.1 million bytes"):
             read_labels(tmp_path / name)
 
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["legend", "names"],
     ["images", "methods", "store"],
     ["core", "recipe", "parallel", "presets"],
-    ["params", "errors", "console", "_version"],
+    ["params", "errors", "console", "parsing", "_version"],
 ]
 NO_SIBLINGS = ("stages", "methods", "datasets")
 LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}

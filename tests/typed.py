@@ -6,6 +6,9 @@ from typer.testing import CliRunner, Result
 
 from unsegcli.cli import app
 
+HOSTILE = "\x1b[2J\x1b[31mBAD\r\n\x9b0m\u202egnp.a"  # what a terminal would obey
+HARMLESS = r"\x1b[2J\x1b[31mBAD\r\n\x9b0m\u202egnp.a"
+
 
 def unseg(*arguments: object, expect: int = 0) -> Result:
     """Run `unseg` with these arguments; any exit code but the expected one fails, with what it said."""

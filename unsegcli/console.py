@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ FIRST_LINE, LINE_EVERY = 30.0, 60.0  # seconds, in a log file
 SOON, ENOUGH = 5.0, 0.05  # seconds and share of the work after which the time left can be estimated
 LEAST_BAR = 10  # columns of a bar beside which further facts are shown
 USUAL_WIDTH = 80  # columns of a terminal that does not tell
+
+# What a terminal obeys or does not show: control characters, other ends of lines, and changes of direction.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 logger = logging.getLogger("unseg")
 logger.addHandler(logging.NullHandler())
@@ -39,6 +43,16 @@ def warn(text: str) -> None:
 def detail(text: str) -> None:
     """Print a detail, only if `--verbose` is set."""
     logger.debug(text)
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes, such as \\x1b, since a file may have any name, and a terminal would obey."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def printable_lines(text: str) -> str:
+    """Do the same with text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def count_images(count: int) -> str:
@@ -75,12 +89,13 @@ class _StderrHandler(logging.Handler):
     """Write to the current `sys.stderr` without breaking a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        shown = printable_lines if record.levelno < logging.INFO else printable  # a detail may be a traceback
+        line = ("warning: " if record.levelno >= logging.WARNING else "") + shown(record.getMessage())
         bars = sys.modules.get("tqdm")
         if bars is None:
-            print(prefix + record.getMessage(), file=sys.stderr)
+            print(line, file=sys.stderr)
         else:
-            bars.tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+            bars.tqdm.write(line, file=sys.stderr)
 
 
 def to_stderr(*, quiet: bool = False, verbose: bool = False) -> None:

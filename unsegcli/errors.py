@@ -6,7 +6,8 @@ The command line prints them as `error: ...` and exits with code 2 for a `Config
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 MIN_SIMILARITY = 0.7  # below this similarity no name is suggested
 
@@ -47,6 +48,25 @@ class StepError(UnsegError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def as_unseg_writes(path: object, what: str) -> Iterator[None]:
+    """Convert whatever goes wrong with values from a file into an `ArtifactError`: a stranger may have written them.
+
+    Args:
+        path: the file.
+        what: which of its values are used here.
+    """
+    try:
+        yield
+    except UnsegError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = next(iter(str(error).splitlines()), "")[:100]
+        raise ArtifactError(
+            f"{path}: its {what} are not as unseg writes them ({type(error).__name__}: {said}); make it again"
+        ) from error
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli.errors import ConfigError, DataError
-from unsegcli.images.decode import BROKEN, orient, read_index, read_pixels
+from unsegcli.images.decode import broken_files_named, orient, read_index, read_pixels
 from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order, split_of
+from unsegcli.images.mat_files import MOST_BYTES, mat_variables
 from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside, read_legend
 from unsegcli.recipe import listing_digest
 
@@ -364,16 +365,9 @@ def _read_mat(path: Path, page: int) -> list[NDArray[Any]]:
 
 
 def _load_mat(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(path)
-    except NotImplementedError as error:
-        raise DataError(f"labels {path} are in MATLAB 7.3 format: save them again with save(..., '-v7')") from error
-    except (MatReadError, MemoryError, *BROKEN) as error:  # a broken size may request any amount of memory
-        raise DataError(f"labels {path} are not a readable .mat file: {error}") from error
-    return {name: value for name, value in content.items() if not name.startswith("__")}
+    with broken_files_named(path), path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    return mat_variables(content, f"labels {path}")
 
 
 def _is_matrix(value: object) -> bool:
@@ -402,6 +396,12 @@ def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
     files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
     digested = digest_files([ImageFile(str(path.relative_to(folder)), path) for path in files], {})
     return listing_digest((file.name, file.digest) for file in digested)
+
+
+def check_unchanged(matches: Iterable[LabelMatch], folder: Path, digest: str) -> None:
+    """Raise an error if label files are not those of an earlier `labels_digest`: scores would be of other labels."""
+    if labels_digest(matches, folder) != digest:
+        raise DataError(f"{folder}: labels have changed while they were read; run the command again")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ A legend holds no ground truth; label files are read in `labels.py`.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 
 from unsegcli.errors import DataError
 from unsegcli.images.find import data_folder, split_of
+from unsegcli.parsing import toml_of
 
 Color: TypeAlias = tuple[int, int, int]
 Value: TypeAlias = int | Color
@@ -95,12 +95,12 @@ def read_legend(path: Path) -> Legend:
 def read_toml(path: Path, where: str) -> dict[str, Any]:
     """Read a TOML file; `where` names it in errors."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return toml_of(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text: save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{where} is not valid TOML: {error}") from error
 
 

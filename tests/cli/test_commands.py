@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from conftest import MakeImages, rewrite
-from typed import one_line, unseg
+from typed import HARMLESS, HOSTILE, one_line, unseg
 
-from unsegcli import __version__, store
+from unsegcli import __version__, console, store
 from unsegcli.cli._forms import value_from
 from unsegcli.dataflow import dataset as dataset
 from unsegcli.errors import CHANGED
@@ -201,8 +201,10 @@ def test_a_mask_that_changes_during_the_run_leaves_its_image_out(
 
 
 def test_a_digest_of_an_earlier_output_is_checked_where_pixels_are_read(
-    changing: Callable[[str], bytes],
+    changing: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also if the clock of a file server is so slow that a change seems to be from before that run."""
+    monkeypatch.setattr(dataset, "_begun", lambda _: 2**62)
     unseg("superpixels", "bmp", "-o", "sp.h5", *SEGMENTS)
     content = Path("bmp/p1.bmp").read_bytes()
     rewrite(Path("bmp/p1.bmp"), content[:-1] + bytes([content[-1] ^ 1]))
@@ -382,6 +384,18 @@ def test_a_file_name_need_not_be_utf8(here: Path) -> None:
     assert "every invariant holds" in unseg("inspect", "segmentation.h5", "--verify").stdout
     with store.open_artifact("sp.h5") as artifact:
         assert os.fsdecode(b"\xff image.png") in artifact.table("sources/name")
+
+
+def test_a_name_cannot_tell_the_terminal_what_to_do(here: Path) -> None:
+    """Not in messages, nor in what `inspect` prints, which as JSON is still the name."""
+    (here / "data" / f"{HOSTILE}.png").write_bytes(b"broken")
+    result = unseg("superpixels", "data", "-o", "sp.h5", *SEGMENTS, expect=1)
+    assert f"skipped {HARMLESS}.png" in result.stderr
+    printed = [result.stderr, unseg("inspect", "sp.h5").stdout, unseg("inspect", "sp.h5", "--json").stdout]
+    printed.append(one_line(unseg("inspect", HOSTILE, expect=1)))
+    printed.append(one_line(unseg("inspect", "sp.h5", f"--{HOSTILE}", expect=2)))
+    assert not any(console.CONTROL.search(text.replace("\n", "")) for text in printed)
+    assert json.loads(printed[2])["skipped"][0]["name"] == f"{HOSTILE}.png"
 
 
 def test_masks_need_the_pixels_stored(here: Path) -> None:

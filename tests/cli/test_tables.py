@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typed import unseg
 
+from unsegcli import console
 from unsegcli.cli._tables import Interval, Spread, Table, print_parts
 
 RESULTS = Table(
@@ -39,6 +40,13 @@ def test_csv_has_plain_numbers_in_columns_of_their_own(capsys: pytest.CaptureFix
         "chance: 50 %,,,,,0.1,0.2\n"
         "\nx\n1\n"
     )
+
+
+def test_a_text_of_a_table_cannot_tell_the_terminal_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts(["of \x1b[2J", Table([{"in\x1bput": "\x1b[31m", "iou": 0.5}], "\x9btitle")])
+    printed = capsys.readouterr().out
+    assert not console.CONTROL.search(printed.replace("\n", ""))
+    assert all(name in printed for name in (r"\x1b[2J", r"\x1b[31m", r"in\x1bput", r"\x9btitle"))
 
 
 def test_markdown_keeps_its_columns(capsys: pytest.CaptureFixture[str]) -> None:

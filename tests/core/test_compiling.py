@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from unsegcli.core.compiling import compiled, plain
 
@@ -62,6 +67,75 @@ def test_products_and_sums_are_rounded_one_by_one() -> None:
         return a * a - b
 
     assert rest(np.float32(1 + 2**-12), np.float32(1 + 2**-11)) == 0  # the square is 2^-24 more, half a step
+
+
+class Stopped(Exception):
+    """What the handler of a signal raises here."""
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def raising(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A signal whose handler raises."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    before = signal.signal(request.param, stop)
+    yield request.param
+    assert signal.getsignal(request.param) is stop
+    signal.signal(request.param, before)
+
+
+def test_a_signal_during_compiled_code_is_handled_afterwards(raising: int) -> None:
+    """The exception of its handler would otherwise become a SystemError."""
+
+    @compiled
+    def spin(values, times):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            values[0] = np.sqrt(values[0] + 1.0)
+        return values.copy(), times
+
+    spin(np.zeros(1), 1)
+    threading.Timer(0.05, os.kill, (os.getpid(), raising)).start()
+    with pytest.raises(Stopped):
+        spin(np.zeros(1), 25_000_000)
+
+
+def test_a_signal_does_not_interrupt_the_compiler(raising: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exception would otherwise be lost in the compiler, or leave a function without code."""
+    from numba.core.registry import CPUDispatcher
+
+    finished = []
+
+    def compile_during_a_signal(self: Any, *given: Any) -> Any:
+        os.kill(os.getpid(), raising)
+        made = original(self, *given)
+        finished.append(made)
+        return made
+
+    original = CPUDispatcher.compile
+    monkeypatch.setattr(CPUDispatcher, "compile", compile_during_a_signal)
+
+    @compiled
+    def one():  # type: ignore[no-untyped-def]
+        return 1
+
+    with pytest.raises(Stopped):
+        one()
+    assert len(finished) == 1
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    @compiled
+    def one():  # type: ignore[no-untyped-def]
+        return 1
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert one() == 1
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_plain_copies_only_what_must_be_copied() -> None:

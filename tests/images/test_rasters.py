@@ -13,7 +13,7 @@ from typed import one_line, unseg
 from unsegcli import store
 from unsegcli.core.geometry import Box, boxes
 from unsegcli.dataflow.dataset import Dataset, Window, dataset_from_files, stored_sources
-from unsegcli.errors import DataError
+from unsegcli.errors import CHANGED, DataError
 from unsegcli.images import rasters
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import file_digest
@@ -145,6 +145,20 @@ def test_an_internal_mask_is_void(large: int, tmp_path: Path, monkeypatch: pytes
         file.write_mask(mask)
     windows = [w for unit in opened(tmp_path / "a.tif", Images(patch=1000)).units for w in unit.windows()]
     np.testing.assert_array_equal(windows[0].valid, mask)
+
+
+def test_a_change_before_alpha_is_looked_at_in_parts_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    opaque = picture(4)
+    opaque[3] = 255
+    files = [write(tmp_path / name, opaque, photometric="RGB", **TILED) for name in ("a.tif", "b.tif")]
+    data = dataset_from_files(Inputs(files))
+    write(files[0], picture(4), photometric="RGB", **TILED)
+    found = data.opened(1)
+    assert found.bad == (("a.tif", CHANGED),)
+    assert found.reading.alpha == "drop"
 
 
 @pytest.mark.parametrize("bands", [4, 6])

@@ -79,13 +79,12 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, method: Path) 
         ({"config": '{"classes": 5}'}, r"weights do not fit .*\(4, 3, 1, 1\), not \(5, 3, 1, 1\)"),
         ({"config": '{"classes": 4, "layers": 2}'}, "weights do not fit .*lacks"),
         ({"config": '{"klasses": 4}'}, "no setting klasses"),
-        ({"config": "[]"}, "settings do not match"),
-        ({"config": "{"}, "settings do not match"),
+        ({"config": "[]"}, "config is not a JSON object"),
+        ({"config": "{"}, "config is not JSON"),
         ({"reading": "{}"}, "is not valid"),
     ):
-        path = write_model(tmp_path / "m.h5", method, changed=changed)
         with pytest.raises(ArtifactError, match=words) as caught:
-            open_trained(path, method)
+            open_trained(write_model(tmp_path / "m.h5", method, changed=changed), method)
         assert "\n" not in str(caught.value)
     more = write_model(tmp_path / "more.h5", method, layers=2, nearest=False, changed={"config": '{"classes": 4}'})
     with pytest.raises(ArtifactError, match="weights do not fit"):

@@ -80,6 +80,8 @@ def test_what_cannot_be_stored_is_refused(state: dict[str, torch.Tensor], words:
 
 @pytest.mark.parametrize("names", ["nonsense", "{}", "[1]", '["missing"]', '["full"]'])
 def test_a_false_list_of_names_is_refused(names: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "m.h5", {"full": torch.zeros(2)}, names)
-    with store.open_artifact(path) as artifact, pytest.raises(ArtifactError, match="bfloat16"):
+    with (
+        pytest.raises(ArtifactError, match="bfloat16"),
+        store.open_artifact(written(tmp_path / "m.h5", {"full": torch.zeros(2)}, names)) as artifact,
+    ):
         arrays_to_state(artifact)

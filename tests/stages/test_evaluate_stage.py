@@ -17,6 +17,7 @@ from PIL import Image
 from unsegcli import store
 from unsegcli.dataflow import scored_runs
 from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.labels import read_labels
 from unsegcli.params import Cluster, Evaluate, Images, Superpixels
 
 PLAIN = Evaluate(replicates=0)
@@ -338,6 +339,21 @@ def check_schema(found: dict[str, Any]) -> None:
     for row in found["pretrained"]:
         assert row.keys() == {"name", "licence", "labels"}
     json.dumps(found, allow_nan=False)
+
+
+def test_labels_that_change_while_they_are_read_are_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their digest is computed before, and would name other labels."""
+    maps, truth = folders(tmp_path, [QUADRANTS] * 2, [QUADRANTS] * 2)
+
+    def read(path: Path, *rest: Any) -> Any:
+        if path.name.startswith(("0", "p0")):
+            save(path, QUADRANTS * 0)
+        return read_labels(path, *rest)
+
+    monkeypatch.setattr("unsegcli.stages.evaluate.read_labels", read)
+    with pytest.raises(DataError, match="labels have changed while they were read"):
+        evaluate([maps], tmp_path / "m.h5", labels=truth, workers=1)
+    assert not (tmp_path / "m.h5").exists()
 
 
 def test_schema_of_every_sort_of_result(labelled: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import types
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,7 +22,10 @@ from sample_artifacts import differences, values_of
 from unsegcli import console, store
 from unsegcli.core.geometry import Box, paint
 from unsegcli.core.superpixels.regions import is_connected
+from unsegcli.dataflow.runner import UpToDate
 from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.images import find
+from unsegcli.images.find import file_digest
 from unsegcli.params import Images, Superpixels
 from unsegcli.segmenters.cutting import ALGORITHMS, with_void
 from unsegcli.stages.superpixels import peak_of
@@ -164,6 +169,29 @@ def test_unchanged_run_writes_nothing(make_images: MakeImages, tmp_path: Path) -
     Image.fromarray(four_quadrants(noise_seed=9)).save(folder / "p0.png")
     superpixels([folder], path, SMALL, workers=1)
     assert path.stat().st_mtime_ns != before
+
+
+def test_two_files_of_one_size_and_time_that_swap_places_are_noticed(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an archive unpacks them, with times of its own."""
+    folder, pixels = tmp_path / "data", np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    folder.mkdir()
+    for name, one in zip("ab", pixels, strict=True):
+        Image.fromarray(one).save(folder / f"{name}.bmp")
+        os.utime(folder / f"{name}.bmp", (1, 1))
+    time.sleep(1.1)  # the time in an artifact has no fractions of a second
+    superpixels(folder, tmp_path / "a.h5")
+    read: list[Path] = []
+    monkeypatch.setattr(find, "file_digest", lambda path: read.append(path) or file_digest(path))
+    assert isinstance(superpixels(folder, tmp_path / "a.h5"), UpToDate)
+    assert read == []
+    (folder / "a.bmp").rename(folder / "c")
+    (folder / "b.bmp").rename(folder / "a.bmp")
+    (folder / "c").rename(folder / "b.bmp")
+    assert not isinstance(superpixels(folder, tmp_path / "a.h5"), UpToDate)
+    with store.open_artifact(tmp_path / "a.h5") as artifact:
+        np.testing.assert_array_equal(artifact.read("images", 0), pixels[1])
 
 
 def test_limit_takes_the_first(make_images: MakeImages, tmp_path: Path) -> None:

@@ -385,6 +385,34 @@ def test_metrics_of_another_run_are_refused(scene: Path) -> None:
         visualize(other, scene / "out", metrics=scene / "metrics.h5", workers=1)
 
 
+def test_metrics_cannot_name_a_folder_or_a_legend_to_be_shown(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Only what they were made from is read: a file of a stranger could name anything on this computer."""
+    labels, legend = scene / "private", scene / "other.toml"
+    shutil.copytree(scene / "data" / "labels", labels)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(labels / "p0.png")
+    legend.write_text('[[class]]\nname="secret"\nfrom=[0, 1, 2, 255]\n')
+    with store.open_artifact(scene / "metrics.h5") as artifact:
+        scores, recipe, inputs = json.loads(bytes(artifact.table("scores"))), artifact.recipe, artifact.inputs
+        tables = {name: artifact.table(name) for name in artifact.field_names()}
+    scores |= {"labels": str(labels), "legend": str(legend)}
+    tables["scores"] = np.frombuffer(json.dumps(scores).encode(), np.uint8)
+    store.write_whole(store.Target(scene / "hostile.h5", "metrics", recipe), tables, {}, inputs)
+    visualize(scene / "seg.h5", scene / "out", metrics=scene / "hostile.h5", workers=1)
+    assert f"{labels} does not hold the labels with which" in said(caplog)
+    assert f"{legend} is not the legend with which" in said(caplog)
+    assert page_data(scene / "out")["classes"][0]["name"] == "water"  # of the legend beside the images
+    assert f"reading labels from {scene / 'data' / 'labels'}" in said(caplog)
+
+
+def test_labels_that_were_scored_are_shown_for_a_part_of_the_images(
+    scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = (scene / "data" / "labels").rename(scene / "elsewhere")
+    evaluate([scene / "seg.h5"], scene / "again.h5", Evaluate(replicates=5, labels=moved), workers=1)
+    visualize(scene / "seg.h5", scene / "out", metrics=scene / "again.h5", limit=1, workers=1)
+    assert f"reading labels from {moved}" in said(caplog)
+
+
 def test_names_given_by_relabel_win(scene: Path) -> None:
     named = relabel(scene / "seg.h5", ["0=alpha", "1+2=beta"], scene / "named.h5").path
     visualize(named, scene / "out", Visualize(panels=True), workers=1)

@@ -6,6 +6,7 @@ A command declares its settings and shared options; the values typed are passed 
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
@@ -83,7 +84,8 @@ class _CommandOption:
 def print_paths(result: Outcome | Sequence[Outcome], run: Run, terminal: Terminal) -> None:
     """Print the path of each output."""
     for outcome in () if run.dry_run else _outcomes(result):
-        print(outcome.path, flush=True)
+        text = str(outcome.path)
+        print(console.printable(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def command(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unsegcli import console
+from unsegcli.errors import as_unseg_writes
 from unsegcli.params import Inputs, as_typed
 
 if TYPE_CHECKING:
@@ -126,8 +127,10 @@ def _of_segmentation(artifact: Artifact) -> Iterator[str]:
 
 def _of_metrics(artifact: Artifact) -> Iterator[str]:
     scores = json.loads(bytes(artifact.table("scores")))
-    runs = scores.get("runs", [scores])
-    yield f"scores of {len(runs)} results" if len(runs) > 1 else f"scores of {runs[0]['input']}"
+    with as_unseg_writes(artifact.path, "scores"):
+        runs = scores.get("runs", [scores])
+        first = runs[0]["input"]
+    yield f"scores of {len(runs)} results" if len(runs) > 1 else f"scores of {first}"
 
 
 CONTENTS: dict[str, Callable[[Artifact], Iterator[str]]] = {
@@ -184,8 +187,9 @@ def _visualize_compared(ended: Ended) -> list[str]:
     from unsegcli import store
 
     with store.open_artifact(ended.paths[0]) as artifact:
-        methods = json.loads(bytes(artifact.table("scores")))["methods"]
-    given = [str(ended.inputs.paths[method["runs"][0]]) for method in methods]
+        scores = json.loads(bytes(artifact.table("scores")))
+    with as_unseg_writes(ended.paths[0], "scores"):
+        given = [str(ended.inputs.paths[method["runs"][0]]) for method in scores["methods"]]
     options = _given(ended.params, ("labels", "legend", "role"))
     return ["visualize", *given, "--metrics", ended.paths[0], *options, *_moved(ended)]
 

@@ -100,7 +100,7 @@ def _what_is_kept(stop: BaseException) -> str:
 
 
 def _fail(text: str, code: int) -> None:
-    print(f"error: {text}", file=sys.stderr)
+    print(console.printable(f"error: {text}"), file=sys.stderr)
     raise typer.Exit(code)
 
 

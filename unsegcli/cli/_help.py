@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from unsegcli import console
 from unsegcli.errors import closest
 from unsegcli.params import TABLES
 
@@ -115,7 +116,7 @@ class Commands(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
             else:
-                print(f"error: {_usage_message(error)}", file=sys.stderr)
+                print(console.printable(f"error: {_usage_message(error)}"), file=sys.stderr)
             sys.exit(MISUSED)
         sys.exit(code if isinstance(code, int) else 0)
 

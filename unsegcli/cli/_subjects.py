@@ -29,7 +29,7 @@ def takes_subjects(argument: str) -> Takes:
 
 def show_subjects(found: SubjectScores, terminal: Terminal, described: Described) -> None:
     """Print scores, as JSON or by a table."""
-    print_scores(found.scores, terminal, described)
+    print_scores(found.scores, terminal, described, found.path if found.unchanged else None)
 
 
 def row_of_subject(run: dict[str, Any]) -> dict[str, Cell]:

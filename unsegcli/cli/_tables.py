@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from unsegcli import console
+from unsegcli.errors import as_unseg_writes
 from unsegcli.params import Terminal
 
 
@@ -58,14 +62,28 @@ Part = Table | str  # of what is printed: a table, or a line of text
 Described = Callable[[dict[str, Any]], Iterable[Part]]
 
 
-def print_scores(scores: dict[str, Any], terminal: Terminal, described: Described) -> None:
-    """Print scores as JSON if that was asked for, or if nobody is looking; else what a function makes of them."""
-    if terminal.json or not (terminal.table or sys.stdout.isatty()):
-        import json
+def print_scores(scores: dict[str, Any], terminal: Terminal, described: Described, file: Path | None = None) -> None:
+    """Print scores as JSON if that was asked for, or if nobody is looking; else what a function makes of them.
 
-        print(json.dumps(scores, indent=2, ensure_ascii=False))
+    Args:
+        scores: what is printed.
+        terminal: how to print it.
+        described: makes tables and lines of text of it.
+        file: that they were read from; None = they were computed just now.
+    """
+    if terminal.json or not (terminal.table or sys.stdout.isatty()):
+        print_json(scores)
     else:
-        print_parts(described(scores), terminal.table or "text")
+        with nullcontext() if file is None else as_unseg_writes(file, "scores"):
+            print_parts(described(scores), terminal.table or "text")
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print JSON; control characters in its texts, which JSON allows in part, are printed as its escapes."""
+    import json
+
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    print(console.CONTROL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
 def print_parts(parts: Iterable[Part], form: str = "text") -> None:
@@ -75,7 +93,8 @@ def print_parts(parts: Iterable[Part], form: str = "text") -> None:
         return
     from unsegcli.cli._table_forms import FORMS
 
-    sys.stdout.write(FORMS[form](list(parts)))
+    text = FORMS[form](list(parts))
+    sys.stdout.write(console.printable_lines(text) if sys.stdout.isatty() else text)
 
 
 def _print_text(parts: Iterable[Part]) -> None:
@@ -85,10 +104,10 @@ def _print_text(parts: Iterable[Part]) -> None:
     out = Console(highlight=False, markup=False, emoji=False, width=width)
     for number, part in enumerate(parts):
         if isinstance(part, str):
-            out.print(part, style="bold" if number == 0 else None)
+            out.print(console.printable(part), style="bold" if number == 0 else None)
             continue
         if part.title:
-            out.print(part.title, style="italic")
+            out.print(console.printable(part.title), style="italic")
         out.print(_drawn(part))
 
 
@@ -98,10 +117,10 @@ def _drawn(table: Table) -> Any:
 
     drawn = Drawn()
     for name in table.columns:
-        drawn.add_column(heading(name), overflow="fold")
+        drawn.add_column(console.printable(heading(name)), overflow="fold")
     for number, row in enumerate(table.every_row, start=1):
         cells = (cell(row[name], table.decimals) if name in row else "" for name in table.columns)
-        drawn.add_row(*cells, end_section=number == len(table.rows))
+        drawn.add_row(*map(console.printable, cells), end_section=number == len(table.rows))
     return drawn
 
 

@@ -29,7 +29,7 @@ TAKES = Takes(
 
 
 def _show(found: Compared, run: Run, terminal: Terminal) -> None:
-    print_scores(found.scores, terminal, describe_comparison)
+    print_scores(found.scores, terminal, describe_comparison, found.path if found.unchanged else None)
 
 
 @command("compare", Compare, TAKES, _show)

@@ -29,7 +29,7 @@ TAKES = Takes(
 
 
 def _show(found: Evaluated, run: Run, terminal: Terminal) -> None:
-    print_scores(found.scores, terminal, describe_scores)
+    print_scores(found.scores, terminal, describe_scores, found.path if found.unchanged else None)
 
 
 @command("evaluate", Evaluate, TAKES, _show)

@@ -63,8 +63,12 @@ def plain(array: NDArray[Any]) -> NDArray[Any]:
 def _compiled(function: Callable[..., Any], fastmath: bool) -> Any:
     import numba
 
+    from unsegcli.core.uninterrupted import Uninterrupted
+
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
-        return numba.njit(**options, cache=True)(function)
+        made = numba.njit(**options, cache=True)(function)
     except RuntimeError:  # neither the folder of the file nor the user's cache folder is writable
-        return numba.njit(**options)(function)
+        made = numba.njit(**options)(function)
+    made.__class__ = Uninterrupted
+    return made

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -480,13 +481,13 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
     if inputs.images.size and inputs.images.scale != 1.0:
         raise ConfigError("--size and --scale both set the size of the working image: give one of them")
     known = known_digests(known_from)
-    digested = digest_files(find_images(inputs.paths)[: inputs.limit], known)
+    digested = digest_files(find_images(inputs.paths)[: inputs.limit], *known)
     images = with_band_range(_divided(inputs.images, digested), digested)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []
     if inputs.mask is not None:
-        masks = digest_files(find_images([inputs.mask]), known)
+        masks = digest_files(find_images([inputs.mask]), *known)
         fingerprints["masks"] = listing_digest((file.name, file.digest) for file in masks)
         folders["masks"] = str(inputs.mask)
     return Dataset(
@@ -692,18 +693,30 @@ def _place_tables(places: Sequence[Georeference]) -> dict[str, Any]:
     return {"sources/crs": [place.crs for place in places], "sources/transform": np.array(rows, np.float64)}
 
 
-def known_digests(path: str | Path | None) -> dict[tuple[str, int, int], str]:
-    """Return digests recorded by an earlier output: (absolute path, bytes, modification time) -> digest."""
+def known_digests(path: str | Path | None) -> tuple[dict[tuple[str, int, int], str], int]:
+    """Return digests recorded by an earlier output, and the time when its run began, in nanoseconds since 1970.
+
+    The digests are by (absolute path, bytes, modification time).
+    """
     if path is None or store.kind_of(path) not in ("superpixels", "features", "segmentation"):
-        return {}
+        return {}, 0
     try:
         with store.open_artifact(path) as artifact:
             sources = stored_sources(artifact)
             files: list[Source | SurfaceMember] = [*sources]
             files += [member for source in sources for member in source.members]
-            return {(file.path, file.bytes, file.modified): file.digest for file in files}
+            return {(file.path, file.bytes, file.modified): file.digest for file in files}, _begun(artifact)
     except ArtifactError:
-        return {}  # the stage itself reports what is wrong with it
+        return {}, 0  # the stage itself reports what is wrong with it
+
+
+def _begun(artifact: store.Artifact) -> int:
+    """Return when the run began that made an artifact, in nanoseconds since 1970; 0 if it does not say so."""
+    try:
+        ended = datetime.fromisoformat(artifact.about["created"]).timestamp()
+        return int((ended - float(artifact.about["seconds"])) * 1e9)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return 0
 
 
 def relative_hints(hints: Mapping[str, Mapping[str, str]], output: Path) -> dict[str, dict[str, str]]:

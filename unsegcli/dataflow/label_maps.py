@@ -19,7 +19,7 @@ from unsegcli import store
 from unsegcli.core.geometry import Box, checked_cores, cores, nearest_rows, paint, paint_rows, sample_nearest
 from unsegcli.dataflow.dataset import held_open, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import networks, tables_of
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.images.decode import orient, read_header, read_index
 from unsegcli.images.find import IMAGES_FOLDER, digest_files, find_images, split_of
 from unsegcli.images.georeference import Georeference
@@ -31,6 +31,7 @@ from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
 BAND_ROWS = 256  # of a large map, in memory at once
+CATEGORIES_OF_A_MASK = 2  # background and object
 LARGEST_NUMBER = 65_535  # largest category in a file of another tool
 
 
@@ -302,12 +303,17 @@ def _of_artifact(path: Path, role: str) -> Predictions:
         rows: dict[int, list[int]] = {}
         for row, source in enumerate(artifact.table("windows/source")):
             rows.setdefault(int(source), []).append(row)
+        lost = next((source.name for number, source in enumerate(sources) if number not in rows), None)
+        if lost is not None:
+            raise ArtifactError(f"{path}: has no window of {lost}; make it again")
         maps = tuple(
             StoredMap(source.name, source, str(path), artifact.fingerprint, field, tuple(rows[number]))
             for number, source in enumerate(sources)
         )
         own = "superpixels" if field == "superpixels" else str(artifact.attributes["role"])
         own = "mask" if own == "proposal" else own
+        if own == "mask" and int(artifact.attributes["clusters"]) < CATEGORIES_OF_A_MASK:
+            raise ArtifactError(f"{path}: is a mask, but not of background and object; make it again")
         if role and role != own:
             raise ConfigError(f"--role {role}: {path} holds {own}; --role is only for folders of maps")
         names = artifact.table("categories/name") if artifact.has("categories/name") else []
@@ -324,7 +330,7 @@ def _of_artifact(path: Path, role: str) -> Predictions:
             colors=tuple(colors),
             pretrained=tuple(networks(tables_of(artifact))),
             labels_used=str(artifact.recipe.get("labels_used", "")),
-            parts=own == "clusters" and artifact.recipe["stage"] == "iem",
+            parts=own == "clusters" and artifact.recipe.get("stage") == "iem",
         )
 
 

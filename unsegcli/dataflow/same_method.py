@@ -27,6 +27,9 @@ class Making:
     untraced: bool  # whether the model that it was made with is gone or has changed
 
 
+Known = dict[tuple[str, str], Making | None]  # by path and fingerprint
+
+
 def same_method(runs: Sequence[Predictions]) -> bool | None:
     """Return whether results are runs of one method; None = not known. Those of another tool are taken for it."""
     made = [_making_of(run) for run in runs]
@@ -64,8 +67,20 @@ def _another_seed(one: Making, other: Making | None) -> bool:
     return other is not None and one.apart_from_seeds == other.apart_from_seeds and one.seeds != other.seeds
 
 
-def _traced(path: str | Path, fingerprint: str, depth: int = 0) -> Making | None:
-    """Return how a file was made; None if it is not there or has another fingerprint."""
+def _traced(path: str | Path, fingerprint: str, above: Known | None = None, depth: int = 0) -> Making | None:
+    """Return how a file was made; None if it is not there or has another fingerprint.
+
+    Each file is read once: one that names itself or others several times would be read again and again.
+    """
+    known = {} if above is None else above
+    key = str(path), fingerprint
+    if key not in known:
+        known[key] = None  # while its own inputs are traced
+        known[key] = _making(path, fingerprint, known, depth)
+    return known[key]
+
+
+def _making(path: str | Path, fingerprint: str, known: Known, depth: int) -> Making | None:
     if depth == DEEPEST or not is_artifact(path) or not Path(path).is_file():
         return None
     try:
@@ -81,7 +96,7 @@ def _traced(path: str | Path, fingerprint: str, depth: int = 0) -> Making | None
     untraced = False
     for name, digest in recipe.get("inputs", {}).items():
         hint = hints.get(name, {}).get("path", "")
-        one = _traced(os.path.normpath(folder / hint), digest, depth + 1) if hint else None
+        one = _traced(os.path.normpath(folder / hint), digest, known, depth + 1) if hint else None
         before[name] = digest if one is None else one.apart_from_seeds
         found += [] if one is None else [one]
         untraced |= one is None and name == "model"

@@ -14,6 +14,7 @@ from unsegcli import store
 from unsegcli.core.scoring.run_scores import VERSION, plain
 from unsegcli.dataflow.dataset import relative_hints
 from unsegcli.dataflow.provenance import LABELS, carried, joined
+from unsegcli.errors import as_unseg_writes
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class SubjectScores:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """The scores of each subject."""
-        found: list[dict[str, Any]] = self.scores.get("runs", [self.scores])
-        return found
+        with as_unseg_writes(self.path, "scores"):
+            found = self.scores.get("runs", [self.scores])
+            return [dict(run) for run in found]
 
     @property
     def skipped(self) -> int:
         """Number of images that could not be read here; those that an earlier stage skipped do not count."""
-        return len({one["name"] for run in self.runs for one in run["skipped"]})
+        with as_unseg_writes(self.path, "scores"):
+            return len({str(one["name"]) for run in self.runs for one in run["skipped"]})
 
 
 def finished_scores(target: store.Target) -> SubjectScores | None:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from unsegcli.datasets._archives import Files, Member, ReadOnce
 from unsegcli.datasets._contract import Download, Plan, PublishedSet, SetSplit
-from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._objects import BATCH, CLASSES, object_rules, object_tasks
 from unsegcli.datasets._pairs import by_end, lacking
 from unsegcli.datasets._pixels import read_rgb
 from unsegcli.errors import DataError
+from unsegcli.images.mat_files import mat_variables
 from unsegcli.params import Prepare
 
 PLACE = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
@@ -80,7 +80,7 @@ def plan(published: PublishedSet, files: Files, params: Prepare) -> Plan:
 
 def _numbers(member: Member) -> dict[str, list[int]]:
     """Return the numbers of the images in each split of the publishers."""
-    content = matlab_variables(member, member.where)
+    content = mat_variables(member.read(), member.where)
     if not all(split in content for split in SPLITS.values()):
         raise DataError(f"{member.where} does not hold the lists {', '.join(SPLITS.values())}")
     return {split: [int(one) for one in content[split].ravel()] for split in SPLITS.values()}

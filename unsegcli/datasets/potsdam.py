@@ -39,9 +39,9 @@ from unsegcli.datasets._contract import (
     Task,
     Written,
 )
-from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._pixels import label_bytes, read_tiff, tiff_bytes
 from unsegcli.errors import DataError
+from unsegcli.images.mat_files import mat_variables
 from unsegcli.params import Prepare
 
 TILE = 6000  # pixels of a side
@@ -179,7 +179,7 @@ def convert_patch(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Writte
 
 
 def _matrix(file: ReadOnce, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    values = matlab_variables(file, file.member.where).get(name)
+    values = mat_variables(file.read(), file.member.where).get(name)
     if not isinstance(values, np.ndarray) or values.shape != shape or values.min() < 0 or values.max() > VOID:
         size = " x ".join(map(str, shape))
         raise DataError(f"{file.member.where} has no {name} of {size} values from 0 to {VOID}")

@@ -33,10 +33,10 @@ from unsegcli.datasets._contract import (
     Task,
     Written,
 )
-from unsegcli.datasets._matlab import matlab_variables
 from unsegcli.datasets._pairs import by_end, lacking, lines_of, listed, taken
 from unsegcli.datasets._pixels import label_bytes
 from unsegcli.errors import DataError
+from unsegcli.images.mat_files import mat_variables
 from unsegcli.params import Prepare
 
 LISTS = "ImageSets/Segmentation"
@@ -161,7 +161,7 @@ def make_label(members: Sequence[ReadOnce], outputs: Sequence[str]) -> Written:
 
 def sbd_numbers(file: ReadOnce) -> NDArray[np.uint8]:
     """Read the classes (height, width) of a label file of SBD."""
-    content = matlab_variables(file, file.member.where)
+    content = mat_variables(file.read(), file.member.where)
     try:
         numbers: NDArray[np.uint8] = content["GTcls"]["Segmentation"][0, 0].astype(np.uint8)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import look_through, read_pixels
-from unsegcli.images.find import as_digested
+from unsegcli.images.find import all_as_digested
 from unsegcli.images.header import Header, Pixels
 from unsegcli.images.rasters import SurfaceMember
 
@@ -84,9 +84,9 @@ def alpha_kind(task: AlphaTask) -> tuple[str, str]:
     """
     path = Path(task.path)
     try:
-        if task.in_parts:
-            return _kind_of_parts(look_through(path, task.members, kind_of_band)), ""
-        with as_digested(path, task.digest):
+        with all_as_digested([(one.path, one.digest) for one in task.members] or [(task.path, task.digest)]):
+            if task.in_parts:
+                return _kind_of_parts(look_through(path, task.members, kind_of_band)), ""
             pixels = read_pixels(path, task.page, task.axes, task.max_pixels).pixels
     except DataError as error:
         return "unreadable", str(error)

@@ -13,8 +13,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -102,21 +102,26 @@ def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     return tuple(parts), name
 
 
-def digest_files(files: Sequence[ImageFile], known: Mapping[tuple[str, int, int], str]) -> list[DigestedFile]:
+def digest_files(
+    files: Sequence[ImageFile], known: Mapping[tuple[str, int, int], str], until: int | None = None
+) -> list[DigestedFile]:
     """Add the SHA-256 of its bytes to each file; digests known for the same path, size and time are reused.
 
     Args:
         files: as found.
         known: digests by (absolute path, bytes, modified in nanoseconds).
+        until: since when nothing is known: a file that was put there or changed since is digested anew, even if its
+            size and time say nothing (nanoseconds since 1970).
     """
-    return [_digested(file, known) for file in files]
+    return [_digested(file, known, until) for file in files]
 
 
-def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str]) -> DigestedFile:
+def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str], until: int | None) -> DigestedFile:
     try:
         state = file.path.stat()
         key = (str(file.path.absolute()), state.st_size, state.st_mtime_ns)
-        digest = known.get(key) or file_digest(file.path)
+        usable = until is None or state.st_ctime_ns < until  # no program can set the ctime, not even by unpacking
+        digest = (known.get(key) if usable else None) or file_digest(file.path)
     except OSError:
         return DigestedFile(file.name, file.path, UNREADABLE, 0, 0)
     return DigestedFile(file.name, file.path, digest, state.st_size, state.st_mtime_ns)
@@ -151,6 +156,15 @@ def as_digested(path: Path, digest: str) -> Iterator[None]:
         raise
     if before is None or not _holds(path, before, digest):
         raise changed
+
+
+@contextmanager
+def all_as_digested(files: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Raise `ChangedError` as `as_digested` does, for any of several files: their paths and digests."""
+    with ExitStack() as stack:
+        for path, digest in files:
+            stack.enter_context(as_digested(Path(path), digest))
+        yield
 
 
 class _State(NamedTuple):

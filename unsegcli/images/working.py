@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from unsegcli.core.geometry import Box, footprint, halves, working_grid
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.bands import Taking
 from unsegcli.images.decode import read_header, read_part, read_pixels
-from unsegcli.images.find import as_digested
+from unsegcli.images.find import all_as_digested, as_digested
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
 from unsegcli.images.mask_files import read_mask, read_part_of_mask
@@ -30,6 +30,7 @@ from unsegcli.images.scaling import Limits, part_resized, resized, to_bytes
 from unsegcli.params import Images, as_stored
 
 DECODED_AT_ONCE = 40_000_000  # samples
+LARGEST_COUNT = 10**12  # of pixels, and of whatever else is counted here
 PLAIN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".npy")  # never decoded in parts
 
 
@@ -98,6 +99,18 @@ class Reading:
         """Convert to JSON text, the inverse of `from_json`."""
         return json.dumps(as_stored(dataclasses.asdict(self)), sort_keys=True)
 
+    def checked(self) -> Reading:
+        """Return this, or raise a `ValueError` if a value is of another type or range than `unseg` writes."""
+        texts = (self.axes, self.alpha, self.values, self.scaling, self.contrast, self.resampling)
+        counts = (*self.bands, *self.size, self.channels, self.max_pixels)
+        numbers = (*self.percentiles, self.scale, 0.0 if self.nodata is None else self.nodata)
+        good = all(isinstance(text, str) for text in texts)
+        good &= all(type(count) is int and 0 < count <= LARGEST_COUNT for count in counts)
+        good &= all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+        if not good or len(self.percentiles) != 2 or len(self.size) > 2 or not 0 < self.scale <= LARGEST_COUNT:
+            raise ValueError("values of another type or range")
+        return self
+
     @classmethod
     def from_json(cls, text: str) -> Reading:
         """Convert from the JSON text written by `to_json`."""
@@ -107,7 +120,7 @@ class Reading:
             values["percentiles"] = tuple(values["percentiles"])
             values["size"] = tuple(values["size"])
             values["scaling"] = "image" if values["scaling"] == "picture" else values["scaling"]
-            return cls(**values)
+            return cls(**values).checked()
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"the attribute `reading` is not valid: {error}: make the file again") from error
 
@@ -200,9 +213,7 @@ def unchanged(source: Source, box: Box | None = None) -> Iterator[None]:
     files = [(source.path, source.digest)]
     if source.members:
         files = [(one.path, one.digest) for one in source.members if box is None or _touch(one.box, box)]
-    with ExitStack() as stack:
-        for path, digest in files:
-            stack.enter_context(as_digested(Path(path), digest))
+    with all_as_digested(files):
         yield
 
 

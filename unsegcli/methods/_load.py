@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import math
 import sys
-import tomllib
 import traceback
 import types
 import typing
@@ -23,6 +22,7 @@ from unsegcli.core.vector_space import Layer
 from unsegcli.errors import ConfigError, DataError, UnsegError, closest
 from unsegcli.methods._contract import LoopSettings, Method
 from unsegcli.methods._older import RENAMED, was_removed, with_todays_names
+from unsegcli.parsing import toml_of
 from unsegcli.presets import read_preset
 
 REQUIRED = ("Config", "Network", "loss", "cluster_scores")
@@ -216,10 +216,10 @@ def _checked(module: types.ModuleType, name: str) -> Method:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"--config {path}: is not TOML ({error})") from error
 
 

@@ -26,6 +26,7 @@ from unsegcli.errors import DataError
 from unsegcli.images.working import Reading
 from unsegcli.segmenters.model_file import is_model
 
+DEEPEST = 20  # files that one came from; a longer chain was not made by unseg and may be circular
 RENAMES = "relabel"  # the stage whose outputs show the same clusters under other names
 DATA = ("features", "superpixels")
 
@@ -133,7 +134,7 @@ def _origin_if_there(path: Path) -> Behind:
 def _origin(path: Path, how: str) -> Behind:
     """Follow the names of a segmentation back to the file that was clustered."""
     here, fingerprint, named = path, "", "relabelled from it; name what was clustered"
-    while True:
+    for _ in range(DEEPEST):  # a longer chain may lead back to itself
         with store.open_artifact(here, "segmentation") as artifact:
             if fingerprint and artifact.fingerprint != fingerprint:
                 raise DataError(f"{os.path.relpath(here)}: has been made again since {path} was {named}: {how}")
@@ -142,8 +143,9 @@ def _origin(path: Path, how: str) -> Behind:
                 name: {**hint, "path": os.path.normpath(folder / hint["path"])}
                 for name, hint in artifact.inputs.items()
             }
-            if artifact.recipe.get("stage") != RENAMES:
+            if artifact.recipe.get("stage") != RENAMES or "segmentation" not in hints:
                 return Behind(path, hints, artifact.recipe.get("parameters", {}))
         here, fingerprint = Path(hints["segmentation"]["path"]), hints["segmentation"]["fingerprint"]
         if not here.exists():
             raise DataError(f"{os.path.relpath(here)}: not found, but {path} was {named}: {how}")
+    raise DataError(f"{path}: was {named}, but the files that it came from lead back to themselves: {how}")

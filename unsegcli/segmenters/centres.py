@@ -16,7 +16,7 @@ from unsegcli.core.superpixels.region_space import Space, inverse_deviation
 from unsegcli.dataflow.dataset import Dataset, ImageUnit, Window, find_dataset, is_artifact, stored_sources
 from unsegcli.dataflow.provenance import carried
 from unsegcli.dataflow.runner import Result
-from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
+from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError, as_unseg_writes
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Images, Inputs, Superpixels
@@ -25,6 +25,7 @@ from unsegcli.segmenters.cutting import check_superpixels, cut_window, with_void
 from unsegcli.segmenters.feature_files import FeaturesFile, features_file
 from unsegcli.segmenters.model_inputs import STILL_CHOSEN, check_stored, still_chosen
 
+MOST_SEGMENTS = 10**9
 CUTTING = ("algorithm", "segments", "pixels_per_segment", "compactness")  # settings of superpixels, as in their recipe
 OF_A_MODEL = "model"  # the features, if they are the vectors of a model; see vector_groups.py
 KEPT = ("categories/", "fit/", "pretrained/")
@@ -67,6 +68,17 @@ class Centres:
         """Settings by which new images are cut into superpixels; None if that is not needed or not known."""
         cuts = self.settings.features == "regions" and self.settings.superpixels is not None
         return Superpixels(**(self.settings.superpixels or {})) if cuts else None
+
+
+def cutting_from(path: str | Path, values: Mapping[str, Any]) -> Superpixels:
+    """Return settings of superpixels as they are in a file, with their types and ranges checked."""
+    with as_unseg_writes(path, "settings of superpixels"):
+        usual = Superpixels()
+        found = Superpixels(**{name: type(getattr(usual, name))(values[name]) for name in CUTTING})
+        if max(found.segments, found.pixels_per_segment) > MOST_SEGMENTS:
+            raise ValueError(f"more than {MOST_SEGMENTS}")
+        check_superpixels(found)
+        return found
 
 
 # Storing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from unsegcli import store
 from unsegcli.dataflow.dataset import Dataset, dataset_from_files, is_artifact
@@ -11,8 +12,10 @@ from unsegcli.errors import ArtifactError, ConfigError
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.params import Inputs, Superpixels
-from unsegcli.segmenters.centres import CUTTING, shared_scaling
+from unsegcli.segmenters.centres import CUTTING, cutting_from, shared_scaling
 from unsegcli.segmenters.model_inputs import still_chosen
+
+LARGEST_SIDE = 1_000_000  # of a window
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,16 @@ def read_cutting(path: str | Path) -> CutAlike:
         return CutAlike(
             path=Path(path),
             fingerprint=artifact.fingerprint,
-            params=Superpixels(**{name: made[name] for name in CUTTING}),
-            patch=made["patch"],
-            stride=made["stride"],
+            params=cutting_from(path, made),
+            patch=_side(path, made["patch"]),
+            stride=_side(path, made["stride"]),
             reading=Reading.from_json(artifact.attributes["reading"]),
             scaling=shared_scaling(artifact),
         )
+
+
+def _side(path: str | Path, value: Any) -> int:
+    """Return a side of windows as it is in a file, with its type and range checked."""
+    if type(value) is not int or not 0 <= value <= LARGEST_SIDE:
+        raise ArtifactError(f"--like {path}: its windows are not as unseg writes them; give another file")
+    return value

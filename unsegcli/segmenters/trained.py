@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from unsegcli import store
 from unsegcli.core.nn.networks import widened
 from unsegcli.core.nn.precision import full_float32
 from unsegcli.dataflow.stored_vectors import StoredVectors, seen_by_network, vectors_of_model
-from unsegcli.errors import ArtifactError, ConfigError, UnsegError
+from unsegcli.errors import ArtifactError, ConfigError, UnsegError, as_unseg_writes
 from unsegcli.images.scaling import Limits
 from unsegcli.images.working import Reading
 from unsegcli.methods._contract import Batch
@@ -90,11 +91,22 @@ def open_trained(path: str | Path, method_file: str | Path | None = None, device
         method = _method_of(artifact, None if method_file is None else str(method_file))
         reading = Reading.from_json(artifact.attributes["reading"])
         config, vectors = _config_of(artifact, method), vectors_of_model(artifact)
-        with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
-            network = method.network(config, *seen_by_network(vectors, reading.channels))
+        network = _network_of(artifact.path, method, config, seen_by_network(vectors, reading.channels))
         _load(network, arrays_to_state(artifact), method, artifact.path)
         ready = network.to(place).eval().requires_grad_(False)
         return Trained(ready, method, config, reading, scaling_of(artifact), place, vectors)
+
+
+def _network_of(path: Path, method: Loaded, config: Any, seen: tuple[int, Any]) -> Any:
+    """Make the network of a model, with random weights; settings of a stranger may be any numbers."""
+    try:
+        with torch.random.fork_rng(devices=[]), nullcontext() if method.digest else as_unseg_writes(path, "settings"):
+            return method.network(config, *seen)
+    except (RuntimeError, MemoryError) as error:  # what torch says of sizes
+        if method.digest:
+            raise
+        said = next(iter(str(error).splitlines()), "")[:100]
+        raise ArtifactError(f"{path}: no network can be made by its settings ({said}); train it again") from error
 
 
 def untrained_like(trained: Trained, seed: int, images: Sequence[NDArray[np.uint8]]) -> Trained:

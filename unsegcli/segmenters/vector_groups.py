@@ -22,7 +22,7 @@ from unsegcli.dataflow.runner import Result, gather
 from unsegcli.errors import ArtifactError, ConfigError, DataError
 from unsegcli.params import AUTO, Cluster, Superpixels
 from unsegcli.segmenters.baselines import fitted_on, report_curve, tables_of_curve
-from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL, stored_settings
+from unsegcli.segmenters.centres import CUTTING, OF_A_MODEL, cutting_from, stored_settings
 from unsegcli.segmenters.cutting import check_superpixels
 from unsegcli.segmenters.model_file import ModelFile
 from unsegcli.segmenters.nearness import nearness
@@ -163,6 +163,7 @@ def cutting_used(model: ModelFile, dataset: Dataset) -> Superpixels | None:
         return cutting_of(model)
     if dataset.kind == "features":
         return None
-    with store.open_artifact(dataset.hints["superpixels"]["path"]) as artifact:
+    path = dataset.hints["superpixels"]["path"]
+    with store.open_artifact(path) as artifact:
         made = artifact.recipe.get("parameters", {}) if artifact.recipe.get("stage") == "superpixels" else {}
-    return Superpixels(**{name: made[name] for name in CUTTING}) if all(name in made for name in CUTTING) else None
+    return cutting_from(path, made) if all(name in made for name in CUTTING) else None

@@ -18,7 +18,7 @@ from unsegcli.core.superpixels.features import region_features
 from unsegcli.dataflow.dataset import Dataset, Window, release_artifacts
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.params import Superpixels
-from unsegcli.segmenters.centres import CUTTING
+from unsegcli.segmenters.centres import CUTTING, cutting_from
 from unsegcli.segmenters.cutting import cut_window, with_void
 from unsegcli.segmenters.model_file import ModelFile
 
@@ -126,7 +126,7 @@ def check_has_vectors(trained: Trained, path: Path) -> None:
 def cutting_of(model: ModelFile) -> Superpixels:
     """Return how the superpixels were made that a model was trained on; the defaults if it was trained on images."""
     if model.cutting is not None:
-        return Superpixels(**model.cutting)
+        return cutting_from(model.path, model.cutting)
     made = model.learned_from.get("superpixels")
     if made is None:
         return Superpixels()
@@ -142,7 +142,7 @@ def cutting_of(model: ModelFile) -> Superpixels:
             raise DataError(f"{path}: has changed since {model.path} was trained on it; {instead}")
     if any(name not in settings for name in CUTTING):
         raise DataError(f"{path}: does not record how its superpixels were made; {instead}")
-    return Superpixels(**{name: settings[name] for name in CUTTING})
+    return cutting_from(path, settings)
 
 
 def described_by(model: ModelFile, method: str | None, device: str, tile: int, cutting: Superpixels) -> ModelVectors:

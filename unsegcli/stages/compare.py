@@ -34,9 +34,17 @@ from unsegcli.dataflow.scored_runs import (
     tasks_of,
     write_run_scores,
 )
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ConfigError, DataError, as_unseg_writes
 from unsegcli.images.find import file_digest
-from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
+from unsegcli.labels import (
+    LabelMatch,
+    check_unchanged,
+    labels_digest,
+    labels_of,
+    legend_of,
+    match_labels,
+    read_labels,
+)
 from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Compare, Inputs, Run, as_typed, recorded
 from unsegcli.recipe import Recipe, make_recipe
@@ -118,7 +126,8 @@ def compare(inputs: Inputs, params: Compare | None = None, run: Run | None = Non
     unchanged = target.finished() is not None
     scores = _finished(target) if unchanged else _scored(target, same, params, run)
     if params.page is not None:
-        firsts = [str(inputs.paths[method["runs"][0]]) for method in scores["methods"]]
+        with as_unseg_writes(target.path, "scores"):
+            firsts = [str(inputs.paths[method["runs"][0]]) for method in scores["methods"]]
         _write_page(target.path, replace(inputs, paths=firsts), params, run)
     return Compared(target.path, scores, unchanged)
 
@@ -201,6 +210,7 @@ def _report(same: SameImages) -> None:
 def _scored(target: store.Target, same: SameImages, params: Compare, run: Run) -> dict[str, Any]:
     """Score all results, compare them, and write the file."""
     found = [_score_run(one, same, params, run.workers) for one in same.runs]
+    check_unchanged([same.match], same.folder, target.recipe["inputs"]["labels"])
     methods = _methods(same.runs, found, params.seed)
     pretrained = [row for one in found for row in one.result["pretrained"]]
     uses = list(dict.fromkeys(one.labels_used for one in same.runs if one.labels_used))

@@ -38,7 +38,15 @@ from unsegcli.dataflow.scored_runs import (
 )
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.find import file_digest
-from unsegcli.labels import LabelMatch, labels_digest, labels_of, legend_of, match_labels, read_labels
+from unsegcli.labels import (
+    LabelMatch,
+    check_unchanged,
+    labels_digest,
+    labels_of,
+    legend_of,
+    match_labels,
+    read_labels,
+)
 from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Evaluate, Inputs, Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
@@ -83,6 +91,7 @@ def evaluate(inputs: Inputs, params: Evaluate | None = None, run: Run | None = N
         _score_run(one, match, legend, params, run.workers)
         for one, match in zip(scored.runs, scored.matches, strict=True)
     ]
+    check_unchanged(scored.matches, scored.folder, target.recipe["inputs"]["labels"])
     result = _combined([one.result for one in found], scored.runs)
     legend_path = None if scored.legend is None else str(scored.legend)
     result = plain({**result, "labels": str(scored.folder), "legend": legend_path})

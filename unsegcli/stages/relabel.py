@@ -25,7 +25,7 @@ from unsegcli.dataflow.naming import Naming, by_matching, by_names, colors_of, d
 from unsegcli.dataflow.next_output import last_made_from, next_output
 from unsegcli.dataflow.provenance import LABELS, carried, joined, note_networks, provenance
 from unsegcli.dataflow.runner import Outcome, unchanged, write_artifact
-from unsegcli.errors import ConfigError, DataError
+from unsegcli.errors import ConfigError, DataError, as_unseg_writes
 from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, read_legend
 from unsegcli.names import NamesFile, find_category, oldest_number, open_names, parse_rules
@@ -187,15 +187,16 @@ def _by_metrics(run: Predictions, path: Path, legend: Legend | None) -> tuple[Na
         scores = json.loads(bytes(artifact.table("scores")))
         fingerprint = artifact.fingerprint
         scored = [hint["fingerprint"] for name, hint in artifact.inputs.items() if name.startswith("segmentation")]
-    if not scores.get("assignment"):
-        raise ConfigError(f"{path}: has no matching of clusters to classes; evaluate one segmentation of clusters")
-    if run.inputs["segmentation"] not in scored:
-        raise ConfigError(f"{path}: was made from another segmentation than {run.name}; evaluate this one first")
-    names = scores["legend_classes"]
-    if legend is not None and list(legend.names) != names:
-        raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which differ from the legend")
-    wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
-    return by_matching(run, wanted, names, legend), fingerprint
+    with as_unseg_writes(path, "scores"):
+        if not scores.get("assignment"):
+            raise ConfigError(f"{path}: has no matching of clusters to classes; evaluate one segmentation of clusters")
+        if run.inputs["segmentation"] not in scored:
+            raise ConfigError(f"{path}: was made from another segmentation than {run.name}; evaluate this one first")
+        names = scores["legend_classes"]
+        if legend is not None and list(legend.names) != names:
+            raise ConfigError(f"{path}: was made with the classes {', '.join(names)}, which differ from the legend")
+        wanted = {cluster: names[number] for cluster, number in enumerate(scores["assignment"]) if number >= 0}
+        return by_matching(run, wanted, names, legend), fingerprint
 
 
 def _like(run: Predictions, old: Predictions) -> Naming:

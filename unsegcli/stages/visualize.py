@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,7 @@ REVISION = 3  # a page to look and name, instead of a list of panels
 KIND = "page"
 ON_SHEET = 60  # images, evenly spaced
 SHOWN = 5
+LISTED_AT_MOST, LISTED_AN_IMAGE = 200_000, 20  # files in a folder that only a file names, which is not searched further
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _opened(inputs: Inputs, params: Visualize) -> list[Predictions]:
     for one in runs:
         if not one.maps:
             raise DataError(f"{one.name}: has no label map")
-    return [replace(runs[0], maps=_in_order(runs[0], params)[: inputs.limit]), *runs[1:]]
+    return [replace(runs[0], maps=_in_order(runs[0], params)), *runs[1:]]
 
 
 def _in_order(run: Predictions, params: Visualize) -> tuple[ImageMap, ...]:
@@ -187,10 +189,14 @@ def _check_apart(path: Path, inputs: Sequence[str | Path | None]) -> None:
 
 
 def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, workers: int) -> Scene:
-    run = runs[0]
     matchings = find_matching(_metrics_files(params), runs)
+    folder = _label_folder(params.labels, matchings, [item.name for item in runs[0].maps]) if params.truth else None
+    run = replace(runs[0], maps=runs[0].maps[: given.limit])
+    runs = [run, *runs[1:]]
     beside = run.images if given.source_folder is None else Path(given.source_folder)
-    label_folder, match = _labels(run, params, matchings, beside) if params.truth else (None, None)
+    if params.truth and folder is None and beside is not None:
+        folder = find_labels(beside)
+    label_folder, match = (None, None) if folder is None else _labels(run, params, folder)
     legend_path = legend_to_show(run, params.legend, matchings, beside, label_folder)
     meaning = None if legend_path is None else read_legend(legend_path)
     for one in runs if match is not None else ():
@@ -213,12 +219,9 @@ def _scene(runs: Sequence[Predictions], params: Visualize, given: Inputs, worker
     return replace(scene, inputs=inputs | _digests_of_shown(scene))
 
 
-def _labels(
-    run: Predictions, params: Visualize, matchings: Sequence[Matching | None], beside: Path | None
-) -> tuple[Path | None, LabelMatch | None]:
+def _labels(run: Predictions, params: Visualize, folder: Path) -> tuple[Path | None, LabelMatch | None]:
     """Return the folder of labels to show, and which are of which image; None if there are none."""
-    folder = _label_folder(params.labels, matchings, beside)
-    match = _match(run, folder, params.labels is not None) if folder is not None else None
+    match = _match(run, folder, params.labels is not None)
     if match is None:
         return None, None
     console.note(f"reading labels from {folder}, for display only")
@@ -267,15 +270,39 @@ def _regions(runs: Sequence[Predictions]) -> dict[str, StoredMap]:
     return {}
 
 
-def _label_folder(given: str | Path | None, matchings: Sequence[Matching | None], beside: Path | None) -> Path | None:
-    """Return the label folder: the one given, else the one used for scoring, else the one next to the images."""
+def _label_folder(given: str | Path | None, matchings: Sequence[Matching | None], names: Sequence[str]) -> Path | None:
+    """Return the label folder that is given, or else the one that was used for scoring; None if there is none."""
     if given is not None:
         return given_labels(given)
     for matching in matchings:
         scored = matching.labels if matching is not None else None
-        if scored is not None and scored.is_dir():
+        if matching is None or scored is None or not scored.is_dir():
+            continue
+        if _holds_labels(scored, matching, names):
             return scored
-    return None if beside is None else find_labels(beside)
+        console.warn(
+            f"{scored} does not hold the labels with which {matching.path} was made, or they have changed: to show "
+            f"them, give --labels {scored}"
+        )
+    return None
+
+
+def _holds_labels(folder: Path, matching: Matching, names: Sequence[str]) -> bool:
+    """Return whether labels are those that were scored: else a file could name any folder of this computer."""
+    most = LISTED_AT_MOST + LISTED_AN_IMAGE * len(names)
+    try:
+        if sum(1 for _ in islice(folder.rglob("*"), most + 1)) > most:
+            return False
+        return any(_labels_as_scored(folder, matching, images) for images in (names, matching.images) if images)
+    except OSError:
+        return False
+
+
+def _labels_as_scored(folder: Path, matching: Matching, names: Sequence[str]) -> bool:
+    try:
+        return labels_digest([match_labels(names, folder)], folder) == matching.inputs.get("labels")
+    except DataError:  # no file is named like an image
+        return False
 
 
 def _match(run: Predictions, folder: Path, asked: bool) -> LabelMatch | None:

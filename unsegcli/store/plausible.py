@@ -15,6 +15,7 @@ from unsegcli.recipe import parse_json
 MOST_CLUSTERS = 65535  # the largest map has 16 bits, of which the maximum is void
 JSON_ATTRIBUTES: dict[str, type] = {"reading": dict, "config": dict, "progress": object, "bfloat16": list}
 JSON_TABLES = {"scores", "cutting", "vectors", "fit/settings"}
+RECIPE: dict[str, type] = {"stage": str, "parameters": dict, "inputs": dict, "settings": dict, "method": str}
 SMALLEST = {
     "sources/page": 0,
     "sources/bytes": 0,
@@ -38,6 +39,16 @@ def attribute_problem(name: str, value: Any) -> str | None:
     if name == "clusters" and not 0 <= value <= MOST_CLUSTERS:
         return f"is {value}, which is not from 0 to {MOST_CLUSTERS}"
     return _json_problem(value, JSON_ATTRIBUTES[name]) if name in JSON_ATTRIBUTES else None
+
+
+def recipe_problem(recipe: dict[str, Any]) -> str | None:
+    """Check the parts of a recipe that other commands look at."""
+    for name, type_ in RECIPE.items():
+        if not isinstance(recipe.get(name, type_()), type_):
+            return f"has {name} of another type than {type_.__name__}"
+    if not all(isinstance(digest, str) for digest in recipe.get("inputs", {}).values()):
+        return "has inputs that are not digests"
+    return None
 
 
 def table_problem(name: str, values: Any) -> str | None:
@@ -80,6 +91,8 @@ def map_problem(name: str, values: NDArray[Any], limit: int | None) -> str | Non
     if limit is None or not values.size:
         return None
     void = np.iinfo(values.dtype).max
+    if limit > void:
+        return f"is of type {values.dtype.name}, which cannot hold {limit} numbers and void"
     largest = values.max()
     if largest == void:
         largest = values.max(where=values != void, initial=0)

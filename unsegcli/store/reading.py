@@ -20,7 +20,7 @@ from unsegcli.errors import ArtifactError
 from unsegcli.recipe import parse_json
 from unsegcli.store.chunks import array_digest
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, Field, Kind, window_name
-from unsegcli.store.plausible import attribute_problem, map_problem, table_problem, window_problem
+from unsegcli.store.plausible import attribute_problem, map_problem, recipe_problem, table_problem, window_problem
 from unsegcli.store.unpacking import foreign_filter, implausible, most_unpacked, unpacked
 
 # Exceptions of h5py for damaged files and for types that NumPy does not have.
@@ -57,6 +57,7 @@ class Artifact:
         self.about = {name: self._attribute(name, NOT_TEXT.get(name, (str,))) for name in COMMON_ATTRIBUTES}
         self.attributes = {name: self._own_attribute(name, type_) for name, type_ in self._spec.attributes.items()}
         self.recipe: dict[str, Any] = self._json("recipe")
+        self._refuse("the recipe", recipe_problem(self.recipe))
         self.inputs: dict[str, Any] = self._json("inputs")
         for hint in self.inputs.values():
             if not isinstance(hint, dict) or not {"path", "fingerprint"} <= {k for k, v in hint.items() if _plain(v)}:

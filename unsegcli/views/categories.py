@@ -6,15 +6,15 @@ Nothing here reads ground truth; names from a matching depend on labels, which t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli import store
+from unsegcli import console, store
 from unsegcli.core.palette import (
     CONFUSABLE,
     MOST_DISTINCT,
@@ -25,7 +25,8 @@ from unsegcli.core.palette import (
     seen_distance,
 )
 from unsegcli.dataflow.label_maps import Predictions
-from unsegcli.errors import ConfigError
+from unsegcli.errors import ConfigError, as_unseg_writes
+from unsegcli.images.find import file_digest
 from unsegcli.legend import Legend, given_legend, legend_beside
 
 Colors = NDArray[np.uint8]
@@ -41,6 +42,8 @@ class Matching:
     fingerprint: str
     scores: dict[str, Any]  # as JSON, of this run alone
     matrix: NDArray[np.int64] | None = None  # pixels (cluster and "none", class), if they are stored
+    inputs: Mapping[str, str] = field(default_factory=dict)  # digests of what it was made from, by name
+    images: tuple[str, ...] = ()  # names of those that were scored, if they are stored
 
     @property
     def labels(self) -> Path | None:
@@ -54,10 +57,31 @@ class Matching:
         found = self.scores.get("legend")
         return None if found is None else Path(found)
 
+    def holds_legend(self) -> bool:
+        """Return whether the legend is the one that was used: else the file could name any file of this computer."""
+        if self.legend is None:
+            return True
+        try:
+            return self.legend.is_file() and file_digest(self.legend) == self.inputs.get("legend")
+        except OSError:
+            return False
+
     @property
     def assignment(self) -> tuple[int, ...]:
         """The class of each cluster, -1 = none; () if clusters were not matched."""
         return tuple(self.scores.get("assignment") or ())
+
+    def checked(self) -> Matching:
+        """Return this, or raise a `ValueError` if a score that is shown is of another type than `unseg` writes."""
+        chance, protocol = self.scores.get("chance") or {}, self.scores.get("protocol") or {}
+        good = all(isinstance(name, str) for name in self.class_names)
+        good &= all(type(class_) is int and class_ >= -1 for class_ in self.assignment)
+        good &= all(isinstance(value, int | float | None) for value in chance.values())
+        good &= isinstance(protocol.get("ignore") or [], list)
+        good &= isinstance(self.scores.get("labels", ""), str) and isinstance(self.scores.get("legend") or "", str)
+        if not good:
+            raise ValueError("values of another type")
+        return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -106,8 +130,9 @@ def most_different(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         with store.open_artifact(path, "metrics") as artifact:
             rows = json.loads(bytes(artifact.table("scores"))).get("most_different", [])
-        if rows:
-            return [row["image"] for row in rows]
+        with as_unseg_writes(path, "scores"):
+            if rows:
+                return [str(row["image"]) for row in rows]
     return []
 
 
@@ -118,6 +143,8 @@ def read_matching(path: Path, run: Predictions) -> Matching | None:
         scored = {name: hint["fingerprint"] for name, hint in artifact.inputs.items()}
         fingerprint = artifact.fingerprint
         matrix = artifact.table("matrix") if artifact.has("matrix") else None
+        images = tuple(artifact.table("images/name")) if artifact.has("images/name") else ()
+        inputs = artifact.recipe["inputs"]
     numbers = [
         int(name.rpartition(".")[2])
         for name, digest in scored.items()
@@ -125,10 +152,11 @@ def read_matching(path: Path, run: Predictions) -> Matching | None:
     ]
     if not numbers:
         return None
-    if "runs" not in scores:
-        return Matching(path, fingerprint, scores, matrix)
-    of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
-    return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all})
+    with as_unseg_writes(path, "scores"):
+        if "runs" not in scores:
+            return Matching(path, fingerprint, scores, matrix, inputs, images).checked()
+        of_all = {name: scores[name] for name in ("labels", "legend") if name in scores}
+        return Matching(path, fingerprint, {**scores["runs"][numbers[0]], **of_all}, None, inputs, images).checked()
 
 
 def name_categories(run: Predictions, count: int, legend: Legend | None, matching: Matching | None) -> Categories:
@@ -146,11 +174,12 @@ def name_categories(run: Predictions, count: int, legend: Legend | None, matchin
         names = [f"part {number}" for number in range(count)]
     if run.role == "clusters" and matching is not None and matching.assignment:
         class_of = _padded(matching.assignment, count)
-        colors = _matched_colors(class_of, class_colors)
-        names = [
-            f"cluster {number}" if class_ < 0 else _with_clusters(_class_name(class_names[class_]), [number])
-            for number, class_ in enumerate(class_of)
-        ]
+        with as_unseg_writes(matching.path, "scores"):
+            colors = _matched_colors(class_of, class_colors)
+            names = [
+                f"cluster {number}" if class_ < 0 else _with_clusters(_class_name(class_names[class_]), [number])
+                for number, class_ in enumerate(class_of)
+            ]
     names[: len(run.categories)] = run.categories[:count]
     for number, text in enumerate(run.colors[:count]):
         colors[number] = parse_color(text)
@@ -179,8 +208,13 @@ def legend_to_show(
     if given is not None:
         return given_legend(given)
     for matching in matchings:
-        if matching is not None and (matching.legend is None or matching.legend.is_file()):
+        if matching is not None and matching.holds_legend():
             return matching.legend
+        if matching is not None and matching.legend is not None and matching.legend.is_file():
+            console.warn(
+                f"{matching.legend} is not the legend with which {matching.path} was made, or has changed: to use it, "
+                f"give --legend {matching.legend}"
+            )
     if labels is None and run.role != "classes":
         return None
     return legend_beside(run.images if images is None else Path(images), labels)

@@ -17,6 +17,7 @@ from unsegcli.core.palette import palette
 from unsegcli.dataflow.dataset import is_artifact
 from unsegcli.dataflow.label_maps import ImageMap, Predictions
 from unsegcli.dataflow.provenance import provenance
+from unsegcli.errors import as_unseg_writes
 from unsegcli.legend import Legend
 from unsegcli.names import is_number
 from unsegcli.views.categories import Categories, Matching, known_classes
@@ -193,9 +194,10 @@ def _confusion(matching: Matching) -> dict[str, Any] | None:
     if len(matching.assignment) < len(counts):
         return {"clusters_by_class": counts.tolist(), "classes_by_class": None}
     matched = np.zeros((counts.shape[1], counts.shape[1]), np.int64)
-    for row, class_ in zip(counts, matching.assignment, strict=False):
-        if class_ >= 0:
-            matched[class_] += row
+    with as_unseg_writes(matching.path, "scores"):
+        for row, class_ in zip(counts, matching.assignment, strict=False):
+            if class_ >= 0:
+                matched[class_] += row
     return {"clusters_by_class": counts.tolist(), "classes_by_class": matched.tolist()}
 
 

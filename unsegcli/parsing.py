@@ -1,0 +1,29 @@
+"""Read TOML that somebody else may have written: whatever is wrong with it is a `ValueError`."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+DEEPEST = 40  # levels; deeper tables would exhaust the stack of whatever walks through them
+TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """Return the table of a TOML text."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _check_depth(table)
+    return table
+
+
+def _check_depth(table: dict[str, Any]) -> None:
+    """Refuse a table that is nested too deeply; without recursion, which is what is to be prevented."""
+    level: list[Any] = [table]
+    for _ in range(DEEPEST + 1):  # below the deepest there are single values
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for many in inner for one in many]
+    if level:
+        raise ValueError(TOO_DEEP)
