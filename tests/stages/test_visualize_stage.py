@@ -42,7 +42,7 @@ from unsegcli.stages.visualize import ImageTask, LayerTask, draw_image
 from unsegcli.views import drawing
 from unsegcli.views.backdrop import regions_behind
 from unsegcli.views.categories import name_categories
-from unsegcli.views.export import areas, csv_bytes, no_formula
+from unsegcli.views.export import Number, areas, csv_bytes, no_formula
 from unsegcli.views.large_page import _shrunk
 
 LABELS, CSV = Export(to=("png",)), Export(to=("csv",))
@@ -820,6 +820,10 @@ def test_no_cell_is_a_formula(name: str) -> None:
     table = csv_bytes([[name, 4]]).decode()
     assert list(csv.reader(io.StringIO(table, newline=""))) == [[f"'{name}", "4"]]
     assert no_formula("a=1") == "a=1"
+
+
+def test_negative_numbers_are_no_formulas() -> None:
+    assert csv_bytes([[Number("-0.5"), -2, "-3"]]) == b"-0.5,-2,'-3\r\n"
 
 
 def test_an_export_reads_no_labels(scene: Path, caplog: pytest.LogCaptureFixture) -> None:

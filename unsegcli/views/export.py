@@ -34,13 +34,18 @@ MOST_COLORS = {"png": 256, "tiff": 65536}  # of a palette
 Colors = NDArray[np.uint8]
 
 
+def spelled(format_: str) -> str:
+    """Return the name of a format as it stands in sentences."""
+    return "GeoTIFF" if format_ == "geotiff" else format_.upper()
+
+
 def exported_type(largest: int, format_: str) -> str:
     """Return the smallest type for numbers up to the largest one."""
     for dtype in TYPES[format_]:
         if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
     cure = "use --to tiff or npy" if format_ == "png" else f"the largest is {np.iinfo(np.uint32).max:,}"
-    raise ConfigError(f"numbers up to {largest:,} do not fit into {format_.upper()}: {cure}")
+    raise ConfigError(f"numbers up to {largest:,} do not fit into {spelled(format_)}: {cure}")
 
 
 def encoded(
@@ -138,12 +143,20 @@ def _areas(
     return found
 
 
+class Number(str):
+    """A number as text, which is no formula though it may start with a sign."""
+
+    __slots__ = ()
+
+
 def csv_bytes(rows: Sequence[Sequence[Any]]) -> bytes:
     """Format a table as CSV, without texts that a spreadsheet could treat as formulas."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     for row in rows:
-        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow(
+            [no_formula(cell) if isinstance(cell, str) and not isinstance(cell, Number) else cell for cell in row]
+        )
     return stream.getvalue().encode("utf-8", "surrogateescape")
 
 
