@@ -1,4 +1,4 @@
-"""A raster of 12,000 x 12,000 pixels and four bands through `unseg superpixels`: memory, and time per megapixel.
+"""A raster of 12,000 x 12,000 pixels and four bands through `unseg superpixels`, and its page: memory and time.
 
     python tests/benchmarks/run.py raster
 
@@ -29,6 +29,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     peaks = peaks_of([UNSEG, "superpixels", str(path), "-o", "sp.h5", "--workers", "2", "-v"], folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    page = peaks_of([UNSEG, "visualize", "sp.h5", "-o", "page", "--workers", "1"], folder)
     total = peaks.parent + sum(peaks.workers)
     what = f"{side:,} x {side:,} pixels, {BANDS} bands"
     peak_list = listed([peak / 1e6 for peak in (peaks.parent, *peaks.workers)], ".0f")
@@ -41,6 +42,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
         ),
         Line(f"CPU seconds per megapixel, {what}", f"{seconds / (side**2 / 1e6):.2f}"),
         Line(f"wall seconds, {what}", f"{peaks.seconds:,.0f}"),
+        Line(f"peak of the page of superpixels, {what}, MB", f"{page.parent / 1e6:,.0f}"),
         Line("size of the raster, and of the superpixels with pixels, MB", _sizes(path, folder / "sp.h5")),
     ]
 

@@ -313,7 +313,7 @@ def test_the_page_of_a_large_image_needs_no_more_memory_than_a_few_windows(
     release_artifacts()
     assert drawn.grid == (128, 128)
     assert sum(pixels for _, pixels in drawn.layers[0].facts.areas) == side**2
-    assert peak < 1.5 * side**2  # bytes; the pixels alone are 3 a pixel
+    assert peak < 6 * side**2  # bytes; read as a whole it takes 31 a pixel
 
 
 def test_the_contact_sheet_has_the_truth_too(scene: Path) -> None:
