@@ -36,6 +36,7 @@ COMMANDS = (
     ("cluster", "sp.h5", "--classes", str(CLASSES), "-o", "map.h5", "--workers", str(WORKERS)),
     ("export", "map.h5", "--to", "geotiff,csv", "-o", "maps", "--workers", str(WORKERS)),
 )
+PAGE = ("visualize", "sp.h5", "-o", "page", "--workers", "1")
 
 
 class Measured(NamedTuple):
@@ -62,6 +63,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     for command in (COMMANDS[0], *more, *COMMANDS[1:]):
         found.append(_measured(command, folder))
         lines += _lines(" ".join(command), found[-1], side)
+    lines += _lines(" ".join(PAGE), _measured(PAGE, folder), side)
     hours = sum(one.cpu for one in found) / WORKERS / megapixels * HUNDRED_GIGAPIXELS / 3600
     return [*lines, Line(f"hours for a hundred gigapixels at this speed on {WORKERS} idle cores", f"{hours:,.0f}")]
 

@@ -14,7 +14,8 @@ superpixel ends at a border, and they are as many as in one window.
 
 `labels` assigns clusters that were fitted once, on the uncut image, to the image as one window and in windows, and
 prints the share of pixels that get another cluster, over the whole image, in the strips, and elsewhere. `fitted anew`
-fits on the windows instead, and matches clusters one to one.
+fits on the windows instead, and matches clusters one to one. `moved` assigns the same clusters to the image as one
+window without its first 5 rows and columns: what any other division into superpixels changes.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from unsegcli.store import open_artifact
 
 PATCH, STRIDE = 384, 256
 STRIP = 32  # pixels on both sides of a border
+MOVED = 5  # rows and columns that are cut off
 TOLERANCE = 2  # pixels, of the boundary recall
 IGNORED = 255
 NETWORKS = {  # options of training: few steps, since only what windows change is of interest
@@ -49,6 +51,7 @@ NETWORKS = {  # options of training: few steps, since only what windows change i
     "context": ("--steps", "150"),
 }
 PER = {"iic": ("--per", "pixel")}  # others see superpixels, or give them one cluster
+GIVEN = ("whole", "cut", "moved")  # the images, each of which gets the same clusters
 METHODS = ("regions", "pixels", "features", *NETWORKS)
 ALLOWED_LOSS = 0.01  # of recall and accuracy along borders, more than elsewhere
 
@@ -192,10 +195,12 @@ def labels(data: Path, work: Path, count: int | None, settings: argparse.Namespa
     cuts = {"whole": ("0", "0"), "cut": (str(PATCH), str(STRIDE))}
     for name, (patch, stride) in cuts.items():
         unseg("superpixels", *images, "--patch", patch, "--stride", stride, "-o", work / f"{name}.h5")
+    unseg("superpixels", *_moved_images(images, work / "moved"), "-o", work / "moved.h5")
     lines = []
     for method in settings.methods:
         _clusters_by(method, work, settings)
         lines.append(_changes(method, "", work / f"{method}-whole.h5", work / f"{method}-cut.h5"))
+        lines.append(_change_by_moving(method, work / f"{method}-whole.h5", work / f"{method}-moved.h5"))
         anew = work / f"{method}-anew.h5"
         if anew.exists():
             lines.append(_changes(method, ", fitted anew", work / f"{method}-whole.h5", anew))
@@ -203,24 +208,25 @@ def labels(data: Path, work: Path, count: int | None, settings: argparse.Namespa
 
 
 def _clusters_by(method: str, work: Path, settings: argparse.Namespace) -> None:
-    """Write METHOD-whole.h5 and METHOD-cut.h5: clusters fitted once; and METHOD-anew.h5, fitted on the windows."""
-    outputs = {name: work / f"{method}-{name}.h5" for name in ("whole", "cut", "anew")}
+    """Write METHOD-whole.h5, -cut.h5 and -moved.h5: clusters fitted once; and METHOD-anew.h5, fitted on the windows."""
+    outputs = {name: work / f"{method}-{name}.h5" for name in (*GIVEN, "anew")}
     number = ("--classes", str(settings.classes))
     if method in NETWORKS:
         model = work / f"{method}-model.h5"
         learned = settings.train or work / "whole.h5"
         unseg("train", learned, "--method", method, *number, *NETWORKS[method], "--force", "-o", model)
-        for name in ("whole", "cut"):
+        for name in GIVEN:
             unseg("cluster", model, work / f"{name}.h5", *PER.get(method, ()), "-o", outputs[name])
         return
-    inputs = {name: work / f"{name}.h5" for name in ("whole", "cut")}
+    inputs = {name: work / f"{name}.h5" for name in GIVEN}
     if method == "features":
         for name in inputs:
             unseg("features", inputs[name], "--backbone", "lite0", "--resize", "1", "-o", work / f"{name}-features.h5")
         inputs = {name: work / f"{name}-features.h5" for name in inputs}
     how = ("--features", "bands") if method == "pixels" else ()
     unseg("cluster", inputs["whole"], *how, *number, "-o", outputs["whole"])
-    unseg("cluster", inputs["cut"], "--centres", outputs["whole"], "-o", outputs["cut"])
+    for name in ("cut", "moved"):
+        unseg("cluster", inputs[name], "--centres", outputs["whole"], "-o", outputs[name])
     unseg("cluster", inputs["cut"], *how, *number, "-o", outputs["anew"])
 
 
@@ -241,6 +247,22 @@ def _changes(method: str, how: str, whole: Path, cut: Path) -> Line:
     shares = [other.mean(), other[near].mean(), other[~near].mean(), matrix.sum(axis=0).max() / matrix.sum()]
     what = f"{method}{how}: other cluster, along borders, elsewhere; share of the largest cluster"
     return Line(what, "  ".join(f"{100 * share:.2f} %" for share in shares))
+
+
+def _moved_images(images: Sequence[Path], folder: Path) -> list[Path]:
+    """Write the images without their first rows and columns, under the same names."""
+    folder.mkdir(exist_ok=True)
+    found = [folder / f"{image.stem}.png" for image in images]
+    for image, path in zip(images, found, strict=True):
+        Image.fromarray(np.asarray(Image.open(image))[MOVED:, MOVED:]).save(path)
+    return found
+
+
+def _change_by_moving(method: str, whole: Path, moved: Path) -> Line:
+    """The share of pixels of other clusters, over all images."""
+    pairs = zip(open_predictions(whole).maps, open_predictions(moved).maps, strict=True)
+    other = [(one.on(one.grid)[MOVED:, MOVED:] != two.on(two.grid)).ravel() for one, two in pairs]
+    return Line(f"{method}, moved: other cluster", f"{100 * np.concatenate(other).mean():.2f} %")
 
 
 def _near_borders(cut: StoredMap) -> NDArray[np.bool_]:

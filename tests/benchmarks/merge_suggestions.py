@@ -32,6 +32,7 @@ from unsegcli.views.backdrop import find_places, regions_behind, working_pixels
 from unsegcli.views.cluster_facts import PageTally, facts_of, looks_of
 from unsegcli.views.display import displayed
 from unsegcli.views.encoded_maps import map_grid
+from unsegcli.views.export import areas
 from unsegcli.views.merging import LEAST_SHARE, centre_distances, looks_apart, together, touching
 
 Matrix = NDArray[np.float64]
@@ -88,7 +89,8 @@ def _counted(run: Predictions, labels: Path, legend_path: Path) -> tuple[PageTal
         pixels = working_pixels(item, regions.get(item.name), places.get(item.name))
         assert pixels is not None
         rgb = displayed(pixels, values).rgb
-        tally.add(number, facts_of(item, values, grid, run.role, count, rgb)._replace(looks=looks_of(values, rgb)))
+        sizes = areas(values, item.source_grid, count)
+        tally.add(number, facts_of(item, values, grid, run.role, sizes, rgb)._replace(looks=looks_of(values, rgb)))
         distances = item.distances(item.grid)
         assert distances is not None
         known = np.isfinite(distances.own)

@@ -406,6 +406,28 @@ def test_tiles_are_one_surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert store.problems_of(mosaic) == []
 
 
+@pytest.mark.parametrize(("left", "top", "hinted"), [(WIDTH, 0, True), (0, HEIGHT, True), (WIDTH + 9, 0, False)])
+def test_tiles_side_by_side_are_pointed_out(
+    left: int, top: int, hinted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [
+        write(tmp_path / f"{name}.tif", picture(), transform=placed(*place))
+        for name, place in (("a", (0, 0)), ("b", (left, top)))
+    ]
+    with caplog.at_level("INFO", "unseg"):
+        opened(files, Images())
+        assert ("--mosaic reads them as one" in caplog.text) == hinted
+        caplog.clear()
+        opened(files[:1], Images())
+    assert "--mosaic" not in caplog.text
+
+
+def test_bands_of_a_place_are_no_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "unseg"):
+        opened(write(tmp_path / "a.tif", picture(20), interleave="band"), Images())
+    assert "slices" not in caplog.text
+
+
 def test_where_no_tile_lies_is_void(tmp_path: Path) -> None:
     files = tiles(tmp_path / "tiles", picture(dtype="float32"), nodata=-1.0)
     windows = opened(files[1:], Images(mosaic=True, patch=1000)).units[0].windows()

@@ -120,7 +120,7 @@ def cut(images: list[NDArray[np.uint8]], folder: Path) -> Path:
 def test_one_scene_is_grouped_by_cover_not_by_quarters(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
     sp = cut([spotted(3)], tmp_path)
     found = maps_of(cluster([sp], tmp_path / "seg.h5", FOUR, workers=1).path)[0]
-    assert "takes 3 images, and there are 1" in said.text
+    assert "takes 3 images, and there is 1" in said.text
     without = maps_of(cluster([sp], tmp_path / "none.h5", replace(FOUR, place=0.0), workers=1).path)[0]
     np.testing.assert_array_equal(found, without)
     quarters = np.repeat(np.repeat(np.array([[0, 1], [2, 3]]), 48, axis=0), 48, axis=1)
@@ -134,7 +134,7 @@ def test_windows_of_one_scene_are_one_image(tmp_path: Path, said: pytest.LogCapt
     tiles = Images(patch=32)
     sp = superpixels([tmp_path / "data"], tmp_path / "sp.h5", SMALL, images=tiles, workers=1).path
     cluster([sp], tmp_path / "seg.h5", FOUR, workers=1)
-    assert "takes 3 images, and there are 1" in said.text
+    assert "takes 3 images, and there is 1" in said.text
 
 
 @pytest.mark.parametrize(("features", "least"), [("bands", 1.0), ("regions", 0.88)])

@@ -215,6 +215,19 @@ def test_areas_have_a_total_real_units_and_numbers_of_objects(seg: Path, tmp_pat
     assert second["'=door pixels" if "'=door pixels" in second else "=door pixels"] == "1"
 
 
+def test_areas_of_large_images_are_plain_numbers_that_add_up(tmp_path: Path) -> None:
+    values = np.zeros((1500, 1234), np.uint8)
+    values[:3] = 1
+    np.save(tmp_path / "p.npy", values)
+    out = made(tmp_path / "p.npy", tmp_path, to=("csv", "geojson"), pixel_size="30.5m", objects=True)
+    row, objects = table(out / "areas.csv")[0], table(out / "objects.csv")
+    both = [row[f"cluster {number} area m2"] for number in (0, 1)]
+    assert both == ["1718448964.5", "3443785.5"] == [one["area m2"] for one in reversed(objects)]
+    assert [row[f"cluster {number} area ha"] for number in (0, 1)] == ["171844.89645", "344.37855"]
+    drawn = json.loads((out / "p.geojson").read_text())["features"]
+    assert [one["properties"]["measurements"]["area m2"] for one in drawn] == [3443785.5, 1718448964.5]
+
+
 @pytest.mark.parametrize("wrong", ["m", "0m", "-1m", "x0.3m"])
 def test_a_pixel_has_a_size(wrong: str, seg: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--pixel-size .* must be a number above 0"):

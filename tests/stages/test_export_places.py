@@ -452,7 +452,9 @@ def test_tables_have_areas_from_the_place(out: Path) -> None:
 
 def test_a_given_size_comes_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seg = segmentation(tmp_path / "seg.h5", [MAP], ["p.tif"], clusters=3, places=[UTM])
-    made = export(seg, tmp_path / "out", Export(to=("csv", "gpkg"), pixel_size="2m"), workers=1).path
+    with caplog.at_level("INFO", "unseg"):
+        made = export(seg, tmp_path / "out", Export(to=("csv", "gpkg", "geotiff"), pixel_size="2m"), workers=1).path
+    assert "as uint8 GeoTIFF on the grid" in caplog.text
     assert table(made / "areas.csv")[0]["cluster 0 area m2"] == "48"
     assert rows_of(made / "classes.gpkg", "classes")[2]["area_m2"].tolist() == [48, 8, 32, 4]
     assert "areas in m2" not in caplog.text

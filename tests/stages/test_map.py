@@ -490,8 +490,9 @@ def test_an_estimate_grows_with_the_images_and_falls_with_processes() -> None:
     assert "about 2.4 hours" in said_of(2400, ["train"])
     assert said_of(60, ["superpixels"], 4) != said_of(60, ["superpixels"])
     assert "about 20 seconds" in said_of(0, ["train"])
-    large = Sizes(1, 169, 144e6, 144_000_000, 3, 144e6, 10_000_000, 169)
-    assert "4.6 GB of memory" in estimate(["page"], large, 2), "the page holds an image as a whole"
+    whole, large = (Sizes(1, 169, 144e6, pixels, 3, 144e6, 0, 169) for pixels in (16_000_000, 144_000_000))
+    assert "0.8 GB of memory" in estimate(["page"], whole, 2)
+    assert estimate(["page"], large, 2) == estimate(["page"], whole, 2), "a larger image is read part by part"
 
 
 def test_the_trial_of_the_machine_takes_no_second(monkeypatch: pytest.MonkeyPatch) -> None:

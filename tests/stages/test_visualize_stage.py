@@ -9,6 +9,7 @@ import logging
 import re
 import shlex
 import shutil
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -26,18 +27,23 @@ from page_files import decoded, page_data, page_maps, shown
 from PIL import Image
 
 from unsegcli import store
-from unsegcli.core.geometry import boxes, working_grid
+from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.core.palette import palette
+from unsegcli.dataflow.dataset import release_artifacts
 from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.dataflow.output_folder import LONGEST_PART, safe_names
 from unsegcli.errors import ArtifactError, ConfigError, DataError
+from unsegcli.images import rasters
 from unsegcli.images.decode import read_index
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.working import Reading
 from unsegcli.params import Cluster, Evaluate, Export, Iem, Images, Superpixels, Visualize
+from unsegcli.stages.visualize import ImageTask, LayerTask, draw_image
 from unsegcli.views import drawing
+from unsegcli.views.backdrop import regions_behind
 from unsegcli.views.categories import name_categories
-from unsegcli.views.export import areas, csv_bytes, no_formula
+from unsegcli.views.export import Number, areas, csv_bytes, no_formula
+from unsegcli.views.large_page import _shrunk
 
 LABELS, CSV = Export(to=("png",)), Export(to=("csv",))
 EVIL = '<script>alert("x")</script> & "=\'1'
@@ -244,6 +250,70 @@ def test_maps_and_images_are_those_that_were_worked_on(drawn: Path, template: Pa
     image = shown(drawn, about["file"]).astype(int)
     assert np.abs(image - four_quadrants(48, 64, 1)).mean() < 6
     assert shown(drawn, about["thumb"]).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_page_of_a_large_image_read_part_by_part_is_that_of_the_whole(
+    tmp_path: Path, stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rasterio")
+    monkeypatch.setattr(rasters, "LARGE", 100)  # so that the file is decoded in parts
+    tifffile.imwrite(tmp_path / "a.tif", four_quadrants(48, 64, 1), photometric="rgb", tile=(16, 16))
+    cut, fine = Images(patch=32, stride=24), Superpixels(pixels_per_segment=20, pixels=stored)
+    made = superpixels([tmp_path / "a.tif"], tmp_path / "sp.h5", fine, images=cut, workers=1).path
+    seg = cluster([made], tmp_path / "seg.h5", Cluster(classes=4), workers=1).path
+    pages = []
+    for largest in (10_000, 100):
+        monkeypatch.setattr("unsegcli.views.large_page.LARGE", largest)
+        for result in (seg, made):
+            out = tmp_path / f"{largest}-{result.stem}"
+            visualize(result, out, Visualize(panels=True), workers=1)
+            pages.append({name: (out / name).read_bytes() for name in files_of(out) if name != "unseg.json"})
+    assert pages[:2] == pages[2:]
+
+
+def test_a_large_image_is_shrunk_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (97, 61, 4), np.uint8)
+    monkeypatch.setattr("unsegcli.views.large_page.LONGEST_IMAGE", 23)
+    found = _shrunk(((box, pixels[box.slices]) for box in _apart(97, 61)), (97, 61))
+    expected = drawing.shrunk(pixels[:, :, :3], 23).astype(int)
+    assert found.bands == 4
+    assert np.abs(found.pixels - expected).max() <= 1
+
+
+def _apart(height: int, width: int) -> list[Box]:
+    """Boxes that do not overlap and cover a grid."""
+    return [
+        Box(top, left, min(20, height - top), min(27, width - left))
+        for top in range(0, height, 20)
+        for left in range(0, width, 27)
+    ]
+
+
+def test_the_page_of_a_large_image_needs_no_more_memory_than_a_few_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = 768
+    Image.fromarray(four_quadrants(side, side, 0)).save(tmp_path / "a.png")
+    cut = Images(patch=128)
+    made = superpixels([tmp_path / "a.png"], tmp_path / "sp.h5", Superpixels(), images=cut, workers=1).path
+    seg = cluster([made], tmp_path / "seg.h5", Cluster(features="bands", classes=3), workers=1).path
+    run = open_predictions(seg)
+    monkeypatch.setattr("unsegcli.views.large_page.LARGE", side)
+    for module in ("large_page.LONGEST_IMAGE", "encoded_maps.LONGEST", "page_image.LONGEST_IMAGE"):
+        monkeypatch.setattr(f"unsegcli.views.{module}", 128)
+    regions = regions_behind(run)["a.png"]
+    categories = name_categories(run, 3, None, None)
+    task = ImageTask((LayerTask(run.maps[0], "clusters", categories),), regions, None, None, False, False, "")
+    draw_image(task)  # libraries are loaded
+    tracemalloc.start()
+    drawn = draw_image(task)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    release_artifacts()
+    assert drawn.grid == (128, 128)
+    assert sum(pixels for _, pixels in drawn.layers[0].facts.areas) == side**2
+    assert peak < 6 * side**2  # bytes; read as a whole it takes 31 a pixel
 
 
 def test_the_contact_sheet_has_the_truth_too(scene: Path) -> None:
@@ -780,6 +850,10 @@ def test_no_cell_is_a_formula(name: str) -> None:
     assert no_formula("a=1") == "a=1"
 
 
+def test_negative_numbers_are_no_formulas() -> None:
+    assert csv_bytes([[Number("-0.5"), -2, "-3"]]) == b"-0.5,-2,'-3\r\n"
+
+
 def test_an_export_reads_no_labels(scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     for path in (scene / "data" / "labels").iterdir():
         path.write_bytes(b"broken")
@@ -900,7 +974,7 @@ def test_a_failure_leaves_the_old_folder(scene: Path, monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unsegcli.views.export_folder.export_image", broken)
+    monkeypatch.setattr("unsegcli.views.export_folder.export_any", broken)
     with pytest.raises(KeyboardInterrupt):
         export(scene / "seg.h5", out, CSV, workers=1)
     assert stamps(out) == before

@@ -130,7 +130,7 @@ class Confident:
 @pytest.mark.parametrize(("role", "expected"), [("clusters", (1 + 0.5 + 0) / 3), ("mask", (1 + 0 + 1) / 3)])
 def test_confidence_gives_the_certainty_where_there_are_no_distances(role: str, expected: float) -> None:
     item: Any = Confident(np.array([[1, 0.5], [0, 0]], np.float16))
-    facts = facts_of(item, np.array([[0, 1], [1, -1]], np.int32), (2, 2), role, 2, None)
+    facts = facts_of(item, np.array([[0, 1], [1, -1]], np.int32), (2, 2), role, [1, 2, 1], None)
     assert facts.certainty == pytest.approx(expected)
     assert (facts.areas, facts.void, facts.by_distance) == (((0, 1), (1, 2)), 1, False)
 

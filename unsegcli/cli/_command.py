@@ -85,7 +85,7 @@ def print_paths(result: Outcome | Sequence[Outcome], run: Run, terminal: Termina
     """Print the path of each output."""
     for outcome in () if run.dry_run else _outcomes(result):
         text = str(outcome.path)
-        print(console.printable(text) if sys.stdout.isatty() else text, flush=True)
+        print(console.printable(text) if sys.stdout and sys.stdout.isatty() else text, flush=True)
 
 
 def command(

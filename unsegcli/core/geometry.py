@@ -5,6 +5,7 @@ Positions use integer arithmetic, so nothing depends on rounding; values are nev
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -36,6 +37,11 @@ class Box(NamedTuple):
     def seen_from(self, other: Box) -> Box:
         """Return this box counted from the top left corner of another one."""
         return Box(self.top - other.top, self.left - other.left, self.height, self.width)
+
+    def touches(self, other: Box) -> bool:
+        """Return whether the boxes have pixels in common."""
+        rows = self.top < other.bottom and other.top < self.bottom
+        return rows and self.left < other.right and other.left < self.right
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -163,19 +169,20 @@ def halves(box: Box) -> tuple[Box, Box]:
 
 
 def paint(
-    maps: Sequence[NDArray[Any]], boxes: Sequence[Box], grid: tuple[int, int], source: tuple[int, int]
+    maps: Iterable[NDArray[Any]], boxes: Sequence[Box], grid: tuple[int, int], source: tuple[int, int]
 ) -> NDArray[Any]:
     """Combine the maps of all windows of a working image on the grid of the source image.
 
     Each source pixel gets the value of the working pixel under its centre, from the window whose core contains it.
 
     Args:
-        maps: one array (height, width, ...) per window, all of the same dtype.
+        maps: one array (height, width, ...) per window, all of the same dtype; those of an iterator are in memory one
+            after the other.
         boxes: the windows, from `boxes`.
         grid: (height, width) of the working image.
         source: (height, width) of the source image, oriented.
     """
-    if len(maps) != len(boxes):
+    if isinstance(maps, Sequence) and len(maps) != len(boxes):
         raise DataError(f"{len(maps)} maps for {len(boxes)} windows: each window needs its map")
     _check_grid("source", source)
     owned = checked_cores(boxes, grid)
@@ -190,7 +197,7 @@ def checked_cores(boxes: Sequence[Box], grid: tuple[int, int]) -> list[Box]:
 
 
 def paint_rows(
-    maps: Sequence[NDArray[Any]],
+    maps: Iterable[NDArray[Any]],
     boxes: Sequence[Box],
     owned: Sequence[Box],
     rows: NDArray[np.int64],
@@ -205,8 +212,10 @@ def paint_rows(
         rows: the working row under each wanted row, from `nearest_rows`.
         columns: the working column under each column.
     """
-    result = np.zeros((len(rows), len(columns), *maps[0].shape[2:]), maps[0].dtype)
-    for values, window, core in zip(maps, boxes, owned, strict=True):
+    left = iter(maps)
+    first = next(left)
+    result = np.zeros((len(rows), len(columns), *first.shape[2:]), first.dtype)
+    for values, window, core in zip(itertools.chain([first], left), boxes, owned, strict=True):
         if values.shape[:2] != (window.height, window.width):
             raise DataError(
                 f"a map of {_by(values.shape[:2])} pixels for a window of "

@@ -80,6 +80,39 @@ class StoredMap:
         for row, painted in self.bands_of(self.field):
             yield row, np.where(painted == np.iinfo(painted.dtype).max, -1, painted.astype(np.int32))
 
+    def parts_of(self, field: str) -> Iterator[tuple[Box, NDArray[Any]]]:
+        """Yield what is stored of pixels on the working grid, window by window; the boxes do not overlap."""
+        boxes = self._boxes()
+        for number, (window, core) in enumerate(zip(boxes, checked_cores(boxes, self.grid), strict=True)):
+            yield core, self._window(field, number)[core.seen_from(window).slices]
+
+    def parts(self) -> Iterator[tuple[Box, NDArray[np.int32]]]:
+        """Yield the map on the working grid, window by window; -1 = void."""
+        for box, values in self.parts_of(self.field):
+            yield box, np.where(values == np.iinfo(values.dtype).max, -1, values.astype(np.int32))
+
+    def superpixels(self) -> int:
+        """Return how many superpixels are stored; where windows overlap, both have theirs."""
+        table = held_open(self.path, self.fingerprint).table("windows/superpixels")
+        return int(table[list(self.rows)].sum())
+
+    def values_in(self, box: Box) -> NDArray[np.int32]:
+        """Return what lies in a box of the map on the working grid; -1 = void."""
+        values = self._in(self.field, box)
+        return np.where(values == np.iinfo(values.dtype).max, -1, values.astype(np.int32))
+
+    def pixels_in(self, box: Box) -> NDArray[np.uint8] | None:
+        """Return the working pixels (height, width, bands) in a box, or None if they are not stored."""
+        return self._in("images", box) if held_open(self.path, self.fingerprint).has("images") else None
+
+    def _in(self, field: str, box: Box) -> NDArray[Any]:
+        windows = self._boxes()
+        owned = checked_cores(windows, self.grid)
+        some = [number for number, core in enumerate(owned) if core.touches(box)]
+        rows, columns = np.arange(box.top, box.bottom), np.arange(box.left, box.right)
+        maps = (self._window(field, number) for number in some)
+        return paint_rows(maps, [windows[one] for one in some], [owned[one] for one in some], rows, columns)
+
     def bands_of(self, field: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield what is stored of pixels on the grid of the source a few rows at a time, with the first row.
 
@@ -105,6 +138,10 @@ class StoredMap:
             return None
         return ((row, 1 - _ratios()[both[:, :, 0], both[:, :, 1]]) for row, both in self.bands_of("distances"))
 
+    def pixel_parts(self) -> Iterator[tuple[Box, NDArray[np.uint8]]] | None:
+        """Yield the working pixels (height, width, bands) as `parts_of`, or return None if they are not stored."""
+        return self.parts_of("images") if held_open(self.path, self.fingerprint).has("images") else None
+
     def pixel_bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]] | None:
         """Yield the working pixels (rows, width, bands) as `bands_of`, or return None if they are not stored."""
         return self.bands_of("images") if held_open(self.path, self.fingerprint).has("images") else None
@@ -122,9 +159,7 @@ class StoredMap:
         stored = self._painted("distances", grid)
         boxes = self._boxes()
         farthest = [float(artifact.table("windows/farthest")[row]) for row in self.rows]
-        plain = [
-            np.full((one.height, one.width), value, np.float32) for one, value in zip(boxes, farthest, strict=True)
-        ]
+        plain = _plain(boxes, np.array(farthest, np.float32))
         step = paint(plain, boxes, self.grid, grid) / np.float32(UNKNOWN_DISTANCE - 1)
         own, second = stored[:, :, 0], stored[:, :, 1]
         return Distances(np.where(own == UNKNOWN_DISTANCE, np.float32(np.nan), own * step), _ratios()[own, second])
@@ -138,7 +173,7 @@ class StoredMap:
         if len(sure) == 1:
             return sure[0]
         boxes = self._boxes()
-        plain = [np.full((one.height, one.width), value) for one, value in zip(boxes, sure, strict=True)]
+        plain = _plain(boxes, np.array(sure))
         return float(paint(plain, boxes, self.grid, grid)[box.slices].mean())
 
     def pixels(self) -> NDArray[np.uint8] | None:
@@ -152,7 +187,7 @@ class StoredMap:
 
     def _painted(self, field: str, grid: tuple[int, int]) -> NDArray[Any]:
         boxes = self._boxes()
-        return paint([self._window(field, number) for number in range(len(boxes))], boxes, self.grid, grid)
+        return paint((self._window(field, number) for number in range(len(boxes))), boxes, self.grid, grid)
 
     def _window(self, field: str, number: int) -> NDArray[Any]:
         """Read what is stored of a window; no two windows share a superpixel, and void stays void."""
@@ -163,6 +198,11 @@ class StoredMap:
         first = int(artifact.table("windows/superpixels")[list(self.rows[:number])].sum())
         void = np.uint32(np.iinfo(np.uint32).max)
         return np.where(values == np.iinfo(values.dtype).max, void, values.astype(np.uint32) + np.uint32(first))
+
+
+def _plain(boxes: Sequence[Box], values: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return a map of one value for each window, which takes no memory."""
+    return [np.broadcast_to(value, (one.height, one.width)) for one, value in zip(boxes, values, strict=True)]
 
 
 @functools.cache

@@ -6,7 +6,7 @@ Tags that make no sense are ignored: an image can be read without them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,25 @@ def georeference(tags: Mapping[int, Any], height: int, width: int, orientation: 
     if transform:
         transform = chained(transform, stored_place(height, width, orientation))
     return Georeference(_crs(keys), transform)
+
+
+def some_adjoin(images: Iterable[tuple[Georeference, tuple[int, int]]]) -> bool:
+    """Return whether two images of one coordinate system and pixel size lie side by side, like tiles of a survey.
+
+    Args:
+        images: the place of each, and its height and width as shown.
+    """
+    starts, ends = set(), set()
+    for place, (height, width) in images:
+        if not place.transform:
+            continue
+        a, b, x, d, e, y = place.transform
+        if a and e and not b and not d:
+            kind = place.crs, f"{a:.9g}", f"{e:.9g}"
+            column, row = round(x / a), round(y / e)
+            starts.add((*kind, column, row))
+            ends |= {(*kind, column + width, row), (*kind, column, row + height)}
+    return not starts.isdisjoint(ends)
 
 
 def stored_place(height: int, width: int, orientation: int) -> Affine:

@@ -20,6 +20,7 @@ from unsegcli.images import bands as band_rules
 from unsegcli.images.bands import AlphaTask
 from unsegcli.images.decode import broken_files_named, read_header, rectangles, refuse_truncated
 from unsegcli.images.find import UNREADABLE, VIRTUAL_SUFFIX, DigestedFile, file_digest
+from unsegcli.images.georeference import some_adjoin
 from unsegcli.images.header import Header, Pixels, check_axes, check_size
 from unsegcli.images.mask_files import check_mask, find_masks
 from unsegcli.images.rasters import INSTALL, SurfaceMember, is_installed, is_large, lay_out
@@ -306,17 +307,30 @@ def _decided(
     headers = {page.name: page.header for page in pages if page.name not in bad}
     _some_left(list(headers), skipped)
     _note_possible_slices(headers, params.axes)
+    _note_tiles(headers)
     return settled(headers, params, kinds)
 
 
 def _note_possible_slices(headers: Mapping[str, Header], axes: str) -> None:
     """Say so if the bands of an image are stored like the slices of a stack, which no file format tells apart."""
-    found = [name for name, header in headers.items() if header.axes == BANDS_FIRST and header.bands > 1]
+    found = [
+        name
+        for name, header in headers.items()
+        if header.axes == BANDS_FIRST and header.bands > 1 and not header.place.transform
+    ]
     if found and axes == "auto":
         which = found[0] if len(headers) == 1 else f"{len(found)} of {len(headers)} images, such as {found[0]}"
         console.note(
             f"{which}: {headers[found[0]].bands} bands, stored one after another like the slices of a stack; if they "
             "are slices, --axes pyx reads each as an image of its own"
+        )
+
+
+def _note_tiles(headers: Mapping[str, Header]) -> None:
+    """Say that tiles of one survey can be one image."""
+    if some_adjoin((header.place, header.oriented) for header in headers.values()):
+        console.note(
+            "some images lie side by side on the map; if all are tiles of one survey, --mosaic reads them as one"
         )
 
 

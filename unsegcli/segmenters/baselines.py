@@ -262,7 +262,8 @@ def _described(
 def _note_place(place: tuple[float, float], images: int) -> None:
     if images < FEWEST_IMAGES:
         console.note(
-            f"position is not used: to see whether it matters takes {FEWEST_IMAGES} images, and there are {images}"
+            f"position is not used: to see whether it matters takes {FEWEST_IMAGES} images, and there "
+            f"{'is' if images == 1 else 'are'} {images}"
         )
         return
     row, column = place

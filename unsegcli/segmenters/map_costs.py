@@ -19,7 +19,7 @@ from unsegcli.errors import DataError
 from unsegcli.images.decode import broken_files_named, read_header
 from unsegcli.images.find import ImageFile, find_images
 from unsegcli.images.header import Header
-from unsegcli.images.rasters import lay_out
+from unsegcli.images.rasters import LARGE, lay_out
 from unsegcli.parallel import available_cores
 from unsegcli.params import Images, Inputs, Superpixels
 from unsegcli.segmenters.cutting import compiles_first, pieces_of
@@ -29,7 +29,7 @@ TRIAL_SIDE, TRIALS = 256, 60  # of the images of the trial, in pixels, and their
 TRIAL_SECONDS = 0.005  # of one, where the figures below were measured
 COMPILING = 12.0  # seconds, on the first run
 SEEN_SIDE, MOST_ENLARGED = 512, 4.0  # images are enlarged for a pretrained network, as by `unseg features`
-BYTES_OF_PAGE = 30  # of memory for each pixel of the largest image, which the page holds as a whole
+BYTES_OF_PAGE = 30  # of memory for each pixel of the largest image that the page holds as a whole
 BYTES_OF_CUTTING, BYTES_AND_BAND = 10, 5.5  # of memory for each pixel that is decoded at once
 
 
@@ -152,7 +152,7 @@ def estimate(steps: Sequence[str], sizes: Sizes, workers: int) -> str:
         memory = max(memory, (cost.memory + cost.memory_each * megapixels) * (processes if cost.divides else 1))
         if step == "page":
             drawn = min(processes, max(1, sizes.images))
-            memory = max(memory, drawn * (cost.memory + sizes.largest * BYTES_OF_PAGE / 1e9))
+            memory = max(memory, drawn * (cost.memory + min(sizes.largest, LARGE) * BYTES_OF_PAGE / 1e9))
         disk += cost.disk * megapixels + cost.disk_of_image * sizes.images
     return (
         f"{console.count_images(sizes.images)} of {megapixels:,.1f} megapixels: {_duration(seconds)}, "

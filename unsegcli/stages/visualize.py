@@ -34,7 +34,7 @@ from unsegcli.legend import Legend, read_legend
 from unsegcli.params import Inputs, Run, Visualize, recorded
 from unsegcli.recipe import Recipe, make_recipe
 from unsegcli.views import about, drawing
-from unsegcli.views.backdrop import Place, find_places, regions_behind, working_pixels
+from unsegcli.views.backdrop import Place, find_places, regions_behind
 from unsegcli.views.categories import (
     Categories,
     Matching,
@@ -46,6 +46,7 @@ from unsegcli.views.categories import (
 from unsegcli.views.export import page_of
 from unsegcli.views.export_folder import category_count
 from unsegcli.views.image_pass import each, estimated, finish
+from unsegcli.views.large_page import areas_of, centre, is_large, picture, shown_map, superpixels_of
 from unsegcli.views.page import PAGE, assets_digest
 from unsegcli.views.page_data import ShownResult, short_names
 from unsegcli.views.page_folder import PageFolder
@@ -489,25 +490,36 @@ def draw_image(task: ImageTask) -> DrawnImage:
         return DrawnImage(failed=str(error))
     others = [None if one is None else _read_or_warn(warnings, partial(_layer, one)) for one in task.layers[1:]]
     truth, annotators = _read_or_warn(warnings, lambda: _truth(task)) or (None, 1)
+    seen = _read_or_warn(warnings, lambda: picture(first.map, task.regions, task.image))
+    regions = _read_or_warn(warnings, lambda: None if task.regions is None else shown_map(task.regions))
     content = Content(
-        first.map.name,
-        first.map.source_grid,
-        first.role,
-        layer.values,
-        first.categories,
-        _read_or_warn(warnings, lambda: working_pixels(first.map, task.regions, task.image)),
-        _read_or_warn(warnings, lambda: None if task.regions is None else task.regions.on(task.regions.grid)),
-        truth,
-        annotators,
-        first.map.on((truth.shape[0], truth.shape[1])) if truth is not None and task.with_panel else None,
-        task.called,
+        name=first.map.name,
+        source=first.map.source_grid,
+        role=first.role,
+        grid=first.map.grid,
+        values=layer.values,
+        categories=first.categories,
+        areas=layer.areas,
+        pixels=None if seen is None else seen.pixels,
+        bands=0 if seen is None else seen.bands,
+        regions=regions,
+        superpixels=superpixels_of(first.map, layer.values)
+        if first.categories is None
+        else superpixels_of(task.regions, regions),
+        centre=partial(centre, first.map, task.regions, task.image) if is_large(first.map) else None,
+        truth=truth,
+        annotators=annotators,
+        predicted=first.map.on((truth.shape[0], truth.shape[1])) if truth is not None and task.with_panel else None,
+        called=task.called,
     )
     drawn = page_image(PageContent(content, (layer, *others), task.with_panel, task.on_sheet))
     return drawn._replace(warnings=tuple(warnings))
 
 
 def _layer(task: LayerTask) -> ResultMap:
-    return ResultMap(task.map, task.map.on(task.map.grid), task.role, task.categories)
+    values = shown_map(task.map)
+    counted = [] if task.categories is None else areas_of(task.map, values, len(task.categories.names))
+    return ResultMap(task.map, values, task.role, task.categories, counted)
 
 
 Found = TypeVar("Found")

@@ -200,7 +200,8 @@ class Artifact:
         if name == "superpixels":
             self._refuse(path, map_problem("superpixel", values, int(self.table("windows/superpixels")[index])))
         if name == "segmentation":
-            self._refuse(path, map_problem("category", values, self.attributes["clusters"]))
+            limit = self.attributes["clusters"] if self.attributes["role"] == "clusters" else None  # masks: any but 0
+            self._refuse(path, map_problem("category", values, limit))
         self._checked[name][index] = 1
 
     def _json(self, name: str) -> dict[str, Any]:

@@ -139,13 +139,17 @@ def working_pixels(item: ImageMap, regions: StoredMap | None, image: Place | Non
     if stored is not None or image is None:
         return stored
     source, reading = image
-    path = Path(source.path)
     try:
         pixels = read_working(source, reading)[0]
     except ChangedError as error:
-        raise DataError(f"{path}: has changed since it was segmented; the image is not shown") from error
-    check_aspect(pixels.shape, item, f"{path}: the image")
+        raise changed(source) from error
+    check_aspect(pixels.shape, item, f"{Path(source.path)}: the image")
     return pixels
+
+
+def changed(source: Source) -> DataError:
+    """Return the error of an image file that is not the one that was segmented."""
+    return DataError(f"{Path(source.path)}: has changed since it was segmented; the image is not shown")
 
 
 def working_bands(
@@ -167,5 +171,5 @@ def _bands_of_file(item: StoredMap, source: Source, reading: Reading) -> Iterato
         try:
             pixels = read_box(source, reading, box)[0] if whole is None else whole[box.slices]
         except ChangedError as error:
-            raise DataError(f"{source.path}: has changed since it was segmented; the image is not shown") from error
+            raise changed(source) from error
         yield row, pixels[rows - box.top][:, columns]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from unsegcli.core.geometry import sample_nearest
 from unsegcli.dataflow.label_maps import ImageMap
 from unsegcli.views.cluster_crops import BestPlaces, Place, find_places
 from unsegcli.views.drawing import Rgb, fitted
-from unsegcli.views.export import areas
 
 LOOKS = 4  # lightness, green-red, blue-yellow, and how much lightness changes from pixel to pixel
 LONGEST_LOOK = 256  # of the longer side of the image that looks are measured on
@@ -44,19 +43,23 @@ class ImageFacts(NamedTuple):
 
 
 def facts_of(
-    item: ImageMap, values: NDArray[np.int32], grid: tuple[int, int], role: str, count: int, rgb: Rgb | None
+    item: ImageMap,
+    values: NDArray[np.int32],
+    grid: tuple[int, int],
+    role: str,
+    found: Sequence[int],
+    rgb: Rgb | None,
 ) -> ImageFacts:
     """Measure one image.
 
     Args:
         item: the label map, for its distances or confidence.
-        values: (height, width) the map on its working grid; negative = void.
+        values: (height, width) the map on its working grid, or that of the page; negative = void.
         grid: of the maps on the page.
         role: of the map.
-        count: number of clusters.
+        found: source pixels of each cluster, and of void.
         rgb: the image as shown.
     """
-    found = areas(values, item.source_grid, count)
     small = values if values.shape == grid else sample_nearest(values, grid)
     distances = item.distances(grid)
     doubt = _doubt(item, grid, role, small) if distances is None else np.where(small < 0, np.nan, distances.ratio)

@@ -199,14 +199,18 @@ def stripes(shape: tuple[int, ...]) -> Rgb:
 
 def shrunk(image: Rgb, longest: int) -> Rgb:
     """Shrink an image so that its longer side is at most `longest`."""
-    height, width = image.shape[:2]
-    factor = min(1.0, longest / max(height, width))
-    return fitted(image, (max(1, round(height * factor)), max(1, round(width * factor))))
+    return fitted(image, shrunk_grid((image.shape[0], image.shape[1]), longest))
 
 
-def middle(array: NDArray[Any], share: float) -> tuple[slice, slice]:
-    """Return the slices of the centre of an array (height, width, ...), with this fraction of each side."""
-    height, width = array.shape[:2]
+def shrunk_grid(grid: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return the height and width of an image whose longer side is at most `longest`."""
+    factor = min(1.0, longest / max(grid))
+    return max(1, round(grid[0] * factor)), max(1, round(grid[1] * factor))
+
+
+def middle(grid: tuple[int, ...], share: float) -> tuple[slice, slice]:
+    """Return the slices of the centre of an array of the shape `grid`, with this fraction of each side."""
+    height, width = grid[:2]
     tall, across = max(1, round(height * share)), max(1, round(width * share))
     top, left = (height - tall) // 2, (width - across) // 2
     return slice(top, top + tall), slice(left, left + across)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unsegcli.views.drawing import shrunk_grid
+
 VOID = 0xFFFFFF  # white
 PALETTE_VOID = 255  # the last entry of a palette, which is white
 LONGEST = 1600  # of the longer side; a browser draws no more pixels than that
@@ -18,8 +20,7 @@ LEVEL = 1  # of compression: higher levels take longer and save little
 
 def map_grid(grid: tuple[int, int]) -> tuple[int, int]:
     """Return the size (height, width) of the maps of an image whose working grid is `grid`."""
-    factor = min(1.0, LONGEST / max(grid))
-    return max(1, round(grid[0] * factor)), max(1, round(grid[1] * factor))
+    return shrunk_grid(grid, LONGEST)
 
 
 def encoded_map(values: NDArray[Any]) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unsegcli.core.geometry import nearest_rows
+from unsegcli.core.geometry import Box, nearest_rows
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.errors import ConfigError
 from unsegcli.images.georeference import Georeference, written_tags
@@ -34,13 +34,18 @@ MOST_COLORS = {"png": 256, "tiff": 65536}  # of a palette
 Colors = NDArray[np.uint8]
 
 
+def spelled(format_: str) -> str:
+    """Return the name of a format as it stands in sentences."""
+    return "GeoTIFF" if format_ == "geotiff" else format_.upper()
+
+
 def exported_type(largest: int, format_: str) -> str:
     """Return the smallest type for numbers up to the largest one."""
     for dtype in TYPES[format_]:
         if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype).name
     cure = "use --to tiff or npy" if format_ == "png" else f"the largest is {np.iinfo(np.uint32).max:,}"
-    raise ConfigError(f"numbers up to {largest:,} do not fit into {format_.upper()}: {cure}")
+    raise ConfigError(f"numbers up to {largest:,} do not fit into {spelled(format_)}: {cure}")
 
 
 def encoded(
@@ -104,8 +109,27 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
         source: height and width of the source image.
         count: number of categories; larger values count as void.
     """
-    down = np.bincount(nearest_rows(values.shape[0], source[0]), minlength=values.shape[0])
-    across = np.bincount(nearest_rows(values.shape[1], source[1]), minlength=values.shape[1])
+    grid = values.shape[0], values.shape[1]
+    return areas_of_parts([(Box(0, 0, *grid), values)], grid, source, count)
+
+
+def areas_of_parts(
+    parts: Iterable[tuple[Box, NDArray[np.int32]]], grid: tuple[int, int], source: tuple[int, int], count: int
+) -> list[int]:
+    """Count as `areas` does, from parts of a working map of size `grid` (height, width) that do not overlap."""
+    down, across = (
+        np.bincount(nearest_rows(given, wanted), minlength=given) for given, wanted in zip(grid, source, strict=True)
+    )
+    found = np.zeros(count + 1, np.int64)
+    for box, values in parts:
+        found += _areas(values, down[box.top : box.bottom], across[box.left : box.right], count)
+    return [int(pixels) for pixels in found]
+
+
+def _areas(
+    values: NDArray[np.int32], down: NDArray[np.int64], across: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Count the source pixels of each category and of void, where rows and columns stand for so many each."""
     found = np.zeros(count + 1, np.int64)
     for times in np.unique(down[down > 0]):  # one iteration for each number of source rows per working row
         rows = values[down == times]
@@ -116,7 +140,13 @@ def areas(values: NDArray[np.int32], source: tuple[int, int], count: int) -> lis
         else:
             counted = np.bincount(known.ravel(), weights.ravel(), minlength=count + 1)
             found += times * counted.round().astype(np.int64)  # exact below 2 to the 53
-    return [int(pixels) for pixels in found]
+    return found
+
+
+class Number(str):
+    """A number as text, which is no formula though it may start with a sign."""
+
+    __slots__ = ()
 
 
 def csv_bytes(rows: Sequence[Sequence[Any]]) -> bytes:
@@ -124,7 +154,9 @@ def csv_bytes(rows: Sequence[Sequence[Any]]) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     for row in rows:
-        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow(
+            [no_formula(cell) if isinstance(cell, str) and not isinstance(cell, Number) else cell for cell in row]
+        )
     return stream.getvalue().encode("utf-8", "surrogateescape")
 
 

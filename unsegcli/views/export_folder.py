@@ -22,7 +22,7 @@ from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ConfigError
 from unsegcli.images.georeference import is_described
 from unsegcli.parallel import ordered_map
-from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name
+from unsegcli.views.export import SUFFIXES, VOID_COLOR, csv_bytes, exported_type, file_name, spelled
 from unsegcli.views.exported_image import (
     SIDECAR,
     ExportedImage,
@@ -87,7 +87,7 @@ def write_exports(
     plan = tasks[0].plan
     for format_ in plan.rasters:
         console.note(
-            f"label maps as {plan.dtypes[format_]} {format_.upper()} on the grid of each image as displayed; "
+            f"label maps as {plan.dtypes[format_]} {spelled(format_)} on the grid of each image as displayed; "
             f"{plan.voids[format_]} = void"
         )
     _say_of_places(tasks)

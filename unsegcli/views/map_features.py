@@ -17,6 +17,7 @@ from unsegcli.errors import DataError
 from unsegcli.images.georeference import Georeference
 from unsegcli.views.geo_files import to_longitude_latitude
 from unsegcli.views.ground import mapped
+from unsegcli.views.object_files import EXACT
 
 Values = NDArray[np.float64]
 Rings = list[Values]  # the outer ring, counterclockwise with north up, then the holes; the first point is repeated
@@ -131,4 +132,4 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, np.integer):
         return int(value)
-    return None if np.isnan(value) else float(f"{value:.9g}")
+    return None if np.isnan(value) else float(f"{value:.{EXACT}g}")

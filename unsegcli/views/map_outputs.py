@@ -14,6 +14,7 @@ import numpy as np
 from unsegcli.dataflow.label_maps import ImageMap, StoredMap
 from unsegcli.dataflow.output_folder import FolderWriter
 from unsegcli.images.georeference import Georeference
+from unsegcli.views.export import Number
 from unsegcli.views.exported_image import ExportTask
 from unsegcli.views.geo_files import system, to_longitude_latitude, wkt, write_layer
 from unsegcli.views.ground import mapped
@@ -132,7 +133,11 @@ def _modified(item: ImageMap) -> int:
 def place_rows(tasks: Sequence[ExportTask]) -> list[Row]:
     """Return the table of the places of images: x = a column + b row + c, and y = d column + e row + f."""
     rows = [
-        [item.name, item.place.crs, *item.place.transform]
+        [
+            item.name,
+            item.place.crs,
+            *(Number(np.format_float_positional(one, trim="0")) for one in item.place.transform),
+        ]
         for item in (task.map for task in tasks)
         if item.place.transform
     ]

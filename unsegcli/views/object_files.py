@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from unsegcli.core.border_lines import Points
 from unsegcli.core.outlines import Polygon, bridged
 from unsegcli.core.part_measures import PartMeasures
+from unsegcli.views.export import Number
 
 Values = NDArray[np.float64]
+
+EXACT, ENOUGH = 12, 6  # digits of areas, which add up; of lengths, means and confidences
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,12 @@ def object_rows(
         area, length = int(found.areas[number]), float(found.perimeters[number])
         row: list[Any] = [image, number + 1, names[category], area]
         row += real_areas(None if objects.real is None else float(objects.real[number]), unit)
-        row += [f"{length:.2f}", *([_shown(length * objects.side)] if unit else [])]
+        row += [f"{length:.2f}", *([_shown(length * objects.side, ENOUGH)] if unit else [])]
         row += [*found.boxes[number].tolist(), *(f"{value:.2f}" for value in found.centres[number])]
-        means = [] if objects.means is None else [_shown(value) for value in objects.means[number]]
+        means = [] if objects.means is None else [_shown(value, ENOUGH) for value in objects.means[number]]
         row += [*means, *[""] * (bands - len(means))]
         if with_confidence:
-            row.append("" if objects.confidence is None else _shown(float(objects.confidence[number])))
+            row.append("" if objects.confidence is None else _shown(float(objects.confidence[number]), ENOUGH))
         yield row
 
 
@@ -77,11 +80,14 @@ def real_areas(area: float | None, unit: str) -> list[str]:
         unit: real unit of the table; "" = none.
     """
     known = float("nan") if area is None else area
-    return [_shown(known), *([_shown(known / 10_000)] if unit == "m" else [])] if unit else []
+    return [_shown(known, EXACT), *([_shown(known / 10_000, EXACT)] if unit == "m" else [])] if unit else []
 
 
-def _shown(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+def _shown(value: float, digits: int) -> Number:
+    """Write a number without an exponent, which not every program reads; NaN = not known, an empty cell."""
+    if np.isnan(value):
+        return Number()
+    return Number(np.format_float_positional(value, digits, unique=False, fractional=False, trim="-"))
 
 
 # YOLO: a line for each object, with the number of its class and its outline as shares of width and height
@@ -173,7 +179,7 @@ def _measurements(objects: Objects, number: int, unit: str) -> dict[str, float]:
         found |= {f"mean {band}": float(value) for band, value in enumerate(objects.means[number], 1)}
     if objects.confidence is not None:
         found["confidence"] = float(objects.confidence[number])
-    return {name: float(f"{value:.6g}") for name, value in found.items() if not np.isnan(value)}
+    return {name: float(f"{value:.{EXACT}g}") for name, value in found.items() if not np.isnan(value)}
 
 
 def _rings(polygon: Polygon) -> list[list[list[int]]]:

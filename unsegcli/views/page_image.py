@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,9 +29,10 @@ class ResultMap:
     """The label map of one result."""
 
     map: ImageMap
-    values: NDArray[np.int32]  # (height, width) on its own working grid; negative = void
+    values: NDArray[np.int32]  # (height, width) on its own working grid, or that of the page; negative = void
     role: str
     categories: Categories | None  # None: superpixels
+    areas: Sequence[int] = ()  # source pixels of each category, and of void
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def page_image(content: PageContent) -> DrawnImage:
     first = content.first
     shown = None if first.pixels is None else displayed(first.pixels, first.values)
     rgb = None if shown is None else shown.rgb
-    grid = map_grid((first.values.shape[0], first.values.shape[1]))
+    grid = map_grid(first.grid)
     truth = None if first.truth is None else np.sign(first.truth) if first.role == "mask" else first.truth
     regions = first.values if first.categories is None else first.regions
     return DrawnImage(
@@ -85,7 +87,7 @@ def page_image(content: PageContent) -> DrawnImage:
             "truth": None if truth is None else encoded_map(sample_nearest(truth, grid)),
         },
         grid,
-        0 if regions is None else int(regions.max(initial=-1)) + 1,
+        first.superpixels,
         0 if truth is None else max(1, int(truth.max(initial=-1)) + 1),
         tuple(_layer_facts(layer, grid, rgb, first.truth) for layer in content.layers),
         sheet_cell(first, rgb) if content.on_sheet else NO_CELL,
@@ -105,7 +107,7 @@ def _layer_facts(
 ) -> LayerFacts | None:
     if layer is None or layer.categories is None:
         return None
-    facts = facts_of(layer.map, layer.values, grid, layer.role, len(layer.categories.names), rgb)
+    facts = facts_of(layer.map, layer.values, grid, layer.role, layer.areas, rgb)
     if truth is None or layer.categories.class_of is None:
         return LayerFacts(facts, 0, 0)
     predicted = layer.map.on((truth.shape[0], truth.shape[1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from unsegcli.views import drawing
 from unsegcli.views.categories import Categories, Colors
 from unsegcli.views.display import Displayed, displayed
 from unsegcli.views.drawing import Color, Key, Rgb, Tile
-from unsegcli.views.export import areas
 
 CELL = 160  # longer side of an image on the contact sheet
 LEAST_AREA, SHOWN_AREA = 50, 150  # tile pixels per superpixel: minimum, and after enlarging the centre if below it
@@ -32,10 +31,16 @@ class Content:
     name: str
     source: tuple[int, int]  # height and width of the image as shown
     role: str  # clusters classes mask superpixels
-    values: NDArray[np.int32]  # (height, width) the label map on its working grid; negative = void
+    grid: tuple[int, int]  # height and width of the working image
+    values: NDArray[np.int32]  # (height, width) the label map on that grid, or the page's smaller one; negative = void
     categories: Categories | None  # None: superpixels
-    pixels: NDArray[np.uint8] | None = None  # (height, width, bands) of the working image
+    areas: Sequence[int] = ()  # source pixels of each category, and of void
+    pixels: NDArray[np.uint8] | None = None  # (height, width, bands) of the working image; shrunk if it is large
+    bands: int = 0  # of the working image
     regions: NDArray[np.int32] | None = None  # (height, width) the superpixels that a segmentation came from
+    superpixels: int = 0  # their number
+    centre: Callable[[float], tuple[NDArray[np.int32], NDArray[np.uint8]] | None] | None = None
+    """Reads superpixels and pixels of the centre of a large image, of which `pixels` shows too little."""
     truth: NDArray[Any] | None = None  # (height, width) classes on the labels' own grid; negative = not scored
     annotators: int = 1
     predicted: NDArray[np.int32] | None = None  # the label map on the labels' grid; only panels need it
@@ -54,7 +59,7 @@ def compose(content: Content) -> Rgb:
     first = [] if image is None else [Tile(_bands(content) + brighter, image)]
     main = _superpixel_tiles(content, rgb, grid) if content.categories is None else _map_tiles(content, rgb, grid)
     tiles = [*first, *main, *_truth_tiles(content, image, grid), *_error_tiles(content, wrong, image, grid)]
-    return drawing.panel(f"{content.name}, {_sizes(content)}", tiles, _keys(content, _counts(content)))
+    return drawing.panel(f"{content.name}, {_sizes(content)}", tiles, _keys(content, content.areas))
 
 
 def sheet_cell(content: Content, image: Rgb | None) -> Rgb:
@@ -82,15 +87,9 @@ def _shown_pixels(content: Content) -> Displayed | None:
 
 def _sizes(content: Content) -> str:
     """Describe the size of the image, and of the working image if it differs."""
-    (height, width), (rows, columns) = content.source, content.values.shape
+    (height, width), (rows, columns) = content.source, content.grid
     worked = "" if (rows, columns) == (height, width) else f", worked on at {columns} x {rows}"
     return f"{width} x {height} pixels{worked}"
-
-
-def _counts(content: Content) -> list[int]:
-    if content.categories is None:
-        return []
-    return areas(content.values, content.source, len(content.categories.names))
 
 
 def _wrong(content: Content) -> tuple[NDArray[np.bool_] | None, int]:
@@ -125,14 +124,14 @@ def wrong_pixels(
 
 
 def _bands(content: Content) -> str:
-    bands = 0 if content.pixels is None else content.pixels.shape[2]
-    return {1: "image", 2: "image (band 1 of 2)", 3: "image"}.get(bands, f"image (bands 1 to 3 of {bands})")
+    more = f"image (bands 1 to 3 of {content.bands})"
+    return {1: "image", 2: "image (band 1 of 2)", 3: "image"}.get(content.bands, more)
 
 
 def _superpixel_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list[Tile]:
     blank = np.full((*content.values.shape, 3), BLANK, np.uint8) if rgb is None else rgb
     found = [] if rgb is None else [Tile("mean colours", _mean_tile(content, rgb, grid))]
-    return [*found, _outlines(content.values, blank, grid)]
+    return [*found, _outlines(content, content.values, blank, grid)]
 
 
 def _mean_tile(content: Content, rgb: Rgb, grid: tuple[int, int]) -> Rgb:
@@ -140,17 +139,22 @@ def _mean_tile(content: Content, rgb: Rgb, grid: tuple[int, int]) -> Rgb:
     return drawing.fitted(drawing.mean_colors(rgb, regions), grid)
 
 
-def _outlines(regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Tile:
+def _outlines(content: Content, regions: NDArray[np.int32], rgb: Rgb, grid: tuple[int, int]) -> Tile:
     """Draw superpixel outlines; if they are too dense, show only the enlarged centre of the image."""
-    count = int(regions.max(initial=-1)) + 1
-    caption = f"{count:,} superpixels"
-    area = grid[0] * grid[1] / max(1, count)
+    caption = f"{content.superpixels:,} superpixels"
+    area = grid[0] * grid[1] / max(1, content.superpixels)
     if area < LEAST_AREA:
         share = math.sqrt(area / SHOWN_AREA)
-        regions = regions[drawing.middle(regions, share)]
-        rgb = rgb[drawing.middle(rgb, share)]
+        regions, rgb = _centre(content, regions, rgb, share)
         caption += f": centre, enlarged {1 / share:.1f} times"
     return Tile(caption, drawing.outlined(drawing.fitted(rgb, grid), sample_nearest(regions, grid)))
+
+
+def _centre(content: Content, regions: NDArray[np.int32], rgb: Rgb, share: float) -> tuple[NDArray[np.int32], Rgb]:
+    read = None if content.centre is None or content.pixels is None else content.centre(share)
+    if read is not None:
+        return read[0], displayed(read[1], read[0]).rgb
+    return regions[drawing.middle(regions.shape, share)], rgb[drawing.middle(rgb.shape, share)]
 
 
 def _map_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list[Tile]:
@@ -159,7 +163,7 @@ def _map_tiles(content: Content, rgb: Rgb | None, grid: tuple[int, int]) -> list
     small, colors = sample_nearest(content.values, grid), content.categories.colors
     found = []
     if content.regions is not None and rgb is not None:
-        found.append(_outlines(content.regions, rgb, grid))
+        found.append(_outlines(content, content.regions, rgb, grid))
     return [
         *found,
         Tile(
