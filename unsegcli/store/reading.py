@@ -200,7 +200,7 @@ class Artifact:
         if name == "superpixels":
             self._refuse(path, map_problem("superpixel", values, int(self.table("windows/superpixels")[index])))
         if name == "segmentation":
-            limit = self.attributes["clusters"] if self.attributes["role"] == "clusters" else None  # masks: any but 0
+            limit = None if self.attributes["role"] in ("mask", "proposal") else self.attributes["clusters"]
             self._refuse(path, map_problem("category", values, limit))
         self._checked[name][index] = 1
 
