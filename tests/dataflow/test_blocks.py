@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,19 @@ def test_large_images_are_sampled_by_windows(
     monkeypatch.setattr(baselines, "PIXELS_SAMPLED", 2000)
     cluster([sp], tmp_path / "seg.h5", THREE, workers=1)
     assert "k-means is fitted on 5 of 13 windows" in said.text
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_windows_are_counted_that_are_fitted_on(
+    sp: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    """A unit without a block may have several."""
+    dataset = dataset_from_artifact(sp)
+    first, second, *others = dataset.units
+    together = replace(dataset, units=(first, replace(second, block=None), *others))
+    monkeypatch.setattr(baselines, "PIXELS_SAMPLED", sum(map(source_pixels, together.units)) - 1)
+    baselines.fitted_on(together, 0)
+    assert "k-means is fitted on 13 of 13 windows" in said.text
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from called import cluster, superpixels
 from typed import one_line, unseg
 
 from unsegcli import store
@@ -18,7 +20,10 @@ from unsegcli.images import rasters
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import file_digest
 from unsegcli.images.working import read_box, read_working
-from unsegcli.params import Images, Inputs, Run
+from unsegcli.params import Cluster, Images, Inputs, Run, Superpixels
+from unsegcli.segmenters.centres import dataset_to_assign, read_centres
+from unsegcli.segmenters.cutting_alike import read_cutting
+from unsegcli.segmenters.model_inputs import dataset_for
 from unsegcli.stages import superpixels as stage
 
 rasterio = pytest.importorskip("rasterio")
@@ -316,6 +321,28 @@ def test_a_large_raster_is_cut_into_overlapping_windows(tmp_path: Path, monkeypa
         with store.open_artifact(name) as artifact:
             assert artifact.recipe["parameters"]["patch"] == side
             assert "mosaic" not in artifact.recipe["parameters"]
+
+
+def test_images_are_cut_by_the_size_at_which_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+) -> None:
+    """New images have the scale of the earlier ones, of which no option tells."""
+    monkeypatch.setattr(rasters, "LARGE", HEIGHT * WIDTH // 2)
+    monkeypatch.setattr("unsegcli.images.survey.SMALL_FILE", 0)
+    inputs = Inputs(write(tmp_path / "a.tif", picture()))
+    sp = superpixels(inputs.paths, tmp_path / "sp.h5", Superpixels(segments=9), Images(scale=0.5), workers=1).path
+    seg = cluster([sp], tmp_path / "seg.h5", Cluster(classes=2, features="bands"), workers=1).path
+    alike, centres = read_cutting(sp), read_centres(seg)
+    model: Any = SimpleNamespace(path=tmp_path, vectors=None, fingerprint="", hint={}, reading=alike.reading)
+    model.scaling = alike.scaling
+    for found in (alike.dataset(inputs, None), dataset_to_assign(centres, inputs), dataset_for(model, inputs)):
+        assert found.images is not None
+        assert (found.images.patch, len(found.opened(1).units[0].windows())) == (0, 1)
+    assert "are cut into windows" not in said.text
+    whole = dataset_from_files(inputs)
+    assert whole.images is not None
+    assert whole.images.patch > 0
+    assert "megapixels: all images are cut into windows by --patch" in said.text
 
 
 def test_finished_blocks_of_an_interrupted_run_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

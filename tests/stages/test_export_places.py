@@ -187,6 +187,22 @@ def test_polygons_objects_and_sieve_of_a_large_image_by_rows(
     assert sorted(map(feature_facts, found)) == sorted(map(feature_facts, wanted))
 
 
+@pytest.mark.parametrize("objects", [False, True])
+def test_a_large_image_without_polygons_has_an_empty_layer(
+    tmp_path: Path, by_rows: Callable[[], None], objects: bool
+) -> None:
+    void = np.full((8, 9), 255, np.uint8)
+    seg = segmentation(tmp_path / "seg.h5", [void], ["scene.tif"], clusters=3, categories=NAMES, places=[UTM])
+    settings = Export(to=("gpkg",), objects=objects)
+    whole = export(seg, tmp_path / "whole", settings, workers=1).path
+    by_rows()
+    rows = export(seg, tmp_path / "rows", settings, workers=1).path
+    assert files_of(rows) == files_of(whole)
+    (meta, polygons, columns), (wanted, _, fields) = (rows_of(one / "classes.gpkg", "classes") for one in (rows, whole))
+    assert (len(polygons), meta["crs"], meta["geometry_type"]) == (0, wanted["crs"], wanted["geometry_type"])
+    assert [(name, one.dtype) for name, one in columns.items()] == [(name, one.dtype) for name, one in fields.items()]
+
+
 def test_the_memory_of_a_large_image_is_said_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,6 +219,10 @@ def test_the_memory_of_a_large_image_is_said_before(
     assert "in memory" not in caplog.text
     export(made, tmp_path / "three", Export(to=("geotiff",)), workers=1)
     assert "about 24 GB, since it is no artifact, or has no place on a map" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(large_image, "MOST_CATEGORIES", 2)
+    export(seg, tmp_path / "four", Export(to=("geotiff",)), workers=1)
+    assert "about 24 GB, since it has 3 categories, more than 2; only" in caplog.text
 
 
 def test_superpixels_of_a_large_image_by_rows(tmp_path: Path, by_rows: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from called import cluster, inspect, relabel, superpixels
 from conftest import MakeImages
+from stages.test_visualize_stage import segmentation
 
 from unsegcli.dataflow.label_maps import open_predictions
 from unsegcli.errors import ArtifactError
@@ -75,6 +76,14 @@ def test_verify_finds_a_changed_value(chain: tuple[Path, Path]) -> None:
         file["segmentation/000001"][0, 0] = (file["segmentation/000001"][0, 0] + 1) % 3
     problems = inspect(chain[1], verify=True)["problems"]
     assert any("segmentation/000001" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("role", ["mask", "proposal"])
+def test_all_numbers_of_a_mask_are_objects(role: str, tmp_path: Path) -> None:
+    values = np.array([[0, 1, 7, 254, 255]], np.uint8)
+    found = inspect(segmentation(tmp_path / "a.h5", [values], clusters=2, role=role))
+    assert [row["pixels"] for row in found["categories"]] == [1, 3]
+    assert found["void_pixels"] == 1
 
 
 def test_categories_have_the_names_and_areas_of_the_maps(chain: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sample_artifacts import sample
 
 from unsegcli.errors import ArtifactError
 from unsegcli.store import Artifact, open_artifact, problems_of, unpacking
-from unsegcli.store.chunks import checksum_holds
+from unsegcli.store.chunks import checksum_holds, chunk_shape_of
 
 HIDDEN = 120_000_000  # bytes
 ALLOWED = 40_000  # kB of memory above that of reading a sound file
@@ -155,6 +155,46 @@ def test_a_dataset_by_itself(bound: str, message: str, tmp_path: Path, monkeypat
     monkeypatch.setattr(unpacking, bound, 90)
     with open_artifact(path) as artifact, pytest.raises(ArtifactError, match=message):
         artifact.entry("weights", "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1_281_167, 4), "int32"), ((1_500_000, 3), "float16"), ((1, 5_000_000), "uint8")]
+)
+def test_as_many_chunks_as_are_written_are_read(shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
+    found = {}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        own = chunk_shape_of(shape)
+        for name, chunks in {"own": own, "smaller": tuple(-(-side // 2) for side in own)}.items():
+            dataset = file.create_dataset(name, shape, dtype, chunks=chunks, compression="gzip")
+            dataset.id.write_direct_chunk((0, 0), bytes(dataset.nbytes // 1000))  # so much is stored of it
+            found[name] = unpacking.implausible(dataset, 1 << 30)
+    assert found == {"own": None, "smaller": "has too many chunks for its size"}
+
+
+def test_a_large_map_that_is_mostly_void(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        shape, chunk = (14_000, 14_000), (512, 512)
+        dataset = file.create_dataset("x", shape, "uint32", chunks=chunk, compression="gzip")
+        for top in range(0, 14_000, 512):
+            for left in range(0, 14_000, 512):
+                dataset.id.write_direct_chunk((top, left), bytes(15_000))  # so much is stored of it
+        assert unpacking.implausible(dataset, 1 << 24, window=True) is None
+        assert "more than is unpacked at once" in str(unpacking.implausible(dataset, 1 << 24))
+        larger = file.create_dataset("y", (20_000, 20_000), "uint32", chunks=chunk, compression="gzip")
+        larger.id.write_direct_chunk((0, 0), bytes(2_000_000))
+        assert "more than is unpacked at once" in str(unpacking.implausible(larger, 1 << 24, window=True))
+
+
+def test_maps_and_images_of_a_window_may_be_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_artifact(sample("superpixels").write(tmp_path / "a.h5")) as artifact:
+        for name in ("superpixels", "images"):
+            artifact.read(name, 0)  # and the tables
+        monkeypatch.setattr(unpacking, "AT_ONCE", 0)
+        monkeypatch.setattr(unpacking, "USUAL_RATIO", 0)
+        assert artifact.read("superpixels", 1).shape == artifact.read("images", 1).shape[:2] == (4, 4)
+        monkeypatch.setattr(unpacking, "WINDOW_AT_ONCE", 10)
+        with pytest.raises(ArtifactError, match="more than is unpacked at once"):
+            artifact.read("superpixels", 2)
 
 
 def test_more_stored_bytes_than_the_file_has(tmp_path: Path) -> None:

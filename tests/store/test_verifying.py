@@ -195,6 +195,13 @@ def test_every_role_is_allowed(role: str, tmp_path: Path) -> None:
     assert problems(sample("segmentation").changed(attributes={"role": role}).write(tmp_path / "a.h5")) == []
 
 
+@pytest.mark.parametrize(("role", "count"), [("mask", 0), ("proposal", 0), ("classes", 1)])
+def test_objects_of_masks_have_any_number(role: str, count: int, tmp_path: Path) -> None:
+    whole = with_window("segmentation", 2, "segmentation", np.full((4, 4), 200, np.uint8))
+    found = problems(whole.changed(attributes={"role": role}).write(tmp_path / "a.h5"))
+    assert len([problem for problem in found if "has a category above" in problem]) == count
+
+
 def test_void_is_no_superpixel_and_no_category(tmp_path: Path) -> None:
     voids = with_window(
         "superpixels", 0, "superpixels", np.full((4, 6), 65535, np.uint16), superpixels=np.array([0, 2, 2], np.int64)

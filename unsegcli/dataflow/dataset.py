@@ -450,7 +450,11 @@ def is_artifact(path: str | Path) -> bool:
 
 
 def find_dataset(
-    inputs: Inputs, *, kinds: tuple[str, ...] = ("superpixels",), known_from: str | Path | None = None
+    inputs: Inputs,
+    *,
+    kinds: tuple[str, ...] = ("superpixels",),
+    known_from: str | Path | None = None,
+    like: Reading | None = None,
 ) -> Dataset:
     """Open the inputs as one artifact or as image files.
 
@@ -458,10 +462,11 @@ def find_dataset(
         inputs: the inputs as given by the user.
         kinds: accepted kinds of artifact.
         known_from: an earlier output, whose digests are reused for files of unchanged size and modification time.
+        like: how earlier images were read, if image files will be read the same way.
     """
     artifacts = [path for path in inputs.paths if is_artifact(path)]
     if not artifacts:
-        return dataset_from_files(inputs, known_from)
+        return dataset_from_files(inputs, known_from, like)
     if len(inputs.paths) > 1:
         raise ConfigError(
             f"{artifacts[0]}: an HDF5 file must be the only input, but {len(inputs.paths)} inputs are given"
@@ -471,18 +476,19 @@ def find_dataset(
     return dataset_from_artifact(artifacts[0], inputs.limit, inputs.source_folder, kinds)
 
 
-def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> Dataset:
+def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None, like: Reading | None = None) -> Dataset:
     """Find and hash image files; `Dataset.opened` reads their headers later.
 
     Args:
         inputs: folders, files, globs or lists; how they are read; and masks of valid pixels.
         known_from: an earlier output, whose digests are reused for files of unchanged size and modification time.
+        like: how earlier images were read, if these will be read the same way: large rasters are cut by that size.
     """
     if inputs.images.size and inputs.images.scale != 1.0:
         raise ConfigError("--size and --scale both set the size of the working image: give one of them")
     known = known_digests(known_from)
     digested = digest_files(find_images(inputs.paths)[: inputs.limit], *known)
-    images = with_band_range(_divided(inputs.images, digested), digested)
+    images = with_band_range(_divided(inputs.images, digested, like), digested)
     folders = {"pictures": _common_folder(file.path for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []
@@ -502,11 +508,11 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None) -> 
     )
 
 
-def _divided(images: Images, files: Sequence[DigestedFile]) -> Images:
-    """Cut large rasters into overlapping windows, if the user says nothing about windows."""
+def _divided(images: Images, files: Sequence[DigestedFile], like: Reading | None) -> Images:
+    """Cut all images into overlapping windows if one is a large raster and the user says nothing about windows."""
     if images.patch or images.stride:
         return images
-    largest = largest_raster(files, images)
+    largest = largest_raster(files, images if like is None else replace(images, size=like.size, scale=like.scale))
     if largest is None:
         return images
     pixels, bands = largest
@@ -514,8 +520,8 @@ def _divided(images: Images, files: Sequence[DigestedFile]) -> Images:
     stride = next((one for one in STRIDES if (one + OVERLAP) ** 2 * used <= PIXELS_OF_A_BLOCK), STRIDES[-1])
     patch = stride + OVERLAP
     console.note(
-        f"a raster has {pixels / 1e6:,.0f} megapixels: it is cut into windows by --patch {patch} --stride {stride}; "
-        "for one window, give a larger --patch"
+        f"a raster has {pixels / 1e6:,.0f} megapixels: all images are cut into windows by --patch {patch} "
+        f"--stride {stride}; for one window each, give a larger --patch"
     )
     return replace(images, patch=patch, stride=stride)
 

@@ -27,7 +27,7 @@ from unsegcli.images.working import Source
 from unsegcli.legend import Legend
 from unsegcli.params import LABEL_ROLES
 from unsegcli.recipe import listing_digest
-from unsegcli.store.kinds import UNKNOWN_DISTANCE
+from unsegcli.store.kinds import OBJECT_ROLES, UNKNOWN_DISTANCE
 
 SAME_ASPECT = 0.02
 BAND_ROWS = 256  # of a large map, in memory at once
@@ -397,12 +397,14 @@ def count_pixels(artifact: store.Artifact, done: Callable[[], object] = lambda: 
     """Count the pixels of each category of a segmentation, and those that are void, on its working grid.
 
     Windows are read one after the other; where they overlap, each pixel counts once, as when they are put together.
+    In object masks, numbers that are no category count as the last one, which is an object.
 
     Args:
         artifact: the segmentation.
         done: called after each window.
     """
     count = int(artifact.attributes["clusters"])
+    masks = artifact.attributes["role"] in OBJECT_ROLES
     areas, void = np.zeros(count, np.int64), 0
     rows: dict[int, list[int]] = {}
     for row, source in enumerate(artifact.table("windows/source")):
@@ -416,6 +418,8 @@ def count_pixels(artifact: store.Artifact, done: Callable[[], object] = lambda: 
             ]
             found = np.bincount(inside.ravel(), minlength=np.iinfo(labels.dtype).max + 1)
             areas += found[:count]
+            if masks and count > 1:
+                areas[-1] += found[count:-1].sum()
             void += int(found[-1])
             done()
     return areas, void

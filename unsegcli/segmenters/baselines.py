@@ -122,8 +122,8 @@ def fitted_on(dataset: Dataset, seed: int) -> Dataset:
     """Return the dataset with the windows that a sample is drawn from: of large images no more than are enough."""
     some = dataset.sample(PIXELS_SAMPLED, seed)
     if some is not dataset:
-        whole = sum(unit.window_count for unit in dataset.units)
-        console.note(f"k-means is fitted on {len(some.units)} of {whole} windows, chosen at random")
+        taken, whole = (sum(unit.window_count for unit in one.units) for one in (some, dataset))
+        console.note(f"k-means is fitted on {taken} of {whole} windows, chosen at random")
     return some
 
 

@@ -246,7 +246,7 @@ def _new_images(centres: Centres, inputs: Inputs, known_from: str | Path | None)
         )
     if not images.patch and not images.stride:
         images = replace(images, patch=settings.patch, stride=settings.stride)
-    dataset = find_dataset(replace(inputs, images=images), known_from=known_from)
+    dataset = find_dataset(replace(inputs, images=images), known_from=known_from, like=centres.reading)
     chosen = still_chosen(dataset, images)
     return replace(dataset, known=centres.reading, known_scaling=centres.scaling, recorded=(chosen,))
 

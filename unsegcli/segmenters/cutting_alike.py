@@ -41,7 +41,7 @@ class CutAlike:
         if wrong:
             raise ConfigError(f"{wrong[0]}: --like reads images as earlier ones were read; give images instead")
         images = replace(inputs.images, patch=self.patch, stride=self.stride)
-        found = dataset_from_files(replace(inputs, images=images), known_from)
+        found = dataset_from_files(replace(inputs, images=images), known_from, self.reading)
         alike = replace(found, known=self.reading, known_scaling=self.scaling, recorded=(still_chosen(found, images),))
         return alike.with_input("like", self.path, self.fingerprint)
 

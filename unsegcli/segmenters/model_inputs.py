@@ -65,7 +65,7 @@ def _named(model: ModelFile, inputs: Inputs, known_from: str | Path | None) -> D
             "--stride and --max-pixels"
         )
     if model.vectors is None:
-        return find_dataset(inputs, known_from=known_from)
+        return find_dataset(inputs, known_from=known_from, like=model.reading)
     if not is_artifact(inputs.paths[0]) or store.kind_of(inputs.paths[0]) in ("superpixels", "segmentation"):
         raise ConfigError(
             f"{inputs.paths[0]}: {model.path} was trained on a file of features; make one of these images with `unseg "

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 FORMAT = "unseg"
-ROLES = ("clusters", "classes", "mask", "proposal")
+OBJECT_ROLES = ("mask", "proposal")  # 0 is background, any other number is object
+ROLES = ("clusters", "classes", *OBJECT_ROLES)
 UNKNOWN_DISTANCE = 255  # in `distances`: void, or no second centre; 254 stands for `windows/farthest`
 ANY_NUMBER = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
 

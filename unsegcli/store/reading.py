@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import parse_json
 from unsegcli.store.chunks import array_digest
-from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, Field, Kind, window_name
+from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, OBJECT_ROLES, Field, Kind, window_name
 from unsegcli.store.plausible import attribute_problem, map_problem, recipe_problem, table_problem, window_problem
 from unsegcli.store.unpacking import foreign_filter, implausible, most_unpacked, unpacked
 
@@ -200,7 +200,7 @@ class Artifact:
         if name == "superpixels":
             self._refuse(path, map_problem("superpixel", values, int(self.table("windows/superpixels")[index])))
         if name == "segmentation":
-            limit = None if self.attributes["role"] in ("mask", "proposal") else self.attributes["clusters"]
+            limit = None if self.attributes["role"] in OBJECT_ROLES else self.attributes["clusters"]
             self._refuse(path, map_problem("category", values, limit))
         self._checked[name][index] = 1
 
@@ -284,7 +284,7 @@ class Artifact:
                 raise self._fail(f"{path} should hold text of fixed length")
         elif dataset.dtype.name not in spec.types.split():
             raise self._fail(f"{path} is of type {dataset.dtype.name}, not one of: {spec.types}")
-        self._refuse(path, implausible(dataset, self._file_bytes))
+        self._refuse(path, implausible(dataset, self._file_bytes, window="height" in spec.axes))
         if spec.axes != ("...",):
             self._check_shape(path, dataset.shape, spec, window)
 

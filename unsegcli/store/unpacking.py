@@ -15,12 +15,13 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.store.chunks import checksum_holds
+from unsegcli.store.chunks import checksum_holds, chunk_shape_of
 
 PIPELINE = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # each at most once
 SMALL = 1 << 20  # bytes that are unpacked regardless of any ratio
 LARGEST_RATIO = 1100  # deflate compresses at most 1032:1: a file that claims more is a decompression bomb
-AT_ONCE = 1 << 29  # bytes that are unpacked at once regardless of
+AT_ONCE = 1 << 29  # bytes that are unpacked at once regardless of any ratio
+WINDOW_AT_ONCE = 1 << 30  # the same for values of the pixels of one window: 200 megapixels of 4 bytes each
 USUAL_RATIO = 20  # times the stored bytes
 FEW_CHUNKS = 1000
 SMALLEST_CHUNK = 1 << 14  # bytes, on average, beyond a few: very many tiny chunks would take hours
@@ -30,31 +31,39 @@ class Undecodable(ValueError):
     """Stored values that are damaged or not plausible."""
 
 
-def most_unpacked(stored: int) -> int:
+def most_unpacked(stored: int, *, window: bool = False) -> int:
     """Return how many bytes values may have that are held at once and stored in so many bytes."""
-    return AT_ONCE + USUAL_RATIO * stored
+    return (WINDOW_AT_ONCE if window else AT_ONCE) + USUAL_RATIO * stored
 
 
-def implausible(dataset: h5py.Dataset, file_bytes: int) -> str | None:
-    """Say why a dataset must not be unpacked; None if it may be."""
+def implausible(dataset: h5py.Dataset, file_bytes: int, *, window: bool = False) -> str | None:
+    """Say why a dataset must not be unpacked; None if it may be.
+
+    Args:
+        dataset: of an open file.
+        file_bytes: size of the file.
+        window: whether it has values for each pixel of a window, and nothing else.
+    """
     stored, size = dataset.id.get_storage_size(), dataset.nbytes
     if stored > file_bytes:
         return f"claims {stored:,} stored bytes, which is more than the file has"
     if size > SMALL + LARGEST_RATIO * stored:
         return f"claims {size:,} bytes, which is more than its stored size can hold"
-    if size > most_unpacked(stored):
+    if size > most_unpacked(stored, window=window):
         return f"claims {size:,} bytes in {stored:,} stored bytes, which is more than is unpacked at once"
     shape, chunk = dataset.shape, dataset.chunks
     if not chunk or not size or chunk == shape:
         return None
     if any(step > side for step, side in zip(chunk, shape, strict=True)):
         return "has a chunk that is larger than itself"
-    if (
-        math.prod(-(-side // step) for side, step in zip(shape, chunk, strict=True))
-        > FEW_CHUNKS + size / SMALLEST_CHUNK
-    ):
+    count = _chunk_count(shape, chunk)
+    if count > FEW_CHUNKS + size / SMALLEST_CHUNK and count > _chunk_count(shape, chunk_shape_of(shape)):
         return "has too many chunks for its size"
     return None
+
+
+def _chunk_count(shape: tuple[int, ...], chunk: tuple[int, ...]) -> int:
+    return math.prod(-(-side // step) for side, step in zip(shape, chunk, strict=True))
 
 
 def foreign_filter(properties: h5py.h5p.PropDCID) -> int | None:

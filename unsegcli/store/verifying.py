@@ -15,7 +15,7 @@ from unsegcli.core.geometry import Box, cores
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import canonical
 from unsegcli.store.chunks import array_digest
-from unsegcli.store.kinds import KINDS, ROLES, UNKNOWN_DISTANCE, window_name
+from unsegcli.store.kinds import KINDS, OBJECT_ROLES, ROLES, UNKNOWN_DISTANCE, window_name
 from unsegcli.store.reading import Artifact
 from unsegcli.store.writing import fingerprint_of, table_array
 
@@ -169,6 +169,8 @@ def _superpixel_problem(artifact: Artifact, index: int) -> str | None:
 
 
 def _segmentation_problem(artifact: Artifact, index: int) -> str | None:
+    if artifact.attributes["role"] in OBJECT_ROLES:
+        return None
     labels = _raw(artifact, "segmentation", index)
     void = np.iinfo(labels.dtype).max
     inside = labels[labels != void]

@@ -71,13 +71,22 @@ def memory_warning(tasks: Sequence[ExportTask]) -> str:
     need = BYTES[
         "outlines" if set(VECTOR) & set(plan.formats) else "parts" if plan.objects or plan.sieve > 1 else "map"
     ]
-    others = sorted(set(plan.formats) - BY_ROWS)
-    why = f"--to {','.join(others)} needs it" if others else "it is no artifact, or has no place on a map"
     return (
         f"{task.map.name}: {_pixels(task) / 1e6:,.0f} million pixels are in memory as a whole, about "
-        f"{_pixels(task) * need / 1e9:,.0f} GB, since {why}; only {', '.join(sorted(BY_ROWS))} are written by rows, "
-        f"above {LARGE / 1e6:.0f} million pixels"
+        f"{_pixels(task) * need / 1e9:,.0f} GB, since {_why_held(task)}; only "
+        f"{', '.join(sorted(BY_ROWS))} are written by rows, above {LARGE / 1e6:.0f} million pixels"
     )
+
+
+def _why_held(task: ExportTask) -> str:
+    """Say why a large image is not exported by rows."""
+    plan = task.plan
+    others = sorted(set(plan.formats) - BY_ROWS)
+    if others:
+        return f"--to {','.join(others)} needs it"
+    if plan.names and len(plan.numbers) > MOST_CATEGORIES:
+        return f"it has {len(plan.numbers)} categories, more than {MOST_CATEGORIES}"
+    return "it is no artifact, or has no place on a map"
 
 
 def aimed(task: ExportTask, targets: dict[str, Path]) -> ExportTask:
@@ -176,7 +185,8 @@ class _LargeImage:
     def _made(self) -> ExportedImage:
         plan = self.plan
         there = {kind: path.stat().st_size for kind, path in self.targets.items() if path.exists()}
-        made = ExportedImage(spooled=self.targets[PACKAGE] if there.pop(PACKAGE, None) else None, written=there)
+        spooled = self.targets[PACKAGE] if there.pop(PACKAGE, None) is not None else None
+        made = ExportedImage(spooled=spooled, written=there)
         if not plan.names:
             return made
         of_class = np.zeros((len(self.counts), len(plan.names) + 1), np.int64)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +21,7 @@ from unsegcli.views.geo_files import system, to_longitude_latitude, wkt, write_l
 from unsegcli.views.ground import mapped
 from unsegcli.views.map_features import MapLayer, columns_of
 from unsegcli.views.map_sidecars import MEDIA_TYPES, Described, qgis_style, stac_classes, stac_item
-from unsegcli.views.polygon_spool import spooled
+from unsegcli.views.polygon_spool import NO_POLYGONS, spooled
 
 PACKAGE = "classes.gpkg"
 LAYER = "classes"
@@ -47,9 +48,9 @@ class LayerFile:
         self.written.add(place.crs)
 
     def add_spooled(self, task: ExportTask, path: Path) -> None:
-        """Add the polygons of a large image, which are in a file."""
-        plan = self.plan
-        for group in spooled(path):
+        """Add the polygons of a large image, which are in a file; if there are none, an empty layer."""
+        plan, groups = self.plan, spooled(path)
+        for group in chain([next(groups, NO_POLYGONS)], groups):
             areas = group.areas if plan.unit == "m" else None
             numbers = (group.numbers + 1).tolist() if plan.objects else None
             coded = plan.class_values, plan.names

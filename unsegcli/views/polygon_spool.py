@@ -23,6 +23,9 @@ class MapPolygons:
     shapes: list[bytes]  # WKB
 
 
+NO_POLYGONS = MapPolygons(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), [])
+
+
 class PolygonSpool:
     """Writes polygons as arrays, one group after the other."""
 
