@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from called import cluster, superpixels
+from PIL import Image
 from typed import one_line, unseg
 
 from unsegcli import store
@@ -19,7 +22,8 @@ from unsegcli.errors import CHANGED, DataError
 from unsegcli.images import rasters
 from unsegcli.images.decode import read_header
 from unsegcli.images.find import file_digest
-from unsegcli.images.working import read_box, read_working
+from unsegcli.images.mask_files import read_mask, read_part_of_mask
+from unsegcli.images.working import decodes_in_parts, read_box, read_working
 from unsegcli.params import Cluster, Images, Inputs, Run, Superpixels
 from unsegcli.segmenters.centres import dataset_to_assign, read_centres
 from unsegcli.segmenters.cutting_alike import read_cutting
@@ -270,6 +274,68 @@ def test_a_palette_becomes_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (7, 70, 77),
         (200, 0, 9),
     }
+
+
+def _mask_files(folder: Path) -> Iterator[tuple[Path, np.ndarray]]:
+    """Masks of every kind of TIFF, and which pixels they call valid."""
+    valid = picture(1)[0] > 130
+    indices = valid.astype(np.uint8)
+    path = write(folder / "palette.tif", indices[np.newaxis])
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {0: (255, 255, 255), 1: (0, 0, 0)})
+    yield path, valid
+    yield write(folder / "plain.tif", indices[np.newaxis]), valid
+    for colours in (1, 3, 4):
+        path = write(folder / f"{colours}.tif", np.stack([255 * indices] * colours + [np.full_like(indices, 255)]))
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = (*file.colorinterp[:-1], ColorInterp.alpha)
+        yield path, valid
+
+
+def test_parts_of_a_mask_are_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    box = Box(10, 20, 30, 40)
+    for path, valid in _mask_files(tmp_path):
+        assert read_header(path).in_parts
+        np.testing.assert_array_equal(read_mask(path, 0, 10**6), valid, path.name)
+        found = read_part_of_mask(path, 0, box, (HEIGHT, WIDTH), 10**6)
+        np.testing.assert_array_equal(found, valid[box.slices], path.name)
+
+
+def test_a_mask_in_a_virtual_raster_is_of_indices_too(tmp_path: Path) -> None:
+    path, valid = next(_mask_files(tmp_path))
+    with rasterio.open(path) as file:
+        raster_files.copy(file, tmp_path / "a.vrt", driver="VRT")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.vrt", 0, 10**6), valid)
+    found = read_part_of_mask(tmp_path / "a.vrt", 0, Box(0, 0, HEIGHT, WIDTH), (HEIGHT, WIDTH), 10**6)
+    np.testing.assert_array_equal(found, valid)
+
+
+def test_a_changed_mask_is_read_again(tmp_path: Path) -> None:
+    for value in (0, 255):
+        Image.fromarray(np.full((6, 5), value, np.uint8)).save(tmp_path / "a.png")
+        assert (read_part_of_mask(tmp_path / "a.png", 0, Box(0, 0, 6, 5), (6, 5), 100) == (value > 0)).all()
+
+
+def test_a_changed_image_is_looked_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rasters, "LARGE", 100)
+    path = write(tmp_path / "a.tif", picture())
+    data = opened(path, Images())
+    source, reading = replace(data.units[0].source, in_parts=None), data.reading
+    assert reading is not None
+    assert decodes_in_parts(source, reading)
+    write(path, picture(height=8, width=8))
+    assert not decodes_in_parts(source, reading)
+
+
+def test_a_broken_virtual_raster_is_skipped_if_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.moveaxis(picture(), 0, 2)).save("a.png")
+    Path("broken.vrt").write_text("<VRTDataset")
+    unseg("superpixels", "a.png", "broken.vrt", "--skip-bad", "--workers", "1")
+    with store.open_artifact("superpixels.h5") as artifact:
+        assert artifact.table("sources/name") == ["a.png"]
+        assert artifact.table("skipped/name") == ["broken.vrt"]
 
 
 def test_embeddings_are_clustered_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import pickle
 import time
@@ -679,6 +680,15 @@ def test_reading_survives_json_and_pickle(tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"bands": [1], "percentiles": [1, 2], "size": [], "colour": 1}'):
         with pytest.raises(ArtifactError, match="attribute `reading` is not valid"):
             Reading.from_json(text)
+
+
+@pytest.mark.parametrize("name", ["band_range", "resampling"])
+@pytest.mark.parametrize("value", ["auto", "nearest", 7, None, ["each"]])
+def test_a_reading_of_no_known_choice_is_refused(name: str, value: object) -> None:
+    reading = Reading("cyx", (), "none", 1, "real", None, (1, 99), "folder", (), 1, 10**9)
+    text = json.dumps({**json.loads(reading.to_json()), name: value})
+    with pytest.raises(ArtifactError, match="attribute `reading` is not valid"):
+        Reading.from_json(text)
 
 
 def test_jpeg_with_orientation_is_upright_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

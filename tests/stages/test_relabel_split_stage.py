@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from called import cluster, relabel, superpixels
@@ -18,6 +20,7 @@ from unsegcli import store
 from unsegcli.core.palette import confusable
 from unsegcli.errors import ConfigError, DataError, UnsegError
 from unsegcli.params import Cluster, Relabel, Superpixels
+from unsegcli.segmenters.behind import find_behind
 from unsegcli.store.kinds import UNKNOWN_DISTANCE
 
 FOUR = Cluster(classes=4)
@@ -167,3 +170,33 @@ def test_an_empty_category_cannot_be_divided(sp: Path, tmp_path: Path) -> None:
     assert Relabel().split == ""
     with pytest.raises(ConfigError, match="give exactly one of"):
         relabel(path, [], tmp_path / "out.h5")
+
+
+def test_an_image_and_its_copy_are_divided_once_each(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "images" / "p0.png", data / "images" / "z.png")
+    pieces = superpixels([data], tmp_path / "sp.h5", Superpixels(pixels_per_segment=100), workers=1).path
+    seg = cluster([pieces], tmp_path / "seg.h5", replace(FOUR, classes=2), workers=1).path
+    path = relabel(seg, [], tmp_path / "split.h5", split="0").path
+    assert table_of(path, "sources/name") == table_of(seg, "sources/name") == ["p0.png", "p1.png", "p2.png", "z.png"]
+    assert len(maps_of(path)) == 4
+
+
+def test_many_renamings_are_followed_and_a_circle_is_not(mixed: Path, tmp_path: Path) -> None:
+    before = mixed
+    for number in range(21):
+        path = tmp_path / f"{number}.h5"
+        _relabelled_copy(mixed, before, path)
+        before = path
+    assert find_behind(path, [], "").data == tmp_path / "sp.h5"
+    _relabelled_copy(mixed, path, tmp_path / "0.h5")
+    with pytest.raises(DataError, match="lead back to themselves"):
+        find_behind(path, [], "")
+
+
+def _relabelled_copy(mixed: Path, before: Path, path: Path) -> None:
+    """Write what renaming nothing in the file `before` would write."""
+    shutil.copy(mixed, path)
+    with store.open_artifact(mixed) as artifact:
+        hint = {"path": before.name, "fingerprint": artifact.fingerprint}
+    with h5py.File(path, "r+") as file:
+        file.attrs["inputs"] = json.dumps({"segmentation": hint})

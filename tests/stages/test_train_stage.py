@@ -27,6 +27,7 @@ from reading_back import history_of, parameters_of, rewrite_recipe, weights_of
 from toy import object_mask, tiny, tiny_sets, users_method, write_images, write_masks
 
 from unsegcli import store
+from unsegcli.dataflow import dataset as datasets
 from unsegcli.dataflow.dataset import Window
 from unsegcli.dataflow.runner import Outcome
 from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
@@ -427,6 +428,20 @@ def test_dry_run_writes_nothing(folder: Path, mine: str, tmp_path: Path, said: p
     train([folder], tmp_path / "m.h5", replace(PLAIN, epochs=2, seeds=3), method=mine, workers=1, dry_run=True)
     assert "3 steps, about 0 s for each of 3 models, 0 s in total, on cpu" in said.text
     assert not list(tmp_path.glob("*.h5*"))
+
+
+def test_files_are_closed_after_an_error_and_an_estimate(
+    folder: Path, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = superpixels(
+        [folder], tmp_path / "sp.h5", Superpixels(pixels_per_segment=30), Images(patch=16), workers=1
+    ).path
+    monkeypatch.setattr(datasets, "PIXELS_OF_A_BLOCK", 100)
+    train([made], tmp_path / "m.h5", SHORT, method=mine, workers=1, dry_run=True)
+    assert datasets.held_open.cache_info().currsize == 0
+    with pytest.raises(UnsegError, match="step 2"):
+        train([made], tmp_path / "m.h5", SHORT, method=mine, sets=["breaks=1"], workers=1)
+    assert datasets.held_open.cache_info().currsize == 0
 
 
 def test_number_of_clusters_is_said_if_it_was_not_given(

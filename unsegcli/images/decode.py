@@ -153,7 +153,12 @@ def read_pixels(path: Path, page: int = 0, axes: str = "auto", max_pixels: int =
 
 
 def read_part(
-    path: Path, box: Box, members: tuple[SurfaceMember, ...] = (), size: tuple[int, int] | None = None
+    path: Path,
+    box: Box,
+    members: tuple[SurfaceMember, ...] = (),
+    size: tuple[int, int] | None = None,
+    *,
+    stored: bool = False,
 ) -> RasterPart:
     """Decode a part of an image whose header says `in_parts`, or of a surface of several files.
 
@@ -162,12 +167,13 @@ def read_part(
         box: the part.
         members: the files of a surface.
         size: expected height and width of the whole image.
+        stored: whether palette indices are not converted to colours.
     """
     with broken_files_named(path), open_raster(path, members) as raster:
         if size is not None and raster.size != size:
             now = " x ".join(map(str, raster.size))
             raise DataError(f"{path}: is {now}, but was {size[0]} x {size[1]} before")
-        return raster.read(box)
+        return raster.read(box, stored=stored)
 
 
 def look_through(path: Path, members: tuple[SurfaceMember, ...], look: Callable[[Pixels], Found]) -> Iterator[Found]:
@@ -227,7 +233,9 @@ def read_index(path: Path, page: int = 0, max_pixels: int = MAX_PIXELS) -> Pixel
             check_size(path, array.header("auto"), page, max_pixels)
             pixels = array.pixels("auto", page)
         elif kind == OTHERS:
-            pixels = read_pixels(path, page, max_pixels=max_pixels).pixels
+            with open_raster(path) as raster:
+                check_size(path, replace(raster.header(path), in_parts=False), page, max_pixels)
+                pixels = raster.read(Box(0, 0, *raster.size), stored=True).pixels
         else:
             with _pil(path, kind) as image:
                 check_size(path, _pil_header(image, path, kind), page, max_pixels)

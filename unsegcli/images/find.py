@@ -122,7 +122,7 @@ def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str], until:
         key = (str(file.path.absolute()), state.st_size, state.st_mtime_ns)
         usable = until is None or state.st_ctime_ns < until  # no program can set the ctime, not even by unpacking
         digest = (known.get(key) if usable else None) or file_digest(file.path)
-    except OSError:
+    except (OSError, DataError):  # DataError: what a virtual raster refers to is not found
         return DigestedFile(file.name, file.path, UNREADABLE, 0, 0)
     return DigestedFile(file.name, file.path, digest, state.st_size, state.st_mtime_ns)
 
@@ -146,7 +146,7 @@ def as_digested(path: Path, digest: str) -> Iterator[None]:
     The digest is computed again after the read. Comparing the file status before and after also detects a change that
     was undone in between.
     """
-    before = _state(path)
+    before = file_state(path)
     changed = ChangedError(f"{path}: {CHANGED}")
     try:
         yield
@@ -167,7 +167,7 @@ def all_as_digested(files: Iterable[tuple[str, str]]) -> Iterator[None]:
         yield
 
 
-class _State(NamedTuple):
+class FileState(NamedTuple):
     """The status of a file; any change of the content changes it."""
 
     device: int
@@ -177,26 +177,27 @@ class _State(NamedTuple):
     changed: int  # nanoseconds since 1970; unlike `modified`, no program can set it
 
 
-def _state(path: Path) -> _State | None:
+def file_state(path: Path) -> FileState | None:
+    """Return the status of a file; None if it is not there."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return _State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _holds(path: Path, state: _State, digest: str) -> bool:
+def _holds(path: Path, state: FileState, digest: str) -> bool:
     """Return whether a file has this digest and its status is unchanged."""
     settled = time.time_ns() - state.changed > SETTLED
     try:
         found = _remembered_digest(path, state) if settled else file_digest(path)
     except OSError:
         return False
-    return found == digest and _state(path) == state
+    return found == digest and file_state(path) == state
 
 
 @functools.lru_cache(maxsize=1024)
-def _remembered_digest(path: Path, state: _State) -> str:
+def _remembered_digest(path: Path, state: FileState) -> str:
     """Compute the digest once for a file of many pages (and its mask), not once per page."""
     return file_digest(path)
 

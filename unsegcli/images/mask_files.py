@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unsegcli.core.geometry import Box
 from unsegcli.errors import DataError
 from unsegcli.images.decode import read_header, read_index, read_part
-from unsegcli.images.find import SUFFIXES, names_below
+from unsegcli.images.find import SUFFIXES, FileState, file_state, names_below
 from unsegcli.images.header import Header, Pixels
 
 MISSING_SHOWN = 5
@@ -97,17 +97,14 @@ def check_size(path: Path, mask: Header, name: str, shown: tuple[int, int], orie
 
 def read_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
     """Read the valid pixels (height, width): those where any band except alpha is nonzero."""
-    values = _without_alpha(path, read_index(path, page, max_pixels))
-    valid = (values != 0) & np.isfinite(values)
-    return np.asarray(valid if valid.ndim == 2 else valid.any(axis=2))
+    return _valid(path, read_index(path, page, max_pixels))
 
 
 def read_part_of_mask(path: Path, page: int, box: Box, size: tuple[int, int], max_pixels: int) -> NDArray[np.bool_]:
     """Read a part of the valid pixels, as `read_mask`; a file that cannot be decoded in parts stays in memory."""
     if read_header(path).in_parts:
-        values = read_part(path, box, (), size).pixels
-        return np.asarray(((values != 0) & np.isfinite(values)).any(axis=2))
-    whole = _whole_mask(path, page, max_pixels)
+        return _valid(path, read_part(path, box, (), size, stored=True).pixels)
+    whole = _whole_mask(path, file_state(path), page, max_pixels)
     if whole.shape != size:
         raise DataError(
             f"{path}: the mask is {whole.shape[0]} x {whole.shape[1]}: give a mask of {size[0]} x {size[1]}"
@@ -116,8 +113,15 @@ def read_part_of_mask(path: Path, page: int, box: Box, size: tuple[int, int], ma
 
 
 @functools.lru_cache(maxsize=1)
-def _whole_mask(path: Path, page: int, max_pixels: int) -> NDArray[np.bool_]:
+def _whole_mask(path: Path, state: FileState | None, page: int, max_pixels: int) -> NDArray[np.bool_]:
+    """Read a mask once for all its parts, and again when the file has changed."""
     return read_mask(path, page, max_pixels)
+
+
+def _valid(path: Path, stored: Pixels) -> NDArray[np.bool_]:
+    values = _without_alpha(path, stored)
+    valid = (values != 0) & np.isfinite(values)
+    return np.asarray(valid if valid.ndim == 2 else valid.any(axis=2))
 
 
 def read_object(path: Path, page: int) -> NDArray[np.bool_]:

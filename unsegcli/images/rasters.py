@@ -158,8 +158,8 @@ class Raster:
         value = self.dataset.nodata
         return None if value is None or not math.isfinite(value) else float(value)
 
-    def read(self, box: Box) -> RasterPart:
-        """Read all bands of a part."""
+    def read(self, box: Box, *, stored: bool = False) -> RasterPart:
+        """Read all bands of a part; palette indices become colours, or stay as they are `stored`."""
         window = _window(box)
         pixels = np.moveaxis(self.dataset.read(self.indexes, window=window, out_dtype=self.dtype), 0, -1)
         masks = []
@@ -167,7 +167,7 @@ class Raster:
             masks.append(self.dataset.read_masks(1, window=window) != 0)
         if self.alpha:
             masks.append(self.dataset.read(self.alpha, window=window) != 0)
-        if self.palette is not None:
+        if self.palette is not None and not stored:
             pixels = self.palette[pixels[:, :, 0]]
         return RasterPart(pixels, np.logical_and.reduce(masks) if masks else None, self._nodata)
 

@@ -100,6 +100,8 @@ class TiffSeries:
 
     def index(self, path: Path, page: int, max_pixels: int) -> Pixels:
         pixels = self._stored("auto", path, page, max_pixels)
+        if self._has_mask_band(pixels.shape[2]):
+            pixels = pixels[:, :, :-1]
         return ~pixels if pixels.dtype == np.bool_ and self._photometric == "MINISWHITE" else pixels
 
     def is_plain(self, header: Header, axes: str) -> bool:

@@ -21,12 +21,12 @@ from unsegcli.core.geometry import Box, footprint, halves, working_grid
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.bands import Taking
 from unsegcli.images.decode import read_header, read_part, read_pixels
-from unsegcli.images.find import all_as_digested, as_digested
+from unsegcli.images.find import FileState, all_as_digested, as_digested, file_state
 from unsegcli.images.georeference import Georeference
 from unsegcli.images.header import Pixels, millions
 from unsegcli.images.mask_files import read_mask, read_part_of_mask
 from unsegcli.images.rasters import SurfaceMember
-from unsegcli.images.scaling import Limits, part_resized, resized, to_bytes
+from unsegcli.images.scaling import FILTERS, Limits, part_resized, resized, to_bytes
 from unsegcli.params import Images, as_stored
 
 DECODED_AT_ONCE = 40_000_000  # samples
@@ -101,10 +101,11 @@ class Reading:
 
     def checked(self) -> Reading:
         """Return this, or raise a `ValueError` if a value is of another type or range than `unseg` writes."""
-        texts = (self.axes, self.alpha, self.values, self.scaling, self.contrast, self.resampling)
+        texts = (self.axes, self.alpha, self.values, self.scaling, self.contrast)
         counts = (*self.bands, *self.size, self.channels, self.max_pixels)
         numbers = (*self.percentiles, self.scale, 0.0 if self.nodata is None else self.nodata)
         good = all(isinstance(text, str) for text in texts)
+        good &= self.resampling in [*FILTERS] and self.band_range in ("each", "same")
         good &= all(type(count) is int and 0 < count <= LARGEST_COUNT for count in counts)
         good &= all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
         if not good or len(self.percentiles) != 2 or len(self.size) > 2 or not 0 < self.scale <= LARGEST_COUNT:
@@ -144,11 +145,11 @@ def decodes_in_parts(source: Source, reading: Reading) -> bool:
     """Return whether parts of a source can be decoded, so that the whole need not be in memory."""
     if source.in_parts is not None or source.members:
         return bool(source.members) or bool(source.in_parts)
-    return _file_decodes_in_parts(source.path, reading.axes)
+    return _file_decodes_in_parts(source.path, file_state(Path(source.path)), reading.axes)
 
 
 @functools.lru_cache(maxsize=256)
-def _file_decodes_in_parts(path: str, axes: str) -> bool:
+def _file_decodes_in_parts(path: str, state: FileState | None, axes: str) -> bool:
     return Path(path).suffix.lower() not in PLAIN_SUFFIXES and read_header(Path(path), axes).in_parts
 
 

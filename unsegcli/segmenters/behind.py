@@ -26,7 +26,6 @@ from unsegcli.errors import DataError
 from unsegcli.images.working import Reading
 from unsegcli.segmenters.model_file import is_model
 
-DEEPEST = 20  # files that one came from; a longer chain was not made by unseg and may be circular
 RENAMES = "relabel"  # the stage whose outputs show the same clusters under other names
 DATA = ("features", "superpixels")
 
@@ -64,13 +63,15 @@ class Behind:
             images = [ImageUnit(source, reading, patch, stride).in_blocks() for source in found]
             return Dataset({}, hints, bad=tuple(skipped), units=tuple(chain(*images)), reading=reading)
         whole = dataset_from_artifact(self.data, source_folder=self.folder)
-        there: dict[tuple[str, int], list[Unit]] = {}
+        there: dict[tuple[str, int], dict[str, list[Unit]]] = {}  # copies of an image differ by their names alone
         for unit in whole.units:
-            there.setdefault((unit.source.digest, unit.source.page), []).append(unit)
+            copies = there.setdefault((unit.source.digest, unit.source.page), {})
+            copies.setdefault(unit.source.name, []).append(unit)
         lost = [source.name for source in sources if (source.digest, source.page) not in there]
         if lost:
             raise DataError(f"{self.data}: lacks {lost[0]} of {self.segmentation}; give the file that it was made from")
-        units = tuple(chain(*(there[source.digest, source.page] for source in sources)))
+        own = [(there[source.digest, source.page], source.name) for source in sources]
+        units = tuple(chain(*(copies.get(name) or next(iter(copies.values())) for copies, name in own)))
         return replace(whole, hints=hints, bad=tuple(skipped), units=units)
 
 
@@ -134,7 +135,9 @@ def _origin_if_there(path: Path) -> Behind:
 def _origin(path: Path, how: str) -> Behind:
     """Follow the names of a segmentation back to the file that was clustered."""
     here, fingerprint, named = path, "", "relabelled from it; name what was clustered"
-    for _ in range(DEEPEST):  # a longer chain may lead back to itself
+    visited: set[Path] = set()
+    while here.resolve() not in visited:
+        visited.add(here.resolve())
         with store.open_artifact(here, "segmentation") as artifact:
             if fingerprint and artifact.fingerprint != fingerprint:
                 raise DataError(f"{os.path.relpath(here)}: has been made again since {path} was {named}: {how}")

@@ -80,13 +80,16 @@ def train(inputs: Inputs, params: Train | None = None, run: Run | None = None) -
     if not pending:
         return outcomes if is_first() else []
     dataset = _opened(job, dataset, masks, run.workers)
-    pending = _completed(pending, weights, dataset, run.workers)
-    reader = Reader(run.workers, masks, params.min_confidence, "regions" in job.method.needs(job.config))
-    if run.dry_run:
-        with own_arithmetic():
-            console.note(estimate_training(pending[0][0], dataset, reader, len(pending), take_step))
-        return outcomes
-    bad = _train_all(pending, dataset, reader)
+    try:
+        pending = _completed(pending, weights, dataset, run.workers)
+        reader = Reader(run.workers, masks, params.min_confidence, "regions" in job.method.needs(job.config))
+        if run.dry_run:
+            with own_arithmetic():
+                console.note(estimate_training(pending[0][0], dataset, reader, len(pending), take_step))
+            return outcomes
+        bad = _train_all(pending, dataset, reader)
+    finally:
+        release_artifacts()  # crops of large images are read from them
     report_skipped(bad)
     return [outcome._replace(skipped=len(bad)) for outcome in outcomes] if is_first() else []
 
@@ -172,7 +175,6 @@ def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dat
                 if writer is not None:
                     writer.finish(**content_of(training, job, read, target))
             barrier()
-    release_artifacts()  # crops of large images were read from them
     return bad
 
 

@@ -100,6 +100,11 @@ def map_problem(name: str, values: NDArray[Any], limit: int | None) -> str | Non
     return None if largest < limit else f"has the {name} {largest}, but there are only {limit}"
 
 
+def vector_problem(values: NDArray[Any]) -> str | None:
+    """Check the vectors of superpixels or cells."""
+    return None if np.isfinite(values).all() else "has numbers that are not finite"
+
+
 def _json_problem(text: str | bytes, type_: type) -> str | None:
     try:
         value = parse_json(text)

@@ -20,7 +20,14 @@ from unsegcli.errors import ArtifactError
 from unsegcli.recipe import parse_json
 from unsegcli.store.chunks import array_digest
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, OBJECT_ROLES, Field, Kind, window_name
-from unsegcli.store.plausible import attribute_problem, map_problem, recipe_problem, table_problem, window_problem
+from unsegcli.store.plausible import (
+    attribute_problem,
+    map_problem,
+    recipe_problem,
+    table_problem,
+    vector_problem,
+    window_problem,
+)
 from unsegcli.store.unpacking import foreign_filter, implausible, most_unpacked, unpacked
 
 # Exceptions of h5py for damaged files and for types that NumPy does not have.
@@ -199,6 +206,8 @@ class Artifact:
             raise self._fail(f"{path} has been changed since it was written: its digest differs")
         if name == "superpixels":
             self._refuse(path, map_problem("superpixel", values, int(self.table("windows/superpixels")[index])))
+        if name in ("features", "dense"):
+            self._refuse(path, vector_problem(values))
         if name == "segmentation":
             limit = None if self.attributes["role"] in OBJECT_ROLES else self.attributes["clusters"]
             self._refuse(path, map_problem("category", values, limit))
