@@ -36,7 +36,7 @@ COMMANDS = (
     ("cluster", "sp.h5", "--classes", str(CLASSES), "-o", "map.h5", "--workers", str(WORKERS)),
     ("export", "map.h5", "--to", "geotiff,csv", "-o", "maps", "--workers", str(WORKERS)),
 )
-PAGE = ("visualize", "sp.h5", "-o", "page", "--workers", "1")
+PAGES = tuple(("visualize", file, "-o", f"page-of-{file}", "--workers", "1") for file in ("sp.h5", "map.h5"))
 
 
 class Measured(NamedTuple):
@@ -63,7 +63,8 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     for command in (COMMANDS[0], *more, *COMMANDS[1:]):
         found.append(_measured(command, folder))
         lines += _lines(" ".join(command), found[-1], side)
-    lines += _lines(" ".join(PAGE), _measured(PAGE, folder), side)
+    for page in PAGES:
+        lines += _lines(" ".join(page), _measured(page, folder), side)
     hours = sum(one.cpu for one in found) / WORKERS / megapixels * HUNDRED_GIGAPIXELS / 3600
     return [*lines, Line(f"hours for a hundred gigapixels at this speed on {WORKERS} idle cores", f"{hours:,.0f}")]
 
