@@ -29,8 +29,9 @@ from unsegcli.dataflow.dataset import (
     source_tables,
 )
 from unsegcli.dataflow.estimates import measured
+from unsegcli.dataflow.kept_results import KeptUnit, kept_units
 from unsegcli.dataflow.provenance import carried, note_networks
-from unsegcli.errors import DataError
+from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map, report
 from unsegcli.params import Run, recorded
@@ -102,6 +103,7 @@ class Pass:
         attributes: Mapping[str, Any],
         tables: Mapping[str, Any] | None = None,
         peak: Peak = plain_peak,
+        separate: bool = False,
     ) -> Outcome:
         """Write the artifact unless it is up to date; in a dry run, only report the estimated cost.
 
@@ -111,14 +113,20 @@ class Pass:
             attributes: the kind's own attributes, without `reading`.
             tables: further datasets, one per file.
             peak: estimate of the peak memory.
+            separate: whether the results of an image depend on no other image, so that they can be taken from the
+                earlier output when images are added.
         """
         if self.earlier is not None:
             return self.earlier
         now = self.opened()
+        kept: dict[int, KeptUnit] = {}
+        with _releasing():
+            if separate:
+                kept = kept_units(self.target, now.dataset, tables or {})
         if self.run.dry_run:
             console.note(f"would write {self.target.path}: {estimate(now.dataset, work, self.run.workers, peak)}")
             return Outcome(self.target.path, len(now.dataset.bad))
-        return write_artifact(self.target, now.dataset, work, what, attributes, self.run.workers, tables)
+        return write_artifact(self.target, now.dataset, work, what, attributes, self.run.workers, tables, kept)
 
 
 def prepare(
@@ -155,6 +163,7 @@ def write_artifact(
     attributes: Mapping[str, Any],
     workers: int = 0,
     tables: Mapping[str, Any] | None = None,
+    kept: Mapping[int, KeptUnit] | None = None,
 ) -> Outcome:
     """Run `work` on every window and write the artifact.
 
@@ -166,13 +175,14 @@ def write_artifact(
         attributes: the kind's own attributes, without `reading`.
         workers: number of processes; 0 = one for each processor.
         tables: further datasets, one per file.
+        kept: results that an earlier output has, by the number of the unit.
     """
     if dataset.reading is None:
         raise ValueError("open the dataset first")
     unit = "block" if images_of(dataset.units) < len(dataset.units) else "image"
     with target.writing(unit) as writer:
         _check_resumed(target, dataset.units, writer.notes)
-        remaining = dataset.units[len(writer.notes) :]
+        remaining = _tasks(target, dataset.units, kept or {})[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what, unit, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
             for number, (windows, note) in enumerate(_results(work, remaining, workers, show)):
@@ -203,7 +213,19 @@ def write_artifact(
     return Outcome(target.path, len(bad) - len(dataset.bad if dataset.kind != "pictures" else ()))
 
 
-def _check_block(unit: Unit, note: Mapping[str, Any]) -> None:
+def _tasks(target: store.Target, units: Sequence[Unit], kept: Mapping[int, KeptUnit]) -> list[Unit | KeptUnit]:
+    """Return what is to be done for each unit: to compute it, or to copy it."""
+    if kept:
+        images = {unit.source for unit in units}
+        computed = {unit.source for number, unit in enumerate(units) if number not in kept}
+        console.note(
+            f"the results of {len(images - computed):,} of {console.count_images(len(images))} are taken from the "
+            f"earlier {target.path}"
+        )
+    return [kept.get(number, unit) for number, unit in enumerate(units)]
+
+
+def _check_block(unit: Unit | KeptUnit, note: Mapping[str, Any]) -> None:
     """Stop if a part of a raster cannot be read: a raster that is skipped in part would look like a whole one."""
     if "failed" in note and unit.block:
         box = unit.block.boxes[0]
@@ -286,16 +308,16 @@ def _releasing() -> Iterator[None]:
         release_artifacts()
 
 
-def _processes(units: Sequence[Unit], workers: int) -> int:
+def _processes(units: Sequence[Unit | KeptUnit], workers: int) -> int:
     """Choose the number of processes: as requested, but fewer if starting them would cost more than it saves."""
-    pixels = sum(map(source_pixels, units))
+    pixels = sum(source_pixels(unit) for unit in units if not isinstance(unit, KeptUnit))
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
     console.detail(f"{console.count_images(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
     return processes
 
 
 def _results(
-    work: Work, units: Sequence[Unit], workers: int, show: Callable[[float], None]
+    work: Work, units: Sequence[Unit | KeptUnit], workers: int, show: Callable[[float], None]
 ) -> Iterator[tuple[list[dict[str, store.Encoded]], dict[str, Any]]]:
     """Process all images: in parallel, or several at once in this process if the work asks for that."""
     at_once: int = getattr(work, "at_once", 0)
@@ -305,6 +327,12 @@ def _results(
     waiting: list[tuple[Unit, list[Window] | str]] = []
     pixels = 0
     for number, unit in enumerate(units):
+        if isinstance(unit, KeptUnit):
+            if waiting:
+                yield from _done_at_once(work, waiting)
+            yield _do(work, unit)
+            waiting, pixels = [], 0
+            continue
         waiting.append((unit, _windows_or_reason(unit)))
         pixels += sum(window.box.height * window.box.width for window in waiting[-1][1] if isinstance(window, Window))
         if pixels >= at_once or number == len(units) - 1:
@@ -337,8 +365,14 @@ def _done_at_once(
             yield [datasets for datasets, _ in rows], {"rows": [row for _, row in rows]}
 
 
-def _do(work: Work, unit: Unit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
+def _do(work: Work, unit: Unit | KeptUnit) -> tuple[list[dict[str, store.Encoded]], dict[str, Any]]:
     """Process all windows of one image; if it cannot be read, return the reason instead of raising."""
+    if isinstance(unit, KeptUnit):
+        try:
+            found = unit.results()
+            return [datasets for datasets, _ in found], {"rows": [row for _, row in found]}
+        except ArtifactError:  # damaged: computed after all
+            unit = unit.unit
     try:
         windows = unit.windows()
         done = [_worked_on(work, window, number, len(windows)) for number, window in enumerate(windows)]

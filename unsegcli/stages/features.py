@@ -107,7 +107,7 @@ def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
         "layers/dimensions": np.array([params.pca or dimensions], np.int32),
         **_stored(projections),
     }
-    return found.write(Extraction(reader, params.pixels, projections), "features", {}, tables)
+    return found.write(Extraction(reader, params.pixels, projections), "features", {}, tables, separate=not params.pca)
 
 
 def _at_once(mapper: Mapper) -> int:
@@ -140,7 +140,7 @@ def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
         **_stored(projections),
     }
     work = Extraction(reader, params.pixels, projections, _at_once(mapper))
-    return found.write(work, "features", {}, tables, peak=partial(_peak, mapper))
+    return found.write(work, "features", {}, tables, peak=partial(_peak, mapper), separate=not params.pca)
 
 
 def _projections(found: Pass, reader: Any, dimensions: int) -> tuple[Projection, ...]:

@@ -50,7 +50,8 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
         found = found.opened()
         note_masks_of_windows(found.dataset)
         prepare_ascent()
-    outcome = found.write(partial(part_window, params=params, starts=starts), "segmenting", _attributes(params))
+    work = partial(part_window, params=params, starts=starts)
+    outcome = found.write(work, "segmenting", _attributes(params), separate=params.init in STARTS)
     if traces is not None and not run.dry_run and traces.finished() is None:
         _draw_traces(found.opened().dataset, traces, partial(trace_window, params=params, starts=starts), run.workers)
     return outcome

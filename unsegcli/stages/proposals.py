@@ -67,7 +67,7 @@ def proposals(inputs: Inputs, params: Proposals | None = None, run: Run | None =
         work = partial(take_window, params=settings, files=_fitting(elsewhere, found.dataset))
     elif "iem" in _voters(settings) and found.earlier is None:
         _prepare_iem()
-    return found.write(work, "proposing", {"role": "proposal", "clusters": 2})
+    return found.write(work, "proposing", {"role": "proposal", "clusters": 2}, separate=elsewhere is None)
 
 
 @dataclass(frozen=True)

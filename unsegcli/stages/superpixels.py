@@ -44,6 +44,7 @@ def superpixels(inputs: Inputs, params: Superpixels | None = None, run: Run | No
         "superpixels",
         {},
         peak=partial(peak_of, params.algorithm),
+        separate=True,
     )
 
 
