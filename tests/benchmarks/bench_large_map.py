@@ -103,7 +103,7 @@ def write_map(path: Path, side: int, specks: float) -> None:
     windows = boxes(side, side, WINDOW, WINDOW)
     place = Georeference("EPSG:32633", (0.5, 0.0, 400_000.0, 0.0, -0.5, 5_000_000.0))
     file = str(path.with_name("map.tif"))
-    source = Source("map.tif", file, 0, "0" * 64, 1, 1, side, side, 1, ((0.0, 255.0),), place=place)
+    source = Source("map.tif", file, 0, "0" * 64, 1, 1, side, side, 1, ((0.0, 255.0),), bands=1, place=place)
     tables: dict[str, Any] = {
         **source_tables([source], path),
         "windows/source": np.zeros(len(windows), np.int32),

@@ -103,7 +103,19 @@ def _features(path: Path, count: int, dense: bool) -> Path:
 
     side = CELLS * CELL
     sources = [
-        Source(f"{n:06d}.png", str(path.parent / f"{n:06d}.png"), 0, f"{n:064x}", 1, 1, side, side, 1, ((0.0, 255.0),))
+        Source(
+            f"{n:06d}.png",
+            str(path.parent / f"{n:06d}.png"),
+            0,
+            f"{n:064x}",
+            1,
+            1,
+            side,
+            side,
+            1,
+            ((0.0, 255.0),),
+            bands=1,
+        )
         for n in range(count)
     ]
     box, own = np.tile(np.array([0, 0, side, side], np.int32), (count, 1)), np.full(count, REGIONS, np.int64)

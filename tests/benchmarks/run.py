@@ -25,6 +25,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
     raster              memory and time of a raster of 12,000 x 12,000 pixels that is read in parts
     otb                 superpixels beside segments of the Orfeo Toolbox; needs rasterio and otb-bin
+    load                100,000 small images: speed, memory and open files from start to end, and reruns
     killed              runs that are killed at random moments, and run again
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
@@ -58,6 +59,7 @@ NAMES = (
     "train",
     "step_cost",
     "raster",
+    "load",
     "killed",
     "evaluate",
     "guided",

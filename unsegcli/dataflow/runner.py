@@ -219,7 +219,7 @@ def _tasks(target: store.Target, units: Sequence[Unit], kept: Mapping[int, KeptU
         images = {unit.source for unit in units}
         computed = {unit.source for number, unit in enumerate(units) if number not in kept}
         console.note(
-            f"the results of {len(images - computed):,} of {console.count_images(len(images))} are taken from the "
+            f"the results of {len(images - computed)} of {console.count_images(len(images))} are taken from the "
             f"earlier {target.path}"
         )
     return [kept.get(number, unit) for number, unit in enumerate(units)]
