@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import CHANGED, CHANGED_BEFORE, ArtifactError, ConfigError
+from unsegcli.errors import CHANGED, CHANGED_BEFORE, VANISHED, ArtifactError, ConfigError
 from unsegcli.recipe import Recipe, canonical, differences, parse_json, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -42,7 +42,15 @@ from unsegcli.store.chunks import (
     chunk_shape_of,
     little_endian,
 )
-from unsegcli.store.durable import PatientFile, hold_lock, make_folders, rename_durably, sync_file, sync_folder
+from unsegcli.store.durable import (
+    PatientFile,
+    hold_lock,
+    make_folders,
+    naming_output,
+    rename_durably,
+    sync_file,
+    sync_folder,
+)
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
 
@@ -109,7 +117,7 @@ class Target:
                 if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
                     if self._is_to_be_completed(old):
                         console.note(
-                            f"{self.path} lacks images that changed while they were read; it will be made again"
+                            f"{self.path} lacks images that had changed or were missing; it will be made again"
                         )
                         return None
                     console.note(f"{self.path} is up to date: nothing to do")
@@ -132,10 +140,10 @@ class Target:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
 
     def _is_to_be_completed(self, old: Artifact) -> bool:
-        """Return whether images were skipped because they changed during the read: they may be readable now."""
+        """Return whether images were skipped that changed or were missing during the run: they may be readable now."""
         if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
             return False
-        return any(reason.endswith((CHANGED, CHANGED_BEFORE)) for reason in old.table("skipped/reason"))
+        return any(reason.endswith((CHANGED, CHANGED_BEFORE, VANISHED)) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
@@ -151,7 +159,7 @@ class Target:
             raise ArtifactError(
                 f"{self.path}: its folder cannot be made ({error.strerror}); choose another folder with -o"
             ) from error
-        with _lock(self.partial, self.path):
+        with naming_output(self.path), _lock(self.partial, self.path):
             self._prepare_partial()
             writer = Writer(self, unit)
             try:
