@@ -28,9 +28,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
 def _of_command(folder: Path, name: str, times: int, seed: int) -> list[Line]:
     wanted = undisturbed(folder, name)
     faults, hits = faults_of(folder, name, wanted, list(moments(wanted.seconds, times, seed)), first=seed)
-    what = (
-        f"{name}: {wanted.seconds:.1f} s, interrupted (seed {seed}; {hits} of {times} before its end): faults"
-    )
+    what = f"{name}: {wanted.seconds:.1f} s, interrupted (seed {seed}; {hits} of {times} before its end): faults"
     return [
         Line(what, f"{len(faults)}", "0", not faults),
         *(Line(f"{name}: {fault}", "", "none", False) for fault in faults),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from unsegcli import store
 from unsegcli.cli import app
 from unsegcli.dataflow import dataset
 from unsegcli.dataflow.dataset import Dataset
+from unsegcli.store.durable import naming_output
 
 NEEDED = ("superpixels", "cluster")  # what later commands read
 WRITING = ("superpixels", "iem", "cluster", "proposals", "train", "evaluate", "relabel", "visualize", "export")
@@ -142,6 +145,14 @@ def fits(name: str, output: Path, wanted: str) -> bool:
     assert "small" in one_line(result)
     assert not output.exists()
     return False
+
+
+@pytest.mark.parametrize(("code", "named"), [(errno.ENOSPC, "out.h5"), (errno.EIO, None)])
+def test_an_error_of_a_full_disk_names_the_output(code: int, named: str | None) -> None:
+    """Writing to an open file names none; other errors may be of another file."""
+    with pytest.raises(OSError, match=os.strerror(code)) as error, naming_output(Path("out.h5")):
+        raise OSError(code, os.strerror(code))
+    assert error.value.filename == named
 
 
 @pytest.mark.parametrize("before", ["digest_files", "opened"])
