@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from tiny_model import write_method
+from toy import tiny_sets
 
 from unsegcli import store
 
@@ -42,6 +43,8 @@ main()
 """
 ONE = ("--workers", "1")
 TRAINED = ("--method", "mine.py", "--device", "cpu", *ONE)
+BACKBONE = ("--method", "context", "--classes", "3", "--device", "cpu", *ONE)
+BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pair))
 # From the name of a command, or a variant of it, to what is typed before -o, and the output.
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "superpixels": (("superpixels", "data", "--pixels-per-segment", "50", *ONE), "superpixels.h5"),
@@ -55,9 +58,12 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "cluster by a model": (("cluster", "model.h5", "superpixels.h5", *TRAINED), "predicted.h5"),
     "evaluate": (("evaluate", "segmentation.h5", "--labels", "labels", "--hungarian", *ONE), "metrics.h5"),
+    "compare": (("compare", "segmentation.h5", "predicted.h5", "--labels", "labels", *ONE), "compare.h5"),
     "probe": (("probe", "superpixels.h5", "--labels", "labels", *ONE), "probe.h5"),
     "relabel": (("relabel", "segmentation.h5", "0=sea", "1+2=land"), "named.h5"),
     "visualize": (("visualize", "segmentation.h5", "--labels", "labels", *ONE), "page"),
+    "train a backbone": (("train", "superpixels.h5", *BACKBONE, "--steps", "2"), "context.h5"),
+    "features": (("features", "superpixels.h5", "--backbone", "context.h5", "--device", "cpu", *ONE), "features.h5"),
     "export": (("export", "segmentation.h5", *ONE), "maps"),
 }
 
