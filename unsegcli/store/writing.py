@@ -286,9 +286,12 @@ class Writer:
         else:
             temporary.replace(path)
         self._shards.append(path)
+        written = self._pending_bytes
+        # Ctrl-C may come between any two lines; what is both pending and noted would be stored twice.
+        self._pending = []
         self.notes += notes
-        console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {self._pending_bytes / 1e6:,.1f} MB")
-        self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
+        self._pending_bytes, self._last_shard = 0, time.monotonic()
+        console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {written / 1e6:,.1f} MB")
 
     @property
     def count(self) -> int:
