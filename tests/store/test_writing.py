@@ -295,6 +295,25 @@ def test_ctrl_c_between_any_two_lines_stores_no_unit_twice(undisturbed: str, tmp
 
 
 @pytest.mark.usefixtures("each_unit_a_shard")
+@pytest.mark.parametrize(
+    ("recipe", "gone", "stays"),
+    [(RECIPE, "", False), (RECIPE, "recipe.json", False), (OTHER, "", True)],
+    ids=["killed after the rename", "killed while it was removed", "of another recipe"],
+)
+def test_what_is_left_beside_a_finished_output(recipe: Any, gone: str, stays: bool, tmp_path: Path) -> None:
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    with pytest.raises(Stopped):
+        run(path, 2, recipe)
+    partial.rename(tmp_path / "kept")
+    run(path)
+    (tmp_path / "kept").rename(partial)
+    if gone:
+        (partial / gone).unlink()
+    assert Target(path, "segmentation", RECIPE).finished()
+    assert partial.exists() == stays
+
+
+@pytest.mark.usefixtures("each_unit_a_shard")
 def test_interrupted_again_and_again(undisturbed: str, tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     for stop in range(UNITS):

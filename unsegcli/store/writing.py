@@ -121,6 +121,7 @@ class Target:
                         )
                         return None
                     console.note(f"{self.path} is up to date: nothing to do")
+                    self._remove_what_a_kill_left()
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differences(before, self.recipe)
         except ArtifactError as error:
@@ -135,6 +136,22 @@ class Target:
             self._refuse_unless_forced(f"was trained in another way ({changed})")
         console.note(f"{self.path} will be replaced: {changed}")
         return None
+
+    def _remove_what_a_kill_left(self) -> None:
+        """Remove the partial folder of a run that was killed after its last rename; work of another recipe stays."""
+        with contextlib.suppress(OSError, ArtifactError):  # there is none, or it is not ours, or in use
+            marker = self.partial / RECIPE_FILE
+            names = [path.name for path in self.partial.iterdir()]
+            if self.partial.is_symlink() or not all(name == "lock" or OURS.fullmatch(name) for name in names):
+                return
+            if marker.exists() and marker.read_bytes() != self._marked().encode():
+                return
+            with _lock(self.partial, self.path):
+                _remove_partial(self.partial)
+
+    def _marked(self) -> str:
+        """Return what the partial folder of this recipe is marked with."""
+        return canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
 
     def _upgraded(self, old: Artifact) -> Recipe:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
@@ -183,7 +200,7 @@ class Target:
 
     def _prepare_partial(self) -> None:
         marker = self.partial / RECIPE_FILE
-        wanted = canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
+        wanted = self._marked()
         if marker.exists():
             if marker.read_bytes() == wanted.encode():
                 return
