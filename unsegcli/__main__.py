@@ -12,8 +12,12 @@ def main() -> None:
         sys.exit(1)
     try:
         from unsegcli.cli import app
+        from unsegcli.cli._lost_signals import end_at_signals
 
-        app()
+        try:
+            app()
+        finally:
+            end_at_signals()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -32,6 +32,7 @@ class DataError(UnsegError):
 
 CHANGED = "has changed since it was first looked at: run again; if that does not help, `touch` it first"
 CHANGED_BEFORE = CHANGED.replace("it was first looked at", "its digest was computed")  # in files made earlier
+VANISHED = "no such file"
 
 
 class ChangedError(DataError):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import h5py
@@ -252,6 +253,64 @@ def test_what_is_pending_is_kept_when_the_run_ends(undisturbed: str, tmp_path: P
     assert shards(path) == ["shard-000000000.h5"]
     assert len(run(path)) == 3
     assert fingerprint(path) == undisturbed
+
+
+class Interrupter:
+    """Presses Ctrl-C before the line of a given number, counted over the writing of all shards."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code not in (Writer.append.__code__, Writer._flush.__code__):
+            return None
+        self.left -= event == "line"
+        if self.left == -1 and event == "line":
+            raise KeyboardInterrupt
+        return self
+
+
+def interrupted(path: Path, line: int) -> bool:
+    """Run until that line; False if the run has fewer."""
+    before = sys.gettrace()
+    sys.settrace(Interrupter(line))
+    try:
+        run(path)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("each_unit_a_shard")
+def test_ctrl_c_between_any_two_lines_stores_no_unit_twice(undisturbed: str, tmp_path: Path) -> None:
+    line = 0
+    while interrupted(path := tmp_path / f"{line}.h5", line):
+        assert run(path) in [[{"number": number} for number in range(count)] for count in range(UNITS + 1)]
+        assert fingerprint(path) == undisturbed, f"line {line}"
+        line += 1
+    assert line > 20 * UNITS
+
+
+@pytest.mark.usefixtures("each_unit_a_shard")
+@pytest.mark.parametrize(
+    ("recipe", "gone", "stays"),
+    [(RECIPE, "", False), (RECIPE, "recipe.json", False), (OTHER, "", True)],
+    ids=["killed after the rename", "killed while it was removed", "of another recipe"],
+)
+def test_what_is_left_beside_a_finished_output(recipe: Any, gone: str, stays: bool, tmp_path: Path) -> None:
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    with pytest.raises(Stopped):
+        run(path, 2, recipe)
+    partial.rename(tmp_path / "kept")
+    run(path)
+    (tmp_path / "kept").rename(partial)
+    if gone:
+        (partial / gone).unlink()
+    assert Target(path, "segmentation", RECIPE).finished()
+    assert partial.exists() == stays
 
 
 @pytest.mark.usefixtures("each_unit_a_shard")

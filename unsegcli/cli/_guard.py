@@ -17,6 +17,7 @@ import typer
 
 from unsegcli import console
 from unsegcli.cli._help import MISUSED
+from unsegcli.cli._lost_signals import lost_signals_repeated
 from unsegcli.errors import ConfigError, StepError, UnsegError
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class _Terminated(BaseException):
     """SIGTERM as an exception, so that finished work is kept as on Ctrl-C."""
 
 
+SIGNAL_OF: dict[type[BaseException], int] = {KeyboardInterrupt: signal.SIGINT, _Terminated: signal.SIGTERM}
+
+
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Print errors caused by the user as one line and set the exit code; bugs keep their traceback."""
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
-        with _sigterm_as_exception():
+        with _sigterm_as_exception(), lost_signals_repeated(SIGNAL_OF):
             _allow_any_file_name()
             os.environ.setdefault(WAIT_POLICY, "PASSIVE")  # before torch is loaded
             try:

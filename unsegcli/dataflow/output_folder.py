@@ -29,7 +29,7 @@ from unsegcli._version import __version__
 from unsegcli.errors import ArtifactError
 from unsegcli.images.find import MARKER
 from unsegcli.recipe import Recipe, canonical, differences, parse_json
-from unsegcli.store.durable import hold_lock, make_folders, rename_durably, sync_file, sync_folder
+from unsegcli.store.durable import hold_lock, make_folders, naming_output, rename_durably, sync_file, sync_folder
 
 FORMAT = "unseg-folder"
 VERSION = 1
@@ -105,7 +105,7 @@ class OutputFolder:
     def writing(self) -> Iterator[FolderWriter]:
         """Write into a partial folder; its files are moved to the target if the block ends without an error."""
         make_folders(self.partial.parent)
-        with _held(self.partial, self._place, self.path):
+        with naming_output(self.path), _held(self.partial, self._place, self.path):
             files = self.partial / FILES
             files.mkdir()
             writer = FolderWriter(files)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unsegcli.core.geometry import Box
-from unsegcli.errors import DataError
+from unsegcli.errors import VANISHED, DataError
 from unsegcli.images.header import MAX_PIXELS, Header, Pixels, check_axes, check_size, full_range
 from unsegcli.images.npy import ArrayFile
 from unsegcli.images.rasters import (
@@ -285,7 +285,7 @@ def broken_files_named(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path}: {VANISHED}") from error
     except MemoryError as error:
         raise DataError(f"{path}: not enough memory to decode it: split it into smaller images") from error
     except BROKEN as error:

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,19 @@ from unsegcli.errors import ArtifactError
 
 # Some network file systems cannot synchronise a folder; there is nothing more to be done on them.
 CANNOT_SYNC_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES}
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def naming_output(path: Path) -> Iterator[None]:
+    """Name the output in an error of a full disk, which often names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in NO_ROOM:
+            error.filename = str(path)
+        raise
 
 
 def sync_file(path: Path) -> None:

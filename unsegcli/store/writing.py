@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from unsegcli import console
 from unsegcli._version import __version__
-from unsegcli.errors import CHANGED, CHANGED_BEFORE, ArtifactError, ConfigError
+from unsegcli.errors import CHANGED, CHANGED_BEFORE, VANISHED, ArtifactError, ConfigError
 from unsegcli.recipe import Recipe, canonical, differences, parse_json, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
@@ -42,7 +42,15 @@ from unsegcli.store.chunks import (
     chunk_shape_of,
     little_endian,
 )
-from unsegcli.store.durable import PatientFile, hold_lock, make_folders, rename_durably, sync_file, sync_folder
+from unsegcli.store.durable import (
+    PatientFile,
+    hold_lock,
+    make_folders,
+    naming_output,
+    rename_durably,
+    sync_file,
+    sync_folder,
+)
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
 
@@ -109,10 +117,11 @@ class Target:
                 if old.kind == self.kind and recipe_digest(before) == recipe_digest(self.recipe):
                     if self._is_to_be_completed(old):
                         console.note(
-                            f"{self.path} lacks images that changed while they were read; it will be made again"
+                            f"{self.path} lacks images that had changed or were missing; it will be made again"
                         )
                         return None
                     console.note(f"{self.path} is up to date: nothing to do")
+                    self._remove_what_a_kill_left()
                     return Finished(len(old.table("skipped/name")) if old.has("skipped/name") else 0)
                 kind, changed = old.kind, differences(before, self.recipe)
         except ArtifactError as error:
@@ -128,14 +137,30 @@ class Target:
         console.note(f"{self.path} will be replaced: {changed}")
         return None
 
+    def _remove_what_a_kill_left(self) -> None:
+        """Remove the partial folder of a run that was killed after its last rename; work of another recipe stays."""
+        with contextlib.suppress(OSError, ArtifactError):  # there is none, or it is not ours, or in use
+            marker = self.partial / RECIPE_FILE
+            names = [path.name for path in self.partial.iterdir()]
+            if self.partial.is_symlink() or not all(name == "lock" or OURS.fullmatch(name) for name in names):
+                return
+            if marker.exists() and marker.read_bytes() != self._marked().encode():
+                return
+            with _lock(self.partial, self.path):
+                _remove_partial(self.partial)
+
+    def _marked(self) -> str:
+        """Return what the partial folder of this recipe is marked with."""
+        return canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
+
     def _upgraded(self, old: Artifact) -> Recipe:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
 
     def _is_to_be_completed(self, old: Artifact) -> bool:
-        """Return whether images were skipped because they changed during the read: they may be readable now."""
+        """Return whether images were skipped that changed or were missing during the run: they may be readable now."""
         if "pictures" not in self.recipe["inputs"] or self.kind == "model" or not old.has("skipped/reason"):
             return False
-        return any(reason.endswith((CHANGED, CHANGED_BEFORE)) for reason in old.table("skipped/reason"))
+        return any(reason.endswith((CHANGED, CHANGED_BEFORE, VANISHED)) for reason in old.table("skipped/reason"))
 
     def _refuse_unless_forced(self, why: str) -> None:
         if not self.force:
@@ -151,7 +176,7 @@ class Target:
             raise ArtifactError(
                 f"{self.path}: its folder cannot be made ({error.strerror}); choose another folder with -o"
             ) from error
-        with _lock(self.partial, self.path):
+        with naming_output(self.path), _lock(self.partial, self.path):
             self._prepare_partial()
             writer = Writer(self, unit)
             try:
@@ -175,7 +200,7 @@ class Target:
 
     def _prepare_partial(self) -> None:
         marker = self.partial / RECIPE_FILE
-        wanted = canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
+        wanted = self._marked()
         if marker.exists():
             if marker.read_bytes() == wanted.encode():
                 return
@@ -278,9 +303,12 @@ class Writer:
         else:
             temporary.replace(path)
         self._shards.append(path)
+        written = self._pending_bytes
+        # Ctrl-C may come between any two lines; what is both pending and noted would be stored twice.
+        self._pending = []
         self.notes += notes
-        console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {self._pending_bytes / 1e6:,.1f} MB")
-        self._pending, self._pending_bytes, self._last_shard = [], 0, time.monotonic()
+        self._pending_bytes, self._last_shard = 0, time.monotonic()
+        console.detail(f"{path.name}: {console.counted(len(notes), self.unit)}, {written / 1e6:,.1f} MB")
 
     @property
     def count(self) -> int:

@@ -1,0 +1,267 @@
+"""Interrupt real commands at chosen moments, run them again, and say what is wrong.
+
+Used by the tests and by `tests/benchmarks/bench_faults.py`, so it needs no pytest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tiny_model import write_method
+from toy import tiny_sets
+
+from unsegcli import store
+
+GRACE = 10.0  # seconds in which a process and its workers must be gone
+LONGEST = 120.0  # seconds that a command may take
+GLANCE = 0.0005  # seconds between two looks at the files of a run
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+CODES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
+IMAGES, SMALL = 4, (24, 32)
+
+# The usual command, but with a shard after each image, and with workers for few pixels.
+START = """
+import sys
+import unsegcli.store.writing as writing
+import unsegcli.dataflow.runner as runner
+writing.SHARD_SECONDS, runner.PIXELS_WORTH_A_PROCESS = 0.0, 1
+from unsegcli.__main__ import main
+main()
+"""
+ONE = ("--workers", "1")
+TRAINED = ("--method", "mine.py", "--device", "cpu", *ONE)
+BACKBONE = ("--method", "context", "--classes", "3", "--device", "cpu", *ONE)
+BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pair))
+# From the name of a command, or a variant of it, to what is typed before -o, and the output.
+COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "superpixels": (("superpixels", "data", "--pixels-per-segment", "50", *ONE), "superpixels.h5"),
+    "superpixels by workers": (("superpixels", "data", "--pixels-per-segment", "50", "--workers", "2"), "by-two.h5"),
+    "cluster": (("cluster", "superpixels.h5", "--classes", "4", *ONE), "segmentation.h5"),
+    "iem": (("iem", "data", "--iterations", "2", *ONE), "iem.h5"),
+    "proposals": (("proposals", "superpixels.h5", *ONE), "proposals.h5"),
+    "train": (
+        ("train", "superpixels.h5", *TRAINED, "--steps", "4", "--set", "crop=16", "--checkpoint-minutes", "0"),
+        "model.h5",
+    ),
+    "cluster by a model": (("cluster", "model.h5", "superpixels.h5", *TRAINED), "predicted.h5"),
+    "evaluate": (("evaluate", "segmentation.h5", "--labels", "labels", "--hungarian", *ONE), "metrics.h5"),
+    "compare": (("compare", "segmentation.h5", "predicted.h5", "--labels", "labels", *ONE), "compare.h5"),
+    "probe": (("probe", "superpixels.h5", "--labels", "labels", *ONE), "probe.h5"),
+    "relabel": (("relabel", "segmentation.h5", "0=sea", "1+2=land"), "named.h5"),
+    "visualize": (("visualize", "segmentation.h5", "--labels", "labels", *ONE), "page"),
+    "train a backbone": (("train", "superpixels.h5", *BACKBONE, "--steps", "2"), "context.h5"),
+    "features": (("features", "superpixels.h5", "--backbone", "context.h5", "--device", "cpu", *ONE), "features.h5"),
+    "export": (("export", "segmentation.h5", *ONE), "maps"),
+}
+
+
+def write_inputs(folder: Path) -> None:
+    """Write small images of four colours, their labels, and a method file."""
+    height, width = SMALL
+    rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
+    labels = (2 * rows[:, None] + columns).astype(np.uint8)
+    colours = np.array([[220, 30, 30], [30, 200, 40], [40, 60, 210], [230, 220, 40]])
+    for name in ("data", "labels"):
+        (folder / name).mkdir(parents=True)
+    for number in range(IMAGES):
+        noise = np.random.default_rng(number).normal(0, 4, (height, width, 3))
+        pixels = np.clip(colours[labels] + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "data" / f"p{number}.png")
+        Image.fromarray(labels).save(folder / "labels" / f"p{number}.png")
+    write_method(folder / "mine.py")
+
+
+def begin(folder: Path, name: str, output: str) -> subprocess.Popen[str]:
+    """Start a command in a session of its own; its output is `output`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", START, *COMMANDS[name][0], "-o", output],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def content_of(path: Path) -> str:
+    """Digest of the datasets of a file, after a check of every value, or of all files of a folder."""
+    if path.is_dir():
+        parts = [
+            f"{file.relative_to(path)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    with store.open_artifact(path) as artifact:
+        problems = store.problems_of(artifact)
+        if problems:
+            raise ValueError(f"{path}: {problems}")
+        return artifact.fingerprint
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing disturbed: what it made, and how long it took."""
+
+    content: str
+    seconds: float
+
+
+def undisturbed(folder: Path, name: str) -> Undisturbed:
+    """Run a command to its end under its usual name, which later commands read."""
+    output = COMMANDS[name][1]
+    started = time.monotonic()
+    run = begin(folder, name, output)
+    said = run.communicate(timeout=LONGEST)[1]
+    if run.returncode:
+        raise RuntimeError(f"{name} ends with {run.returncode}: {said}")
+    return Undisturbed(content_of(folder / output), time.monotonic() - started)
+
+
+class Moment(NamedTuple):
+    """When a signal is sent: a time after something is there."""
+
+    what: str  # of PLACES
+    after: float  # seconds
+
+
+PLACES = ("start", "partial", "half", "assembled", "output")
+LATEST = 0.004  # seconds after the appearance of a file at which a signal is sent
+
+
+def moments(seconds: float, count: int, seed: int) -> Iterator[Moment]:
+    """Half of them at random over the run, half just after a step of the writing."""
+    chance = random.Random(seed)
+    for number in range(count):
+        if number % 2:
+            yield Moment(PLACES[1 + number // 2 % (len(PLACES) - 1)], chance.uniform(0, LATEST))
+        else:
+            yield Moment("start", chance.uniform(0.3, 1.02) * seconds)
+
+
+def _is_there(output: Path, what: str) -> bool:
+    partial = output.with_name(output.name + ".partial")
+    if what == "half":
+        return any(partial.glob("shard-*.h5")) or any((partial / "files").glob("*")) or output.exists()
+    if what == "assembled":
+        return (partial / "assembled.tmp").exists() or output.exists()
+    return {"start": True, "partial": partial.exists() or output.exists(), "output": output.exists()}[what]
+
+
+def _wait_for(moment: Moment, output: Path, run: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + LONGEST
+    while not _is_there(output, moment.what) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(GLANCE)
+    if moment.what != "start":
+        time.sleep(moment.after)
+        return
+    until = time.monotonic() + moment.after
+    while run.poll() is None and time.monotonic() < until:
+        time.sleep(GLANCE)
+
+
+def ends(group: int) -> bool:
+    """Whether every process of a group is gone soon."""
+    until = time.monotonic() + GRACE
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+class Ending(NamedTuple):
+    """How an interrupted run and its rerun went."""
+
+    faults: list[str]
+    hit: bool  # False if the run was over before the signal
+
+
+def disturbed(folder: Path, name: str, number: signal.Signals, moment: Moment, wanted: Undisturbed) -> Ending:
+    """Send one signal, look at what is there, run again, and compare; the output stays."""
+    ending = Path(COMMANDS[name][1])
+    output = folder / f"disturbed{ending.suffix}"
+    run = begin(folder, name, output.name)
+    _wait_for(moment, output, run)
+    _send(run, number)
+    said = run.communicate(timeout=LONGEST)[1]
+    faults = list(_wrong_at_the_end(run, number, said))
+    if output.exists():
+        faults += _wrong_in(output, wanted, "after the signal")
+    again = begin(folder, name, output.name)
+    more = again.communicate(timeout=LONGEST)[1]
+    if again.returncode:
+        return Ending([*faults, f"the rerun ends with {again.returncode}: {more.strip()}"], run.returncode != 0)
+    faults += _wrong_in(output, wanted, "after the rerun")
+    faults += [f"{path.name} is left" for path in folder.glob("*.partial*")]
+    return Ending(faults, run.returncode != 0)
+
+
+def _send(run: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Ctrl-C goes to all processes of a terminal; the others to the first alone."""
+    if run.poll() is not None:
+        return
+    if number == signal.SIGINT:
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
+
+
+def _wrong_at_the_end(run: subprocess.Popen[str], number: signal.Signals, said: str) -> Iterator[str]:
+    silent = {-number} if "error: " not in said else set()  # before the command begins, and after its end
+    allowed = {0, CODES[number], *silent}
+    if run.returncode not in allowed:
+        yield f"exit code {run.returncode}: {said.strip()}"
+    if "Traceback" in said:
+        yield f"a traceback: {said.strip()}"
+    if not ends(run.pid):
+        yield f"a process is alive {GRACE:.0f} s after the end"
+        os.killpg(run.pid, signal.SIGKILL)
+
+
+def _wrong_in(output: Path, wanted: Undisturbed, when: str) -> Iterator[str]:
+    try:
+        if content_of(output) != wanted.content:
+            yield f"other content {when}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the file is not whole
+        yield f"no whole output {when}: {type(error).__name__}: {error}"
+
+
+def faults_of(
+    folder: Path, name: str, wanted: Undisturbed, plan: Sequence[Moment], first: int = 0
+) -> tuple[list[str], int]:
+    """Interrupt a command at each moment, by one signal after the other.
+
+    Returns:
+        what is wrong, and how many runs were not over before the signal.
+    """
+    found, hits = [], 0
+    for number, moment in enumerate(plan):
+        sent = SIGNALS[(first + number) % len(SIGNALS)]
+        faults, hit = disturbed(folder, name, sent, moment, wanted)
+        found += [f"{sent.name} {moment.after:.4f} s after {moment.what}: {fault}" for fault in faults]
+        hits += hit
+        remove(folder / f"disturbed{Path(COMMANDS[name][1]).suffix}")
+    return found, hits
+
+
+def remove(output: Path) -> None:
+    """Remove an output, and what is unfinished of it."""
+    for path in output.parent.glob(f"{output.name}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
