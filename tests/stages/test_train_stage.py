@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -816,6 +816,69 @@ def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> N
     assert time.monotonic() - started < 120
     assert not (tmp_path / "m.h5").exists()
     shutil.rmtree(tmp_path / "m.h5.partial", ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "to"), [(signal.SIGINT, "all"), (signal.SIGTERM, "second")])
+def test_signals_keep_the_state_of_several_processes(
+    number: signal.Signals, to: str, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Sent to all as Ctrl-C on a terminal does, after which torchrun sends it again, or to one that writes nothing."""
+    method = users_method(tmp_path)
+    begun = tmp_path / "begun"  # by the process that writes nothing, which names itself
+    lingering = f"""    import os, time
+    if os.environ["RANK"] == "1" and batch.step == 3:
+        open({str(begun)!r}, "w").write(str(os.getpid()))
+    time.sleep(0.1)
+    scores ="""
+    method.write_text(method.read_text().replace("    scores =", lingering, 1))
+    given = [str(undisturbed / "data"), "--method", str(method), "--steps", "12", "--workers", "1"]
+    output = tmp_path / "two.h5"
+    started = begin_torchrun(*given, "-o", str(output))
+    try:
+        second = process_named_in(begun)
+        if to == "all":
+            os.killpg(started.pid, number)
+        else:
+            os.kill(second, number)
+        _, errors = started.communicate(timeout=100)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode != 0
+    assert "checkpoint saved at step" in errors
+    assert not output.exists()
+    done = torchrun(*given, "-o", str(output))
+    assert "resuming after step" in done.stderr
+    whole = undisturbed / "whole-of-two.h5"
+    if not whole.exists():
+        torchrun(*given, "-o", str(whole))
+    assert same_weights(output, whole)
+
+
+def begin_torchrun(*arguments: str) -> subprocess.Popen[str]:
+    """Start a training of two processes in a process group of its own."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    command += ["--master-port", str(free_port()), "-m", "unsegcli", "train", *arguments, "--precision", "float32"]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def process_named_in(file: Path) -> int:
+    """Wait for a file with the number of a process."""
+    ends = time.monotonic() + 100
+    while time.monotonic() < ends:
+        if file.exists() and (text := file.read_text()):
+            return int(text)
+        time.sleep(0.05)
+    raise TimeoutError("the training did not start")
 
 
 @pytest.mark.slow

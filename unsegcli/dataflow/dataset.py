@@ -773,7 +773,8 @@ def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[t
 
 
 def _common_folder(paths: Iterable[Path]) -> str:
-    return os.path.commonpath([Path(path).resolve().parent for path in paths])
+    folders = {path.resolve().parent if path.is_symlink() else path.parent for path in paths}
+    return os.path.commonpath([folder.resolve() for folder in folders])
 
 
 def window_key(source: Source, box: Box) -> str:

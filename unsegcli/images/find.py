@@ -319,14 +319,18 @@ def _name_in_list(entry: str) -> str:
 def _each_once(found: Sequence[ImageFile]) -> list[ImageFile]:
     """Keep each file once, even if it was found by several paths."""
     by_file: dict[str, ImageFile] = {}
+    folder_of = functools.cache(os.path.realpath)
     for file in found:
-        by_file.setdefault(os.path.realpath(file.path), file)
+        in_folder = folder_of(file.path.parent) + os.sep + file.path.name
+        by_file.setdefault(os.path.realpath(file.path) if file.path.is_symlink() else os.path.normpath(in_folder), file)
     return list(by_file.values())
 
 
 def _unique_names(found: Sequence[ImageFile]) -> list[ImageFile]:
     """Make names unique by adding as many parent folders as needed."""
     names = [file.name for file in found]
+    if len(set(names)) == len(names):
+        return list(found)
     paths = [Path(os.path.realpath(file.path.parent), file.path.name) for file in found]
     depths = [len(PurePath(name).parts) for name in names]
     while shared := {name for name, count in Counter(names).items() if count > 1}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, save_step
 from unsegcli.training.contract_check import check_method
 from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled, vectors_for
-from unsegcli.training.distributed import barrier, is_first, mean_gradients, process_group
+from unsegcli.training.distributed import agreed_signal, barrier, is_first, mean_gradients, process_group
 from unsegcli.training.interrupts import StopRequest, delayed_interrupts
 from unsegcli.training.job import TrainingJob, check_options, check_role, recipe_of, upgraded_recipe
 from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, grouping_warning, measure
@@ -188,7 +188,8 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     saved, timed_from = time.monotonic(), training.step + 2  # the first steps include initialization
     started = saved
     total, done = training.steps * config.batch, training.step * config.batch
-    with console.progress(total, "training", "crop", done) as bar, _interruptible() as stop_request:
+    several = ranks() > 1  # torchrun sends each of them every signal twice
+    with console.progress(total, "training", "crop", done) as bar, delayed_interrupts(patient=several) as stop_request:
         for batch in batches.ahead(training.step, job.device):
             terms = take_step(job, training, batch)
             training.step += 1
@@ -199,7 +200,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
                 started = time.monotonic()
             elif training.step == timed_from + TIMED:
                 _say_duration(training, (time.monotonic() - started) / TIMED)
-            stop = bool(stop_request)
+            stop = _asked_to_stop(stop_request, training.step, job.device)
             overdue = time.monotonic() - saved > 60 * job.params.checkpoint_minutes
             if last or stop or overdue or job.device.type == "cpu" or training.step % CHECKED_EVERY == 0:
                 bar.show_terms(losses.read())
@@ -212,6 +213,7 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
                 finish(job, training, batches)
                 keep(training)
             if stop and not last:
+                barrier()  # until the checkpoint is saved: torchrun kills all processes once one has ended
                 stop_request.stop_now()
     finish(job, training, batches)
     return training
@@ -267,9 +269,12 @@ def _save(target: store.Target, training: Training) -> None:
         console.detail(f"checkpoint saved at step {training.step} of {training.steps}")
 
 
-def _interruptible() -> AbstractContextManager[StopRequest]:
-    """Delay interrupts with one process; several cannot agree on a step to stop at, so they stop immediately."""
-    return delayed_interrupts() if ranks() == 1 else nullcontext(StopRequest())
+def _asked_to_stop(request: StopRequest, step: int, device: torch.device) -> bool:
+    """Return whether to stop after this step, the same in all processes; on a GPU several ask each other rarely."""
+    if ranks() > 1 and device.type != "cpu" and step % CHECKED_EVERY:
+        return False
+    request.signal = agreed_signal(request.signal, device)
+    return bool(request)
 
 
 @contextmanager

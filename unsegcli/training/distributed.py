@@ -45,6 +45,15 @@ def is_first() -> bool:
     return world_size() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
+def agreed_signal(own: int | None, device: torch.device) -> int | None:
+    """Return the signal that any process received; all processes must ask at the same step."""
+    if ranks() == 1:
+        return own
+    number = torch.tensor(own or 0, device=device)
+    distributed.all_reduce(number, distributed.ReduceOp.MAX)
+    return int(number) or None
+
+
 def mean_gradients(network: nn.Module) -> None:
     """Average the gradients over all processes."""
     if ranks() == 1:

@@ -13,8 +13,10 @@ from typing import Any
 class StopRequest:
     """True once Ctrl-C or SIGTERM was received."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        """Create a request; `patient` ignores further signals until the end of the step."""
         self.signal: int | None = None  # number of the signal received
+        self._patient = patient
         self._before: dict[int, Any] = {}  # handlers replaced here, by signal
 
     def __bool__(self) -> bool:
@@ -23,19 +25,19 @@ class StopRequest:
     def stop_now(self) -> None:
         """Call the original handler of the signal."""
         if self.signal is not None:
-            before = self._before[self.signal]
+            before = self._before.get(self.signal)
             before(self.signal, None) if callable(before) else signal.default_int_handler(self.signal, None)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:  # the second signal
+        if self.signal is not None and not self._patient:  # the second signal
             self.stop_now()
         self.signal = number
 
 
 @contextmanager
-def delayed_interrupts() -> Iterator[StopRequest]:
-    """Record the first Ctrl-C or SIGTERM instead of stopping; a second one stops immediately."""
-    request = StopRequest()
+def delayed_interrupts(*, patient: bool = False) -> Iterator[StopRequest]:
+    """Record the first Ctrl-C or SIGTERM instead of stopping; a second one stops immediately, unless `patient`."""
+    request = StopRequest(patient=patient)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
