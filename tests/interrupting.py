@@ -35,8 +35,11 @@ IMAGES, SMALL = 4, (24, 32)
 # The usual command, but with a shard after each image, and with workers for few pixels.
 START = """
 import sys
-import unsegcli.store.writing as writing
-import unsegcli.dataflow.runner as runner
+try:
+    import unsegcli.store.writing as writing
+    import unsegcli.dataflow.runner as runner
+except KeyboardInterrupt:  # before the usual command begins
+    sys.exit(130)
 writing.SHARD_SECONDS, runner.PIXELS_WORTH_A_PROCESS = 0.0, 1
 from unsegcli.__main__ import main
 main()
