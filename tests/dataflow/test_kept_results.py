@@ -151,3 +151,28 @@ def test_features_of_superpixels_are_taken_where_the_superpixels_are_the_same(
     make(out)
     assert computed == ["a-new.png"]
     assert whole(out) == whole(make(tmp_path / "fresh.h5"))
+
+
+def test_a_dry_run_estimates_what_is_to_be_computed(
+    make_images: MakeImages, tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    data = make_images()
+    out = MAKERS["superpixels"](data, tmp_path / "out.h5").path
+    add(data, "a-new.png", 7)
+    superpixels([data], out, Superpixels(pixels_per_segment=100), workers=1, dry_run=True)
+    assert f"the results of 3 of 4 images are taken from the earlier {out}" in said.messages
+    assert said.messages[-1].startswith(f"would write {out}: 1 image, about ")
+
+
+def test_removing_an_image_computes_nothing(
+    make_images: MakeImages, tmp_path: Path, computed: list[str], said: pytest.LogCaptureFixture
+) -> None:
+    data, make = make_images(), MAKERS["superpixels"]
+    out = make(data, tmp_path / "out.h5").path
+    next(data.iterdir()).unlink()
+    computed.clear()
+    superpixels([data], out, Superpixels(pixels_per_segment=100), workers=1, dry_run=True)
+    assert said.messages[-1] == f"would write {out}: no image is to be computed"
+    make(data, out)
+    assert computed == []
+    assert whole(out) == whole(make(data, tmp_path / "fresh.h5").path)

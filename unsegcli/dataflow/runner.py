@@ -124,7 +124,10 @@ class Pass:
             if separate:
                 kept = kept_units(self.target, now.dataset, tables or {})
         if self.run.dry_run:
-            console.note(f"would write {self.target.path}: {estimate(now.dataset, work, self.run.workers, peak)}")
+            tasks = _tasks(self.target, now.dataset.units, kept)
+            fresh = replace(now.dataset, units=tuple(task for task in tasks if not isinstance(task, KeptUnit)))
+            cost = estimate(fresh, work, self.run.workers, peak) if fresh.units else "no image is to be computed"
+            console.note(f"would write {self.target.path}: {cost}")
             return Outcome(self.target.path, len(now.dataset.bad))
         return write_artifact(self.target, now.dataset, work, what, attributes, self.run.workers, tables, kept)
 
