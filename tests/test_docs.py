@@ -68,7 +68,7 @@ OPTIONS = set(
     -h -o -q -v
     """.split()  # noqa: SIM905
 )
-OF_TORCHRUN = {"--nproc-per-node"}
+OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr"}
 # Options of scripts in tests/benchmarks.
 OF_BENCHMARKS = {
     "--cache",

@@ -34,9 +34,10 @@ from unsegcli.errors import ArtifactError, ConfigError, DataError, UnsegError
 from unsegcli.methods import inmars, maskcontrast
 from unsegcli.methods._load import find_method
 from unsegcli.params import Images, Superpixels, Train
-from unsegcli.stages.train import CHECKED_EVERY, ENOUGH_STEPS
+from unsegcli.stages.train import CHECKED_EVERY, ENOUGH_STEPS, _asked_to_stop
 from unsegcli.training import setup as setup
 from unsegcli.training.checkpoint import Training
+from unsegcli.training.interrupts import delayed_interrupts
 from unsegcli.training.monitor import Losses
 
 PLAIN = Train()
@@ -816,6 +817,18 @@ def test_failure_of_one_process_ends_all(undisturbed: Path, tmp_path: Path) -> N
     assert time.monotonic() - started < 120
     assert not (tmp_path / "m.h5").exists()
     shutil.rmtree(tmp_path / "m.h5.partial", ignore_errors=True)
+
+
+def test_signal_during_an_agreement_stops_at_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(own: int | None, device: torch.device) -> int | None:
+        signal.raise_signal(signal.SIGTERM)
+        return own
+
+    with delayed_interrupts(patient=True) as request:
+        monkeypatch.setattr("unsegcli.stages.train.agreed_signal", interrupted)
+        assert not _asked_to_stop(request, 1, torch.device("cpu"))
+        assert _asked_to_stop(request, 2, torch.device("cpu"))
+    assert request.signal == signal.SIGTERM
 
 
 @pytest.mark.slow

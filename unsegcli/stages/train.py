@@ -273,8 +273,11 @@ def _asked_to_stop(request: StopRequest, step: int, device: torch.device) -> boo
     """Return whether to stop after this step, the same in all processes; on a GPU several ask each other rarely."""
     if ranks() > 1 and device.type != "cpu" and step % CHECKED_EVERY:
         return False
-    request.signal = agreed_signal(request.signal, device)
-    return bool(request)
+    agreed = agreed_signal(request.signal, device)
+    if agreed is None:
+        return False  # a signal received meanwhile is kept for the next agreement
+    request.signal = agreed
+    return True
 
 
 @contextmanager
