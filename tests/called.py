@@ -116,6 +116,12 @@ def inspect(path: str | Path, **how: Any) -> dict[str, Any]:
     return stage(*split(path, "", settings.Inspect(), None, how))
 
 
+def join(paths: Paths, output: str | Path = "", **how: Any) -> Outcome:
+    from unsegcli.stages.join import join as stage
+
+    return stage(*split(paths, output, settings.Join(), None, how))
+
+
 def propagate(
     paths: Paths, output: str | Path = "", params: settings.Propagate | None = None, reading: Images | None = None,
     **how: Any,

@@ -30,7 +30,7 @@ INTERFACE = {
     "open_artifact": "unsegcli.store",
     "UnsegError": "unsegcli.errors",
 }
-OF_FILES = ("inspect", "proposals", "relabel", "train", "visualize")  # these are on files only
+OF_FILES = ("inspect", "join", "proposals", "relabel", "train", "visualize")  # these are on files only
 
 __all__ = [
     "Inputs",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unsegcli.stages.features import features
     from unsegcli.stages.iem import iem
     from unsegcli.stages.inspect import inspect
+    from unsegcli.stages.join import join
     from unsegcli.stages.map import map
     from unsegcli.stages.prepare import prepare
     from unsegcli.stages.probe import probe
@@ -38,6 +39,7 @@ __all__ = [
     "features",
     "iem",
     "inspect",
+    "join",
     "map",
     "prepare",
     "probe",

@@ -23,6 +23,7 @@ OUTPUTS = {
     "prepare": "prepared",
     "superpixels": "superpixels.h5",
     "features": "features.h5",
+    "join": "joined.h5",
     "train": "model.h5",
     "cluster": "segmentation.h5",
     "iem": "segmentation.h5",
@@ -136,7 +137,7 @@ def as_typed(settings: Any) -> list[str]:
         if isinstance(value, bool):
             typed.append(flag)
             continue
-        sign = "x" if described.form == "size" else ","
+        sign = {"size": "x", "shard": "/"}.get(described.form, ",")
         text = sign.join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
         typed += [flag, text]
     return typed
@@ -507,7 +508,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Run:
-    """How a stage runs; the result does not depend on these settings."""
+    """How a stage runs; the result does not depend on these settings, but a shard has only its images."""
 
     # Empty = the default in OUTPUTS.
     output: str | Path = option("", "The folder to write.", flag="--output", short="-o", metavar="FILE")
@@ -530,11 +531,24 @@ class Run:
     dry_run: bool = option(
         False, "Write nothing; print what would be done and estimate time, memory and disk space.", panel=RUNNING
     )
+    shard: tuple[int, int] | None = option(
+        None,
+        "Compute only the I-th of N shards of the images, such as 2/8; `unseg join` makes one file of all of them.",
+        panel=RUNNING,
+        metavar="I/N",
+        form="shard",
+        shown="-",
+    )
 
     def of(self, stage: str) -> Run:
         """Fill in the default output of a stage if none is set, and check the suffix of one that is set."""
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise ConfigError(f"--shard {self.shard[0]}/{self.shard[1]}: must be from 1/N to N/N, such as 2/8")
         if not self.output:
-            return replace(self, output=OUTPUTS[stage])
+            default = Path(OUTPUTS[stage])
+            if self.shard is not None:
+                default = default.with_stem(f"{default.stem}-{self.shard[0]}-of-{self.shard[1]}")
+            return replace(self, output=str(default))
         _check_suffix(Path(self.output), OUTPUTS[stage])
         return self
 
@@ -1380,6 +1394,11 @@ class Prepare:
     incomplete: bool = option(
         False, "Prepare what is there, even if files are missing; scores then cannot be compared with published ones."
     )
+
+
+@dataclass(frozen=True)
+class Join:
+    """Settings of `unseg join`: none."""
 
 
 @dataclass(frozen=True)

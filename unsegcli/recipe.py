@@ -171,6 +171,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     typed = [new for (one, new), stored in STORED_VALUES.items() if (one, stored) == (name, value)]
-    text = ",".join(map(str, value)) if isinstance(value, list) else str([*typed, value][0])
+    sign = "/" if name == "shard" else ","
+    text = sign.join(map(str, value)) if isinstance(value, list) else str([*typed, value][0])
     text = FILE_DIGEST.sub("", text) if name == "method" else text
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

@@ -137,13 +137,13 @@ def test_large_images_are_sampled_by_windows(
         return [(window.name, window.box) for unit in dataset.units for window in unit.windows()]
 
     dataset = dataset_from_artifact(sp)
-    some, others = dataset.sample(2000, 0), dataset.sample(2000, 1)
-    assert dataset.sample(10**6, 0) is dataset
+    some, others = dataset.sample(2000, 9, 0), dataset.sample(2000, 9, 1)
+    assert dataset.sample(10**6, 9, 0) is dataset
     assert len(boxes_of(some)) == round(13 * 2000 / (HEIGHT * WIDTH + 20 * 24)) == 5
     assert set(boxes_of(some)) < set(boxes_of(dataset))
     assert boxes_of(some) != boxes_of(others)
     monkeypatch.setattr(datasets, "PIXELS_OF_A_BLOCK", 3 * 24 * 24)
-    assert boxes_of(dataset_from_artifact(sp).sample(2000, 0)) == boxes_of(some), "blocks do not matter"
+    assert boxes_of(dataset_from_artifact(sp).sample(2000, 9, 0)) == boxes_of(some), "blocks do not matter"
     monkeypatch.setattr(baselines, "PIXELS_SAMPLED", 2000)
     cluster([sp], tmp_path / "seg.h5", THREE, workers=1)
     assert "k-means is fitted on 5 of 13 windows" in said.text

@@ -20,6 +20,7 @@ from unsegcli.cli.export import export
 from unsegcli.cli.features import features
 from unsegcli.cli.iem import iem
 from unsegcli.cli.inspect import inspect
+from unsegcli.cli.join import join
 from unsegcli.cli.map import map
 from unsegcli.cli.prepare import prepare
 from unsegcli.cli.probe import probe
@@ -43,7 +44,7 @@ app = typer.Typer(
     "commands can be piped:  unseg superpixels photos/ | unseg cluster --classes 5",
     epilog="Without an input, a command looks for one in the working folder and prints what it uses.",
 )
-LEARNING = (prepare, map, superpixels, features, train, cluster, iem, proposals, propagate)
+LEARNING = (prepare, map, superpixels, features, train, cluster, iem, proposals, propagate, join)
 READING = (evaluate, compare, benchmark, probe, retrieve, visualize, relabel, export, inspect, demo)
 for _command in (*LEARNING, *READING):
     app.command(cls=GroupedCommand)(_command)

@@ -97,6 +97,8 @@ def _contents(path: Path) -> Iterator[str]:
         yield f"{path.stat().st_size / 1e6:,.1f} MB"
     else:
         with store.open_artifact(path) as artifact:
+            if artifact.shard is not None:
+                yield "shard {} of {}".format(*artifact.shard)
             if artifact.has("sources/name"):
                 yield console.count_images(len(artifact.table("sources/name")))
             yield from CONTENTS[artifact.kind](artifact)
@@ -147,10 +149,40 @@ CONTENTS: dict[str, Callable[[Artifact], Iterator[str]]] = {
 
 def _next_command(ended: Ended) -> str:
     """Return the command that usually comes next, as typed; empty if there is none."""
+    shard = _shard_of(Path(ended.paths[0]))
+    if shard is not None:
+        return _join(Path(ended.paths[0]), *shard)
     if ended.name in NEXT:
         return shlex.join(["unseg", *NEXT[ended.name](ended)])
     page = Path(ended.paths[0]) / "index.html"
     return f"open {shlex.quote(str(page))} in a browser" if ended.name == "visualize" and page.is_file() else ""
+
+
+def _shard_of(path: Path) -> tuple[int, int] | None:
+    from unsegcli import store
+
+    if not path.is_file() or store.kind_of(path) is None:
+        return None
+    with store.open_artifact(path) as artifact:
+        return artifact.shard
+
+
+def _join(path: Path, number: int, of: int) -> str:
+    """Return the command that joins all shards, if this one has its usual name."""
+    stem, found, _ = path.stem.rpartition(f"-{number}-of-{of}")
+    if not found or not path.stem.endswith(found):
+        return ""
+    every, whole = (shlex.quote(str(path.with_stem(name))) for name in (f"{stem}-", stem))
+    return f"unseg join {every.removesuffix(path.suffix)}*-of-{of}{path.suffix} -o {whole}"
+
+
+def _joined(ended: Ended) -> list[str]:
+    """Return what follows the command that would have made the whole file."""
+    from unsegcli import store
+
+    kind = store.kind_of(ended.paths[0]) or ""
+    following = {"superpixels": _train, "features": _cluster, "segmentation": _visualize}
+    return following[kind](ended)
 
 
 def _moved(ended: Ended) -> list[str]:
@@ -218,6 +250,7 @@ NEXT: dict[str, Callable[[Ended], list[str]]] = {
     "propagate": _visualize,
     "relabel": _visualize,
     "proposals": _visualize,
+    "join": _joined,
     "evaluate": _visualize_scored,
     "compare": _visualize_compared,
 }

@@ -119,6 +119,13 @@ def _size(spelling: str, text: str) -> tuple[int, ...]:
     return _numbers(spelling, text, "x", "a number or HEIGHTxWIDTH, such as 256 or 240x320", most=2)
 
 
+def _shard(spelling: str, text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise refuse(spelling, text, "I/N, from 1/N to N/N, such as 2/8")
+    return int(number), int(of)
+
+
 def _two(spelling: str, text: str, highest: float, example: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
@@ -184,6 +191,7 @@ FORMS: dict[str, Callable[[str, Any], Any]] = {
     "class names": _class_names,
     "size": _size,
     "percentiles": _percentiles,
+    "shard": _shard,
     "shares": _shares,
     "value or nan": _value_or_nan,
     "several": _several,

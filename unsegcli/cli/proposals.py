@@ -7,7 +7,12 @@ from typing import Any
 from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Proposals, Run
 
-TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folder", "limit"))
+TAKES = Takes(
+    kinds=("superpixels",),
+    images=True,
+    inputs=("mask", "source_folder", "limit"),
+    run=("output", "workers", "force", "dry_run", "shard"),
+)
 
 
 @command("proposals", Proposals, TAKES)

@@ -395,6 +395,7 @@ class Dataset:
     pending_masks: tuple[DigestedFile, ...] = field(default=(), repr=False)
     known: Reading | None = None  # how earlier images were read: new ones must be read the same way
     known_scaling: Limits | None = None  # scaling of the earlier images
+    shard: tuple[int, int] | None = None  # which of how many shards these images are; None = all of them
 
     def opened(self, workers: int) -> Dataset:
         """Read the headers of the image files and decide how to read the pixels; an artifact is returned as it is."""
@@ -410,23 +411,50 @@ class Dataset:
         return replace(left, units=units, bad=tuple(found.skipped), reading=found.reading)
 
     @property
+    def image_count(self) -> int:
+        """Number of image files, or of images of an artifact."""
+        return len(self.pending) or len(self.sources)
+
+    @property
     def sources(self) -> list[Source]:
         """The source images, each once."""
         return list(dict.fromkeys(unit.source for unit in self.units))
+
+    def sharded(self, shard: tuple[int, int] | None) -> Dataset:
+        """Return a copy with only the images of a shard, which follow each other; only the first lists `bad` ones.
+
+        So joined lists have the order of one run.
+        """
+        if shard is None or self.shard is not None:
+            return self
+        number, of = shard
+        sources = self.sources
+        if len(sources) < of:
+            raise ConfigError(
+                f"--shard {number}/{of}: there {'is' if len(sources) == 1 else 'are'} only "
+                f"{console.count_images(len(sources))}; use at most {len(sources)} shards"
+            )
+        first, last = (len(sources) * end // of for end in (number - 1, number))
+        own = set(sources[first:last])
+        units = tuple(unit for unit in self.units if unit.source in own)
+        return replace(self, units=units, bad=self.bad if number == 1 else (), shard=shard)
 
     def in_windows(self) -> Dataset:
         """Return a copy in which each window of a large image is a unit of its own."""
         return replace(self, units=tuple(one for unit in self.units for one in unit.in_windows()))
 
-    def sample(self, pixels: int, seed: int) -> Dataset:
-        """Return a copy with so many windows, at random, that they have about so many pixels; all if none is large."""
-        whole = sum(map(source_pixels, self.units))
-        if whole <= pixels or not any(unit.block for unit in self.units):
-            return self
-        ones = self.in_windows().units
-        count = max(1, round(len(ones) * pixels / whole))
-        taken = np.random.default_rng(seed).choice(len(ones), count, replace=False)
-        return replace(self, units=tuple(ones[place] for place in np.sort(taken)))
+    def sample(self, pixels: int, images: int, seed: int) -> Dataset:
+        """Return a copy with at most so many images, at random; and of large ones, about so many pixels in windows."""
+        sources, some = self.sources, self.units
+        if len(sources) > images:
+            chosen = {sources[place] for place in _at_random(len(sources), images, seed)}
+            some = tuple(unit for unit in self.units if unit.source in chosen)
+        whole = sum(map(source_pixels, some))
+        if whole > pixels and any(unit.block for unit in some):
+            ones = replace(self, units=some).in_windows().units
+            count = max(1, round(len(ones) * pixels / whole))
+            some = tuple(ones[place] for place in _at_random(len(ones), count, seed))
+        return self if some is self.units else replace(self, units=some)
 
     def without_pixels(self) -> Dataset:
         """Return a copy whose windows have no bands if they come from a file of features: its pixels stay unread."""
@@ -442,6 +470,11 @@ class Dataset:
             inputs={**self.inputs, name: fingerprint},
             hints={**self.hints, name: {"path": str(path), "fingerprint": fingerprint}},
         )
+
+
+def _at_random(total: int, count: int, seed: int) -> NDArray[np.int64]:
+    """Return the places of `count` of `total` things, in order."""
+    return np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
 
 
 def is_artifact(path: str | Path) -> bool:

@@ -63,7 +63,7 @@ def kept_units(target: store.Target, dataset: Dataset, tables: Tables) -> dict[i
     if not target.path.exists() or MASKS in dataset.inputs or dataset.reading is None:
         return {}
     try:
-        with store.open_artifact(target.path, target.kind) as earlier:
+        with store.open_artifact(target.path, target.kind, shards=True) as earlier:
             if not (_is_made_alike(earlier, target) and _has_tables(earlier, tables)):
                 return {}
             if earlier.attributes["reading"] != dataset.reading.to_json():
@@ -149,7 +149,7 @@ def _has_superpixels_of(earlier: store.Artifact, rows: Sequence[int], unit: Unit
 def _stored_result(earlier: store.Artifact, row: int) -> tuple[dict[str, store.Encoded], dict[str, Any]]:
     fields = store.KINDS[earlier.kind].fields
     names = [name for name, spec in fields.items() if spec.per == "window" and earlier.has(name)]
-    datasets = {name: store.encode(earlier.read(name, row)) for name in names}
+    datasets = {name: earlier.stored(name, row) for name in names}
     about = {name: earlier.table(f"windows/{name}")[row].tolist() for name in ("box", "grid")}
     extra = [name for name in FROM_WINDOWS if f"windows/{name}" in fields and earlier.has(f"windows/{name}")]
     entries = {name: earlier.table(f"windows/{name}")[row].tolist() for name in extra}

@@ -96,6 +96,10 @@ class Pass:
         """Return a copy with the image headers read and the reading of pixels decided."""
         return replace(self, dataset=self.dataset.opened(self.run.workers))
 
+    def sharded(self) -> Pass:
+        """Return a copy with only the images of the shard that is asked for, if one is."""
+        return replace(self, dataset=self.dataset.sharded(self.run.shard))
+
     def write(
         self,
         work: Work,
@@ -118,7 +122,7 @@ class Pass:
         """
         if self.earlier is not None:
             return self.earlier
-        now = self.opened()
+        now = self.opened().sharded()
         kept: dict[int, KeptUnit] = {}
         with _releasing():
             if separate:
@@ -151,6 +155,7 @@ def prepare(
         upgrade: converts the recipe of an output of an earlier version to the present form.
     """
     parts = [recorded(part) if is_dataclass(part) else part for part in settings]
+    more = {**(more or {}), **({"shard": run.shard} if run.shard else {})}
     recipe = make_recipe(stage.name, stage.revision, [*parts, *dataset.recorded], dataset.inputs, more)
     note_networks(dataset.hints, stage.kind)
     reads = [*dataset.named, *(hint["path"] for hint in dataset.hints.values())]
@@ -196,12 +201,13 @@ def write_artifact(
         done = by_source(dataset.units, notes)
         bad = [*dataset.bad, *((source.name, note["failed"]) for source, note in done if "failed" in note)]
         good = [(source, note) for source, note in done if "failed" not in note]
-        if not good:
+        if not good and dataset.shard is None:
             raise DataError(f"no image could be read; the first: {bad[0][0]}: {bad[0][1]}")
         writer.finish(
             {
                 **source_tables([source for source, _ in good], target.path),
-                **_window_tables(good),
+                **_window_tables(good, target.kind),
+                **_shard_tables(dataset),
                 "skipped/name": [name for name, _ in bad],
                 "skipped/reason": [reason for _, reason in bad],
                 **carried(dataset.hints, target.kind),
@@ -406,10 +412,19 @@ def _report_window(number: int, windows: int, share: float) -> None:
     report((number + share) / windows)
 
 
-def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]]) -> dict[str, Any]:
+def _shard_tables(dataset: Dataset) -> dict[str, Any]:
+    if dataset.shard is None:
+        return {}
+    number, of = dataset.shard
+    return {"shard/number": np.array([number], np.int32), "shard/of": np.array([of], np.int32)}
+
+
+def _window_tables(good: Sequence[tuple[Source, dict[str, Any]]], kind: str) -> dict[str, Any]:
     rows = [(number, row) for number, (_, note) in enumerate(good) for row in note["rows"]]
     types = {"superpixels": np.int64, "confidence": np.float32, "farthest": np.float64, "cell": np.float64}
-    extra = [name for name in types if rows and name in rows[0][1]]
+    fields = store.KINDS[kind].fields
+    required = [name for name in types if f"windows/{name}" in fields and fields[f"windows/{name}"].required]
+    extra = [name for name in types if name in rows[0][1]] if rows else required
     return {
         "windows/source": np.array([number for number, _ in rows], np.int32),
         "windows/box": np.array([row["box"] for _, row in rows], np.int32).reshape(-1, 4),

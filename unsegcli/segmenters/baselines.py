@@ -45,6 +45,7 @@ MOST_CLASSES = 65_535  # the limit of uint16, with one value reserved for void
 LARGEST_SAMPLE = 500_000  # points that are sampled; more regions are subsampled evenly
 MOST_VALUES = 24_000_000  # of features in the sample, in all
 BYTES_OF_A_VALUE = 20  # of vectors that are mapped to their space
+IMAGES_SAMPLED = 20_000  # images that points are drawn from, so that each shard of a run can fit the same centres
 PIXELS_SAMPLED = 500_000_000  # of the windows of large images that points are drawn from
 FITTED = 30_000  # points of the sample that k-means is fitted on
 
@@ -104,7 +105,7 @@ def tables_of_curve(curve: Curve | None) -> dict[str, NDArray[Any]]:
 
 
 def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
-    """Sample features from all windows, or from some of large images, to fit k-means on."""
+    """Sample features from all windows, or from some if there are many, to fit k-means on."""
     dataset = fitted_on(dataset, params.seed)
     windows = max(1, sum(unit.window_count for unit in dataset.units))
     draw = partial(_draw, params=params, points=LARGEST_SAMPLE // windows, values=MOST_VALUES // windows)
@@ -119,12 +120,17 @@ def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
 
 
 def fitted_on(dataset: Dataset, seed: int) -> Dataset:
-    """Return the dataset with the windows that a sample is drawn from: of large images no more than are enough."""
-    some = dataset.sample(PIXELS_SAMPLED, seed)
+    """Return the dataset with the windows that a sample is drawn from: no more images or pixels than are enough."""
+    some = dataset.sample(PIXELS_SAMPLED, IMAGES_SAMPLED, seed)
     if some is not dataset:
         taken, whole = (sum(unit.window_count for unit in one.units) for one in (some, dataset))
         console.note(f"k-means is fitted on {taken} of {whole} windows, chosen at random")
     return some
+
+
+def sampled_images(dataset: Dataset) -> dict[str, int]:
+    """Return the entry of the recipe that says from how many images points are drawn, if not from all."""
+    return {"sampled_images": IMAGES_SAMPLED} if dataset.image_count > IMAGES_SAMPLED else {}
 
 
 def choose_number(sample: Sample, params: Cluster) -> Curve:

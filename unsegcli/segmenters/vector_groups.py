@@ -67,7 +67,7 @@ class VectorGroups:
 
 
 def sample_vectors(dataset: Dataset, describe: Describe, seed: int) -> VectorSample:
-    """Compute the vectors of all images, or of some windows of large ones, and take a sample of them."""
+    """Compute the vectors of all images, or of some if there are many, and take a sample of them."""
     dataset = fitted_on(dataset, seed)
     share = max(1, LARGEST_SAMPLE // max(1, sum(unit.window_count for unit in dataset.units)))
     drawn = []

@@ -164,7 +164,7 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
         )
     dataset = find_dataset(inputs, kinds=("superpixels", "features"), known_from=run.output)
     params, file = _of_features(params, dataset)
-    more = {"method": f"baseline: {baselines.BASELINES[params.features]}"}
+    more = {"method": f"baseline: {baselines.BASELINES[params.features]}", **baselines.sampled_images(dataset)}
     stage = FITTING if file is None else COMPARING
     found = prepare(stage, dataset, run, [baselines.settings_of(params, file)], more)
     if not chosen:  # said once the inputs are found
@@ -294,7 +294,8 @@ def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, sha
         dataset = dataset.with_input("centres", params.centres, fingerprint)
     cutting = (None if earlier is None else earlier.cutting) or cutting_used(model, dataset)
     run = replace(run, workers=1)  # torch uses its own threads
-    found = prepare(GROUPING, dataset, run, [_vector_settings(params, dataset, cutting)], {"method": model.method})
+    more = {"method": model.method, **({} if earlier else baselines.sampled_images(dataset))}
+    found = prepare(GROUPING, dataset, run, [_vector_settings(params, dataset, cutting)], more)
     if found.earlier is not None:
         return found.earlier
     found = found.opened()

@@ -127,7 +127,7 @@ def _write(found: Pass, reader: VectorReader, params: Features) -> Outcome:
     about, names = mapper.found.about, [layer.name for layer in mapper.found.network.layers]
     dimensions = [params.pca or layer.features for layer in mapper.found.network.layers]
     _check_components(params.pca, mapper)
-    console.note(_expected(found.dataset, mapper, reader.per, sum(dimensions), params.pixels))
+    console.note(_expected(found.sharded().dataset, mapper, reader.per, sum(dimensions), params.pixels))
     projections: tuple[Projection, ...] = ()
     if params.pca and not found.run.dry_run:
         projections = _projections(found, reader, params.pca)

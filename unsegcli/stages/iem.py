@@ -39,6 +39,8 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     inputs, size = at_working_size(inputs, params.size, Iem().size)
     params = replace(params, size=size)
     check_iem(params)
+    if params.trace is not None and run.shard is not None:
+        raise ConfigError("--trace draws all images, so it cannot be used with --shard: leave out one of them")
     starts, start_inputs = _starts(params)
     dataset = find_dataset(inputs, known_from=run.output)
     dataset = replace(dataset, inputs={**dataset.inputs, **start_inputs})

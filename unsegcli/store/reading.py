@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import parse_json
-from unsegcli.store.chunks import array_digest
+from unsegcli.store.chunks import Encoded, array_digest, encode
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, FORMAT, KINDS, NOT_TEXT, OBJECT_ROLES, Field, Kind, window_name
 from unsegcli.store.plausible import (
     attribute_problem,
@@ -28,7 +28,7 @@ from unsegcli.store.plausible import (
     vector_problem,
     window_problem,
 )
-from unsegcli.store.unpacking import foreign_filter, implausible, most_unpacked, unpacked
+from unsegcli.store.unpacking import foreign_filter, implausible, is_ours, most_unpacked, stored_chunks, unpacked
 
 # Exceptions of h5py for damaged files and for types that NumPy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -88,6 +88,15 @@ class Artifact:
         """Number of windows."""
         return len(self.table("windows/source"))
 
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """Which of how many shards of a divided run this is; None = the whole."""
+        names = ("shard/number", "shard/of")
+        if not all(name in self._spec.fields and self.has(name) for name in names):
+            return None
+        number, of = (int(self.table(name)[0]) for name in names)
+        return number, of
+
     def entries(self, name: str) -> list[str]:
         """Return the names of the datasets in a group with one dataset per entry."""
         return self.members(name) if self.has(name) else []
@@ -132,6 +141,14 @@ class Artifact:
         if checked:
             self._check_window(name, index, path, values)
         return values[part] if part else values
+
+    def stored(self, name: str, index: int) -> Encoded:
+        """Return the dataset of one window with its chunks as they are stored, after a check of its values."""
+        values = self.read(name, index)
+        dataset = self._dataset(f"{name}/{window_name(index)}")
+        if not is_ours(dataset.id):
+            return encode(values)
+        return stored_chunks(dataset.id, self.digest(name, index))
 
     def entry(self, name: str, key: str) -> NDArray[Any]:
         """Read the dataset of one entry, such as a weight."""
@@ -267,7 +284,7 @@ class Artifact:
         """Return the sorted names in a group; those of a field with one dataset per window are checked."""
         with self._damage_named(name):
             found = sorted(self._file[name])
-        if self._spec.fields[name].per == "window" and found != [window_name(i) for i in range(self.window_count)]:
+        if self._spec.fields[name].per == "window" and found != sorted(map(window_name, range(self.window_count))):
             raise self._fail(f"{name} does not have exactly one dataset for each of the {self.window_count} windows")
         return found
 
@@ -331,12 +348,13 @@ class Artifact:
 
 
 @contextmanager
-def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
+def open_artifact(path: str | Path, *kinds: str, shards: bool = False) -> Iterator[Artifact]:
     """Open an artifact for reading.
 
     Args:
         path: the file.
-        kinds: accepted kinds; none = any.
+        kinds: accepted kinds, whole and not in shards; none = any file.
+        shards: accept a shard of these kinds as well.
     """
     path = Path(path)
     with _open(path) as file:
@@ -345,17 +363,21 @@ def open_artifact(path: str | Path, *kinds: str) -> Iterator[Artifact]:
             raise ArtifactError(f"{path}: is of kind {name}, but {' or '.join(kinds)} is needed here")
         steps = _upgrades(path, name, version)
         if all(step is only_adds for step in steps):
-            yield _artifact(path, file, name, version)
+            yield _artifact(path, file, version, whole=bool(kinds) and not shards)
         else:
             with _upgraded(path, steps, version) as newer:
-                yield _artifact(path, newer, name, version)
+                yield _artifact(path, newer, version, whole=bool(kinds) and not shards)
 
 
-def _artifact(path: Path, file: h5py.File, name: str, version: int) -> Artifact:
+def _artifact(path: Path, file: h5py.File, version: int, *, whole: bool) -> Artifact:
     try:
-        return Artifact(path, file, name, version)
+        artifact = Artifact(path, file, _kind_and_version(path, file)[0], version)
     except DAMAGE as error:
         raise ArtifactError(f"{path}: is damaged ({_first_line(error)}); make it again from its inputs") from error
+    if whole and artifact.shard is not None:
+        number, of = artifact.shard
+        raise ArtifactError(f"{path}: is shard {number} of {of}; make one file of all shards with `unseg join`")
+    return artifact
 
 
 def kind_of(path: str | Path) -> str | None:

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from unsegcli.store.chunks import checksum_holds, chunk_shape_of
+from unsegcli.store.chunks import Chunk, Encoded, checksum_holds, chunk_shape_of
 
 PIPELINE = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)  # each at most once
 SMALL = 1 << 20  # bytes that are unpacked regardless of any ratio
@@ -71,6 +71,24 @@ def foreign_filter(properties: h5py.h5p.PropDCID) -> int | None:
     wanted = iter(PIPELINE)
     used = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     return next((code for code in used if code not in wanted), None)
+
+
+def is_ours(dataset: h5py.h5d.DatasetID) -> bool:
+    """Return whether a dataset is stored as this version stores it, so that its chunks can be copied."""
+    properties = dataset.get_create_plist()
+    used = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    return used == list(PIPELINE) and np.dtype(dataset.dtype.str).newbyteorder("<") == dataset.dtype
+
+
+def stored_chunks(dataset: h5py.h5d.DatasetID, digest: bytes = b"") -> Encoded:
+    """Read the chunks of a dataset as they are stored."""
+    chunks = []
+    for number in range(dataset.get_num_chunks()):
+        offset = dataset.get_chunk_info(number).chunk_offset
+        mask, stored = dataset.read_direct_chunk(offset)
+        chunks.append(Chunk(offset, mask, stored))
+    shape = dataset.get_create_plist().get_chunk()
+    return Encoded(dataset.dtype.str, dataset.shape, shape, tuple(chunks), digest)
 
 
 def unpacked(dataset: h5py.Dataset, part: tuple[slice, ...] = ()) -> NDArray[Any]:

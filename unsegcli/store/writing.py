@@ -35,7 +35,6 @@ from unsegcli.errors import CHANGED, CHANGED_BEFORE, VANISHED, ArtifactError, Co
 from unsegcli.recipe import Recipe, canonical, differences, parse_json, recipe_digest
 from unsegcli.store.chunks import (
     GZIP_LEVEL,
-    Chunk,
     Encoded,
     array_digest,
     checksum_holds,
@@ -53,6 +52,7 @@ from unsegcli.store.durable import (
 )
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
 from unsegcli.store.reading import Artifact, open_artifact
+from unsegcli.store.unpacking import stored_chunks
 
 LIBRARY_VERSIONS = ("v110", "v110")  # readable since HDF5 1.10; small headers
 SHARD_BYTES = 32_000_000
@@ -104,6 +104,7 @@ class Target:
         self.recipe = recipe
         self.force = force
         self._upgrade = upgrade
+        self.mark: dict[str, Any] = {}  # of the partial folder, where it differs from that of an ordinary run
         self._partial_is_kept = False
         self.partial = self.path.with_name(self.path.name + ".partial")
 
@@ -134,6 +135,8 @@ class Target:
             self._refuse_unless_forced(f"is of kind {kind}, but the output is of kind {self.kind}")
         elif kind in ("model", "checkpoint"):
             self._refuse_unless_forced(f"was trained in another way ({changed})")
+        elif "shard" in before and "shard" in self.recipe and before["shard"] != self.recipe["shard"]:
+            self._refuse_unless_forced(f"is another shard ({changed})")
         console.note(f"{self.path} will be replaced: {changed}")
         return None
 
@@ -151,7 +154,8 @@ class Target:
 
     def _marked(self) -> str:
         """Return what the partial folder of this recipe is marked with."""
-        return canonical({"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe})
+        about = {"kind": self.kind, "kind-version": KINDS[self.kind].version, "recipe": self.recipe}
+        return canonical({**about, **self.mark})
 
     def _upgraded(self, old: Artifact) -> Recipe:
         return old.recipe if self._upgrade is None or old.kind != self.kind else self._upgrade(old.recipe, self.recipe)
@@ -395,7 +399,7 @@ class Writer:
                     rows = shard[f"digests/{field}"][...]
                     for index, row in enumerate(rows):
                         part = h5py.h5d.open(source, window_name(index).encode())
-                        _create(group, window_name(first + index), _copied(part))
+                        _create(group, window_name(first + index), stored_chunks(part))
                         lines[f"{field}/{window_name(first + index)}"] = row.tobytes()
                     digests.setdefault(field, []).append(rows)
                 first += count
@@ -508,17 +512,6 @@ def _filters(chunk_shape: tuple[int, ...]) -> Any:
     properties.set_fletcher32()
     properties.set_obj_track_times(False)
     return properties
-
-
-def _copied(part: h5py.h5d.DatasetID) -> Encoded:
-    """Read the stored chunks of a dataset of a shard."""
-    chunks = []
-    for number in range(part.get_num_chunks()):
-        offset = part.get_chunk_info(number).chunk_offset
-        mask, stored = part.read_direct_chunk(offset)
-        chunks.append(Chunk(offset, mask, stored))
-    shape = part.get_create_plist().get_chunk()
-    return Encoded(part.dtype.str, part.shape, shape, tuple(chunks), b"")
 
 
 def _check_assembled(path: Path) -> None:
