@@ -160,7 +160,7 @@ def _rows_not_known(name: str, shard: Shard, shards: Sequence[Shard]) -> Any:
     if count and name not in NOT_KNOWN:
         raise DataError(f"{shard.path}: has no {name}, which other shards have; make it again in the same way")
     if isinstance(like, list):
-        return [NOT_KNOWN[name]] * count
+        return [NOT_KNOWN.get(name)] * count
     return np.full((count, *like.shape[1:]), NOT_KNOWN.get(name, 0), like.dtype)
 
 
