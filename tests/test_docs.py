@@ -57,7 +57,7 @@ OPTIONS = set(
     --area --clean --masks --no-clean --smallest --phases --separate --contrast
     --first --frames --neighbours --radius --temperature --cell
     --metric --pca --whiten --colours --no-refine
-    --quick --table --page --coordinates
+    --quick --table --page --coordinates --shard
     --restarts --max-classes --ceiling --background --place --squash --mini-batch --halves
     --panels
     --pixel-size --sieve --simplify --to --values
@@ -69,6 +69,7 @@ OPTIONS = set(
     """.split()  # noqa: SIM905
 )
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr"}
+OF_SLURM = {"--array", "--cpus-per-task", "--dependency", "--parsable", "--wrap"}
 # Options of scripts in tests/benchmarks.
 OF_BENCHMARKS = {
     "--cache",
@@ -265,7 +266,7 @@ def test_one_spelling_has_one_meaning() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: page.name)
 def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text()))
-    assert named <= OPTIONS | OF_TORCHRUN | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
+    assert named <= OPTIONS | OF_TORCHRUN | OF_SLURM | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
 
 
 def test_reference_has_the_defaults_of_the_settings() -> None:
@@ -526,8 +527,8 @@ def test_what_the_readme_tells_to_type_runs(place: Path) -> None:
         run_shell(line.replace("--minutes 2", "--steps 2 --set crop=64 --set batch=2"))
     made = {path.name for path in place.glob("*")}
     assert made >= {"visualization", "cover", "phases", "masks", "metrics.h5", "mine.h5", "new.h5", "learned.h5"}
-    assert made >= {"map", "new-map", "best", "cells-shown", "files"}
-    assert len(lines) == 16
+    assert made >= {"map", "new-map", "best", "cells-shown", "files", "both.h5"}
+    assert len(lines) == 17
 
 
 # page -> what its blocks make

@@ -70,6 +70,28 @@ def test_several_candidates_are_listed_newest_first(here: Path) -> None:
     assert "new.h5, old.h5" in message
 
 
+def test_shards_as_typed(here: Path) -> None:
+    """Each prints its path, so that they can be piped; the last line says what comes next."""
+    first = unseg("superpixels", "data", "--shard", "1/2", *SEGMENTS)
+    assert first.stdout == "superpixels-1-of-2.h5\n"
+    assert "superpixels: shard 1 of 2, 1 image, " in first.stderr
+    second = unseg("superpixels", "data", "--shard", "2/2", *SEGMENTS)
+    assert unseg("join", "superpixels-1-of-2.h5", "superpixels-2-of-2.h5", "-o", "whole.h5").stdout == "whole.h5\n"
+    unseg("superpixels", "data", "-o", "superpixels.h5", *SEGMENTS)
+    with store.open_artifact("whole.h5") as joined, store.open_artifact("superpixels.h5") as whole:
+        assert joined.fingerprint == whole.fingerprint
+    assert "recipe.shard" in unseg("inspect", second.stdout.strip()).stdout
+    assert "is up to date" in unseg("join", "superpixels-1-of-2.h5", "superpixels-2-of-2.h5", "-o", "whole.h5").stderr
+    assert "is shard 1 of 2" in one_line(unseg("train", "superpixels-1-of-2.h5", expect=1))
+    assert "no input given" in one_line(unseg("join", expect=1))
+    for wrong in ("0/2", "3/2", "2", "1/", "a/b", "1/0"):
+        assert (
+            f"--shard {wrong}: must be I/N, from 1/N to N/N" in unseg("iem", "data", "--shard", wrong, expect=2).stderr
+        )
+    said = one_line(unseg("iem", "data", "--shard", "1/2", "--trace", "ways", expect=2))
+    assert said == "error: --trace draws all images, so it cannot be used with --shard: leave out one of them"
+
+
 def test_artifacts_of_other_kinds_are_not_candidates(here: Path) -> None:
     unseg("superpixels", *SEGMENTS)
     unseg("cluster", "--classes", "3", "-o", "a.h5")

@@ -156,3 +156,16 @@ def test_a_pipe_goes_on_by_itself(piped: bool, make_images: MakeImages, tmp_path
             check=True,
         )
     assert done.stderr.endswith(" -> sp.h5\n" if piped else " -> sp.h5; next: unseg train sp.h5\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sp-1-of-2.h5", "unseg join sp-*-of-2.h5 -o sp.h5"),
+        ("my images/a b-1-of-2.h5", "unseg join 'my images/a b-'*-of-2.h5 -o 'my images/a b.h5'"),
+        ("part.h5", ""),
+        ("-1-of-2-x.h5", ""),
+    ],
+)
+def test_shards_are_joined_next(name: str, said: str) -> None:
+    assert _ending._join(Path(name), 1, 2) == said

@@ -50,6 +50,12 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("export", "FILE", *ONE),
         ("train", "FILE", "--method", "mine.py", "--steps", "1", "--set", "crop=16", *CPU),
     ],
+    "shard": [
+        ("inspect", "FILE", "--verify"),
+        ("join", "FILE", "other-shard.h5"),
+        ("join", "other-shard.h5", "FILE"),
+        ("superpixels", "data", "--pixels-per-segment", "50", "--shard", "1/2", "-o", "FILE", *ONE),
+    ],
     "features": [
         ("inspect", "FILE", "--verify"),
         ("cluster", "FILE", "--classes", "2", *ONE),
@@ -111,6 +117,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_method(folder / "mine.py")
     with contextlib.chdir(folder):
         unseg("superpixels", "data", "--pixels-per-segment", "50", "-o", "superpixels.h5", *ONE)
+        for name, number in (("shard", 1), ("other-shard", 2)):
+            shard = ("--shard", f"{number}/2", "-o", f"{name}.h5")
+            unseg("superpixels", "data", "--pixels-per-segment", "50", *shard, *ONE)
         unseg("cluster", "superpixels.h5", "--classes", "4", "-o", "segmentation.h5", *ONE)
         unseg("evaluate", "segmentation.h5", "--labels", "labels", "--hungarian", "-o", "metrics.h5", *ONE)
     write_features(folder / "features.h5", folder / "superpixels.h5")

@@ -24,7 +24,7 @@ from sample_artifacts import (
     written_values,
 )
 
-from unsegcli.store import KINDS, kind_of, open_artifact
+from unsegcli.store import KINDS, encode, kind_of, open_artifact, reading, verifying, writing
 from unsegcli.store.kinds import COMMON_ATTRIBUTES, window_name
 
 
@@ -234,3 +234,28 @@ def test_asking_for_what_the_kind_does_not_have_is_a_bug_of_the_caller(tmp_path:
             artifact.read("windows/box", 0)
         with pytest.raises(KeyError, match="for each entry"):
             artifact.entry("superpixels", "000000")
+
+
+def test_names_of_windows_may_have_more_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a million windows: sorted as text, 1000000 comes before 999999."""
+    for module in (reading, verifying, writing):
+        monkeypatch.setattr(module, "window_name", lambda index: str(index + 9))
+    path = sample("superpixels").write(tmp_path / "a.h5")
+    assert problems(path) == []
+    with open_artifact(path) as artifact:
+        assert artifact.members("images") == ["10", "11", "9"]
+        assert [artifact.read("images", index).shape for index in range(3)] == [(4, 6, 3), (4, 4, 3), (4, 4, 3)]
+
+
+@pytest.mark.parametrize("like_ours", [True, False])
+def test_stored_chunks_can_be_written_again(like_ours: bool, tmp_path: Path) -> None:
+    """As they are if they are stored as this version does it, else compressed anew."""
+    path = sample("superpixels").write(tmp_path / "a.h5")
+    if not like_ours:
+        with h5py.File(path, "r+") as file:
+            values = file["images/000001"][...]
+            del file["images/000001"]
+            file.create_dataset("images/000001", data=values, compression="gzip")
+    with open_artifact(path) as artifact:
+        found, values = artifact.stored("images", 1), artifact.read("images", 1)
+    assert found == encode(values)

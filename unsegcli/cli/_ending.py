@@ -172,8 +172,8 @@ def _join(path: Path, number: int, of: int) -> str:
     stem, found, _ = path.stem.rpartition(f"-{number}-of-{of}")
     if not found or not path.stem.endswith(found):
         return ""
-    every, whole = (shlex.quote(str(path.with_stem(name))) for name in (f"{stem}-", stem))
-    return f"unseg join {every.removesuffix(path.suffix)}*-of-{of}{path.suffix} -o {whole}"
+    before, whole = (shlex.quote(str(path.with_name(name))) for name in (f"{stem}-", f"{stem}{path.suffix}"))
+    return f"unseg join {before}*-of-{of}{path.suffix} -o {whole}"
 
 
 def _joined(ended: Ended) -> list[str]:
