@@ -88,6 +88,9 @@ def test_shards_as_typed(here: Path) -> None:
         assert (
             f"--shard {wrong}: must be I/N, from 1/N to N/N" in unseg("iem", "data", "--shard", wrong, expect=2).stderr
         )
+    unseg("cluster", "--classes", "2", "-o", "map.h5", "--workers", "1", "--limit", "2", expect=1)  # of two whole files
+    Path("whole.h5").unlink()
+    assert "using superpixels.h5 (superpixels)" in unseg("cluster", "--classes", "2", "--workers", "1").stderr
     said = one_line(unseg("iem", "data", "--shard", "1/2", "--trace", "ways", expect=2))
     assert said == "error: --trace draws all images, so it cannot be used with --shard: leave out one of them"
 

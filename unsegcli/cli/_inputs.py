@@ -117,7 +117,7 @@ def _images_here() -> int:
 
 
 def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
-    """Find the artifacts in the working folder, by kind, newest first."""
+    """Find the whole artifacts in the working folder, by kind, newest first."""
     found: dict[str, list[Path]] = {kind: [] for kind in kinds}
     paths = _newest_first() if kinds else []
     if paths:
@@ -125,7 +125,7 @@ def _artifacts_here(kinds: Sequence[str]) -> dict[str, list[Path]]:
 
         for path in paths:
             kind = kind_of(path)
-            if kind in found and not _is_proposal(path, kind):
+            if kind in found and not _is_proposal(path, kind) and not _is_shard(path):
                 found[kind].append(path)
     return found
 
@@ -149,3 +149,11 @@ def _is_proposal(path: Path, kind: str) -> bool:
 
     with open_artifact(path) as artifact:
         return bool(artifact.attributes["role"] == "proposal")
+
+
+def _is_shard(path: Path) -> bool:
+    """Whether a file is a shard, which no command takes by itself."""
+    from unsegcli.store import open_artifact
+
+    with open_artifact(path) as artifact:
+        return artifact.shard is not None
