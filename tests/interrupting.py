@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CODES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 IMAGES, SMALL = 4, (24, 32)
 
+TIMES = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00|\"seconds\": [\d.]+")
 # The usual command, but with a shard after each image, and with workers for few pixels.
 START = """
 import sys
@@ -45,6 +47,9 @@ from unsegcli.__main__ import main
 main()
 """
 ONE = ("--workers", "1")
+CPU = ("--device", "cpu", *ONE)
+DISTURBED = "disturbed"  # name of the output of an interrupted run
+SAME_NAME = DISTURBED  # of outputs that say in their content what they are called
 TRAINED = ("--method", "mine.py", "--device", "cpu", *ONE)
 BACKBONE = ("--method", "context", "--classes", "3", "--device", "cpu", *ONE)
 BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pair))
@@ -68,6 +73,17 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "train a backbone": (("train", "superpixels.h5", *BACKBONE, "--steps", "2"), "context.h5"),
     "features": (("features", "superpixels.h5", "--backbone", "context.h5", "--device", "cpu", *ONE), "features.h5"),
     "export": (("export", "segmentation.h5", *ONE), "maps"),
+    "propagate": (("propagate", "data", "--first", "labels/p0.png", "--cell", "2", "--device", "cpu"), "followed.h5"),
+    "retrieve": (
+        ("retrieve", "context.h5", "superpixels.h5", "--proposals", "proposals.h5", "--labels", "labels", *CPU),
+        "retrieval.h5",
+    ),
+    "a shard": (("superpixels", "data", "--pixels-per-segment", "50", "--shard", "1/2", *ONE), "first.h5"),
+    "the other shard": (("superpixels", "data", "--pixels-per-segment", "50", "--shard", "2/2", *ONE), "second.h5"),
+    "join": (("join", "first.h5", "second.h5"), "joined.h5"),
+    "prepare": (("prepare", "folder", "data", "--labels", "labels", "--legend", "legend.toml"), "prepared"),
+    "benchmark": (("benchmark", "--data", "prepared", "--methods", "regions", *CPU), SAME_NAME),
+    "map": (("map", "data", "--quick", "--classes", "4", *CPU), SAME_NAME),
 }
 
 
@@ -85,6 +101,8 @@ def write_inputs(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / "data" / f"p{number}.png")
         Image.fromarray(labels).save(folder / "labels" / f"p{number}.png")
     write_method(folder / "mine.py")
+    rows = [f'{{ name = "{name}", from = [{number}] }}' for number, name in enumerate(("red", "green", "blue", "pale"))]
+    (folder / "legend.toml").write_text(f"class = [{', '.join(rows)}]\n")
 
 
 def begin(folder: Path, name: str, output: str) -> subprocess.Popen[str]:
@@ -101,14 +119,13 @@ def begin(folder: Path, name: str, output: str) -> subprocess.Popen[str]:
 
 
 def content_of(path: Path) -> str:
-    """Digest of the datasets of a file, after a check of every value, or of all files of a folder."""
+    """Digest of the datasets of a file, after a check of every value, or of all files of a folder without times."""
     if path.is_dir():
-        parts = [
-            f"{file.relative_to(path)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-        ]
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        parts = [f"{file.relative_to(path)} {content_of(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    if path.suffix != ".h5":
+        return hashlib.sha256(TIMES.sub(b"", path.read_bytes())).hexdigest()
     with store.open_artifact(path) as artifact:
         problems = store.problems_of(artifact)
         if problems:
@@ -132,7 +149,10 @@ def undisturbed(folder: Path, name: str) -> Undisturbed:
     said = run.communicate(timeout=LONGEST)[1]
     if run.returncode:
         raise RuntimeError(f"{name} ends with {run.returncode}: {said}")
-    return Undisturbed(content_of(folder / output), time.monotonic() - started)
+    found = Undisturbed(content_of(folder / output), time.monotonic() - started)
+    if output == SAME_NAME:
+        remove(folder / output)
+    return found
 
 
 class Moment(NamedTuple):
@@ -157,12 +177,15 @@ def moments(seconds: float, count: int, seed: int) -> Iterator[Moment]:
 
 
 def _is_there(output: Path, what: str) -> bool:
-    partial = output.with_name(output.name + ".partial")
+    """Whether a step of the writing has come; a folder that other commands fill has unfinished files in it."""
+    steps = [*output.rglob("*.partial")] if output.is_dir() else []
+    partials = [output.with_name(output.name + ".partial"), *steps]
+    over = output.exists() and not steps
     if what == "half":
-        return any(partial.glob("shard-*.h5")) or any((partial / "files").glob("*")) or output.exists()
+        return over or any(any(one.glob("shard-*.h5")) or any((one / "files").glob("*")) for one in partials)
     if what == "assembled":
-        return (partial / "assembled.tmp").exists() or output.exists()
-    return {"start": True, "partial": partial.exists() or output.exists(), "output": output.exists()}[what]
+        return over or any((one / "assembled.tmp").exists() for one in partials)
+    return {"start": True, "partial": over or any(map(Path.exists, partials)), "output": output.exists()}[what]
 
 
 def _wait_for(moment: Moment, output: Path, run: subprocess.Popen[str]) -> None:
@@ -199,20 +222,21 @@ class Ending(NamedTuple):
 def disturbed(folder: Path, name: str, number: signal.Signals, moment: Moment, wanted: Undisturbed) -> Ending:
     """Send one signal, look at what is there, run again, and compare; the output stays."""
     ending = Path(COMMANDS[name][1])
-    output = folder / f"disturbed{ending.suffix}"
+    output = folder / f"{DISTURBED}{ending.suffix}"
     run = begin(folder, name, output.name)
     _wait_for(moment, output, run)
     _send(run, number)
     said = run.communicate(timeout=LONGEST)[1]
     faults = list(_wrong_at_the_end(run, number, said))
     if output.exists():
-        faults += _wrong_in(output, wanted, "after the signal")
+        of_steps = COMMANDS[name][1] == SAME_NAME
+        faults += _wrong_files_in(output) if of_steps else _wrong_in(output, wanted, "after the signal")
     again = begin(folder, name, output.name)
     more = again.communicate(timeout=LONGEST)[1]
     if again.returncode:
         return Ending([*faults, f"the rerun ends with {again.returncode}: {more.strip()}"], run.returncode != 0)
     faults += _wrong_in(output, wanted, "after the rerun")
-    faults += [f"{path.name} is left" for path in folder.glob("*.partial*")]
+    faults += [f"{path.name} is left" for path in [*folder.glob("*.partial*"), *output.rglob("*.partial")]]
     return Ending(faults, run.returncode != 0)
 
 
@@ -246,6 +270,16 @@ def _wrong_in(output: Path, wanted: Undisturbed, when: str) -> Iterator[str]:
         yield f"no whole output {when}: {type(error).__name__}: {error}"
 
 
+def _wrong_files_in(folder: Path) -> Iterator[str]:
+    """Look at the files of a folder that other commands fill: each that has its name is whole."""
+    for file in folder.rglob("*.h5"):
+        if not any(part.endswith(".partial") for part in file.parts):
+            try:
+                content_of(file)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the file is not whole
+                yield f"no whole {file.name} after the signal: {type(error).__name__}: {error}"
+
+
 def faults_of(
     folder: Path, name: str, wanted: Undisturbed, plan: Sequence[Moment], first: int = 0
 ) -> tuple[list[str], int]:
@@ -260,7 +294,7 @@ def faults_of(
         faults, hit = disturbed(folder, name, sent, moment, wanted)
         found += [f"{sent.name} {moment.after:.4f} s after {moment.what}: {fault}" for fault in faults]
         hits += hit
-        remove(folder / f"disturbed{Path(COMMANDS[name][1]).suffix}")
+        remove(folder / f"{DISTURBED}{Path(COMMANDS[name][1]).suffix}")
     return found, hits
 
 

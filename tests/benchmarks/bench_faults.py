@@ -1,7 +1,14 @@
-"""Every command that writes, interrupted at many moments by SIGKILL, SIGTERM and Ctrl-C, and run again."""
+"""Every command that writes, interrupted at many moments by SIGKILL, SIGTERM and Ctrl-C, and run again.
+
+    python tests/benchmarks/run.py faults
+    UNSEG_TIMES=40 UNSEG_COMMANDS=map,join python tests/benchmarks/run.py faults     some commands, more moments
+
+Commands that others need are always run, but not always interrupted.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,9 +26,16 @@ def measure(folder: Path, quick: bool) -> list[Line]:
     """Send each command its signals, in the order in which the commands need each other."""
     write_inputs(folder / "work")
     seed = int(time.time())
-    lines = []
+    times = int(os.environ.get("UNSEG_TIMES", QUICK_TIMES if quick else TIMES))
+    chosen = [name for name in os.environ.get("UNSEG_COMMANDS", "").split(",") if name] or [*COMMANDS]
+    lines: list[Line] = []
     for number, name in enumerate(COMMANDS):
-        lines += _of_command(folder / "work", name, QUICK_TIMES if quick else TIMES, seed + number)
+        if name not in chosen:
+            undisturbed(folder / "work", name)
+            continue
+        found = _of_command(folder / "work", name, times, seed + number)
+        print("\n".join(f"  ({line.figure} {line.what})" for line in found), flush=True)
+        lines += found
     return lines
 
 
