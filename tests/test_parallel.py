@@ -40,6 +40,13 @@ def test_batches_change_nothing(batch: int) -> None:
     assert list(ordered_map(workloads.square, range(17), 2, batch=batch)) == [number**2 for number in range(17)]
 
 
+def test_the_function_is_sent_once_to_each_process() -> None:
+    """It may hold a table of all images: sent with every task, time would grow with the square of their number."""
+    workloads.Sent.times = 0
+    assert list(ordered_map(workloads.Sent(), range(20), 2)) == list(range(1, 21))
+    assert 1 <= workloads.Sent.times <= 2
+
+
 def test_no_task_no_result() -> None:
     assert list(ordered_map(workloads.square, [], 1)) == []
     assert list(ordered_map(workloads.square, [], 2)) == []

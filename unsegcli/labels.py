@@ -7,11 +7,12 @@ that learns.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.decode import broken_files_named, orient, read_index, read_pixels
 from unsegcli.images.find import ImageFile, data_folder, digest_files, natural_order, split_of
 from unsegcli.images.mat_files import MOST_BYTES, mat_variables
+from unsegcli.images.path_text import files_below, folder_of, name_of, start_of, suffix_of, without_suffix
 from unsegcli.legend import IGNORED, LARGEST_VALUE, Legend, Value, given_legend, legend_beside, read_legend
 from unsegcli.recipe import listing_digest
 
@@ -32,6 +34,7 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".btf", ".npy", ".mat", ".bmp", ".gif
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 TURNED_BACK = {6: 8, 8: 6}  # inverses of the orientations that are not their own inverse
 TOOL_ENDINGS = ("_mask", "_label", "_labels", "_gt", "_lc")  # suffixes that labelling tools add to the stem
+PAGE = re.compile(r"#\d+$")  # at the end of the name of an image in a file of several
 LISTED = 10  # values listed in an error
 NAMED = 5  # files listed in a line
 BLOCK = 1 << 20  # pixels looked up at once
@@ -393,9 +396,10 @@ def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
 
 def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
     """Compute one digest of all label files that belong to an image, for a recipe."""
-    files = sorted({path for match in matches for paths in match.paths.values() for path in paths})
-    digested = digest_files([ImageFile(str(path.relative_to(folder)), path) for path in files], {})
-    return listing_digest((file.name, file.digest) for file in digested)
+    locations = {str(path) for match in matches for paths in match.paths.values() for path in paths}
+    start = len(start_of(folder))
+    files = [ImageFile(one[start:], one) for one in sorted(locations, key=lambda one: one.split("/"))]
+    return listing_digest((file.name, file.digest) for file in digest_files(files, {}))
 
 
 def check_unchanged(matches: Iterable[LabelMatch], folder: Path, digest: str) -> None:
@@ -445,116 +449,107 @@ def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
         folder: the label folder, searched recursively.
     """
     files = _label_files(folder)
-    images = {name: PurePosixPath(re.sub(r"#\d+$", "", name)) for name in names}
+    images = {name: PAGE.sub("", name) for name in names}
     found = _match_images(list(dict.fromkeys(images.values())), files)
     if not found:
-        image, label = (names[0] if names else "none"), min(files, key=_natural)
+        image, label = (names[0] if names else "none"), min(files, key=natural_order)
         raise DataError(
             f"no label file in {folder} has the stem of an image: images are named like {image}, labels like {label}"
         )
     taken = {file for matched in found.values() for file in matched}
+    first = start_of(folder)
     return LabelMatch(
-        paths={name: [folder / file for file in found[image]] for name, image in images.items() if image in found},
-        missing=sorted((name for name, image in images.items() if image not in found), key=_natural),
-        extra=sorted((str(file) for file in set(files) - taken), key=_natural),
+        paths={name: [Path(first + file) for file in found[image]] for name, image in images.items() if image in found},
+        missing=sorted((name for name, image in images.items() if image not in found), key=natural_order),
+        extra=sorted(set(files) - taken, key=natural_order),
     )
 
 
-def _natural(name: object) -> Any:
-    return natural_order(str(name))
-
-
-def _label_files(folder: Path) -> list[PurePosixPath]:
+def _label_files(folder: Path) -> list[str]:
     """List all label files below a folder, relative to it."""
     if not folder.is_dir():
         raise DataError(f"label folder {folder} does not exist: give the folder of the label files")
-    inside = [PurePosixPath(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
-    inside = [file for file in inside if not any(part.startswith(".") for part in file.parts)]
-    files = [file for file in inside if file.suffix.lower() in LABEL_SUFFIXES]
-    if not files and any(file.suffix.lower() in LOSSY_SUFFIXES for file in inside):
+    inside = list(files_below(str(folder)))
+    files = [file for file in inside if suffix_of(file).lower() in LABEL_SUFFIXES]
+    if not files and any(suffix_of(file).lower() in LOSSY_SUFFIXES for file in inside):
         raise DataError(
             f"label folder {folder} holds only JPEG files, which are lossy and change label values: save labels as PNG"
         )
     if not files:
         kinds = " ".join(LABEL_SUFFIXES)
         raise DataError(f"label folder {folder} has no label files: looked for {kinds}")
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural_order)
 
 
-def _match_images(
-    images: Sequence[PurePosixPath], files: Sequence[PurePosixPath]
-) -> dict[PurePosixPath, list[PurePosixPath]]:
+def _match_images(images: Sequence[str], files: Sequence[str]) -> dict[str, list[str]]:
     lookups = _lookups(images, files)
-    found: dict[PurePosixPath, list[PurePosixPath]] = {}
-    owner: dict[PurePosixPath, PurePosixPath] = {}
-    for spell in (_spell_stem, _spell_name, _spell_tool):
-        for lookup in lookups:
-            free = {
-                image: [file for key in spell(image) for file in lookup(image, key) if file not in owner]
-                for image in images
-                if image not in found
-            }
-            for image, matched in free.items():
-                if matched:
-                    _check_claim(image, matched, owner)
-                    found[image] = sorted(matched, key=_natural)
-                    owner |= dict.fromkeys(matched, image)
+    found: dict[str, list[str]] = {}
+    owner: dict[str, str] = {}
+    left = images
+    for spell, lookup in itertools.product((_spell_stem, _spell_name, _spell_tool), lookups):
+        free = {
+            image: matched
+            for image in left
+            if (matched := [file for key in spell(image) for file in lookup(image, key) if file not in owner])
+        }
+        for image, matched in free.items():
+            _check_claim(image, matched, owner)
+            found[image] = sorted(matched, key=natural_order) if len(matched) > 1 else matched
+            owner |= dict.fromkeys(matched, image)
+        left = [image for image in left if image not in found]
     return found
 
 
-def _spell_stem(image: PurePosixPath) -> list[PurePosixPath]:
-    return [image.with_suffix("")]
+def _spell_stem(image: str) -> list[str]:
+    return [without_suffix(image)]
 
 
-def _spell_name(image: PurePosixPath) -> list[PurePosixPath]:
+def _spell_name(image: str) -> list[str]:
     return [image]
 
 
-def _spell_tool(image: PurePosixPath) -> list[PurePosixPath]:
-    return [image.with_name(image.stem + ending) for ending in TOOL_ENDINGS]
+def _spell_tool(image: str) -> list[str]:
+    return [without_suffix(image) + ending for ending in TOOL_ENDINGS]
 
 
-Lookup: TypeAlias = Callable[[PurePosixPath, PurePosixPath], list[PurePosixPath]]
+Lookup: TypeAlias = Callable[[str, str], list[str]]
 
 
-def _lookups(images: Sequence[PurePosixPath], files: Sequence[PurePosixPath]) -> list[Lookup]:
+def _lookups(images: Sequence[str], files: Sequence[str]) -> list[Lookup]:
     """Return functions that look up the label files of an image by a form of its name, best first."""
-    by_path: dict[str, list[PurePosixPath]] = defaultdict(list)
-    by_annotator: dict[str, list[PurePosixPath]] = defaultdict(list)
-    by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
+    by_annotator: dict[str, list[str]] = defaultdict(list)
+    by_stem: dict[str, list[str]] = defaultdict(list)
     for file in files:
-        bare = file.with_suffix("")
-        by_path[str(bare)].append(file)
-        by_annotator["/".join(bare.parts[1:])].append(file)
-        by_stem[bare.name].append(file)
-    stems = Counter(image.stem for image in images)
+        bare = without_suffix(file)
+        by_path[bare].append(file)
+        by_annotator[bare.partition("/")[2]].append(file)
+        by_stem[name_of(bare)].append(file)
+    stems = Counter(name_of(without_suffix(image)) for image in images)
     return [
-        lambda _, key: by_path.get(str(key), []),
-        lambda _, key: by_annotator.get(str(key), []),
-        lambda image, key: by_stem.get(key.name, []) if stems[image.stem] == 1 else [],
+        lambda _, key: by_path.get(key, []),
+        lambda _, key: by_annotator.get(key, []),
+        lambda image, key: by_stem.get(name_of(key), []) if stems[name_of(without_suffix(image))] == 1 else [],
     ]
 
 
-def _check_claim(
-    image: PurePosixPath,
-    matched: Sequence[PurePosixPath],
-    owner: Mapping[PurePosixPath, PurePosixPath],
-) -> None:
+def _check_claim(image: str, matched: Sequence[str], owner: Mapping[str, str]) -> None:
     """Check that no file is used for two images, and that several files of one image are in different folders."""
     for file in matched:
         if file in owner:
             raise DataError(
                 f"label file {file} matches two images, {owner[file]} and {image}: name label files by the "
-                f"full image name, as in {image.name}.png"
+                f"full image name, as in {name_of(image)}.png"
             )
-    folders: dict[PurePosixPath, PurePosixPath] = {}
+    folders: dict[str, str] = {}
     for file in matched:
-        if file.parent in folders:
+        folder = folder_of(file)
+        if folder in folders:
             raise DataError(
-                f"image {image} has two label files, {folders[file.parent]} and {file}: keep one, "
+                f"image {image} has two label files, {folders[folder]} and {file}: keep one, "
                 "or use one subfolder per annotator"
             )
-        folders[file.parent] = file
+        folders[folder] = file
 
 
 def _listed(texts: Iterable[str], most: int = LISTED, total: int = 0) -> str:

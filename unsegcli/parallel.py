@@ -43,6 +43,7 @@ def say_nothing(share: float) -> None:
 
 _report: Report = say_nothing  # of the task that this process works on
 _done: Shares = None  # in a worker
+_function: Callable[[Any], Any] | None = None  # in a worker: what it computes of each task
 
 
 def available_cores() -> int:
@@ -63,7 +64,7 @@ def ordered_map(
     """Yield `function(task)` for each task, in order, computed by up to `workers` processes.
 
     Args:
-        function: a module-level function; it and its tasks must be picklable.
+        function: a module-level function; it and its tasks must be picklable. Each process gets it once.
         tasks: consumed lazily, at most two batches per worker ahead of the next result.
         workers: 0 = one for each processor; 1 = in this process.
         expected: number of tasks, if known; few tasks use few processes.
@@ -83,8 +84,8 @@ def ordered_map(
     source = iter(tasks)
     batches = iter(lambda: list(itertools.islice(source, batch)), [])
     done = CONTEXT.RawArray("d", 2 * workers)
-    with _pool(workers, done) as pool:
-        for results in _in_order(pool, partial(_apply_all, function), batches, done, ahead or say_nothing):
+    with _pool(workers, done, function) as pool:
+        for results in _in_order(pool, _apply_all, batches, done, ahead or say_nothing):
             yield from results
 
 
@@ -103,11 +104,14 @@ def _reporting(to: Report) -> Iterator[None]:
         _report = before
 
 
-def _apply_all(function: Callable[[Task], Result], place: int, tasks: list[Task]) -> list[Result]:
+def _apply_all(place: int, tasks: list[Any]) -> list[Any]:
+    """Compute all tasks of a batch in a worker, by the function that it was started with."""
+    if _function is None:
+        raise RuntimeError("only a process of the pool computes batches")
     results = []
     for number, task in enumerate(tasks):
         with _reporting(partial(_write_done, place, number)):
-            results.append(function(task))
+            results.append(_function(task))
         _write_done(place, number, 1.0)
     return results
 
@@ -157,11 +161,14 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task:
 
 
 @contextmanager
-def _pool(workers: int, done: Shares) -> Iterator[ProcessPoolExecutor]:
-    """Start single-threaded processes that exit when this process exits, for whatever reason."""
+def _pool(workers: int, done: Shares, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
+    """Start single-threaded processes that exit when this process exits, for whatever reason.
+
+    Each gets the function when it starts: with every task, a function that holds a table would be sent anew.
+    """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_start_worker, initargs=(done,))
+    pool = ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_start_worker, initargs=(done, function))
     _widen(pool)
     others = set(multiprocessing.active_children())
     abandoned = True
@@ -190,10 +197,10 @@ def _widen(pool: ProcessPoolExecutor) -> None:
         fcntl.fcntl(pool._result_queue._reader.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[attr-defined]
 
 
-def _start_worker(done: Shares) -> None:
+def _start_worker(done: Shares, function: Callable[[Any], Any]) -> None:
     """Ignore Ctrl-C, which the parent handles, and exit as soon as the parent exits."""
-    global _done
-    _done = done
+    global _done, _function
+    _done, _function = done, function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()

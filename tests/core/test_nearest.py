@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from unsegcli.core import kmeans as module
 from unsegcli.core.kmeans import assign, kmeans
 from unsegcli.core.nearest import (
+    FEW_POINTS,
     BoundedSearch,
     Search,
     by_products,
@@ -17,6 +18,7 @@ from unsegcli.core.nearest import (
     frame_of,
     rounded,
     screen_of,
+    squared_distances,
 )
 
 KINDS = ("plain", "ties", "far", "tiny", "huge", "repeated", "float32")
@@ -85,6 +87,22 @@ def test_compiled_loops_give_the_same_bits(kind: str, monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(fast.centres, plain.centres)
         np.testing.assert_array_equal(fast.weights, plain.weights)
         assert (fast.inertias, fast.iterations) == (plain.inertias, plain.iterations)
+
+
+@pytest.mark.parametrize("count", [1, 2, FEW_POINTS, FEW_POINTS + 1])
+@pytest.mark.parametrize("each", [False, True])
+def test_few_points_are_summed_in_the_same_order(count: int, each: bool) -> None:
+    """Of as many dimensions as NumPy would sum in pairs."""
+    random = np.random.default_rng(5)
+    columns = random.normal(0, 1, (300, count)) * 10.0 ** random.integers(-8, 8, (300, 1))
+    centre = random.normal(0, 1, (300, count) if each else 300)
+    expected = np.zeros(count)
+    for values, position in zip(columns, centre, strict=True):
+        expected += (values - position) ** 2
+    room = np.empty(count)
+    assert squared_distances(columns, centre, room) is room
+    np.testing.assert_array_equal(room, expected)
+    np.testing.assert_array_equal(squared_distances(columns, centre), expected)
 
 
 def test_points_far_outside_of_the_centres_are_assigned_exactly() -> None:

@@ -50,7 +50,7 @@ def test_folders_that_unseg_wrote_are_left_out(tmp_path: Path, caplog: pytest.Lo
 
 def test_one_file_of_any_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.dat")
-    assert find_images([tmp_path / "x/a.dat"]) == [ImageFile("a.dat", tmp_path / "x/a.dat")]
+    assert find_images([tmp_path / "x/a.dat"]) == [ImageFile("a.dat", str(tmp_path / "x/a.dat"))]
 
 
 def test_patterns(tmp_path: Path) -> None:
@@ -143,5 +143,5 @@ def test_digests_are_of_the_bytes_and_known_ones_are_not_read_again(tmp_path: Pa
 
 
 def test_digest_of_what_cannot_be_read(tmp_path: Path) -> None:
-    (missing,) = digest_files([ImageFile("a.png", tmp_path / "a.png")], {})
+    (missing,) = digest_files([ImageFile("a.png", str(tmp_path / "a.png"))], {})
     assert (missing.digest, missing.bytes) == ("unreadable", 0)

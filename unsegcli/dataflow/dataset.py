@@ -23,6 +23,7 @@ from unsegcli.core.geometry import Box, boxes, working_grid
 from unsegcli.errors import ArtifactError, ChangedError, ConfigError, DataError
 from unsegcli.images.find import DigestedFile, digest_files, find_images
 from unsegcli.images.georeference import Georeference
+from unsegcli.images.path_text import folder_of, in_folder, is_link
 from unsegcli.images.rasters import SurfaceMember
 from unsegcli.images.scaling import Limits
 from unsegcli.images.survey import largest_raster, survey, with_band_range
@@ -522,7 +523,7 @@ def dataset_from_files(inputs: Inputs, known_from: str | Path | None = None, lik
     known = known_digests(known_from)
     digested = digest_files(find_images(inputs.paths)[: inputs.limit], *known)
     images = with_band_range(_divided(inputs.images, digested, like), digested)
-    folders = {"pictures": _common_folder(file.path for file in digested)}
+    folders = {"pictures": _common_folder(file.location for file in digested)}
     fingerprints = {"pictures": listing_digest((file.name, file.digest) for file in digested)}
     masks: list[DigestedFile] = []
     if inputs.mask is not None:
@@ -601,8 +602,8 @@ def dataset_from_artifact(
         if source_folder is not None:
             sources = moved_sources(sources, Path(source_folder))
         rows: dict[int, list[int]] = {}
-        for row, source in enumerate(artifact.table("windows/source")):
-            rows.setdefault(int(source), []).append(row)
+        for row, source in enumerate(artifact.table("windows/source").tolist()):
+            rows.setdefault(source, []).append(row)
         whole = [
             StoredUnit(str(path), artifact.fingerprint, source, tuple(rows.get(number, ())), reading)
             for number, source in enumerate(sources)
@@ -627,28 +628,34 @@ def dataset_from_artifact(
 
 def stored_sources(artifact: store.Artifact) -> list[Source]:
     """Return the sources of an artifact, with paths relative to it resolved."""
-    folder = artifact.path.resolve().parent
-    columns = {name: artifact.table(f"sources/{name}") for name in SOURCE_COLUMNS}
-    places = _stored_places(artifact)
+    columns = {name: _column(artifact, name) for name in SOURCE_COLUMNS}
+    columns["path"] = _absolute_paths(artifact, columns["path"])
+    columns["scaling"] = _shared([tuple((low, high) for low, high in row) for row in columns["scaling"]])
+    columns["place"] = _stored_places(artifact) or [Georeference()] * len(columns["name"])
     members = _stored_members(artifact)
+    columns["members"] = [tuple(members.get(row, ())) for row in range(len(columns["name"]))]
+    sizes = columns.pop("size")
     return [
-        Source(
-            name=columns["name"][row],
-            path=os.path.normpath(folder / columns["path"][row]),
-            page=int(columns["page"][row]),
-            digest=columns["digest"][row],
-            bytes=int(columns["bytes"][row]),
-            modified=int(columns["modified"][row]),
-            height=int(columns["size"][row][0]),
-            width=int(columns["size"][row][1]),
-            orientation=int(columns["orientation"][row]),
-            bands=int(columns["bands"][row]),
-            scaling=tuple((float(low), float(high)) for low, high in columns["scaling"][row]),
-            place=places[row] if places else Georeference(),
-            members=tuple(members.get(row, ())),
-        )
-        for row in range(len(columns["name"]))
+        Source(height=height, width=width, **dict(zip(columns, values, strict=True)))
+        for (height, width), values in zip(sizes, zip(*columns.values(), strict=True), strict=True)
     ]
+
+
+def _column(artifact: store.Artifact, name: str) -> list[Any]:
+    """Return a table of the sources as plain values of Python: a whole table is converted much faster than its rows."""
+    values = artifact.table(f"sources/{name}")
+    return values if isinstance(values, list) else list(values.tolist())
+
+
+def _absolute_paths(artifact: store.Artifact, relative: Iterable[str]) -> list[str]:
+    folder = str(artifact.path.resolve().parent)
+    return [os.path.normpath(in_folder(folder, path)) for path in relative]
+
+
+def _shared(values: Iterable[Any]) -> list[Any]:
+    """Return values in which equal ones are one object, so that they are in memory once."""
+    one_of: dict[Any, Any] = {}
+    return [one_of.setdefault(value, value) for value in values]
 
 
 def _stored_places(artifact: store.Artifact) -> list[Georeference]:
@@ -741,10 +748,12 @@ def known_digests(path: str | Path | None) -> tuple[dict[tuple[str, int, int], s
         return {}, 0
     try:
         with store.open_artifact(path) as artifact:
-            sources = stored_sources(artifact)
-            files: list[Source | SurfaceMember] = [*sources]
-            files += [member for source in sources for member in source.members]
-            return {(file.path, file.bytes, file.modified): file.digest for file in files}, _begun(artifact)
+            columns = [_column(artifact, name) for name in ("path", "bytes", "modified", "digest")]
+            keys = zip(_absolute_paths(artifact, columns[0]), *columns[1:3], strict=True)
+            known = dict(zip(keys, columns[3], strict=True))
+            for members in _stored_members(artifact).values():
+                known |= {(file.path, file.bytes, file.modified): file.digest for file in members}
+            return known, _begun(artifact)
     except ArtifactError:
         return {}, 0  # the stage itself reports what is wrong with it
 
@@ -805,9 +814,9 @@ def _widened(scaling: tuple[tuple[float, float], ...], channels: int) -> tuple[t
     return scaling * channels if len(scaling) == 1 else scaling
 
 
-def _common_folder(paths: Iterable[Path]) -> str:
-    folders = {path.resolve().parent if path.is_symlink() else path.parent for path in paths}
-    return os.path.commonpath([folder.resolve() for folder in folders])
+def _common_folder(paths: Iterable[str]) -> str:
+    folders = {folder_of(os.path.realpath(path) if is_link(path) else path) for path in paths}
+    return os.path.commonpath([os.path.realpath(folder) for folder in folders])
 
 
 def window_key(source: Source, box: Box) -> str:

@@ -341,8 +341,8 @@ def _of_artifact(path: Path, role: str) -> Predictions:
         field = artifact.kind
         sources = stored_sources(artifact)
         rows: dict[int, list[int]] = {}
-        for row, source in enumerate(artifact.table("windows/source")):
-            rows.setdefault(int(source), []).append(row)
+        for row, source in enumerate(artifact.table("windows/source").tolist()):
+            rows.setdefault(source, []).append(row)
         lost = next((source.name for number, source in enumerate(sources) if number not in rows), None)
         if lost is not None:
             raise ArtifactError(f"{path}: has no window of {lost}; make it again")
@@ -427,7 +427,7 @@ def count_pixels(artifact: store.Artifact, done: Callable[[], object] = lambda: 
 
 def image_folder(sources: Sequence[Source]) -> Path | None:
     """Return the folder that the image names are relative to; of several in one `images/`, that one."""
-    folders = list(dict.fromkeys(_folder_of(source) for source in sources))
+    folders = list(map(Path, dict.fromkeys(_folder_of(source) for source in sources)))
     if len(folders) < 2:
         return folders[0] if folders else None
     splits = [split_of(folder) for folder in folders]
@@ -436,7 +436,10 @@ def image_folder(sources: Sequence[Source]) -> Path | None:
     return above.pop() / IMAGES_FOLDER if together else folders[0]
 
 
-def _folder_of(source: Source) -> Path:
+def _folder_of(source: Source) -> str:
+    """Return the folder in which the name of a source, without its page, leads to its path."""
     name = source.name.rpartition("#")[0] if source.name.endswith(f"#{source.page}") else source.name
+    if source.path.endswith(f"/{name}"):
+        return source.path.removesuffix(name)
     parts = len(PurePosixPath(name).parts)
-    return Path(source.path).parents[parts - 1]
+    return str(Path(source.path).parents[parts - 1])

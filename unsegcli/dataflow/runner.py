@@ -41,6 +41,7 @@ SECONDS_TO_START = 1.0
 BYTES_STORED_A_SECOND = 200_000_000  # received, written to a shard, assembled and checked, in the parent process
 MEMORY_OF_A_PROCESS = 0.1  # GB, before an image is read
 BYTES_A_PIXEL, BYTES_A_PIXEL_AND_BAND = 30, 11  # memory of a typical stage
+PIXELS_WORTH_SENDING, MOST_AT_ONCE = 16_000, 16  # in a batch of images
 PIXELS_WORTH_A_PROCESS = 1_500_000  # starting a process takes about a second: the time of SLIC for so many pixels
 
 
@@ -325,13 +326,19 @@ def _processes(units: Sequence[Unit | KeptUnit], workers: int) -> int:
     return processes
 
 
+def batch_of(units: Sequence[Unit | KeptUnit]) -> int:
+    """Choose how many units are sent to a process at once: of small images many, as sending one takes longer."""
+    sizes = [source_pixels(unit) for unit in units if not isinstance(unit, KeptUnit)]
+    return max(1, min(MOST_AT_ONCE, PIXELS_WORTH_SENDING * len(sizes) // max(1, sum(sizes)))) if sizes else MOST_AT_ONCE
+
+
 def _results(
     work: Work, units: Sequence[Unit | KeptUnit], workers: int, show: Callable[[float], None]
 ) -> Iterator[tuple[list[dict[str, store.Encoded]], dict[str, Any]]]:
     """Process all images: in parallel, or several at once in this process if the work asks for that."""
     at_once: int = getattr(work, "at_once", 0)
     if not at_once:
-        yield from ordered_map(partial(_do, work), units, _processes(units, workers), ahead=show)
+        yield from ordered_map(partial(_do, work), units, _processes(units, workers), batch=batch_of(units), ahead=show)
         return
     waiting: list[tuple[Unit, list[Window] | str]] = []
     pixels = 0
@@ -449,7 +456,7 @@ def gather(
     failures: list[str] = []
     unit_name = "block" if images_of(units) < len(units) else "image"
     with _releasing(), console.progress(len(units), what, unit_name) as bar:
-        found = ordered_map(partial(_gather, work), units, _processes(units, workers))
+        found = ordered_map(partial(_gather, work), units, _processes(units, workers), batch=batch_of(units))
         for unit, results in zip(units, found, strict=True):
             bar.update()
             if isinstance(results, str):

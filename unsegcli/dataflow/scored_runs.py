@@ -6,7 +6,7 @@ Ground truth is read by a function that the stage hands over: nothing here opens
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,6 @@ class ScoringTask:
     ignore: tuple[int, ...]
     role: str
     params: Evaluate
-    clusters: int = 0
-    classes: int = 0
 
     def truths(self) -> list[NDArray[Any]]:
         """Return the ground truth of each annotator: (height, width), negative = not scored."""
@@ -155,9 +153,9 @@ def _score_clusters(tasks: Sequence[ScoringTask], run: Predictions, protocol: Pr
             "class and count as wrong; --many-to-one gives each its best class"
         )
     names = list(legend.names) if legend else [str(number) for number in range(classes)]
-    sized = [replace(task, clusters=clusters, classes=classes) for task in tasks]
     kept: list[CountMatrix] = []
-    counts = _kept_as_well(each_image(sized, _matrix_of, workers, "scoring"), kept)
+    count = partial(_matrix_of, clusters=clusters, classes=classes)
+    counts = _kept_as_well(each_image(tasks, count, workers, "scoring"), kept)
     result, tally = scores_of_clusters(counts, clusters, names, protocol, params)
     each = {task.map.name: pairs for task, pairs in zip(tasks, kept, strict=True)}
     scored = {name: each[name] for name in _scored_names(list(each), params)}
@@ -169,8 +167,10 @@ def _numbers(tasks: Sequence[ScoringTask], run: Predictions, legend: Legend | No
     clusters, classes = run.clusters, len(legend.classes) if legend else None
     if clusters is not None and classes is not None:
         return clusters, classes
-    numbers = list(each_image(tasks, _largest_numbers, workers, "counting classes"))
-    largest = np.max(numbers, axis=0)
+    look = _largest_numbers if clusters is None else _largest_label
+    largest = np.zeros(2, np.int64)
+    for numbers in each_image(tasks, look, workers, "counting classes"):
+        np.maximum(largest, numbers, out=largest)
     if legend is None and largest[1] == OFTEN_IGNORED:
         console.warn(
             f"label {OFTEN_IGNORED} is scored as a class, and all numbers below it count: if it means that a pixel "
@@ -267,26 +267,34 @@ def each_image(tasks: Sequence[Any], work: Callable[[Any], Any], workers: int, w
 
 def truth_and_map(task: ScoringTask) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return labels and label map on the grid of the labels, so that each labelled pixel counts once."""
+    truth = _truth_of(task)
+    return truth, task.map.on((truth.shape[0], truth.shape[1]))
+
+
+def _truth_of(task: ScoringTask) -> NDArray[Any]:
+    """Return the labels of an image with one annotator, on the grid on which it is scored."""
     truths = task.truths()
     if len(truths) > 1:
         raise DataError(
             f"{task.labels[0]}: has {len(truths)} annotators, which is only for superpixels; give one label map per "
             "image"
         )
-    truth = truths[0]
-    if task.params.grid == "working":
-        truth = sample_nearest(truth, task.map.grid)
-    return truth, task.map.on((truth.shape[0], truth.shape[1]))
+    return sample_nearest(truths[0], task.map.grid) if task.params.grid == "working" else truths[0]
 
 
-def _matrix_of(task: ScoringTask) -> Counted:
+def _matrix_of(task: ScoringTask, clusters: int, classes: int) -> Counted:
     truth, predicted = truth_and_map(task)
-    return counted(predicted, truth, task.clusters, task.classes, task.params)
+    return counted(predicted, truth, clusters, classes, task.params)
 
 
 def _largest_numbers(task: ScoringTask) -> tuple[int, int]:
     truth, predicted = truth_and_map(task)
     return int(predicted.max(initial=0)), int(truth.max(initial=0))
+
+
+def _largest_label(task: ScoringTask) -> tuple[int, int]:
+    """Return the largest number of the labels alone, where that of clusters is known."""
+    return 0, int(_truth_of(task).max(initial=0))
 
 
 def _object_of(task: ScoringTask, protocol: Protocol) -> Judged:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
+
+from unsegcli.images.path_text import name_of, suffix_of, without_suffix
 
 WORDS = {
     *("annot", "annots", "annotation", "annotations", "gt", "gts", "groundtruth", "groundtruths", "truth", "truths"),
@@ -37,8 +38,8 @@ class Annotations(NamedTuple):
 def find_annotations(names: Sequence[str]) -> Annotations:
     """Find annotations among the names of files, relative to one folder, with / between the parts."""
     folder_of = _inside_annotations(names)
-    others = [name for name in names if name not in folder_of]
-    images = {_core(_stem(name)) for name in others}
+    others = [name for name in names if name not in folder_of] if folder_of else names
+    images = {_core(_stem(name)) for name in others} if folder_of else set()
     sizes = Counter(folder_of.values())
     belonging = Counter(folder for name, folder in folder_of.items() if _core(_stem(name)) in images)
     beside = _folders_by_place(others)
@@ -55,14 +56,16 @@ def find_annotations(names: Sequence[str]) -> Annotations:
 def _inside_annotations(names: Sequence[str]) -> dict[str, str]:
     """Return the files below folders whose names say annotations, and the topmost of these folders."""
     beside = _folders_by_place(names)
-    found = {}
-    for name in names:
-        for above in reversed(_above(name)):
+    topmost: dict[str, str] = {}
+    for folder in {name.rpartition("/")[0] for name in names}:
+        for above in reversed([folder, *_above(folder)]):
             place, _, last = above.rpartition("/")
-            if _says_annotations(last, beside[place]):
-                found[name] = above
+            if above and _says_annotations(last, beside[place]):
+                topmost[folder] = above
                 break
-    return found
+    if not topmost:
+        return {}
+    return {name: topmost[folder] for name in names if (folder := name.rpartition("/")[0]) in topmost}
 
 
 def _says_annotations(folder: str, beside: set[str]) -> bool:
@@ -76,14 +79,15 @@ def _says_annotations(folder: str, beside: set[str]) -> bool:
 def _folders_by_place(names: Sequence[str]) -> Mapping[str, set[str]]:
     """Return the names of the folders in each folder, in lower case; the outermost folder is ""."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for folder in {above for name in names for above in _above(name)}:
+    inner = {name.rpartition("/")[0] for name in names} - {""}
+    for folder in inner.union(*map(_above, inner)):
         place, _, last = folder.rpartition("/")
         found[place].add(last.lower())
     return found
 
 
 def _above(name: str) -> list[str]:
-    """Return the folders that a file is in, the innermost first."""
+    """Return the folders that a file or folder is in, the innermost first."""
     found = []
     while "/" in name:
         name = name.rpartition("/")[0]
@@ -92,7 +96,7 @@ def _above(name: str) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    return without_suffix(name_of(name))
 
 
 def _core(stem: str) -> str:
@@ -108,9 +112,9 @@ def _core(stem: str) -> str:
 def _beside_images(names: Sequence[str]) -> dict[str, str]:
     """Return the annotations that are no folders of their own, and a pattern for each."""
     endings = {name: match for name in names if (match := ENDING.fullmatch(_stem(name)))}
-    images = {_core(_stem(name)) for name in names if name not in endings}
+    images = {_core(_stem(name)) for name in names if name not in endings} if endings else set()
     found = {
-        name: f"*{match[2]}{'*' if match[3] else ''}{PurePosixPath(name).suffix}"
+        name: f"*{match[2]}{'*' if match[3] else ''}{suffix_of(name)}"
         for name, match in endings.items()
         if _core(match[1]) in images
     }
@@ -120,12 +124,13 @@ def _beside_images(names: Sequence[str]) -> dict[str, str]:
 def _beside_photographs(names: Sequence[str]) -> dict[str, str]:
     """Return the PNG files that have the name of a JPEG file of their folder, if many of these have one."""
     files: defaultdict[str, set[str]] = defaultdict(set)
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() in PHOTOGRAPHS:
-            files[str(path.parent)].add(path.stem)
+    for name in names:
+        if suffix_of(name).lower() in PHOTOGRAPHS:
+            files[name.rpartition("/")[0]].add(_stem(name))
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() == ".png" and path.stem in files.get(str(path.parent), ()):
-            found[str(path.parent)].append(str(path))
+    for name in names if files else ():
+        folder = name.rpartition("/")[0]
+        if suffix_of(name).lower() == ".png" and _stem(name) in files.get(folder, ()):
+            found[folder].append(name)
     enough = (drawn for folder, drawn in found.items() if len(drawn) >= ENOUGH * len(files[folder]))
-    return {name: f"*{PurePosixPath(name).suffix}" for drawn in enough for name in drawn}
+    return {name: f"*{suffix_of(name)}" for drawn in enough for name in drawn}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import glob
 import hashlib
+import io
 import os
 import re
 import time
@@ -17,12 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from unsegcli import console
 from unsegcli.errors import CHANGED, ChangedError, DataError
 from unsegcli.images.annotations import Annotations, find_annotations
 from unsegcli.images.decode import referred
+from unsegcli.images.path_text import folder_of, in_folder, is_link, name_of, start_of, state_of, suffix_of
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"),
@@ -33,25 +35,29 @@ MARKER = "unseg.json"  # in a folder of a page or of label maps that unseg wrote
 LIST_SUFFIX = ".txt"
 VIRTUAL_SUFFIX = ".vrt"
 UNREADABLE = "unreadable"  # used as the digest of a file that cannot be read
-BLOCK = 1 << 20
+BLOCK = 1 << 16
 SHOWN = 5  # folders or patterns named in a note
+NUMBER = re.compile(r"([0-9]+)")
 SETTLED = 1_000_000_000  # nanoseconds after which another change of a file must change its timestamps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """A file that is expected to hold an image."""
 
     name: str  # unique in the list: relative to the folder given, with / between the parts
-    path: Path
+    location: str  # its path, as text: so small, and so quickly made, that a million of them are no burden
+
+    @property
+    def path(self) -> Path:
+        """Its path."""
+        return Path(self.location)
 
 
-@dataclass(frozen=True)
-class DigestedFile:
+@dataclass(frozen=True, slots=True)
+class DigestedFile(ImageFile):
     """An image file with the SHA-256 of its bytes."""
 
-    name: str
-    path: Path
     digest: str  # hexadecimal, or "unreadable"
     bytes: int
     modified: int  # nanoseconds since 1970
@@ -93,13 +99,23 @@ def split_of(images_folder: Path) -> tuple[Path, str]:
     return data_folder(images_folder), ""
 
 
-def natural_order(name: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
+PartOrder: TypeAlias = tuple[str | int, ...]
+
+
+def natural_order(name: str) -> tuple[tuple[PartOrder, ...], str]:
     """Return a sort key: numbers in names by value, letters ignoring case, folder by folder."""
-    parts = []
-    for part in PurePath(name).parts:
-        pieces = re.split(r"([0-9]+)", part.casefold())  # alternating text and numbers, text first
-        parts.append(tuple(int(piece) if index % 2 else piece for index, piece in enumerate(pieces)))
-    return tuple(parts), name
+    return (*_folder_order(folder_of(name)), _part_order(name_of(name))), name
+
+
+@functools.lru_cache(maxsize=1024)
+def _folder_order(folder: str) -> tuple[PartOrder, ...]:
+    return tuple(map(_part_order, PurePath(folder).parts))
+
+
+def _part_order(part: str) -> PartOrder:
+    pieces: list[str | int] = [*NUMBER.split(part.casefold())]  # alternating text and numbers, text first
+    pieces[1::2] = map(int, pieces[1::2])
+    return tuple(pieces)
 
 
 def digest_files(
@@ -113,28 +129,38 @@ def digest_files(
         until: since when nothing is known: a file that was put there or changed since is digested anew, even if its
             size and time say nothing (nanoseconds since 1970).
     """
-    return [_digested(file, known, until) for file in files]
+    here = _working_folder()
+    return [_digested(file, here, known, until) for file in files]
 
 
-def _digested(file: ImageFile, known: Mapping[tuple[str, int, int], str], until: int | None) -> DigestedFile:
+def _working_folder() -> str:
     try:
-        state = file.path.stat()
-        key = (str(file.path.absolute()), state.st_size, state.st_mtime_ns)
+        return str(Path.cwd())
+    except FileNotFoundError:  # it was removed: no relative path leads to a file
+        return ""
+
+
+def _digested(file: ImageFile, here: str, known: Mapping[tuple[str, int, int], str], until: int | None) -> DigestedFile:
+    """Add the digest to one file; relative paths begin in the folder `here`."""
+    name, location = file.name, file.location
+    try:
+        state = state_of(location)
+        key = (in_folder(here, location), state.st_size, state.st_mtime_ns)
         usable = until is None or state.st_ctime_ns < until  # no program can set the ctime, not even by unpacking
-        digest = (known.get(key) if usable else None) or file_digest(file.path)
+        digest = (known.get(key) if usable else None) or file_digest(location)
     except (OSError, DataError):  # DataError: what a virtual raster refers to is not found
-        return DigestedFile(file.name, file.path, UNREADABLE, 0, 0)
-    return DigestedFile(file.name, file.path, digest, state.st_size, state.st_mtime_ns)
+        return DigestedFile(name, location, UNREADABLE, 0, 0)
+    return DigestedFile(name, location, digest, state.st_size, state.st_mtime_ns)
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of the bytes of a file, and of the files that a virtual raster refers to, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with io.FileIO(path) as stream:  # quicker to open for small files, of which there may be many
         while block := stream.read(BLOCK):
             digest.update(block)
-    if path.suffix.lower() == VIRTUAL_SUFFIX:
-        for file in referred(path):
+    if suffix_of(str(path)).lower() == VIRTUAL_SUFFIX:
+        for file in referred(Path(path)):
             digest.update(file_digest(file).encode())
     return digest.hexdigest()
 
@@ -207,7 +233,7 @@ def _one_input(given: str, annotations: bool) -> list[ImageFile]:
     if path.is_dir():
         return _in_folder(path, annotations)
     if path.is_file():
-        return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, path)]
+        return _in_list(path) if path.suffix.lower() == LIST_SUFFIX else [ImageFile(path.name, str(path))]
     if path.exists():
         raise DataError(f"{given}: is neither a file nor a folder")
     if "://" in given:
@@ -226,7 +252,8 @@ def _in_folder(folder: Path, annotations: bool) -> list[ImageFile]:
         found = find_annotations(names)
         _say_left_out(top, found)
         names = [name for name in names if name not in found.names]
-    return [ImageFile(name, top / name) for name in names]
+    first = start_of(top)
+    return [ImageFile(name, first + name) for name in names]
 
 
 def _say_left_out(top: Path, found: Annotations) -> None:
@@ -248,6 +275,7 @@ def names_below(top: Path) -> Iterator[str]:
     for at, folders, files in os.walk(top, followlinks=True):
         here = Path(at)
         state = here.stat()
+        below = "" if here == top else f"{here.relative_to(top).as_posix()}/"
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
@@ -258,8 +286,8 @@ def names_below(top: Path) -> Iterator[str]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield (here / name).relative_to(top).as_posix()
+            if not name.startswith(".") and suffix_of(name).lower() in SUFFIXES:
+                yield below + name
 
 
 def _by_pattern(pattern: str) -> list[ImageFile]:
@@ -272,7 +300,7 @@ def _by_pattern(pattern: str) -> list[ImageFile]:
     if not files:
         seen = f", but {len(matches)} other files or folders do" if matches else ""
         raise DataError(f"{pattern}: no image matches this pattern{seen}: looked for {' '.join(SUFFIXES)}")
-    found = [ImageFile(path.relative_to(top).as_posix(), path) for path in files]
+    found = [ImageFile(path.relative_to(top).as_posix(), str(path)) for path in files]
     return sorted(found, key=lambda file: natural_order(file.name))
 
 
@@ -306,7 +334,7 @@ def _in_list(path: Path) -> list[ImageFile]:
 def _listed(path: Path, number: int, entry: str) -> ImageFile:
     for candidate in (path.parent / entry, Path(entry)):
         if candidate.is_file():
-            return ImageFile(_name_in_list(entry), candidate)
+            return ImageFile(_name_in_list(entry), str(candidate))
     places = " or ".join(dict.fromkeys(str(place) for place in (path.parent.absolute(), Path.cwd())))
     raise DataError(f"{path}: line {number}: {entry}: no such file: looked in {places}")
 
@@ -319,10 +347,14 @@ def _name_in_list(entry: str) -> str:
 def _each_once(found: Sequence[ImageFile]) -> list[ImageFile]:
     """Keep each file once, even if it was found by several paths."""
     by_file: dict[str, ImageFile] = {}
-    folder_of = functools.cache(os.path.realpath)
+    resolved = functools.cache(os.path.realpath)
     for file in found:
-        in_folder = folder_of(file.path.parent) + os.sep + file.path.name
-        by_file.setdefault(os.path.realpath(file.path) if file.path.is_symlink() else os.path.normpath(in_folder), file)
+        location = file.location
+        if is_link(location):
+            place = os.path.realpath(location)
+        else:
+            place = in_folder(resolved(folder_of(location)), name_of(location))
+        by_file.setdefault(place, file)
     return list(by_file.values())
 
 
@@ -338,4 +370,4 @@ def _unique_names(found: Sequence[ImageFile]) -> list[ImageFile]:
             if name in shared:
                 depths[index] += 1
                 names[index] = "/".join(paths[index].parts[1:][-depths[index] :])
-    return [ImageFile(name, file.path) for name, file in zip(names, found, strict=True)]
+    return [ImageFile(name, file.location) for name, file in zip(names, found, strict=True)]

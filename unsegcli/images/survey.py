@@ -23,6 +23,7 @@ from unsegcli.images.find import UNREADABLE, VIRTUAL_SUFFIX, DigestedFile, file_
 from unsegcli.images.georeference import some_adjoin
 from unsegcli.images.header import Header, Pixels, check_axes, check_size
 from unsegcli.images.mask_files import check_mask, find_masks
+from unsegcli.images.path_text import suffix_of
 from unsegcli.images.rasters import INSTALL, SurfaceMember, is_installed, is_large, lay_out
 from unsegcli.images.scaling import (
     AS_IT_IS,
@@ -142,7 +143,8 @@ def with_band_range(params: Images, files: Sequence[DigestedFile]) -> Images:
     if params.band_range != AUTO:
         return params
     for file in files:
-        if file.path.suffix.lower() not in PLAIN_SUFFIXES or file.path.suffix.lower() == ".npy":
+        kind = suffix_of(file.location).lower()
+        if kind not in PLAIN_SUFFIXES or kind == ".npy":
             with suppress(DataError):
                 found = _band_range(params, read_header(file.path, params.axes))
                 return dataclasses.replace(params, band_range="same") if found == "same" else params
@@ -159,7 +161,7 @@ def _band_range(params: Images, header: Header) -> str:
 
 def _headers_of_rasters(files: Sequence[DigestedFile], axes: str) -> Iterator[Header]:
     for file in files:
-        kind = file.path.suffix.lower()
+        kind = suffix_of(file.location).lower()
         if kind not in PLAIN_SUFFIXES and (kind == VIRTUAL_SUFFIX or file.bytes > SMALL_FILE):
             with suppress(DataError):
                 yield read_header(file.path, axes)
@@ -211,7 +213,7 @@ def _as_known(params: Images, known: Reading) -> Images:
 def _pages(files: Sequence[DigestedFile], params: Images, workers: int, skipped: list[tuple[str, str]]) -> list[_Page]:
     """Return all images whose headers can be read and whose size is within the limits."""
     pages: list[_Page] = []
-    tasks = [(str(file.path), params) for file in files]
+    tasks = [(file.location, params) for file in files]
     headers = ordered_map(_header, tasks, workers if len(files) > FILES_WORTH_WORKERS else 1, len(files))
     for file, header in zip(files, headers, strict=True):
         if isinstance(header, str) or file.digest == UNREADABLE:
@@ -268,7 +270,7 @@ def _mosaic(files: Sequence[DigestedFile], mask_folder: Path | None) -> _Page:
     listed = ((f"{member.box.top} {member.box.left}", member.digest) for member in members)
     whole = DigestedFile(
         name,
-        folder / name,
+        str(folder / name),
         listing_digest(listed),
         sum(file.bytes for file in files),
         max(file.modified for file in files),

@@ -59,6 +59,8 @@ class Artifact:
         self._file_bytes: int = file.id.get_filesize()
         self._held: dict[int, str] = {}  # address in the file -> dataset of those that are kept or read together
         self._held_bytes = 0
+        self._present: dict[str, bool] = {}  # field -> whether it is there
+        self._groups: dict[str, Any] = {}  # those that datasets were read from; None if there is none
         self._windows_are_sound = False
         self._checked: dict[str, bytearray] = {}  # windows whose digests were found right
         self.about = {name: self._attribute(name, NOT_TEXT.get(name, (str,))) for name in COMMON_ATTRIBUTES}
@@ -80,8 +82,10 @@ class Artifact:
 
     def has(self, name: str) -> bool:
         """Return whether an (optional) field is present."""
-        with self._damage_named(name):
-            return name in self._file
+        if name not in self._present:
+            with self._damage_named(name):
+                self._present[name] = name in self._file
+        return self._present[name]
 
     @property
     def window_count(self) -> int:
@@ -292,17 +296,24 @@ class Artifact:
         """Open a dataset of this file, refusing links and external storage."""
         parent, _, name = path.rpartition("/")
         with self._damage_named(path):
-            group = self._file[parent or "/"] if not parent or parent in self._file else None
-            if group is None or name not in group:
-                raise self._fail(f"{path} is missing")
-            _require_hard_link(group, name, self.path)
-            dataset = group[name]
+            group = self._group(parent)
+            dataset = None if group is None else _plain_dataset(group, name)
+            if dataset is None:
+                if group is None or name not in group:
+                    raise self._fail(f"{path} is missing")
+                _require_hard_link(group, name, self.path)
+                dataset = group[name]
             if not isinstance(dataset, h5py.Dataset):
                 raise self._fail(f"{path} should be a dataset")
             if dataset.shape is None or dataset.dtype is None:
                 raise self._fail(f"{path} has no values")
             _require_own_storage(dataset, self.path)
         return dataset
+
+    def _group(self, name: str) -> Any:
+        if name not in self._groups:
+            self._groups[name] = self._file[name or "/"] if not name or name in self._file else None
+        return self._groups[name]
 
     def _check_dataset(self, path: str, dataset: Any, spec: Field, window: int | None) -> None:
         if spec.types == "text":
@@ -467,6 +478,17 @@ def _is_text(value: Any, wanted: str) -> bool:
     return isinstance(value, str) and value == wanted
 
 
+def _plain_dataset(group: Any, name: str) -> h5py.Dataset | None:
+    """Open a dataset by its hard link, much faster than by `group[name]`; None if anything about it is unusual."""
+    key = name.encode("utf-8", errors="surrogateescape")
+    try:
+        if group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            return None
+        return h5py.Dataset(h5py.h5d.open(group.id, key), readonly=True)
+    except (*DAMAGE, AttributeError):
+        return None
+
+
 def _require_hard_link(group: Any, name: str, path: Path) -> None:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
@@ -477,7 +499,7 @@ def _require_hard_link(group: Any, name: str, path: Path) -> None:
 
 def _require_own_storage(dataset: h5py.Dataset, path: Path) -> None:
     properties = dataset.id.get_create_plist()
-    if dataset.is_virtual:
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
         raise ArtifactError(f"{path}: {dataset.name} is a virtual dataset, which is not allowed")
     if properties.get_external_count():
         raise ArtifactError(f"{path}: {dataset.name} stores its values in another file, which is not allowed")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from unsegcli.core.superpixels.features import GROUPS, blurred_pixels, feature_groups, region_features
+from unsegcli.core.superpixels.features import GROUPS, TRUNCATE, blurred_pixels, feature_groups, region_features
 from unsegcli.errors import DataError
 
 
@@ -158,6 +159,14 @@ def test_blur_keeps_constants_up_to_a_ragged_mask_and_ignores_the_rest(sigma: fl
     blurred = blurred_pixels(pixels, sigma, valid)
     np.testing.assert_allclose(blurred[valid], 0.4, rtol=1e-5)
     assert (blurred[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 4.0, 8.0])
+@pytest.mark.parametrize("shape", [(32, 41), (5, 1), (1, 1)])
+def test_blur_is_that_of_scipy_to_the_bit(shape: tuple[int, int], sigma: float) -> None:
+    plane = np.random.default_rng(3).random(shape, dtype=np.float32)
+    expected = gaussian_filter(plane, sigma, mode="reflect", truncate=TRUNCATE, output=np.float32)
+    np.testing.assert_array_equal(blurred_pixels(plane[:, :, None], sigma)[:, :, 0], expected)
 
 
 def test_blur_with_everything_valid_is_the_plain_blur() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 
 from unsegcli.core.superpixels.regions import centroids
-from unsegcli.core.superpixels.surroundings import REACH, ROUNDS, SORTS, STEPS, surroundings
+from unsegcli.core.superpixels.surroundings import REACH, ROUNDS, SORTS, STEPS, averaging_matrix, surroundings
 
 
 def around(features: list[float] | NDArray[np.float64], regions: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
@@ -34,6 +35,17 @@ def test_three_regions_above_one_another_by_hand() -> None:
     # Below the middle is only 4, which stands for itself; below the top are 2 and, through it, 4.
     np.testing.assert_allclose(found["below"][1], 4)
     np.testing.assert_allclose(found["below"][0], (1 - REACH) * 2 + REACH * 4, rtol=1e-5)
+
+
+def test_the_matrix_of_averages_is_that_of_its_entries() -> None:
+    """Region 1 has no share in anything, so it stands for itself, and region 4 has no neighbour."""
+    one, other = np.array([0, 0, 1, 2, 3, 3]), np.array([1, 2, 0, 0, 0, 2])
+    shares = np.array([1.0, 3.0, 0.0, 2.0, 1.0, 2.0])
+    rows, columns = np.append(one, [1, 4]), np.append(other, [1, 4])
+    values = np.append(shares, [1, 1]) / np.array([4, 4, 1, 2, 3, 3, 1, 1])
+    expected = coo_array((values, (rows, columns)), shape=(5, 5)).toarray()
+    np.testing.assert_array_equal(averaging_matrix(one, other, shares, 5).toarray(), expected)
+    assert expected.sum() == 5
 
 
 def test_near_spreads_from_neighbour_to_neighbour() -> None:

@@ -5,7 +5,8 @@ Any number of bands; no labels, no files; nothing here decides how features are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def _colour(
     """Compute mean, mean of the blurred image, and deviation of each coordinate: (count, 3 * coordinates)."""
     planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(colours, 2, 0)]
     mean = pool_planes(planes, regions, count)
-    blurred = (_far_blurred(plane, AROUND_SIGMA, valid) for plane in planes)
+    blurred = _far_blurred(planes, AROUND_SIGMA, valid)
     # In two passes: a region of one colour has deviation 0, which the one-pass formula would miss.
     squares = ((plane - paint(own, regions, 0.0)) ** 2 for plane, own in zip(planes, mean.T, strict=True))
     around = pool_planes(blurred, regions, count)
@@ -117,33 +118,46 @@ def _blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] 
     return np.divide(sums, share, out=np.zeros_like(plane), where=known)
 
 
-def _far_blurred(plane: NDArray[np.float32], sigma: float, valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """Blur one band as `_blurred` does, at half the resolution, which is close enough for a large sigma."""
-    height, width = plane.shape
-    rows, columns = -(-height // 2), -(-width // 2)
-    weight = np.ones(plane.shape, np.float32) if valid is None else valid.astype(np.float32)
+def _far_blurred(
+    planes: Sequence[NDArray[np.float32]], sigma: float, valid: NDArray[np.bool_] | None
+) -> Iterator[NDArray[np.float32]]:
+    """Blur bands as `_blurred` does, at half the resolution, which is close enough for a large sigma."""
+    height, width = planes[0].shape
+    weight = np.ones((height, width), np.float32) if valid is None else valid.astype(np.float32)
     share = _gaussian(_quartered(weight), sigma / 2)
-    sums = _gaussian(_quartered(plane * weight), sigma / 2)
-    small = np.divide(sums, share, out=np.zeros((rows, columns), np.float32), where=share > 1e-4)
-    return small.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    known = share > 1e-4
+    for plane in planes:
+        sums = _gaussian(_quartered(plane if valid is None else plane * weight), sigma / 2)
+        small = np.divide(sums, share, out=np.zeros(share.shape, np.float32), where=known)
+        yield small.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
 
 
 def _quartered(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum squares of four pixels; beyond the border there is nothing."""
     height, width = plane.shape
-    even = np.pad(plane, ((0, height % 2), (0, width % 2)))
+    even = np.pad(plane, ((0, height % 2), (0, width % 2))) if height % 2 or width % 2 else plane
     sums: NDArray[np.float32] = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
     return sums
 
 
 def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    from scipy.ndimage import gaussian_filter
+    """Blur a plane (height, width) as SciPy's `gaussian_filter` does, which computes its kernels at each call."""
+    from scipy.ndimage import correlate1d
 
+    result = np.empty(plane.shape, np.float32)
     # The border is reflected, so that a constant image stays constant.
-    result: NDArray[np.float32] = gaussian_filter(
-        plane, sigma=sigma, order=0, mode="reflect", truncate=TRUNCATE, output=np.float32
-    )
+    correlate1d(plane, gaussian_kernel(sigma), axis=0, output=result, mode="reflect")
+    correlate1d(result, gaussian_kernel(sigma), axis=1, output=result, mode="reflect")
     return result
+
+
+@functools.lru_cache(maxsize=32)
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian, truncated at TRUNCATE standard deviations."""
+    radius = int(TRUNCATE * sigma + 0.5)
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    kernel: NDArray[np.float64] = weights / weights.sum()
+    return kernel
 
 
 def _texture(lightness: NDArray[np.float32], inside: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:

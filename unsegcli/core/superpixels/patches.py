@@ -79,9 +79,16 @@ def normalised_patches(lightness: Floats, reduction: int) -> Floats:
 
 def _windows(plane: Floats, stride: int) -> Floats:
     """Return the patches around every `stride`-th pixel, without copying: (rows, columns, SIDE, SIDE)."""
-    padded = np.pad(plane, SIDE // 2, mode="symmetric")
+    rows, columns = (mirrored(side, SIDE // 2) for side in plane.shape)
+    padded = plane[rows[:, None], columns]
     windows: Floats = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE))[::stride, ::stride]
     return windows
+
+
+@functools.lru_cache(maxsize=64)
+def mirrored(side: int, margin: int) -> NDArray[np.intp]:
+    """Return the places of a row of pixels, with a margin before and after it in which the pixels are mirrored."""
+    return np.pad(np.arange(side), margin, mode="symmetric")
 
 
 def _normalised(windows: Floats) -> Floats:
@@ -109,9 +116,12 @@ def _summed(
         first, last = int(inside[at].min()), int(inside.max()) + 1
         similar = _similarities(_normalised(windows[start : start + rows]), book)
         shape = (last - first, len(inside))
-        members = csr_array((np.ones(len(at), np.float32), (inside[at] - first, at)), shape=shape)
+        own = inside[at] - first
+        found = np.bincount(own, minlength=last - first)
+        starts = np.concatenate([[0], np.cumsum(found)])
+        members = csr_array((np.ones(len(at), np.float32), at[np.argsort(own, kind="stable")], starts), shape=shape)
         sums[first:last] += members @ similar
-        sizes[first:last] += np.bincount(inside[at] - first, minlength=last - first)
+        sizes[first:last] += found
     return sums, sizes
 
 
@@ -120,7 +130,8 @@ def _reduced(plane: Floats, reduction: int) -> Floats:
     if reduction == 1:
         return plane
     height, width = plane.shape
-    padded = np.pad(plane, ((0, -height % reduction), (0, -width % reduction)), mode="edge")
+    missing = ((0, -height % reduction), (0, -width % reduction))
+    padded = np.pad(plane, missing, mode="edge") if any(map(any, missing)) else plane
     rows, columns = (side // reduction for side in padded.shape)
     means: Floats = padded.reshape(rows, reduction, columns, reduction).mean(axis=(1, 3), dtype=np.float32)
     return means

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 
 from unsegcli.core.superpixels.regions import RegionMap, borders
 
@@ -35,20 +35,24 @@ def surroundings(
     down, across = (centres[other] - centres[one]).T
     steep = np.abs(down) > STEEP * np.abs(across)
     apart = np.sqrt(down**2 + across**2) + 1e-9
-    around = _averaging(one, other, length, len(features))
+    count = len(features)
+    around = averaging_matrix(one, other, length, count)
     adjacent = around @ features
     near = adjacent
     for _ in range(ROUNDS - 1):
         near = around @ near
-    parts = [adjacent, near]
-    for sign in (-1, 1):
-        share = length * np.maximum(sign * down, 0) / apart * steep
-        beside = _averaging(one, other, share, len(features))
-        seen = features
-        for _ in range(STEPS):
-            seen = beside @ ((1 - REACH) * features + REACH * seen)
-        parts.append(seen)
-    result: NDArray[np.float32] = np.concatenate(parts, axis=1).astype(np.float32)
+    shares = [length * np.maximum(sign * down, 0) / apart * steep for sign in (-1, 1)]
+    # Both directions are computed at once, as if they were two images.
+    beside = averaging_matrix(
+        np.concatenate([one, one + count]), np.concatenate([other, other + count]), np.concatenate(shares), 2 * count
+    )
+    twice = np.concatenate([features, features])
+    seen = twice
+    for _ in range(STEPS):
+        seen = beside @ ((1 - REACH) * twice + REACH * seen)
+    result: NDArray[np.float32] = np.concatenate([adjacent, near, seen[:count], seen[count:]], axis=1).astype(
+        np.float32
+    )
     return result
 
 
@@ -59,12 +63,23 @@ def _touching(regions: RegionMap, count: int) -> tuple[NDArray[np.int64], NDArra
     return pairs // max(1, count), pairs % max(1, count), length
 
 
-def _averaging(
+def averaging_matrix(
     one: NDArray[np.int64], other: NDArray[np.int64], shares: NDArray[np.float64] | NDArray[np.int64], count: int
 ) -> csr_array:
-    """Make the matrix that averages over neighbours by their shares; regions without any are mapped to themselves."""
+    """Make the matrix that averages over neighbours by their shares; regions without any are mapped to themselves.
+
+    Args:
+        one: (pairs,) regions, in ascending order.
+        other: (pairs,) a neighbour of each, in ascending order for each region.
+        shares: (pairs,)
+        count: number of regions.
+    """
     alone = np.flatnonzero(np.bincount(one, shares, minlength=count) <= 0)
     rows, columns = np.concatenate([one, alone]), np.concatenate([other, alone])
     values = np.concatenate([np.asarray(shares, np.float64), np.ones(len(alone))])
-    total = np.bincount(rows, values, minlength=count)
-    return coo_array((values / total[rows], (rows, columns)), shape=(count, count)).tocsr()
+    values /= np.bincount(rows, values, minlength=count)[rows]
+    if len(alone):
+        order = np.argsort(rows, kind="stable")
+        columns, values = columns[order], values[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+    return csr_array((values, columns, starts), shape=(count, count))
