@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -11,6 +12,9 @@ def main() -> None:
         print("error: unseg does not run on Windows itself: use it inside WSL, as on Linux", file=sys.stderr)
         sys.exit(1)
     try:
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, {signal.SIGINT}
+        )  # held while Python started, if a command started it
         from unsegcli.cli import app
         from unsegcli.cli._lost_signals import end_at_signals
 

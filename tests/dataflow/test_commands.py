@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from unsegcli.dataflow import commands
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import UnsegError
 
@@ -44,6 +45,7 @@ def stop(number, frame):
     sys.exit(130)
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGINT}})  # as unseg does
 Path("started").touch()
 time.sleep(60)
 """
@@ -70,3 +72,29 @@ def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group
     assert run.returncode == code, errors
     assert (tmp_path / "kept").read_text() == str(int(number))
     assert "run the same command again" in errors
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 10, 15, 20, 30, 60])
+def test_ctrl_c_while_python_starts_ends_in_one_line(milliseconds: int, tmp_path: Path) -> None:
+    """Python itself would print a traceback; commands that commands start hold it until they are ready."""
+    with commands._interrupts_held():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "unsegcli", "inspect", "no such.h5"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+    time.sleep(milliseconds / 1000)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert (process.returncode, said) == (130, "error: interrupted\n")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_ctrl_c_before_a_command_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        commands.run_command(["train"])
+    assert not hasattr(stop.value, "__notes__")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
