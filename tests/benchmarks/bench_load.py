@@ -36,13 +36,13 @@ class Watched:
     resident: list[float] = field(default_factory=list)  # bytes, of the parent
     files: list[int] = field(default_factory=list)  # that the parent had open
     peak: int = 0
-    done: list[tuple[float, int]] = field(default_factory=list)  # seconds, and the images that were in shards
+    cpu: float = 0.0  # seconds of all its processes
+    done: list[tuple[int, float, float]] = field(default_factory=list)  # images in shards, seconds, CPU seconds
 
-    @property
-    def rates(self) -> list[float]:
-        """Images a second between one shard and the next."""
+    def rates(self, clock: int) -> list[float]:
+        """Images a second between one shard and the next: by the clock (1), or by the time of processors (2)."""
         pairs = zip(self.done, self.done[1:], strict=False)
-        return [(after - before) / (now - then) for (then, before), (now, after) in pairs if now > then]
+        return [(after[0] - before[0]) / (after[clock] - before[clock]) for before, after in pairs]
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
@@ -95,9 +95,10 @@ def _watched(command: Sequence[str], folder: Path) -> Watched:
         child = subprocess.Popen([UNSEG, *command], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while child.poll() is None:
             now = time.perf_counter() - started
-            for shard in set(_shards(partial)) - shards:
+            found.cpu = max(found.cpu, _cpu_of(child.pid))
+            for shard in sorted(set(_shards(partial)) - shards):
                 shards.add(shard)
-                found.done.append((now, shard))
+                found.done.append((shard, now, found.cpu))
             with contextlib.suppress(OSError, IndexError):
                 found.files.append(len([*Path(f"/proc/{child.pid}/fd").iterdir()]))
                 pages = Path(f"/proc/{child.pid}/status").read_text().split("VmRSS:")[1]
@@ -110,6 +111,24 @@ def _watched(command: Sequence[str], folder: Path) -> Watched:
     return found
 
 
+def _cpu_of(process: int) -> float:
+    """Return the CPU seconds of a process and its children, also of those that have ended."""
+    seconds = 0.0
+    for pid in (process, *_children(process)):
+        with contextlib.suppress(OSError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
 def _shards(partial: Path) -> list[int]:
     """Return the number of images before each shard."""
     with contextlib.suppress(OSError):
@@ -118,19 +137,25 @@ def _shards(partial: Path) -> list[int]:
 
 
 def _lines(what: str, found: Watched, count: int) -> list[Line]:
-    lines = [Line(f"images a second of {what}, all included", f"{count / found.wall:,.0f}")]
-    if len(found.rates) >= 3:
-        start, end = found.rates[0], found.rates[-1]
-        flat = 1 / FLAT <= start / end <= FLAT
-        shown = " ".join(f"{rate:,.0f}" for rate in found.rates)
-        lines.append(
-            Line(
-                f"rate at the start over that at the end ({shown}): {what}",
-                f"{start / end:.2f}",
-                f"<= {FLAT:.2f}",
-                flat,
+    lines = [
+        Line(f"images a second of {what}, all included", f"{count / found.wall:,.0f}"),
+        Line(f"CPU seconds of all processes: {what}", f"{found.cpu:,.0f}"),
+    ]
+    for clock, of in ((1, "a second"), (2, "a CPU second")):
+        rates = found.rates(clock)
+        if len(rates) >= 3:
+            some = max(1, len(rates) // 4)  # a quarter at each end: a busy machine makes single shards slow
+            start, end = (sum(part) / some for part in (rates[:some], rates[-some:]))
+            flat = 1 / FLAT <= start / end <= FLAT
+            shown = " ".join(f"{rate:,.0f}" for rate in rates)
+            lines.append(
+                Line(
+                    f"images {of} in the first quarter of the shards over the last ({shown}): {what}",
+                    f"{start / end:.2f}",
+                    f"<= {FLAT:.2f}",
+                    flat,
+                )
             )
-        )
     quarter, end = found.resident[len(found.resident) // 4], found.resident[-1]
     lines.append(
         Line(

@@ -142,6 +142,27 @@ def test_digests_are_of_the_bytes_and_known_ones_are_not_read_again(tmp_path: Pa
     assert [file.digest for file in again] == ["known a.png", hashlib.sha256(b"changed!").hexdigest()]
 
 
+def test_digests_are_known_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "images/a.png")
+    state = (tmp_path / "images/a.png").stat()
+    known = {(str(tmp_path / "images/a.png"), state.st_size, state.st_mtime_ns): "known"}
+    monkeypatch.chdir(tmp_path)
+    for given in ("images", "./images", ".", tmp_path / "images/a.png"):
+        assert [file.digest for file in digest_files(find_images([given]), known)] == ["known"]
+        assert [file.digest for file in digest_files(find_images([given]), known, until=state.st_ctime_ns)] != ["known"]
+
+
+def test_no_relative_path_leads_to_a_file_in_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    found = digest_files([ImageFile("a.png", "a.png"), ImageFile("b.png", str(tmp_path / "a.png"))], {})
+    assert [file.digest for file in found] == ["unreadable", hashlib.sha256(b"a.png").hexdigest()]
+
+
 def test_digest_of_what_cannot_be_read(tmp_path: Path) -> None:
     (missing,) = digest_files([ImageFile("a.png", str(tmp_path / "a.png"))], {})
     assert (missing.digest, missing.bytes) == ("unreadable", 0)

@@ -440,6 +440,6 @@ def _folder_of(source: Source) -> str:
     """Return the folder in which the name of a source, without its page, leads to its path."""
     name = source.name.rpartition("#")[0] if source.name.endswith(f"#{source.page}") else source.name
     if source.path.endswith(f"/{name}"):
-        return source.path.removesuffix(name)
+        return source.path[: -len(name) - 1] or "/"
     parts = len(PurePosixPath(name).parts)
     return str(Path(source.path).parents[parts - 1])

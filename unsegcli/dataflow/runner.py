@@ -31,6 +31,7 @@ from unsegcli.dataflow.dataset import (
 from unsegcli.dataflow.estimates import measured
 from unsegcli.dataflow.kept_results import KeptUnit, kept_units
 from unsegcli.dataflow.provenance import carried, note_networks
+from unsegcli.dataflow.shared_notes import SharedNotes
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.working import Source
 from unsegcli.parallel import available_cores, ordered_map, report
@@ -194,9 +195,10 @@ def write_artifact(
         remaining = _tasks(target, dataset.units, kept or {})[len(writer.notes) :]
         with _releasing(), console.progress(len(dataset.units), what, unit, done=len(writer.notes)) as bar:
             show = partial(_show, bar, writer)
+            shared = SharedNotes()
             for number, (windows, note) in enumerate(_results(work, remaining, workers, show)):
                 _check_block(remaining[number], note)
-                writer.append(windows, note)
+                writer.append(windows, shared(note))
                 show(0.0)
         notes = [*writer.notes, *writer.pending_notes()]
         done = by_source(dataset.units, notes)

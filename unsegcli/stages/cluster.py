@@ -178,8 +178,10 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
     if run.dry_run:
         peak = baselines.peak_of(found.dataset, params, file)
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {}, peak=peak)
-    shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
-    fit = baselines.fit_sample(shared.sample, params)
+    sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
+    fit = baselines.fit_sample(sample, params)
+    shared.sample = sample if shared.several else None  # may have hundreds of megabytes
+    del sample
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
