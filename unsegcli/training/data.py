@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -26,6 +27,7 @@ from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.working import Source
 from unsegcli.methods._load import Loaded
+from unsegcli.training.mapped_arrays import ArrayPlace, ArrayWriter, array_at, mapped
 
 
 @dataclass(frozen=True)
@@ -114,30 +116,30 @@ def fill(images: Iterable[TrainingImage | LargeImage], most_bytes: int = 0, spil
         spill: file for the rest; created only if needed, an existing one is replaced. None = all in memory.
     """
     pool = Pool()
-    if spill is not None:
-        spill.unlink(missing_ok=True)
-    for image in images:
-        size = sum(part.nbytes for part in _parts(image).values())
-        if spill is not None and pool.stored_bytes + size > most_bytes:
-            moved: dict[str, Any] = {name: _spilled(part, spill) for name, part in _parts(image).items()}
-            image = replace(image, **moved)
-            pool.spilled_bytes += size
-        else:
-            pool.stored_bytes += size
-        pool.images.append(image)
-        pool.channels = image.channels
+    moved: dict[int, dict[str, ArrayPlace]] = {}
+    with ArrayWriter(spill) if spill is not None else nullcontext() as file:
+        for image in images:
+            parts = parts_of(image)
+            size = sum(part.nbytes for part in parts.values())
+            pool.channels = image.channels
+            if file is not None and pool.stored_bytes + size > most_bytes:
+                moved[len(pool.images)] = {name: file.add(part) for name, part in parts.items()}
+                image = replace(image, **dict.fromkeys(parts))
+                pool.spilled_bytes += size
+            else:
+                pool.stored_bytes += size
+            pool.images.append(image)
+    if spill is not None and pool.spilled_bytes:
+        whole = mapped(spill)
+        for number, places in moved.items():
+            back: dict[str, Any] = {name: array_at(place, whole) for name, place in places.items()}
+            pool.images[number] = replace(pool.images[number], **back)
     return pool
 
 
-def _parts(image: TrainingImage | LargeImage) -> dict[str, NDArray[Any]]:
+def parts_of(image: TrainingImage | LargeImage) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an image, by field."""
     return {name: part for name, part in vars(image).items() if isinstance(part, np.ndarray)}
-
-
-def _spilled(part: NDArray[Any], path: Path) -> NDArray[Any]:
-    with path.open("ab") as stream:
-        offset = stream.seek(0, 2)
-        stream.write(np.ascontiguousarray(part).tobytes())
-    return np.memmap(path, part.dtype, "r", offset, part.shape)
 
 
 Bad = list[tuple[str, str]]  # name and reason of each image that cannot be read
