@@ -11,6 +11,7 @@ TAKES = Takes(
     kinds=("superpixels",),
     images=True,
     inputs=("mask", "source_folder", "limit"),
+    run=("output", "workers", "dask", "force", "dry_run"),
     preset=True,
 )
 

@@ -7,7 +7,8 @@ from typing import Any
 from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Proposals, Run
 
-TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folder", "limit"))
+RUN = ("output", "workers", "dask", "force", "dry_run")
+TAKES = Takes(kinds=("superpixels",), images=True, inputs=("mask", "source_folder", "limit"), run=RUN)
 
 
 @command("proposals", Proposals, TAKES)

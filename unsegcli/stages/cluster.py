@@ -178,7 +178,7 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
     if run.dry_run:
         peak = baselines.peak_of(found.dataset, params, file)
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {}, peak=peak)
-    shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
+    shared.sample = shared.sample or baselines.draw_sample(found.dataset, params, run.pool)
     fit = baselines.fit_sample(shared.sample, params)
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
@@ -245,7 +245,7 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outc
     names = (*OF_SCORES, *((*OF_OBJECTS, *changed) if model.embeds else ()))
     settings = as_stored({name: getattr(params, name) for name in names})
     # torch uses its own threads, so everything runs in this process.
-    found = prepare(STAGE, dataset, replace(run, workers=1), [settings], {"method": model.method})
+    found = prepare(STAGE, dataset, run.in_this_process("a model"), [settings], {"method": model.method})
     if found.earlier is not None:
         return found.earlier
     return _apply(found.opened(), model, params)
@@ -293,7 +293,7 @@ def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, sha
         earlier, fingerprint = read_groups(params.centres, model)
         dataset = dataset.with_input("centres", params.centres, fingerprint)
     cutting = (None if earlier is None else earlier.cutting) or cutting_used(model, dataset)
-    run = replace(run, workers=1)  # torch uses its own threads
+    run = run.in_this_process("a model")  # torch uses its own threads
     found = prepare(GROUPING, dataset, run, [_vector_settings(params, dataset, cutting)], {"method": model.method})
     if found.earlier is not None:
         return found.earlier
