@@ -160,12 +160,12 @@ class _Crew:
         asked = (versions_here(), str(Path.cwd()), [str(Path(path).absolute()) for path in self.handling.needed])
         found = self.client.run(problem_of_worker, *asked, on_error="return")
         for worker, problem in sorted(found.items()):
-            if isinstance(problem, ImportError | AttributeError):
-                problem = f"has no unseg {__version__} ({problem}); install the same version as here"
-            elif isinstance(problem, OSError) and self.client.status != "running":
-                self.check_scheduler()
-            elif isinstance(problem, BaseException):
-                raise problem
+            if isinstance(problem, OSError):
+                continue  # it has gone meanwhile
+            if isinstance(problem, Exception):
+                if "unsegcli" not in str(problem):
+                    raise problem
+                problem = _other_unseg(problem)
             if problem:
                 raise UnsegError(f"Dask worker {worker}: {problem}")
 
@@ -196,11 +196,21 @@ class _Crew:
     def submit(self, batch: list[Any]) -> Any:
         """Send a batch."""
         with self.lost_named(batch):
-            future = self.client.submit(
-                done_on_worker, self.shared, pickle.dumps(batch), key=_key(), retries=RETRIES, pure=False
-            )
+            future = self.promised(done_on_worker, self.shared, pickle.dumps(batch), retries=RETRIES)
         future.add_done_callback(lambda _: self.arrived.set())
         return future
+
+    def promised(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        """Let a worker call one of our functions. The scheduler sees bytes only, so it needs no unseg."""
+
+        def call(payload: bytes) -> Any:  # sent as code, since it lies inside a function
+            import pickle
+
+            function, inputs = pickle.loads(payload)
+            return function(*inputs)
+
+        payload = pickle.dumps((function, inputs))
+        return self.client.submit(call, payload, key=f"unseg-{os.urandom(12).hex()}", pure=False, **options)
 
     def results_of(self, first: _Sent, ahead: Report) -> Iterator[Any]:
         """Wait for the first batch that was sent, and yield its results."""
@@ -254,6 +264,10 @@ class _Crew:
             ) from None
         except (FutureCancelledError, CommClosedError):
             raise self.gone() from None
+        except ImportError as error:
+            if (error.name or "").startswith("unsegcli"):
+                raise UnsegError(f"a Dask worker {_other_unseg(error)}") from error
+            raise
 
     def check_scheduler(self) -> None:
         """Raise an error if the scheduler is gone."""
@@ -278,7 +292,7 @@ class _Crew:
     def release(self) -> None:
         """Let each worker close its files, as a task, so that no other task of it reads them at that time."""
         asked = [
-            self.client.submit(release_on_worker, self.handling.release, key=_key(), workers=[worker], pure=False)
+            self.promised(release_on_worker, self.handling.release, workers=[worker])
             for worker in self.client.nthreads()
         ]
         with contextlib.suppress(TimeoutError):
@@ -286,8 +300,8 @@ class _Crew:
                 one.result(timeout=SECONDS_TO_END)
 
 
-def _key() -> str:
-    return f"unseg-{os.urandom(12).hex()}"
+def _other_unseg(error: Exception) -> str:
+    return f"has no unseg {__version__} ({error}); install the same version as here"
 
 
 def _some(tasks: Sequence[Any], name: Callable[[Any], str]) -> str:
@@ -308,7 +322,8 @@ def _cluster(address: str) -> Iterator[Client]:
         _local_cluster(count) if count else contextlib.nullcontext(address) as found,
         contextlib.closing(_connected(found, address)) as client,
     ):
-        _note_dashboard(client, local=bool(count))
+        if _has_dashboard():
+            console.note(f"Dask shows what it does at {client.dashboard_link}")
         yield client
 
 
@@ -416,14 +431,6 @@ def _address_in(path: Path) -> str:
             f"--dask {path}: names no scheduler; give the file that `dask scheduler --scheduler-file FILE` wrote"
         ) from error
     return str(found)
-
-
-def _note_dashboard(client: Client, *, local: bool) -> None:
-    if local and not _has_dashboard():
-        return
-    services = client.scheduler_info().get("services", {})
-    if "dashboard" in services:
-        console.note(f"Dask shows what it does at {client.dashboard_link}")
 
 
 # ---------------------------------------------------------------------------------------- on a worker
