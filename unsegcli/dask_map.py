@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata, util
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,7 +46,8 @@ RETRIES = 2  # of a batch that raises an error: a file server may have been away
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_COUNTS = 10.0  # of workers, which come and go
 SECONDS_TO_CONNECT = 10.0
-SECONDS_TO_END = 2.0
+SECONDS_TO_END = 5.0
+SECONDS_TO_STOP = 0.3  # of running tasks, once the cluster is being closed
 LOGGERS = ("distributed", "distributed.client", "distributed.nanny", "distributed.scheduler", "distributed.worker")
 SILENT = logging.CRITICAL + 1
 NAMED = 3  # images of a batch, in an error
@@ -361,6 +363,7 @@ def _local_cluster(count: int) -> Iterator[Any]:
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, "1"),
         "distributed.scheduler.worker-ttl": None,  # a worker in compiled code may not answer for minutes
     }
+    resource_tracker.ensure_running()  # which would lift the block
     with dask.config.set(settings), _sigint_blocked():
         try:
             cluster = LocalCluster(
@@ -375,10 +378,24 @@ def _local_cluster(count: int) -> Iterator[Any]:
                 "--dask local: no process could be started; a Python script must call unsegcli below "
                 f'`if __name__ == "__main__":` ({next(iter(str(error).splitlines()), "")})'
             ) from error
+    abandoned = True
     try:
         yield cluster
+        abandoned = False
     finally:
-        cluster.close(timeout=SECONDS_TO_END)
+        if abandoned:  # an error, Ctrl-C, or SIGTERM: do not wait for running tasks; before closing, they would restart
+            killer = threading.Timer(SECONDS_TO_STOP, _kill_workers, [cluster])
+            killer.daemon = True
+            killer.start()
+        with contextlib.suppress(TimeoutError):  # processes that are left end with this one
+            cluster.close(timeout=SECONDS_TO_END)
+
+
+def _kill_workers(cluster: Any) -> None:
+    for nanny in cluster.workers.values():
+        if nanny.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _has_dashboard() -> bool:
