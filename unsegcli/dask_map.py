@@ -321,6 +321,7 @@ def _cluster(address: str) -> Iterator[Client]:
     count = local_count(address)
     with (
         _silence(),
+        _one_thread_each() if count else contextlib.nullcontext(),
         _local_cluster(count) if count else contextlib.nullcontext(address) as found,
         contextlib.closing(_connected(found, address)) as client,
     ):
@@ -354,17 +355,27 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that are started use one thread each; Dask leaves other variables behind as well."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
 def _local_cluster(count: int) -> Iterator[Any]:
     """Start single-threaded processes on this machine, and end them."""
     import dask
     from distributed import LocalCluster
 
-    settings = {
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, "1"),
-        "distributed.scheduler.worker-ttl": None,  # a worker in compiled code may not answer for minutes
-    }
+    patient = {"distributed.scheduler.worker-ttl": None}  # a worker in compiled code may not answer for minutes
     resource_tracker.ensure_running()  # which would lift the block
-    with dask.config.set(settings), _sigint_blocked():
+    with dask.config.set(patient), _sigint_blocked():
         try:
             cluster = LocalCluster(
                 n_workers=count,
