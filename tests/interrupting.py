@@ -57,6 +57,7 @@ BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pa
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "superpixels": (("superpixels", "data", "--pixels-per-segment", "50", *ONE), "superpixels.h5"),
     "superpixels by workers": (("superpixels", "data", "--pixels-per-segment", "50", "--workers", "2"), "by-two.h5"),
+    "superpixels by dask": (("superpixels", "data", "--pixels-per-segment", "50", "--dask", "local:2"), "by-dask.h5"),
     "cluster": (("cluster", "superpixels.h5", "--classes", "4", *ONE), "segmentation.h5"),
     "iem": (("iem", "data", "--iterations", "2", *ONE), "iem.h5"),
     "proposals": (("proposals", "superpixels.h5", *ONE), "proposals.h5"),

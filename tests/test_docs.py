@@ -51,7 +51,7 @@ OPTIONS = set(
     --samples --scale --scale-factor --scaling --seed --segments --show-completion --sigma --size --skip-bad
     --mosaic --resampling --band-range
     --smooth --square --starts --stride --tolerance --trace --update --verbose --verify --version --workers
-    --backbone --layers --resize --pca --pooled --dense
+    --backbone --layers --resize --pca --pooled --dense --dask
     --per --flips --refine --tile --describe --device --method --cue
     --proposals --min-confidence --weights --object-is --objects --threshold --pooling
     --area --clean --masks --no-clean --smallest --phases --separate --contrast

@@ -25,15 +25,15 @@ LAYERS = [
     ["dataflow", "labels"],
     ["legend", "names"],
     ["images", "methods", "store"],
-    ["core", "recipe", "parallel", "presets"],
+    ["core", "recipe", "parallel", "dask_map", "presets"],
     ["params", "errors", "console", "parsing", "_version"],
 ]
 NO_SIBLINGS = ("stages", "methods", "datasets")
 LABEL_READERS = {"evaluate", "visualize", "compare", "probe", "retrieve", "propagate", "prepare"}
-ONLY_IMPORTER = {"typer": "cli", "h5py": "store"}
+ONLY_IMPORTER = {"typer": "cli", "h5py": "store", "distributed": "dask_map"}
 RASTERIO_IN = {"images/rasters.py", "views/geo_files.py"}  # an optional package: nothing else may need it
 HEAVY = {"numpy", "h5py", "torch", "torchvision", "numba", "skimage", "scipy", "PIL", "tifffile", "imagecodecs", "tqdm"}
-HEAVY |= {"rich", "pydantic", "rasterio"}
+HEAVY |= {"rich", "pydantic", "rasterio", "distributed", "dask"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

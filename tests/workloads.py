@@ -60,6 +60,22 @@ def die_at_three(number: int) -> int:
     return number
 
 
+def process_and_time(number: int) -> int:
+    """Say which process works on a task, after a while."""
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def readable_in(number: int, process: int) -> int | str:
+    """Fail in all processes but one, like an image that only one machine sees."""
+    return number if os.getpid() == process else "cannot be read"
+
+
+def folder_of(name: str) -> str:
+    """Where a relative path leads to."""
+    return str(Path(name).absolute())
+
+
 def halfway(number: int) -> int:
     """Report a half, and end when the parent has had time to see it."""
     report(0.5)

@@ -13,6 +13,7 @@ from typing import Any
 from unsegcli.errors import ConfigError
 
 AUTO = "auto"  # as the number of clusters: chosen before clustering, without labels
+DASK_LOCAL = "local"  # a Dask cluster of processes on this machine
 DEFAULT_CLASSES = 8  # clusters, if neither the user nor a model sets the number
 MAP_CLASSES = 24  # clusters of `unseg map`: many, since people name and merge them afterwards
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -519,6 +520,15 @@ class Run:
         metavar="N",
         least=0,
     )
+    dask: str = option(
+        "",
+        "Compute on a Dask cluster: local or local:N, for N processes of this machine; tcp://HOST:PORT, the address of "
+        "a scheduler; or the JSON file that it wrote. The result is the same.",
+        panel=RUNNING,
+        metavar="CLUSTER",
+        shown="-",
+        instead_of="workers",
+    )
     device: str = option(
         AUTO,
         "Device to compute on. auto = a GPU for networks, if there is one; superpixels use one only if it is named.",
@@ -540,10 +550,23 @@ class Run:
         shown="-",
     )
 
+    @property
+    def pool(self) -> int | str:
+        """Who computes: a number of processes, or a Dask cluster."""
+        return self.dask or self.workers
+
+    def in_this_process(self, what: str) -> Run:
+        """Return the same run in one process, for work that uses threads or a GPU of its own."""
+        if self.dask:
+            raise ConfigError(f"--dask {self.dask}: {what} computes in one process; leave out --dask")
+        return replace(self, workers=1)
+
     def of(self, stage: str) -> Run:
         """Fill in the default output of a stage if none is set, and check the suffix of one that is set."""
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise ConfigError(f"--shard {self.shard[0]}/{self.shard[1]}: must be from 1/N to N/N, such as 2/8")
+        if self.dask:
+            _check_cluster(self)
         if not self.output:
             default = Path(OUTPUTS[stage])
             if self.shard is not None:
@@ -551,6 +574,21 @@ class Run:
             return replace(self, output=str(default))
         _check_suffix(Path(self.output), OUTPUTS[stage])
         return self
+
+
+def _check_cluster(run: Run) -> None:
+    """Raise an error if the name of a Dask cluster is not understood, or does not go with other settings."""
+    word, sign, number = run.dask.partition(":")
+    if word == DASK_LOCAL:
+        known = number.isdecimal() and int(number) > 0 if sign else True
+    else:
+        known = "://" in run.dask or run.dask.endswith(".json")
+    if not known:
+        raise ConfigError(f"--dask {run.dask}: is not local, local:N, tcp://HOST:PORT or FILE.json")
+    if run.workers:
+        raise ConfigError("--dask and --workers cannot be used together: give one of them")
+    if run.device not in (AUTO, "cpu"):
+        raise ConfigError(f"--dask {run.dask}: computes on processors; leave out --device {run.device}")
 
 
 def _check_suffix(output: Path, default: str) -> None:

@@ -20,7 +20,7 @@ TAKES = Takes(
     finds_images=False,
     folded=True,
     inputs=("mask", "source_folder", "limit"),
-    run=("output", "device", "workers", "force", "dry_run", "shard"),
+    run=("output", "device", "workers", "dask", "force", "dry_run", "shard"),
     preset=True,
 )
 

@@ -11,7 +11,7 @@ TAKES = Takes(
     kinds=("superpixels",),
     images=True,
     inputs=("mask", "source_folder", "limit"),
-    run=("output", "device", "workers", "force", "dry_run", "shard"),
+    run=("output", "device", "workers", "dask", "force", "dry_run", "shard"),
 )
 
 

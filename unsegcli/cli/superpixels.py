@@ -7,7 +7,7 @@ from typing import Any
 from unsegcli.cli._command import Takes, command
 from unsegcli.params import Inputs, Run, Superpixels
 
-RUN = ("output", "device", "workers", "force", "dry_run", "shard")
+RUN = ("output", "device", "workers", "dask", "force", "dry_run", "shard")
 
 
 @command("superpixels", Superpixels, Takes(images=True, inputs=("mask", "limit"), run=RUN))

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unsegcli import console, store
+from unsegcli import console, dask_map, store
 from unsegcli.dataflow.dataset import (
     Dataset,
+    StoredUnit,
     Unit,
     Window,
     by_source,
@@ -34,7 +35,7 @@ from unsegcli.dataflow.provenance import carried, note_networks
 from unsegcli.dataflow.shared_notes import SharedNotes
 from unsegcli.errors import ArtifactError, DataError
 from unsegcli.images.working import Source
-from unsegcli.parallel import available_cores, ordered_map, report
+from unsegcli.parallel import available_cores, ordered_map, report, say_nothing
 from unsegcli.params import Run, recorded
 from unsegcli.recipe import Recipe, make_recipe
 
@@ -132,10 +133,10 @@ class Pass:
         if self.run.dry_run:
             tasks = _tasks(self.target, now.dataset.units, kept)
             fresh = replace(now.dataset, units=tuple(task for task in tasks if not isinstance(task, KeptUnit)))
-            cost = estimate(fresh, work, self.run.workers, peak) if fresh.units else "no image is to be computed"
+            cost = estimate(fresh, work, self.run.pool, peak) if fresh.units else "no image is to be computed"
             console.note(f"would write {self.target.path}: {cost}")
             return Outcome(self.target.path, len(now.dataset.bad))
-        return write_artifact(self.target, now.dataset, work, what, attributes, self.run.workers, tables, kept)
+        return write_artifact(self.target, now.dataset, work, what, attributes, self.run.pool, tables, kept)
 
 
 def prepare(
@@ -171,7 +172,7 @@ def write_artifact(
     work: Work,
     what: str,
     attributes: Mapping[str, Any],
-    workers: int = 0,
+    workers: int | str = 0,
     tables: Mapping[str, Any] | None = None,
     kept: Mapping[int, KeptUnit] | None = None,
 ) -> Outcome:
@@ -183,7 +184,7 @@ def write_artifact(
         work: picklable function from a window to its datasets.
         what: label of the progress bar.
         attributes: the kind's own attributes, without `reading`.
-        workers: number of processes; 0 = one for each processor.
+        workers: number of processes; 0 = one for each processor; or a Dask cluster.
         tables: further datasets, one per file.
         kept: results that an earlier output has, by the number of the unit.
     """
@@ -292,17 +293,18 @@ def unchanged(target: store.Target) -> Outcome | None:
     return UpToDate(target.path, len(bad) if read_here else 0)
 
 
-def estimate(dataset: Dataset, work: Work, workers: int = 0, peak: Peak = plain_peak) -> str:
+def estimate(dataset: Dataset, work: Work, workers: int | str = 0, peak: Peak = plain_peak) -> str:
     """Measure the cost of a few images, and describe the expected cost of all of them."""
     units = dataset.units
     cost = measured(units, work)
     share = sum(map(source_pixels, units)) / max(1, cost.pixels)
     stored = cost.stored_bytes * share
-    processes = _processes(units, workers)
+    cluster = isinstance(workers, str) and dask_map.local_count(workers) is None
+    processes = 1 if cluster else _processes(units, workers)
     seconds = SECONDS_TO_START + cost.seconds * share / processes + stored / BYTES_STORED_A_SECOND
     sizes = [(pixels_at_once(unit), unit.reading.channels) for unit in units]
     largest = max((peak(*size) for size in sizes), default=0)
-    on = f"{processes} processes" if processes > 1 else "one process"
+    on = f"{processes} processes" if processes > 1 else "one worker" if cluster else "one process"
     return (
         f"{console.count_images(images_of(units))}, about {seconds:,.0f} s on {on}, "
         f"{MEMORY_OF_A_PROCESS + largest / 1e9:.1f} GB of memory per process, "
@@ -320,8 +322,10 @@ def _releasing() -> Iterator[None]:
         release_artifacts()
 
 
-def _processes(units: Sequence[Unit | KeptUnit], workers: int) -> int:
+def _processes(units: Sequence[Unit | KeptUnit], workers: int | str) -> int:
     """Choose the number of processes: as requested, but fewer if starting them would cost more than it saves."""
+    if isinstance(workers, str):
+        return dask_map.local_count(workers) or 1
     pixels = sum(source_pixels(unit) for unit in units if not isinstance(unit, KeptUnit))
     processes = max(1, min(workers or available_cores(), len(units), pixels // PIXELS_WORTH_A_PROCESS))
     console.detail(f"{console.count_images(len(units))} of {pixels / 1e6:,.1f} megapixels on {processes} processes")
@@ -334,13 +338,44 @@ def batch_of(units: Sequence[Unit | KeptUnit]) -> int:
     return max(1, min(MOST_AT_ONCE, PIXELS_WORTH_SENDING * len(sizes) // max(1, sum(sizes)))) if sizes else MOST_AT_ONCE
 
 
+def _mapped(
+    function: Callable[[Any], Any],
+    units: Sequence[Unit | KeptUnit],
+    workers: int | str,
+    is_failed: Callable[[Any], bool],
+    show: Callable[[float], None] | None = None,
+) -> Iterator[Any]:
+    """Apply a function to all images: in this process, in several, or on a Dask cluster."""
+    if isinstance(workers, int):
+        return ordered_map(function, units, _processes(units, workers), batch=batch_of(units), ahead=show)
+    first = next((unit for unit in units if not isinstance(unit, KeptUnit)), None)
+    if first is None:
+        return map(function, units)
+    needed = [first.path] if isinstance(first, StoredUnit) else first.source.files[:1]
+    handling = dask_map.Handling(_name_of, _is_kept, is_failed, release_artifacts, needed)
+    return dask_map.mapped_by_dask(function, units, workers, handling, show or say_nothing)
+
+
+def _name_of(unit: Unit | KeptUnit) -> str:
+    return unit.source.name
+
+
+def _is_kept(unit: Unit | KeptUnit) -> bool:
+    """Return whether results are copied, which the process that writes does by itself."""
+    return isinstance(unit, KeptUnit)
+
+
+def _has_failed(done: tuple[list[dict[str, store.Encoded]], dict[str, Any]]) -> bool:
+    return "failed" in done[1]
+
+
 def _results(
-    work: Work, units: Sequence[Unit | KeptUnit], workers: int, show: Callable[[float], None]
+    work: Work, units: Sequence[Unit | KeptUnit], workers: int | str, show: Callable[[float], None]
 ) -> Iterator[tuple[list[dict[str, store.Encoded]], dict[str, Any]]]:
     """Process all images: in parallel, or several at once in this process if the work asks for that."""
     at_once: int = getattr(work, "at_once", 0)
     if not at_once:
-        yield from ordered_map(partial(_do, work), units, _processes(units, workers), batch=batch_of(units), ahead=show)
+        yield from _mapped(partial(_do, work), units, workers, _has_failed, show)
         return
     waiting: list[tuple[Unit, list[Window] | str]] = []
     pixels = 0
@@ -446,7 +481,7 @@ def gather(
     dataset: Dataset,
     work: Callable[[Window], Any],
     what: str,
-    workers: int,
+    workers: int | str,
     bad: list[tuple[str, str]] | None = None,
 ) -> Iterator[Any]:
     """Run `work` on every window of every readable image and yield the results in order, without storing them.
@@ -458,7 +493,7 @@ def gather(
     failures: list[str] = []
     unit_name = "block" if images_of(units) < len(units) else "image"
     with _releasing(), console.progress(len(units), what, unit_name) as bar:
-        found = ordered_map(partial(_gather, work), units, _processes(units, workers), batch=batch_of(units))
+        found = _mapped(partial(_gather, work), units, workers, _is_reason)
         for unit, results in zip(units, found, strict=True):
             bar.update()
             if isinstance(results, str):
@@ -470,6 +505,10 @@ def gather(
                 yield from results
     if failures and len(failures) == len(units):
         raise DataError(failures[0])
+
+
+def _is_reason(found: list[Any] | str) -> bool:
+    return isinstance(found, str)
 
 
 def _gather(work: Callable[[Window], Any], unit: Unit) -> list[Any] | str:

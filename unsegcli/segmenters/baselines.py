@@ -104,7 +104,7 @@ def tables_of_curve(curve: Curve | None) -> dict[str, NDArray[Any]]:
     }
 
 
-def draw_sample(dataset: Dataset, params: Cluster, workers: int) -> Sample:
+def draw_sample(dataset: Dataset, params: Cluster, workers: int | str) -> Sample:
     """Sample features from all windows, or from some if there are many, to fit k-means on."""
     dataset = fitted_on(dataset, params.seed)
     windows = max(1, sum(unit.window_count for unit in dataset.units))

@@ -178,10 +178,12 @@ def _by_k_means(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Ou
     if run.dry_run:
         peak = baselines.peak_of(found.dataset, params, file)
         return found.write(partial(work, fit=baselines.untrained(found.dataset, params)), "clusters", {}, peak=peak)
-    sample = shared.sample or baselines.draw_sample(found.dataset, params, run.workers)
+    sample = shared.sample or baselines.draw_sample(found.dataset, params, run.pool)
     fit = baselines.fit_sample(sample, params)
     shared.sample = sample if shared.several else None  # may have hundreds of megabytes
     del sample
+    if run.dask:  # what is known of each window would be sent with every batch
+        fit = replace(fit, known={})
     tables = {"centres": fit.means, **fit.curve_tables(), **fit_tables(fit, found.dataset, params)}
     attributes = {"role": "clusters", "clusters": fit.clusters}
     return found.write(partial(work, fit=fit), "clusters", attributes, tables)
@@ -247,7 +249,7 @@ def _by_model(inputs: Inputs, params: Cluster, run: Run, shared: Shared) -> Outc
     names = (*OF_SCORES, *((*OF_OBJECTS, *changed) if model.embeds else ()))
     settings = as_stored({name: getattr(params, name) for name in names})
     # torch uses its own threads, so everything runs in this process.
-    found = prepare(STAGE, dataset, replace(run, workers=1), [settings], {"method": model.method})
+    found = prepare(STAGE, dataset, run.in_this_process("a model"), [settings], {"method": model.method})
     if found.earlier is not None:
         return found.earlier
     return _apply(found.opened(), model, params)
@@ -295,7 +297,7 @@ def _by_vectors(inputs: Inputs, params: Cluster, run: Run, model: ModelFile, sha
         earlier, fingerprint = read_groups(params.centres, model)
         dataset = dataset.with_input("centres", params.centres, fingerprint)
     cutting = (None if earlier is None else earlier.cutting) or cutting_used(model, dataset)
-    run = replace(run, workers=1)  # torch uses its own threads
+    run = run.in_this_process("a model")  # torch uses its own threads
     more = {"method": model.method, **({} if earlier else baselines.sampled_images(dataset))}
     found = prepare(GROUPING, dataset, run, [_vector_settings(params, dataset, cutting)], more)
     if found.earlier is not None:

@@ -62,7 +62,9 @@ def features(inputs: Inputs, params: Features | None = None, run: Run | None = N
     about = mapper.found.about
     console.note(about.described() if about else f"{params.backbone}: random weights, which learned nothing")
     if mapper.device.type != "cpu":
-        run = replace(run, workers=1)
+        run = run.in_this_process(f"a network on {mapper.device.type}")
+    elif run.dask:
+        reader = reader._replace(device="cpu")  # as here, also on workers that have a GPU
     stage = COMPRESSING if params.pca else STAGE
     found = prepare(stage, dataset, run, [_settings(params, mapper, reader.per)], {"network": _identity(about)})
     if found.earlier is not None:
@@ -92,7 +94,7 @@ def _of_model(inputs: Inputs, params: Features, run: Run) -> Outcome:
     console.note(f"{params.backbone}: {model.method.partition(' ')[0]}, trained by `unseg train`")
     settings = {"pca": params.pca, "pixels": params.pixels, "layers": [MODEL_LAYER]}
     stage = COMPRESSING if params.pca else STAGE
-    found = prepare(stage, dataset, replace(run, workers=1), [settings])  # torch uses its own threads
+    found = prepare(stage, dataset, run.in_this_process("a model"), [settings])  # torch uses its own threads
     if found.earlier is not None:
         return found.earlier
     found, reader = found.opened(), ModelReader(str(params.backbone), run.device, Cluster().tile)
@@ -148,7 +150,7 @@ def _projections(found: Pass, reader: Any, dimensions: int) -> tuple[Projection,
     units = found.dataset.in_windows().units
     places = np.linspace(0, len(units) - 1, min(len(units), SAMPLE_IMAGES)).astype(int)
     some = replace(found.dataset, units=tuple(units[place] for place in places))
-    samples = gather(some, partial(sampled, reader=reader), "sampling", found.run.workers)
+    samples = gather(some, partial(sampled, reader=reader), "sampling", found.run.pool)
     projections = principal(samples, dimensions)
     kept = ", ".join(f"{100 * one.kept:.0f} %" for one in projections)
     console.note(f"{dimensions} principal components of each layer keep {kept} of the variance")

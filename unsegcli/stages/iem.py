@@ -55,7 +55,7 @@ def iem(inputs: Inputs, params: Iem | None = None, run: Run | None = None) -> Ou
     work = partial(part_window, params=params, starts=starts)
     outcome = found.write(work, "segmenting", _attributes(params), separate=params.init in STARTS)
     if traces is not None and not run.dry_run and traces.finished() is None:
-        _draw_traces(found.opened().dataset, traces, partial(trace_window, params=params, starts=starts), run.workers)
+        _draw_traces(found.opened().dataset, traces, partial(trace_window, params=params, starts=starts), run.pool)
     return outcome
 
 
@@ -98,7 +98,7 @@ def _starts(params: Iem) -> tuple[InitialMasks | None, dict[str, str]]:
 
 
 def _draw_traces(
-    dataset: Dataset, folder: OutputFolder, work: Callable[[Window], tuple[str, bytes]], workers: int
+    dataset: Dataset, folder: OutputFolder, work: Callable[[Window], tuple[str, bytes]], workers: int | str
 ) -> None:
     with folder.writing() as writer:
         names, pages = zip(*gather(dataset, work, "tracing", workers), strict=True)
