@@ -28,8 +28,15 @@ from unsegcli.segmenters.trained import device_of
 from unsegcli.training.batches import Batches, on_device
 from unsegcli.training.checkpoint import Training, content_of, save_step
 from unsegcli.training.contract_check import check_method
-from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, pool_of, proposals_for, remove_spilled, vectors_for
-from unsegcli.training.distributed import agreed_signal, barrier, is_first, mean_gradients, process_group
+from unsegcli.training.data import Bad, ObjectMasks, Pool, Reader, proposals_for, remove_spilled, vectors_for
+from unsegcli.training.distributed import (
+    agreed_signal,
+    barrier,
+    is_first,
+    mean_gradients,
+    on_one_machine,
+    process_group,
+)
 from unsegcli.training.interrupts import StopRequest, delayed_interrupts
 from unsegcli.training.job import TrainingJob, check_options, check_role, recipe_of, upgraded_recipe
 from unsegcli.training.monitor import ClusterStats, Losses, ObjectStats, grouping_warning, measure
@@ -37,6 +44,7 @@ from unsegcli.training.optim import rate_at
 from unsegcli.training.pretrained import find_weights, read_weights
 from unsegcli.training.restarts import best_of
 from unsegcli.training.setup import batches_of, estimate_training, finish, start_or_resume
+from unsegcli.training.shared_images import pool_of_processes
 
 REVISION = 1
 WATCH_TIMES = 20  # how often the clusters are measured in a training
@@ -169,9 +177,12 @@ def _train_all(pending: Sequence[tuple[TrainingJob, store.Target]], dataset: Dat
         pool = None
         for one, target in pending:
             with _locked_output(target) as writer:
-                pool = pool or pool_of(dataset, target.partial, one.params.memory, reader, bad)
+                if pool is None or not on_one_machine():  # their files do not outlive the folder everywhere
+                    bad = list(dataset.bad)
+                    pool = pool_of_processes(dataset, target.partial, one.params.memory, reader, bad)
                 job, read = replace(one, device=here), replace(dataset, bad=tuple(bad))
                 training = _learn(job, pool, target, partial(save_step, job, read, target))
+                barrier()  # writing removes the files of images
                 if writer is not None:
                     writer.finish(**content_of(training, job, read, target))
             barrier()

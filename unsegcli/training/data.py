@@ -27,6 +27,7 @@ from unsegcli.dataflow.stored_vectors import StoredVectors, read_stored_vectors
 from unsegcli.errors import ConfigError, DataError
 from unsegcli.images.working import Source
 from unsegcli.methods._load import Loaded
+from unsegcli.training.distributed import on_one_machine
 from unsegcli.training.mapped_arrays import ArrayPlace, ArrayWriter, array_at, mapped
 
 
@@ -156,37 +157,53 @@ class Reader:
 
     def fill(self, dataset: Dataset, most_bytes: int = 0, spill: Path | None = None, bad: Bad | None = None) -> Pool:
         """Read all usable images of a dataset; of large ones, crops are read during the training."""
-        if self.masks is None and dataset.kind in ("pictures", "superpixels"):
-            large = replace(dataset, units=tuple(unit for unit in dataset.in_windows().units if unit.block))
-            dataset = replace(dataset, units=tuple(unit for unit in dataset.units if not unit.block))
-            return fill(chain(self._read(dataset, bad), self._large(large)), most_bytes, spill)
-        images = self._read(dataset, bad)
+        whole, large = self.divided(dataset)
+        images = self.read(whole, bad)
         if self.masks is None:
-            return fill(images, most_bytes, spill)
+            return fill(chain(images, self._large(large)), most_bytes, spill)
         left_out: Counter[str] = Counter()
         pool = fill(usable(images, self.min_confidence, left_out), most_bytes, spill)
         report_left_out(left_out, len(pool.images), self.masks.path)
         return pool
 
-    def _read(self, dataset: Dataset, bad: Bad | None) -> Iterator[TrainingImage]:
+    def divided(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
+        """Return the images that are read as a whole, and the windows of large images."""
+        if self.masks is not None or dataset.kind not in ("pictures", "superpixels"):
+            return dataset, replace(dataset, units=())
+        large = replace(dataset, units=tuple(unit for unit in dataset.in_windows().units if unit.block))
+        return replace(dataset, units=tuple(unit for unit in dataset.units if not unit.block)), large
+
+    def read(self, dataset: Dataset, bad: Bad | None) -> Iterator[TrainingImage]:
+        """Read the images of a dataset as a whole, also those without a usable mask."""
         work = partial(as_image, masks=self.masks, describe=self.describe)
         return gather(dataset, work, "reading", self.workers, bad) if dataset.units else iter(())
 
+    def described_parts(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
+        """Describe the superpixels of the windows of large images: the fields of each that are to be replaced."""
+        found = gather(dataset, _described, "describing", self.workers) if self.describe and dataset.units else ()
+        for image in found:
+            yield {"features": image.features, "centres": image.centres, "areas": image.areas}
+
     def _large(self, dataset: Dataset) -> Iterator[LargeImage]:
-        """Describe the windows of large images."""
-        units = [unit for unit in dataset.units if isinstance(unit, ImageUnit | StoredUnit)]
-        channels = dataset.reading.channels if dataset.reading else 0
-        images = (LargeImage(unit, channels, unit.superpixels) for unit in units)
-        if not (self.describe and units):
+        images = large_images(dataset)
+        if not self.describe:
             yield from images
             return
-        for image, found in zip(images, gather(dataset, _described, "describing", self.workers), strict=True):
-            yield replace(image, features=found.features, centres=found.centres, areas=found.areas)
+        for image, parts in zip(images, self.described_parts(dataset), strict=True):
+            yield replace(image, **parts)
+
+
+def large_images(dataset: Dataset) -> Iterator[LargeImage]:
+    """Yield the windows of large images, without features of their superpixels."""
+    channels = dataset.reading.channels if dataset.reading else 0
+    for unit in dataset.units:
+        if isinstance(unit, ImageUnit | StoredUnit):
+            yield LargeImage(unit, channels, unit.superpixels)
 
 
 def pool_of(dataset: Dataset, folder: Path, memory: float, reader: Reader, bad: Bad) -> Pool:
     """Read the training images: up to `memory` gigabytes in memory, the rest in a file in `folder`."""
-    pool = reader.fill(dataset, int(memory * 1e9), folder / f"pictures-{rank()}.bin", bad)
+    pool = reader.fill(dataset, int(memory * 1e9), images_file(folder, rank()), bad)
     if not pool.images:
         raise DataError("no image could be read")
     if pool.spilled_bytes:
@@ -194,9 +211,14 @@ def pool_of(dataset: Dataset, folder: Path, memory: float, reader: Reader, bad: 
     return pool
 
 
+def images_file(folder: Path, process: int) -> Path:
+    """Return the temporary file for the images of a process."""
+    return folder / f"pictures-{process}.bin"
+
+
 def remove_spilled(folder: Path) -> None:
-    """Remove the temporary files of images in a folder."""
-    for spilled in folder.glob("pictures-*.bin"):
+    """Remove the temporary files of images in a folder: of several machines, each its own, which others may not see."""
+    for spilled in folder.glob("pictures-*.bin" if on_one_machine() else f"pictures-{rank()}.bin"):
         spilled.unlink(missing_ok=True)
 
 
@@ -329,7 +351,7 @@ def with_proposal(image: TrainingImage, proposal: tuple[NDArray[np.bool_], float
 def usable(images: Iterable[TrainingImage], least_confidence: float, left_out: Counter[str]) -> Iterator[TrainingImage]:
     """Yield the images with a usable mask; count the others by reason."""
     for image in images:
-        reason = _why_unusable(image, least_confidence)
+        reason = why_unusable(image, least_confidence)
         if reason:
             left_out[reason] += 1
         else:
@@ -346,7 +368,8 @@ def report_left_out(left_out: Counter[str], kept: int, path: str) -> None:
         console.note(f"skipping {total} of {total + kept} images without a usable mask in {path}: {reasons}")
 
 
-def _why_unusable(image: TrainingImage, least_confidence: float) -> str:
+def why_unusable(image: TrainingImage, least_confidence: float) -> str:
+    """Return why the mask of an image cannot be used; empty if it can."""
     if image.proposal is None:
         return NO_MASK
     pixels = image.proposal.size if image.valid is None else int(image.valid.sum())

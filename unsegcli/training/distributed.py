@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
 from unsegcli.core.nn.distributed_sums import ranks
+from unsegcli.errors import UnsegError
 
 
 def world_size() -> int:
     """Return the number of processes started by torchrun; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def on_one_machine() -> bool:
+    """Whether all processes run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) == world_size()
 
 
 @contextmanager
@@ -38,6 +45,18 @@ def barrier() -> None:
     """Wait for all processes."""
     if ranks() > 1:
         distributed.barrier()
+
+
+def from_all(own: Any) -> list[Any]:
+    """Return an object of each process, by rank; all processes must call this at the same time."""
+    found: list[Any] = [None] * ranks()
+    try:
+        distributed.all_gather_object(found, own)
+    except RuntimeError as error:
+        raise UnsegError(
+            "another process of this training has ended, see above for the reason; run the same command again"
+        ) from error
+    return found
 
 
 def is_first() -> bool:

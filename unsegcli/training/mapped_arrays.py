@@ -56,6 +56,11 @@ class ArrayWriter:
         offset = self.append(bytes(gap) + np.ascontiguousarray(array).tobytes()) + gap
         return ArrayPlace(offset, array.dtype.str, array.shape)
 
+    def flush(self) -> None:
+        """Make what was written visible to others."""
+        if self._stream is not None:
+            self._stream.flush()
+
     def close(self) -> None:
         """Write what is buffered; nothing can be added afterwards."""
         if self._stream is not None:
