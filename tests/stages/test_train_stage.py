@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -519,6 +520,16 @@ def test_loss_that_is_no_number(folder: Path, mine: str, tmp_path: Path) -> None
     assert "no checkpoint was saved" in text
     assert all(word in text for word in ("--set learning_rate=", "--set grad_clip=1", "--precision float32"))
     assert {path.name for path in tmp_path.iterdir()} == {"data", "mine.py"}
+
+
+def test_no_thread_outlives_a_training(folder: Path, mine: str, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    train([folder], tmp_path / "m.h5", SHORT, method=mine, workers=1)
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(UnsegError) as caught:
+        train([folder], tmp_path / "n.h5", replace(SHORT, steps=40), method=mine, sets=["breaks=4"], workers=1)
+    assert set(threading.enumerate()) <= before, "while the frames of the error are still there"
+    assert "step 5" in str(caught.value)
 
 
 def test_loss_that_is_no_number_names_the_state_before(folder: Path, mine: str, tmp_path: Path) -> None:

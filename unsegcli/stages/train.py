@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -200,8 +200,12 @@ def _learn(job: TrainingJob, pool: Pool, target: store.Target, keep: Callable[[T
     started = saved
     total, done = training.steps * config.batch, training.step * config.batch
     several = ranks() > 1  # torchrun sends each of them every signal twice
-    with console.progress(total, "training", "crop", done) as bar, delayed_interrupts(patient=several) as stop_request:
-        for batch in batches.ahead(training.step, job.device):
+    with (
+        console.progress(total, "training", "crop", done) as bar,
+        delayed_interrupts(patient=several) as stop_request,
+        closing(batches.ahead(training.step, job.device)) as prefetched,  # its thread must not outlive this
+    ):
+        for batch in prefetched:
             terms = take_step(job, training, batch)
             training.step += 1
             losses.add(terms)

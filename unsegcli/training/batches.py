@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,8 +86,8 @@ class Batches:
             confidence=torch.tensor([crop.confidence for crop in crops]) if "proposals" in self.needs else None,
         )
 
-    def ahead(self, first: int, device: torch.device) -> Iterator[Batch]:
-        """Yield the batches from step `first` on the device, prefetched by a thread."""
+    def ahead(self, first: int, device: torch.device) -> Generator[Batch, None, None]:
+        """Yield the batches from step `first` on the device, prefetched by a thread, which ends when this is closed."""
         waiting: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stopped = threading.Event()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import accumulate, islice
 from typing import Any
@@ -126,12 +127,13 @@ def seconds_a_step(job: TrainingJob, pool: Pool, step: Step) -> float:
     batches = batches_of(job, pool, TIMED)
     _prepare(job, training, islice(batches.one_pass(job.device), TIMED))
     started = 0.0
-    for batch in batches.ahead(0, job.device):
-        started = started or time.monotonic()
-        float(step(job, training, batch)["loss"])
-        training.step += 1
-        if training.step == 2:
-            started = time.monotonic()  # the first steps include initialization
+    with closing(batches.ahead(0, job.device)) as prefetched:
+        for batch in prefetched:
+            started = started or time.monotonic()
+            float(step(job, training, batch)["loss"])
+            training.step += 1
+            if training.step == 2:
+                started = time.monotonic()  # the first steps include initialization
     return float(mean_of(torch.tensor((time.monotonic() - started) / (TIMED - 2), device=job.device)))
 
 

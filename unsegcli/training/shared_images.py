@@ -109,9 +109,7 @@ def _shared_pool(dataset: Dataset, file: ArrayWriter, reader: Reader, bad: Bad) 
         return None
     with _said_once(first=rank() == near[0]):
         if not all(one.index[1] for one in parts):
-            raise DataError(
-                f"{folder}: temporary files were removed while images were read; run the same command again"
-            )
+            raise DataError(f"{folder}: its files were removed while images were read; run the same command again")
         return _joined(dataset, reader, files, parts, bad)
 
 
