@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from called import superpixels
 from PIL import Image
-from toy import write_images
+from toy import write_images, write_masks
 
+import unsegcli
 from unsegcli.dataflow import dataset as datasets
 from unsegcli.dataflow.dataset import Dataset, dataset_from_files
 from unsegcli.errors import DataError, StepError
-from unsegcli.params import Images, Inputs
+from unsegcli.params import Images, Inputs, Superpixels
 from unsegcli.training import data, shared_images
 from unsegcli.training.data import Bad, LargeImage, Pool, Reader, parts_of
 from unsegcli.training.interrupts import StopRequest
@@ -290,3 +295,61 @@ def test_large_images_are_left_on_disk(
     assert [type(image) for image in wanted[0].images[-1:]] == [LargeImage]
     for one in shared(ranks_of(2), [tmp_path / "m.h5.partial"] * 2, dataset):
         check_same(one, wanted)
+
+
+# ---------------------------------------------------------------------------------------- real processes
+
+SCRIPT = Path(__file__).with_name("reading_processes.py")
+FOLDERS = os.pathsep.join(str(path) for path in (SCRIPT.parent.parent, Path(unsegcli.__file__).parent.parent))
+
+
+def processes(folder: Path, what: str) -> tuple[list[int], list[str]]:
+    """Run two processes to their end; their exit codes and what they said."""
+    both = {**os.environ, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PYTHONPATH": FOLDERS}
+    command = [sys.executable, str(SCRIPT), str(folder), what]
+    children = [
+        subprocess.Popen(
+            command, env={**both, "RANK": str(n)}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for n in range(2)
+    ]
+    try:
+        said = [child.communicate(timeout=240)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [child.returncode for child in children], said
+
+
+@pytest.mark.slow
+def test_superpixels_descriptions_and_masks_are_shared(tmp_path: Path) -> None:
+    """Of five images, of which the second is read in parts, and three have a mask that is sure enough."""
+    random = np.random.default_rng(0)
+    write_images(tmp_path / "data", 4, 24, 24)
+    Image.fromarray(random.integers(0, 250, (64, 64, 3)).astype(np.uint8)).save(tmp_path / "data" / "b.png")
+    (tmp_path / "m.h5.partial").mkdir()
+    for name, stored in (("sp.h5", True), ("bare.h5", False)):
+        asked = Superpixels(pixels_per_segment=30, pixels=stored)
+        superpixels([tmp_path / "data"], tmp_path / name, asked, Images(patch=24, stride=20, nodata=255), workers=1)
+    sure = {name: 0.2 if name in ("p1.png", "p2.png") else 0.9 for name in ("b.png", *(f"p{n}.png" for n in range(4)))}
+    write_masks(tmp_path / "masks.h5", tmp_path / "data", confidence_of=lambda window: sure[window.name])
+    codes, said = processes(tmp_path, "same")
+    assert codes == [0, 0], said
+    assert [(tmp_path / f"counts-{number}").read_text() for number in range(2)] == ["13 13 3"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "codes"), [("SIGTERM", [143, 143]), ("SIGKILL", [1, -9])])
+def test_signals_while_images_are_read(what: str, codes: list[int], tmp_path: Path) -> None:
+    write_images(tmp_path / "many", 600)
+    (tmp_path / "m.h5.partial").mkdir()
+    found, said = processes(tmp_path, what)
+    assert found == codes, said
+    left = [path.name for path in (tmp_path / "m.h5.partial").iterdir()]
+    if what == "SIGKILL":
+        assert said[0].startswith("another process of this training has ended, see above for the reason; run the same")
+        assert left == ["pictures-1.bin"], "which the next run replaces"
+    else:
+        assert said == ["", ""]
+        assert left == []
+        assert int((tmp_path / "read-0").read_text()) < 300, "nor did the first read all of its part"
