@@ -23,6 +23,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     evaluate            speed of scoring label maps, beside numpy.bincount
     train               the training loop beside bare steps of the same network, and images a second of each method
     step_cost           CPU seconds of a training step of each method, by the number of threads and how they wait
+    spread              memory and time of reading training images, by one process and by two that share them
     raster              memory and time of a raster of 12,000 x 12,000 pixels that is read in parts
     otb                 superpixels beside segments of the Orfeo Toolbox; needs rasterio and otb-bin
     load                100,000 small images: speed, memory and open files from start to end, and reruns
@@ -59,6 +60,7 @@ NAMES = (
     "store",
     "train",
     "step_cost",
+    "spread",
     "raster",
     "load",
     "killed",
