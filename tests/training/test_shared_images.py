@@ -297,6 +297,25 @@ def test_large_images_are_left_on_disk(
         check_same(one, wanted)
 
 
+@pytest.mark.parametrize(
+    ("total", "here", "left"),
+    [("1", None, []), ("2", "2", []), ("2", "1", ["pictures-1.bin", "pictures-7.bin"]), ("2", None, None)],
+)
+def test_files_that_a_kill_left_are_removed(
+    total: str, here: str | None, left: list[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them on one machine; of several, where others may still read theirs, each process its own."""
+    monkeypatch.setenv("WORLD_SIZE", total)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if here is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
+    for name in ("pictures-0.bin", "pictures-1.bin", "pictures-7.bin", "checkpoint.h5"):
+        (tmp_path / name).write_bytes(b"x")
+    data.remove_spilled(tmp_path)
+    kept = ["pictures-1.bin", "pictures-7.bin"] if left is None else left  # it is not known, where nobody says so
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.h5", *kept]
+
+
 # ---------------------------------------------------------------------------------------- real processes
 
 SCRIPT = Path(__file__).with_name("reading_processes.py")

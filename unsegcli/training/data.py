@@ -125,7 +125,8 @@ def fill(images: Iterable[TrainingImage | LargeImage], most_bytes: int = 0, spil
             pool.channels = image.channels
             if file is not None and pool.stored_bytes + size > most_bytes:
                 moved[len(pool.images)] = {name: file.add(part) for name, part in parts.items()}
-                image = replace(image, **dict.fromkeys(parts))
+                without: dict[str, Any] = dict.fromkeys(parts)
+                image = replace(image, **without)
                 pool.spilled_bytes += size
             else:
                 pool.stored_bytes += size

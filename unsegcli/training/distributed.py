@@ -21,8 +21,8 @@ def world_size() -> int:
 
 
 def on_one_machine() -> bool:
-    """Whether all processes run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) == world_size()
+    """Whether all processes run on this machine, as far as torchrun says so."""
+    return world_size() == 1 or os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
 
 
 @contextmanager
