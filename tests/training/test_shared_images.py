@@ -366,7 +366,7 @@ def test_signals_while_images_are_read(what: str, codes: list[int], tmp_path: Pa
     assert found == codes, said
     left = [path.name for path in (tmp_path / "m.h5.partial").iterdir()]
     if what == "SIGKILL":
-        assert said[0].startswith("another process of this training has ended, see above for the reason; run the same")
+        assert said[0].startswith("another process of this training has ended or does not answer, see above;")
         assert left == ["pictures-1.bin"], "which the next run replaces"
     else:
         assert said == ["", ""]

@@ -54,7 +54,7 @@ def from_all(own: Any) -> list[Any]:
         distributed.all_gather_object(found, own)
     except RuntimeError as error:
         raise UnsegError(
-            "another process of this training has ended, see above for the reason; run the same command again"
+            "another process of this training has ended or does not answer, see above; run the same command again"
         ) from error
     return found
 

@@ -83,27 +83,27 @@ def pool_of_processes(dataset: Dataset, folder: Path, memory: float, reader: Rea
     if ranks() == 1:
         return pool_of(dataset, folder, memory, reader, bad)
     with ArrayWriter(images_file(folder, rank())) as file:
-        pool = _shared_pool(dataset, file, reader, bad)
+        near = _processes_here(file)
+        pool = _shared_pool(dataset, file, near, reader, bad) if len(near) > 1 else None
     if pool is None:
         pool = pool_of(dataset, folder, memory, reader, bad)
+    if len(near) == 1:
+        with delayed_interrupts(patient=True) as stop_request:
+            _agreed(ReadPart(), None, stop_request)
     _check_alike(pool, bad)
     return pool
 
 
-def _shared_pool(dataset: Dataset, file: ArrayWriter, reader: Reader, bad: Bad) -> Pool | None:
-    """Read and share images with the other processes of this machine; None if they have to be read here."""
+def _shared_pool(dataset: Dataset, file: ArrayWriter, near: Sequence[int], reader: Reader, bad: Bad) -> Pool | None:
+    """Read and share images with the other processes `near`; None if the disk is full."""
     folder = file.path.parent
-    near = _processes_here(file)
     files = [images_file(folder, number) for number in near]
     several = replace(reader, workers=reader.workers or max(1, available_cores() // len(near)))
     with delayed_interrupts(patient=True) as stop_request:
-        part = _PartReader(dataset, several, file, near.index(rank()), len(near))
-        if len(near) > 1:
-            part.read(lambda: bool(stop_request) or not all(path.exists() for path in files))
-        parts = _agreed(part, stop_request)
-    parts = [parts[number] for number in near]
-    if len(near) == 1:
-        return None
+        reading = _PartReader(dataset, several, file, near.index(rank()), len(near))
+        reading.read(lambda: bool(stop_request) or not all(path.exists() for path in files))
+        everywhere = _agreed(reading.part, reading.failed, stop_request)
+    parts = [everywhere[number] for number in near]
     if any(one.disk_full for one in parts):
         console.warn(f"{folder}: the disk is full, so each process reads all images into its own memory")
         return None
@@ -135,9 +135,8 @@ def _processes_here(file: ArrayWriter) -> tuple[int, ...]:
 
 def _begins_with(mark: bytes, path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
-            return stream.read(len(mark)) == mark
-    except OSError:
+        return mapped(path)[: len(mark)].tobytes() == mark
+    except (OSError, ValueError):  # there is none, it is empty, or its file system cannot map files
         return False
 
 
@@ -213,18 +212,18 @@ def _numbered(counts: Sequence[int], images: Iterable[TrainingImage], bad: Bad) 
             yield place, image
 
 
-def _agreed(own: _PartReader, stop_request: StopRequest) -> list[ReadPart]:
-    """Return what all processes say; end all of them if one was stopped or failed."""
-    own.part.signal = stop_request.signal
+def _agreed(own: ReadPart, failed: Exception | None, stop_request: StopRequest) -> list[ReadPart]:
+    """Return what all processes say; end all of them if one failed or was asked to stop."""
+    own.signal = stop_request.signal
     try:
-        parts = from_all(own.part)
+        parts = from_all(own)
     except UnsegError:
         stop_request.stop_now()  # rather than an error, if this process was asked to stop, too
         raise
     stop_request.signal = stop_request.signal or max((part.signal or 0 for part in parts), default=0) or None
     stop_request.stop_now()
-    if own.part.error and own.failed is not None:
-        raise own.failed
+    if own.error and failed is not None:
+        raise failed
     errors = [part.error for part in parts if part.error]
     if errors:
         raise StepError(errors[0], 1)  # said by the process that failed
