@@ -15,6 +15,7 @@ from toy import users_method, write_images
 
 PORT = 29500
 ADDRESSES = ("10.77.13.1", "10.77.13.2")
+COVERING = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
 
 
 @pytest.fixture
@@ -45,9 +46,11 @@ def ip(*arguments: str, check: bool = True) -> int:
     return subprocess.run(["ip", *arguments], check=check, capture_output=True).returncode
 
 
-def torchrun(*options: str, machine: str = "") -> subprocess.Popen[str]:
+def torchrun(*options: str, machine: str = "", covered: Path | None = None) -> subprocess.Popen[str]:
+    """Start torchrun, in a network namespace, or where a folder is covered by an empty one, as on another machine."""
     command = [sys.executable, "-m", "torch.distributed.run", *options]
     inside = ["ip", "netns", "exec", machine] if machine else []
+    inside += [] if covered is None else [*COVERING, str(covered)]  # "$0" is the folder
     network = {"GLOO_SOCKET_IFNAME": "cable"} if machine else {}
     return subprocess.Popen(
         [*inside, *command],
@@ -84,4 +87,46 @@ def test_two_machines_train_what_two_processes_of_one_train(machines: list[str],
     _, errors = together.communicate(timeout=240)
     assert together.returncode == 0, errors
     found, wanted = weights_of(tmp_path / "apart.h5"), weights_of(tmp_path / "together.h5")
+    assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in wanted.items()}
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_see_the_output_reads_all_images_by_itself(tmp_path: Path) -> None:
+    covering = shutil.which("unshare") and subprocess.run([*COVERING, str(tmp_path), "true"], capture_output=True)
+    if not covering or covering.returncode:
+        pytest.skip("mount namespaces need root and the program unshare")
+    data, method, output = write_images(tmp_path / "data"), users_method(tmp_path), tmp_path / "out"
+    output.mkdir()
+    given = [
+        "-m",
+        "unsegcli",
+        "train",
+        str(data),
+        "--method",
+        str(method),
+        "--steps",
+        "4",
+        "--workers",
+        "1",
+        "-v",
+        "-o",
+    ]
+    place = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(PORT + 1))
+    nodes = [
+        torchrun(*place, "--node-rank", str(number), *given, str(output / "apart.h5"), covered=covered)
+        for number, covered in enumerate((None, output))
+    ]
+    try:
+        said = [node.communicate(timeout=240)[1] for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "share" not in said[0]
+    assert [path.name for path in output.iterdir()] == ["apart.h5"]
+    together = torchrun("--standalone", "--nproc-per-node", "2", *given, str(output / "together.h5"))
+    _, errors = together.communicate(timeout=240)
+    assert together.returncode == 0, errors
+    assert "2 processes share 0.00 GB of images" in errors
+    found, wanted = weights_of(output / "apart.h5"), weights_of(output / "together.h5")
     assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in wanted.items()}

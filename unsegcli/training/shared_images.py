@@ -203,7 +203,7 @@ class _PartReader:
 
 
 def _numbered(counts: Sequence[int], images: Iterable[TrainingImage], bad: Bad) -> Iterator[tuple[int, TrainingImage]]:
-    """Number images by their units, of which those in `bad` have none; `counts` says how many the others have."""
+    """Number images by their units, in order; `counts` says how many each has, but those added to `bad` have none."""
     images = iter(images)
     for done, first in enumerate(images):
         place = done + len(bad)
