@@ -396,7 +396,7 @@ def _bsds_maps(cells: NDArray[Any], path: Path) -> list[NDArray[Any]]:
 
 def labels_digest(matches: Iterable[LabelMatch], folder: Path) -> str:
     """Compute one digest of all label files that belong to an image, for a recipe."""
-    locations = {str(path) for match in matches for paths in match.paths.values() for path in paths}
+    locations = {file for match in matches for files in match.files.values() for file in files}
     start = len(start_of(folder))
     files = [ImageFile(one[start:], one) for one in sorted(locations, key=lambda one: one.split("/"))]
     return listing_digest((file.name, file.digest) for file in digest_files(files, {}))
@@ -412,14 +412,19 @@ def check_unchanged(matches: Iterable[LabelMatch], folder: Path, digest: str) ->
 class LabelMatch:
     """The assignment of label files to images."""
 
-    paths: dict[str, list[Path]]  # image name: its label files, one for each annotator
+    files: dict[str, list[str]]  # image name: the paths of its label files, one for each annotator
     missing: list[str]  # images without labels
     extra: list[str]  # label files without an image, relative to the label folder
 
+    @functools.cached_property
+    def paths(self) -> dict[str, list[Path]]:
+        """The label files of each image, as paths."""
+        return {name: list(map(Path, files)) for name, files in self.files.items()}
+
     def describe(self) -> str:
         """Describe in one line how many images have labels, and what is missing or extra."""
-        total = len(self.paths) + len(self.missing)
-        line = f"labels for {len(self.paths)} of {total} images"
+        total = len(self.files) + len(self.missing)
+        line = f"labels for {len(self.files)} of {total} images"
         if self.missing:
             line += f"; none for {_listed(self.missing, NAMED)}"
         if self.extra:
@@ -459,7 +464,7 @@ def match_labels(names: Sequence[str], folder: Path) -> LabelMatch:
     taken = {file for matched in found.values() for file in matched}
     first = start_of(folder)
     return LabelMatch(
-        paths={name: [Path(first + file) for file in found[image]] for name, image in images.items() if image in found},
+        files={name: [first + file for file in found[image]] for name, image in images.items() if image in found},
         missing=sorted((name for name, image in images.items() if image not in found), key=natural_order),
         extra=sorted(set(files) - taken, key=natural_order),
     )

@@ -57,7 +57,9 @@ class TruthFiles:
     """The ground truth of a run, and how it is read."""
 
     read: ReadTruth
-    paths: Mapping[str, Sequence[Path]]  # of each image by name, one for each annotator; images without are not scored
+    paths: Mapping[
+        str, Sequence[str | Path]
+    ]  # of each image by name, one for each annotator; images without are not scored
     legend: Legend | None
     ignore: tuple[int, ...]  # values that are not scored, beside those of the legend
 

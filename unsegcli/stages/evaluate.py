@@ -148,7 +148,7 @@ def _score_run(run: Predictions, match: LabelMatch, legend: Legend | None, param
     # A legend says itself what is void in labels of videos.
     void = () if protocol.name == "davis" and legend is not None else protocol.ignore
     ignore = tuple(sorted({*params.ignore, *void} - (set(legend.ignore) if legend else set())))
-    tasks = tasks_of(run, TruthFiles(read_labels, match.paths, legend, ignore), params)
+    tasks = tasks_of(run, TruthFiles(read_labels, match.files, legend, ignore), params)
     if protocol.name == "davis":
         found = RunScores(_score_videos(tasks, run, workers))
     else:
