@@ -26,6 +26,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     raster              memory and time of a raster of 12,000 x 12,000 pixels that is read in parts
     otb                 superpixels beside segments of the Orfeo Toolbox; needs rasterio and otb-bin
     load                100,000 small images: speed, memory and open files from start to end, and reruns
+    dask                CPU seconds an image on a local Dask cluster beside processes
     killed              runs that are killed at random moments, and run again
     faults              every command interrupted by SIGKILL, SIGTERM and Ctrl-C, and run again; about twenty minutes
 
@@ -61,6 +62,7 @@ NAMES = (
     "step_cost",
     "raster",
     "load",
+    "dask",
     "killed",
     "faults",
     "evaluate",
