@@ -28,6 +28,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     otb                 superpixels beside segments of the Orfeo Toolbox; needs rasterio and otb-bin
     load                100,000 small images: speed, memory and open files from start to end, and reruns
     scale               what an image costs in each step, and what ten million cost on ten machines
+    dask                CPU seconds an image on a local Dask cluster beside processes
     killed              runs that are killed at random moments, and run again
     faults              every command interrupted by SIGKILL, SIGTERM and Ctrl-C, and run again; about twenty minutes
 
@@ -65,6 +66,7 @@ NAMES = (
     "raster",
     "load",
     "scale",
+    "dask",
     "killed",
     "faults",
     "evaluate",
