@@ -13,7 +13,9 @@ def main() -> None:
     try:
         from unsegcli.cli import app
         from unsegcli.cli._lost_signals import end_at_signals
+        from unsegcli.cli._starter import end_with_starter
 
+        end_with_starter()
         try:
             app()
         finally:

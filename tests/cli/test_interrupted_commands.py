@@ -13,7 +13,7 @@ from interrupting import (
     Undisturbed,
     disturbed,
     faults_of,
-    moments,
+    moments_of,
     remove,
     undisturbed,
     write_inputs,
@@ -55,7 +55,7 @@ def test_a_command_interrupted_at_any_moment_ends_like_an_undisturbed_one(
     name: str, made: dict[str, Undisturbed], inputs: Path
 ) -> None:
     wanted = made.get(name) or undisturbed(inputs, name)
-    plan = list(moments(wanted.seconds, TIMES, SEED))
+    plan = moments_of(name, wanted, TIMES, SEED)
     faults, hits = faults_of(inputs, name, wanted, plan, first=OFTEN.index(name))
     assert faults == []
     assert hits > 0, "no signal came before the end"

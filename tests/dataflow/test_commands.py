@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tiny_model import write_method
 
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import UnsegError
@@ -44,13 +48,14 @@ def stop(number, frame):
     sys.exit(130)
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])  # as `unseg` does
 Path("started").touch()
 time.sleep(60)
 """
 
 
-def wait_for(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -70,3 +75,36 @@ def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group
     assert run.returncode == code, errors
     assert (tmp_path / "kept").read_text() == str(int(number))
     assert "run the same command again" in errors
+
+
+STARTER = """
+import sys
+from unsegcli.dataflow.commands import run_command
+run_command(sys.argv[1:])
+"""
+
+
+def test_a_command_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    """Nobody can hand on SIGKILL; a command that went on would hold the lock of its output."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    write_method(tmp_path / "mine.py")
+    typed = ["train", "a.png", "--method", "mine.py", "--set", "crop=16", "--steps", "10000000", "--device", "cpu"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", STARTER, *typed], cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for((tmp_path / "model.h5.partial" / "lock").exists)
+    run.kill()
+    run.wait()
+    try:
+        wait_for(lambda: gone(run.pid), 20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
