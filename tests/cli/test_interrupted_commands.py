@@ -22,7 +22,18 @@ from interrupting import (
 TIMES = 5  # signals for each command; the benchmark sends more
 SEED = 20
 NEEDED = ("superpixels", "cluster")  # what later commands read
-OFTEN = ("superpixels", "superpixels by workers", "iem", "cluster", "train", "evaluate", "visualize")
+OFTEN = (
+    "superpixels",
+    "superpixels by workers",
+    "iem",
+    "cluster",
+    "train",
+    "evaluate",
+    "visualize",
+    "propagate",
+    "prepare",
+    "map",
+)
 
 
 @pytest.fixture(scope="module")
