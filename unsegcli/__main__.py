@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 
@@ -12,12 +11,11 @@ def main() -> None:
         print("error: unseg does not run on Windows itself: use it inside WSL, as on Linux", file=sys.stderr)
         sys.exit(1)
     try:
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, {signal.SIGINT}
-        )  # held while Python started, if a command started it
         from unsegcli.cli import app
         from unsegcli.cli._lost_signals import end_at_signals
+        from unsegcli.cli._starter import end_with_starter
 
+        end_with_starter()
         try:
             app()
         finally:

@@ -17,7 +17,7 @@ from bench_common import Line
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what tests and this benchmark share
 
-from interrupting import COMMANDS, faults_of, moments, undisturbed, write_inputs
+from interrupting import COMMANDS, faults_of, moments_of, undisturbed, write_inputs
 
 TIMES, QUICK_TIMES = 20, 3
 
@@ -41,7 +41,7 @@ def measure(folder: Path, quick: bool) -> list[Line]:
 
 def _of_command(folder: Path, name: str, times: int, seed: int) -> list[Line]:
     wanted = undisturbed(folder, name)
-    faults, hits = faults_of(folder, name, wanted, list(moments(wanted.seconds, times, seed)), first=seed)
+    faults, hits = faults_of(folder, name, wanted, moments_of(name, wanted, times, seed), first=seed)
     what = f"{name}: {wanted.seconds:.1f} s, interrupted (seed {seed}; {hits} of {times} before its end): faults"
     return [
         Line(what, f"{len(faults)}", "0", not faults),

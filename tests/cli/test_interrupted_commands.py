@@ -13,7 +13,7 @@ from interrupting import (
     Undisturbed,
     disturbed,
     faults_of,
-    moments,
+    moments_of,
     remove,
     undisturbed,
     write_inputs,
@@ -22,7 +22,19 @@ from interrupting import (
 TIMES = 5  # signals for each command; the benchmark sends more
 SEED = 20
 NEEDED = ("superpixels", "cluster")  # what later commands read
-OFTEN = ("superpixels", "superpixels by workers", "iem", "cluster", "train", "evaluate", "visualize", "prepare", "join")
+OFTEN = (
+    "superpixels",
+    "superpixels by workers",
+    "iem",
+    "cluster",
+    "train",
+    "evaluate",
+    "visualize",
+    "propagate",
+    "prepare",
+    "map",
+    "join",
+)
 BEFORE = {"join": ("a shard", "the other shard")}  # what makes the inputs of a command
 
 
@@ -58,7 +70,7 @@ def test_a_command_interrupted_at_any_moment_ends_like_an_undisturbed_one(
     for needed in BEFORE.get(name, ()):
         undisturbed(inputs, needed)
     wanted = made.get(name) or undisturbed(inputs, name)
-    plan = list(moments(wanted.seconds, TIMES, SEED))
+    plan = moments_of(name, wanted, TIMES, SEED)
     faults, hits = faults_of(inputs, name, wanted, plan, first=OFTEN.index(name))
     assert faults == []
     assert hits > 0, "no signal came before the end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,9 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tiny_model import write_method
 
-from unsegcli.dataflow import commands
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import UnsegError
 
@@ -45,14 +48,14 @@ def stop(number, frame):
     sys.exit(130)
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGINT}})  # as unseg does
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])  # as `unseg` does
 Path("started").touch()
 time.sleep(60)
 """
 
 
-def wait_for(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -74,27 +77,56 @@ def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group
     assert "run the same command again" in errors
 
 
+STARTER = """
+import sys
+from unsegcli.dataflow.commands import run_command
+run_command(sys.argv[1:])
+"""
+
+
+def test_a_command_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    """Nobody can hand on SIGKILL; a command that went on would hold the lock of its output."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    write_method(tmp_path / "mine.py")
+    typed = ["train", "a.png", "--method", "mine.py", "--set", "crop=16", "--steps", "10000000", "--device", "cpu"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", STARTER, *typed], cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for((tmp_path / "model.h5.partial" / "lock").exists)
+    run.kill()
+    run.wait()
+    try:
+        wait_for(lambda: gone(run.pid), 20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("milliseconds", [0, 5, 10, 15, 20, 30, 60])
 def test_ctrl_c_while_python_starts_ends_in_one_line(milliseconds: int, tmp_path: Path) -> None:
-    """Python itself would print a traceback; commands that commands start hold it until they are ready."""
-    with commands._interrupts_held():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "unsegcli", "inspect", "no such.h5"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
-    time.sleep(milliseconds / 1000)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate()[1]
-    assert (process.returncode, said) == (130, "error: interrupted\n")
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    """Python itself would print a traceback; a command that another one starts holds it back until it is ready."""
+    started: list[subprocess.Popen[str]] = []
 
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def wait(self, timeout: float | None = None) -> int:
+            if not started:
+                started.append(self)
+                time.sleep(milliseconds / 1000)
+                self.send_signal(signal.SIGINT)
+            return super().wait(timeout)
 
-def test_ctrl_c_before_a_command_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess, "Popen", interrupted)
-    with pytest.raises(KeyboardInterrupt) as stop:
-        commands.run_command(["train"])
-    assert not hasattr(stop.value, "__notes__")
+    said = tmp_path / "said"
+    with said.open("w") as stream, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", lambda *rest, **how: Interrupted(*rest, **how, stderr=stream))
+        with pytest.raises(UnsegError, match="failed with exit code 130"):
+            run_command(["inspect", "no such.h5"], tmp_path)
+    assert said.read_text() == "error: interrupted\n"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

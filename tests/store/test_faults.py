@@ -16,6 +16,7 @@ import pytest
 from faults import HOW, Ended, Shim, shim
 from sample_artifacts import INPUTS, RECIPE, Sample, sample
 
+from unsegcli.dataflow.benchmark_runs import written
 from unsegcli.dataflow.output_folder import OutputFolder
 from unsegcli.errors import ArtifactError
 from unsegcli.recipe import parse_json
@@ -81,13 +82,27 @@ def write_beside(folder: Path, recipe: dict[str, Any]) -> None:
     assert (folder / "new" / "out" / "mine.txt").read_text() == "mine"
 
 
+def write_rows(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write the results of a benchmark."""
+    written(folder / "new" / "benchmark.json", {"seconds": 1.0, "rows": [{"revision": recipe["revision"]}]})
+
+
+def rows_in(folder: Path) -> Any:
+    """Revision of the results, which are whole; None if there are none."""
+    path = folder / "new" / "benchmark.json"
+    return (parse_json(path.read_bytes())["rows"][0]["revision"],) if path.exists() else None
+
+
 Write = Callable[[Path, dict[str, Any]], None]
 Read = Callable[[Path], Any]
 OUTPUTS: dict[str, tuple[Write, Read]] = {
     "artifact": (write_artifact, artifact_in),
     "folder": (write_folder, folder_in),
     "folder of others": (write_beside, folder_in),
+    "rows": (write_rows, rows_in),
 }
+NAMES = {"artifact": "a.h5", "rows": "benchmark.json"}  # of outputs that are files
+FEWEST = 4  # operations of a run
 
 
 @pytest.fixture(autouse=True)
@@ -131,14 +146,14 @@ def try_operations(output: str, how: Callable[[int], str], replaces: bool, folde
         write(here, RECIPE)
         assert read(here) == wanted, f"after operation {at}"
         left = sorted(path.name for path in (here / "new").iterdir() if not path.name.startswith(".unseg-"))
-        assert left == ["a.h5" if output == "artifact" else "out"], f"after operation {at}"
+        assert left == [NAMES.get(output, "out")], f"after operation {at}"
         shutil.rmtree(here)
         if done:
-            assert at > 10
+            assert at > FEWEST
             return
 
 
-@pytest.mark.parametrize(("output", "step"), [("artifact", 13), ("folder", 3), ("folder of others", 3)])
+@pytest.mark.parametrize(("output", "step"), [("artifact", 13), ("folder", 3), ("folder of others", 3), ("rows", 1)])
 def test_some_operations(output: str, step: int, tmp_path: Path) -> None:
     """Each in one of the ways, in turn; the slow test has all of them."""
     try_operations(output, lambda at: HOW[at % len(HOW)], True, tmp_path, range(1, MANY, step))

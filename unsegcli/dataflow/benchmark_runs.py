@@ -19,6 +19,7 @@ from unsegcli.dataflow.method_commands import Job, LabelledSet, Running, Step
 from unsegcli.errors import ConfigError, StepError
 from unsegcli.parallel import available_cores
 from unsegcli.params import AUTO, Benchmark, Run
+from unsegcli.store.durable import make_folders, rename_durably
 
 VERSION = 1  # of the JSON
 INTERRUPTED = 130  # exit code
@@ -108,10 +109,11 @@ def facts_of(asked: Asked, started: float) -> dict[str, Any]:
 
 def written(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Write the results, a row in each line."""
+    make_folders(path.parent)
     temporary = path.with_suffix(".tmp")
     rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in result["rows"])
     facts = json.dumps({**result, "rows": []}, ensure_ascii=False, indent=1)
     temporary.write_text(facts.replace('"rows": []', f'"rows": [\n  {rows}\n ]') + "\n", encoding="utf-8")
-    temporary.replace(path)
+    rename_durably(temporary, path)
     console.note(f"benchmark: {len(result['rows'])} rows, {console.duration(result['seconds'])} -> {path}")
     return dict(result)

@@ -22,6 +22,7 @@ from unsegcli.core.palette import class_colors
 from unsegcli.dataflow.commands import run_command
 from unsegcli.errors import DataError
 from unsegcli.params import MAP_CLASSES, Demo, Run
+from unsegcli.store.durable import make_folders, rename_durably
 
 # class -> function that loads its texture from scikit-image
 TEXTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
@@ -49,6 +50,7 @@ SCORED = {
     "pixels-metrics.h5": "k-means on blurred pixels",
 }
 COMPARED = ("accuracy", "miou")
+UNFINISHED = "unfinished.tmp"
 
 
 def demo(params: Demo | None = None, run: Run | None = None) -> Path:
@@ -124,8 +126,10 @@ def _write_mosaics(folder: Path, params: Demo) -> None:
         path = folder / name
         if path.exists() and path.read_bytes() == content:
             continue  # keep its modification time, so that later steps are not repeated
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        make_folders(path.parent)
+        temporary = folder.with_name(UNFINISHED)  # not among the images
+        temporary.write_bytes(content)
+        rename_durably(temporary, path)
     console.note(f"{params.mosaics} labelled mosaics are in {folder}")
 
 

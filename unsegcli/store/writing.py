@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -51,6 +52,7 @@ from unsegcli.store.durable import (
     sync_folder,
 )
 from unsegcli.store.kinds import FORMAT, KINDS, RECIPE_COUNTS_FROM, window_name
+from unsegcli.store.patient_signals import signals_wait_for
 from unsegcli.store.reading import Artifact, open_artifact
 from unsegcli.store.unpacking import stored_chunks
 
@@ -62,6 +64,8 @@ RECIPE_FILE = "recipe.json"
 OURS = re.compile(  # files of a partial folder, apart from the lock
     r"shard-\d+\.(h5|tmp)|recipe\.(json|tmp)|assembled\.tmp|checkpoint\.h5(\.partial)?|pictures-\d+\.bin"
 )
+# What HDF5 calls while it writes, and what must not stop half way.
+CALLED = {one.__code__ for one in (*vars(PatientFile).values(), h5py.File.close) if inspect.isfunction(one)}
 COMMAND_LENGTH = 4000  # a glob expanded by the shell may exceed the size of an attribute
 LIBRARIES = ("numpy", "scipy", "scikit-image", "h5py", "imagecodecs", "torch", "torchvision")
 
@@ -604,7 +608,7 @@ def _check_room(path: Path, needed: int) -> None:
 @contextmanager
 def _new_file(path: Path) -> Iterator[h5py.File]:
     """Create an HDF5 file; an error while it is written is raised after the file is closed, and removes it."""
-    with contextlib.closing(PatientFile(path)) as content:
+    with contextlib.closing(PatientFile(path)) as content, signals_wait_for(CALLED):
         try:
             with h5py.File(content, "w", libver=LIBRARY_VERSIONS) as file:
                 yield file
