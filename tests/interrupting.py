@@ -61,7 +61,7 @@ demo.COMMANDS = (demo.COMMANDS[0] + " --quick", *demo.COMMANDS[1:])
 }
 ONE = ("--workers", "1")
 TRAINED = ("--method", "mine.py", "--device", "cpu", *ONE)
-BACKBONE = ("--method", "context", "--classes", "3", "--device", "cpu", *ONE)
+BACKBONE: tuple[str, ...] = ("--method", "context", "--classes", "3", "--device", "cpu", *ONE)
 BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pair))
 # From the name of a command, or a variant of it, to what is typed before -o, and the output.
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -30,7 +30,7 @@ It needs what the package needs, the package installed with its script `unseg` b
     scale               what an image costs in each step, and what ten million cost on ten machines
     dask                CPU seconds an image on a local Dask cluster beside processes
     killed              runs that are killed at random moments, and run again
-    faults              every command interrupted by SIGKILL, SIGTERM and Ctrl-C, and run again; about twenty minutes
+    faults              every command interrupted by SIGKILL, SIGTERM and Ctrl-C, and run again; about 40 minutes
 
 Times differ between machines, and between minutes on a shared one; so what has a target is a ratio of two sides
 measured in turns, or memory, or a count, wherever it can be. The exit code is 1 if a target was missed.

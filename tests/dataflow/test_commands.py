@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from tiny_model import write_method
 
 from unsegcli.dataflow.commands import run_command
-from unsegcli.errors import UnsegError
+from unsegcli.errors import StepError, UnsegError
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
@@ -75,6 +76,23 @@ def test_a_command_keeps_its_state_before_all_ends(number: int, code: int, group
     assert run.returncode == code, errors
     assert (tmp_path / "kept").read_text() == str(int(number))
     assert "run the same command again" in errors
+
+
+def test_ctrl_c_while_a_command_starts_ends_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    usual = subprocess.Popen
+
+    def begun(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = usual(*arguments, **options)
+        process.send_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begun)
+    with pytest.raises(StepError) as error:
+        run_command(["--version"])
+    said = capfd.readouterr().err
+    assert (error.value.code, said.splitlines()[-1], "Traceback" in said) == (130, "error: interrupted", False)
 
 
 STARTER = """

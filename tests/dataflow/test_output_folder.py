@@ -318,3 +318,13 @@ def test_a_place_where_nothing_can_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"is not writable \(File name too long\)"), long.writing():
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mark", [folders.MARK, b"of somebody else"])
+def test_a_finished_folder_is_rid_of_what_a_kill_left_beside_it(mark: bytes, tmp_path: Path) -> None:
+    write(tmp_path)
+    done = output(tmp_path)
+    (done.partial / "before").mkdir(parents=True)
+    (done.partial / "lock").write_bytes(mark)
+    assert output(tmp_path).finished() is not None
+    assert done.partial.exists() == (mark != folders.MARK)

@@ -96,10 +96,17 @@ class OutputFolder:
             console.note(f"{self.path} will be replaced: {differences(old['recipe'], self.recipe)}")
         elif old["complete"] and all((self._place / name).is_file() for name in old["files"]):
             console.note(f"{self.path} is up to date: nothing to do")
+            self._remove_what_a_kill_left()
             return old
         else:
             console.note(f"{self.path} is incomplete and will be made again")
         return None
+
+    def _remove_what_a_kill_left(self) -> None:
+        """Remove the partial folder of a run that was killed after its last rename."""
+        if self.partial.is_dir():
+            with contextlib.suppress(OSError, ArtifactError), _held(self.partial, self._place, self.path):
+                pass  # it is emptied and removed, unless it is not ours, or in use
 
     @contextmanager
     def writing(self) -> Iterator[FolderWriter]:

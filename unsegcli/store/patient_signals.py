@@ -12,6 +12,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECONDS_LATER = 0.01  # when the call may be over
@@ -24,7 +25,7 @@ def signals_wait_for(called: Collection[CodeType]) -> Iterator[None]:
         yield
         return
     # Another signal is ignored, or ends the process without Python.
-    before = {number: found for number in SIGNALS if callable(found := signal.getsignal(number))}
+    before: dict[int, Any] = {number: found for number in SIGNALS if callable(found := signal.getsignal(number))}
     waiting: set[int] = set()
     timers: list[threading.Timer] = []
 
