@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+APART = ("unshare", "--mount", "sh", "-c")  # with mounts of its own, as on another machine
+HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
 PATIENCE = 60.0  # seconds, on a busy machine
 
 
@@ -28,12 +30,13 @@ class Running:
     def address(self) -> str:
         return str(json.loads(self.file.read_text())["address"])
 
-    def add_worker(self, threads: int = 1) -> subprocess.Popen[bytes]:
-        """Start one more worker, which nobody starts again if it dies."""
+    def add_worker(self, threads: int = 1, hidden: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start one more worker, which nobody starts again if it dies, and for which a folder may be empty."""
         name = f"worker-{len(self.workers)}"
         options = ["--scheduler-file", str(self.file), "--nthreads", str(threads), "--no-nanny", "--name", name]
         options += ["--no-dashboard", "--local-directory", str(self.file.parent), "--death-timeout", "60"]
-        self.workers.append(_started("dask_worker", options, self.file.parent / name))
+        before = () if hidden is None else (*APART, HIDE, str(hidden))
+        self.workers.append(_started("dask_worker", options, self.file.parent / name, before))
         return self.workers[-1]
 
 
@@ -67,12 +70,12 @@ def running_cluster(folder: Path, workers: int = 2) -> Iterator[Running]:
             process.wait()
 
 
-def _started(module: str, options: list[str], log: Path) -> subprocess.Popen[bytes]:
+def _started(module: str, options: list[str], log: Path, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """Start a command of Dask in a folder of its own, so that relative paths mean something else there."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
     with log.with_suffix(".log").open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{module}", *options],
+            [*before, sys.executable, "-m", f"distributed.cli.{module}", *options],
             cwd=log.parent,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -161,6 +161,23 @@ def test_the_first_worker_is_waited_for_and_a_scheduler_that_dies_is_said(
 
 
 @pytest.mark.slow
+def test_if_no_worker_is_left_the_next_one_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "unseg")
+    monkeypatch.setattr(dask_map, "SECONDS_BETWEEN_COUNTS", 0.2)
+    with running_cluster(tmp_path, workers=1) as running:
+        found = mapped_by_dask(workloads.halfway, range(6), running.address)
+        assert next(found) == 0
+        running.workers[0].kill()  # while it works on the next task
+        later = threading.Timer(3, running.add_worker)
+        later.start()
+        assert list(found) == [1, 2, 3, 4, 5]
+        later.join()
+    assert caplog.text.count("no Dask worker is left; waiting for one") == 1
+
+
+@pytest.mark.slow
 def test_a_task_that_kills_its_workers_is_named() -> None:
     handling = Handling(name=lambda task: f"p{task}.png")
     with pytest.raises(UnsegError, match=r"p3.png: each Dask worker that computed this died \(4 workers\): if memory"):

@@ -112,7 +112,8 @@ def mapped_by_dask(
     handling = handling or Handling()
     with _cluster(address) as client:
         crew = _Crew(client, address, function, handling)
-        crew.check()
+        with crew.lost_named(()):
+            crew.check()
         try:
             yield from crew.in_order(iter(tasks), ahead)
         finally:
@@ -148,7 +149,7 @@ class _Crew:
         self.sent: deque[_Sent] = deque()
         self.batch = 1
         self.threads, self.counted_at = 1, 0.0
-        self.warned = False
+        self.warned = self.alone = False
         self.arrived = threading.Event()
 
     def check(self) -> None:
@@ -177,12 +178,18 @@ class _Crew:
         self.threads, self.counted_at = max(1, sum(workers.values())), time.monotonic()
         return len(workers)
 
+    def look_around(self) -> None:
+        """Count the workers now and then, and say so if none is left."""
+        if time.monotonic() - self.counted_at < SECONDS_BETWEEN_COUNTS:
+            return
+        before, self.alone = self.alone, not self.count()
+        if self.alone and not before:
+            console.note(f"{self.address}: no Dask worker is left; waiting for one")
+
     def in_order(self, tasks: Iterator[Any], ahead: Report) -> Iterator[Any]:
         """Yield results in order, while a bounded number of batches is worked on."""
         batches = self.batches(tasks)
         while True:
-            if time.monotonic() - self.counted_at > SECONDS_BETWEEN_COUNTS and not self.count():
-                console.note(f"{self.address}: no Dask worker is left; waiting for one")
             for stays, batch in itertools.islice(batches, max(0, BATCHES_A_THREAD * self.threads - len(self.sent))):
                 self.sent.append(_Sent(batch, None if stays else self.submit(batch)))
             if not self.sent:
@@ -202,7 +209,7 @@ class _Crew:
         future.add_done_callback(lambda _: self.arrived.set())
         return future
 
-    def promised(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    def promised(self, function: Callable[..., Any], *inputs: Any, retries: int = 0, worker: str = "") -> Any:
         """Let a worker call one of our functions. The scheduler sees bytes only, so it needs no unseg."""
 
         def call(payload: bytes) -> Any:  # sent as code, since it lies inside a function
@@ -212,7 +219,8 @@ class _Crew:
             return function(*inputs)
 
         payload = pickle.dumps((function, inputs))
-        return self.client.submit(call, payload, key=f"unseg-{os.urandom(12).hex()}", pure=False, **options)
+        key, workers = f"unseg-{os.urandom(12).hex()}", [worker] if worker else None
+        return self.client.submit(call, payload, key=key, pure=False, retries=retries, workers=workers)
 
     def results_of(self, first: _Sent, ahead: Report) -> Iterator[Any]:
         """Wait for the first batch that was sent, and yield its results."""
@@ -230,11 +238,13 @@ class _Crew:
     def received(self, first: _Sent, ahead: Report) -> BatchDone:
         """Wait for a batch."""
         with self.lost_named(first.tasks):
+            self.look_around()
             while not first.future.done():
                 self.arrived.wait(SECONDS_BETWEEN_REPORTS)
                 self.arrived.clear()
                 ahead(sum(len(one.tasks) for one in self.sent if one.future is not None and one.future.done()))
                 self.check_scheduler()
+                self.look_around()
             found: BatchDone = first.future.result()
             return found
 
@@ -294,8 +304,7 @@ class _Crew:
     def release(self) -> None:
         """Let each worker close its files, as a task, so that no other task of it reads them at that time."""
         asked = [
-            self.promised(release_on_worker, self.handling.release, workers=[worker])
-            for worker in self.client.nthreads()
+            self.promised(release_on_worker, self.handling.release, worker=worker) for worker in self.client.nthreads()
         ]
         with contextlib.suppress(TimeoutError):
             for one in asked:
@@ -373,9 +382,15 @@ def _local_cluster(count: int) -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    patient = {"distributed.scheduler.worker-ttl": None}  # a worker in compiled code may not answer for minutes
+    settings = {
+        # By default, Dask lets them give memory back at once, which costs as much time as felzenszwalb itself.
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, "1"),
+        "distributed.admin.tick.interval": "500ms",  # not 20 ms, which takes 3 % of a processor
+        "distributed.scheduler.worker-ttl": None,  # a worker in compiled code may not answer for minutes
+        "distributed.worker.profile.enabled": False,  # it looks at every worker a hundred times a second
+    }
     resource_tracker.ensure_running()  # which would lift the block
-    with dask.config.set(patient), _sigint_blocked():
+    with dask.config.set(settings), _sigint_blocked():
         try:
             cluster = LocalCluster(
                 n_workers=count,

@@ -8,7 +8,7 @@ import numpy as np
 from bench_common import UNSEG, Cost, Line, cost_of, listed, median
 from PIL import Image
 
-FEW, MANY = 400, 3200  # images; what grows from one to the other is the cost of images, the rest that of the start
+FEW, MANY = 200, 1800  # images; what grows from one to the other is the cost of images, the rest that of the start
 SIDE = 96
 COMMAND = ("superpixels", "--algorithm", "felzenszwalb", "--quiet", "--force")  # a few milliseconds, and not compiled
 WAYS = {"--workers 2": ("--workers", "2"), "--dask local:2": ("--dask", "local:2")}
@@ -18,7 +18,7 @@ SLOWEST_START = 6.0  # CPU seconds more than plain processes
 
 def measure(folder: Path, quick: bool) -> list[Line]:
     """Both ways in turns, with few images and with many."""
-    many = FEW + 400 if quick else MANY
+    many = FEW + 200 if quick else MANY
     for name, count in (("few", FEW), ("many", many)):
         _write(folder / name, count)
     each: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MakeImages
-from dask_cluster import Running, running_cluster
+from dask_cluster import APART, HIDE, Running, running_cluster
 from distributed import Client
 from interrupting import (
     Moment,
@@ -121,6 +122,20 @@ def test_errors_are_one_line(here: Path) -> None:
     assert "--dask and --workers cannot be used together" in one_line(
         unseg("superpixels", "data", "--dask", "local:2", "--workers", "2", expect=2)
     )
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_see_the_images_is_refused(here: Path, tmp_path: Path) -> None:
+    data = here / "data"
+    (data / "p3.png").unlink()
+    if subprocess.run([*APART, HIDE, str(data), "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount anything")
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with running_cluster(folder, workers=0) as cluster:
+        cluster.add_worker(hidden=data)
+        said = one_line(unseg(*CUT, "-o", "sp.h5", "--dask", cluster.file, expect=1))
+        assert re.search(r"Dask worker tcp://\S+: sees no \S+/data/p0.png; files must have the same paths", said)
 
 
 # -- real processes, killed ------------------------------------------------------------------------------------
