@@ -69,6 +69,7 @@ OPTIONS = set(
     """.split()  # noqa: SIM905
 )
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr"}
+OF_DASK = {"--scheduler-file", "--nworkers", "--nthreads"}
 # Options of scripts in tests/benchmarks.
 OF_BENCHMARKS = {
     "--cache",
@@ -265,7 +266,7 @@ def test_one_spelling_has_one_meaning() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: page.name)
 def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text()))
-    assert named <= OPTIONS | OF_TORCHRUN | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
+    assert named <= OPTIONS | OF_TORCHRUN | OF_DASK | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
 
 
 def test_reference_has_the_defaults_of_the_settings() -> None:
