@@ -70,6 +70,7 @@ OPTIONS = set(
 )
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr"}
 OF_SLURM = {"--array", "--cpus-per-task", "--dependency", "--parsable", "--wrap"}
+OF_DASK = {"--scheduler-file", "--nworkers", "--nthreads"}
 # Options of scripts in tests/benchmarks.
 OF_BENCHMARKS = {
     "--cache",
@@ -266,7 +267,8 @@ def test_one_spelling_has_one_meaning() -> None:
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda page: page.name)
 def test_no_page_names_an_option_that_is_not_there(page: Path) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text()))
-    assert named <= OPTIONS | OF_TORCHRUN | OF_SLURM | OF_BENCHMARKS, f"{page.name} names {sorted(named - OPTIONS)}"
+    of_others = OF_TORCHRUN | OF_SLURM | OF_DASK | OF_BENCHMARKS
+    assert named <= OPTIONS | of_others, f"{page.name} names {sorted(named - OPTIONS)}"
 
 
 def test_reference_has_the_defaults_of_the_settings() -> None:
