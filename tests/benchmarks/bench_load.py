@@ -39,12 +39,16 @@ class Watched:
     files: list[int] = field(default_factory=list)  # that the parent had open
     peak: int = 0
     cpu: float = 0.0  # seconds of all its processes
-    done: list[tuple[int, float, float]] = field(default_factory=list)  # images in shards, seconds, CPU seconds
+    # Of each shard, when it appears: the images before it, seconds, CPU seconds.
+    done: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def rates(self, clock: int) -> list[float]:
-        """Images a second between one shard and the next: by the clock (1), or by the time of processors (2)."""
+    def rates(self, clock: int, count: int) -> list[float]:
+        """Images a second of each shard after the first: by the clock (1), or by the time of processors (2)."""
+        starts = [*(shard[0] for shard in self.done), count]
         pairs = zip(self.done, self.done[1:], strict=False)
-        return [(after[0] - before[0]) / (after[clock] - before[clock]) for before, after in pairs]
+        seconds = [after[clock] - before[clock] for before, after in pairs]
+        sizes = [after - before for before, after in zip(starts[1:], starts[2:], strict=False)]
+        return [size / time for size, time in zip(sizes, seconds, strict=True) if time > 0]
 
 
 def measure(folder: Path, quick: bool) -> list[Line]:
@@ -151,7 +155,7 @@ def _lines(what: str, found: Watched, count: int) -> list[Line]:
         Line(f"CPU seconds of all processes: {what}", f"{found.cpu:,.0f}"),
     ]
     for clock, of in ((1, "a second"), (2, "a CPU second")):
-        rates = found.rates(clock)
+        rates = found.rates(clock, count)
         if len(rates) >= 3:
             some = max(1, len(rates) // 4)  # a quarter at each end: a busy machine makes single shards slow
             start, end = (sum(part) / some for part in (rates[:some], rates[-some:]))
