@@ -11,6 +11,7 @@ seconds: seconds of the clock say how busy it was.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import subprocess
@@ -45,9 +46,8 @@ class Watched:
     def rates(self, clock: int, count: int) -> list[float]:
         """Images a second of each shard after the first: by the clock (1), or by the time of processors (2)."""
         starts = [*(shard[0] for shard in self.done), count]
-        pairs = zip(self.done, self.done[1:], strict=False)
-        seconds = [after[clock] - before[clock] for before, after in pairs]
-        sizes = [after - before for before, after in zip(starts[1:], starts[2:], strict=False)]
+        seconds = [after[clock] - before[clock] for before, after in itertools.pairwise(self.done)]
+        sizes = [after - before for before, after in itertools.pairwise(starts[1:])]
         return [size / time for size, time in zip(sizes, seconds, strict=True) if time > 0]
 
 
