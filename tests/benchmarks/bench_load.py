@@ -43,11 +43,14 @@ class Watched:
     # Of each shard, when it appears: the images before it, seconds, CPU seconds.
     done: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def rates(self, clock: int, count: int) -> list[float]:
-        """Images a second of each shard after the first: by the clock (1), or by the time of processors (2)."""
-        starts = [*(shard[0] for shard in self.done), count]
-        seconds = [after[clock] - before[clock] for before, after in itertools.pairwise(self.done)]
-        sizes = [after - before for before, after in itertools.pairwise(starts[1:])]
+    def rates(self, clock: int) -> list[float]:
+        """Images a second of each shard: by the clock (1), or by the time of processors (2).
+
+        The first shard is left out, with the start, and the last, which is stored when the tables are made.
+        """
+        pairs = list(itertools.pairwise(self.done))
+        seconds = [after[clock] - before[clock] for before, after in pairs[:-1]]
+        sizes = [after[0] - before[0] for before, after in pairs[1:]]
         return [size / time for size, time in zip(sizes, seconds, strict=True) if time > 0]
 
 
@@ -155,7 +158,7 @@ def _lines(what: str, found: Watched, count: int) -> list[Line]:
         Line(f"CPU seconds of all processes: {what}", f"{found.cpu:,.0f}"),
     ]
     for clock, of in ((1, "a second"), (2, "a CPU second")):
-        rates = found.rates(clock, count)
+        rates = found.rates(clock)
         if len(rates) >= 3:
             some = max(1, len(rates) // 4)  # a quarter at each end: a busy machine makes single shards slow
             start, end = (sum(part) / some for part in (rates[:some], rates[-some:]))
