@@ -578,6 +578,24 @@ def test_what_the_guide_shows_runs(page: str, place: Path) -> None:
     assert "try.h5" not in made
 
 
+@pytest.mark.slow
+def test_what_the_page_on_many_machines_shows_runs(place: Path) -> None:
+    """The shards one after the other, and the script of Slurm as its tasks run it; but for two shards."""
+    page = (ROOT / "docs" / "scale.md").read_text()
+    run_shell(re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0])
+    whole = (place / "sp.h5").rename(place / "whole.h5")
+    script, submitted = re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for task in ("1", "2"):
+        variables = f"export SLURM_ARRAY_TASK_ID={task} SLURM_CPUS_PER_TASK=1\n"
+        (place / f"sp-{task}.h5").unlink()
+        run_shell(variables + script.replace("/8", "/2"))
+    joining = re.search(r'--wrap "(.*)"', submitted)
+    assert joining is not None
+    run_shell(joining[1])
+    with store.open_artifact(place / "sp.h5") as joined, store.open_artifact(whole) as one:
+        assert joined.fingerprint == one.fingerprint
+
+
 def test_format_page_reads_files_and_computes_the_fingerprint(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_shell("unseg superpixels data/ -o sp.h5 -q | unseg cluster --classes 3 -q")
     run_blocks(FORMAT)
