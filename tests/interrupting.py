@@ -5,6 +5,7 @@ Used by the tests and by `tests/benchmarks/bench_faults.py`, so it needs no pyte
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,6 +68,7 @@ BACKBONE += tuple(word for pair in tiny_sets("context") for word in ("--set", pa
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "superpixels": (("superpixels", "data", "--pixels-per-segment", "50", *ONE), "superpixels.h5"),
     "superpixels by workers": (("superpixels", "data", "--pixels-per-segment", "50", "--workers", "2"), "by-two.h5"),
+    "superpixels by dask": (("superpixels", "data", "--pixels-per-segment", "50", "--dask", "local:2"), "by-dask.h5"),
     "cluster": (("cluster", "superpixels.h5", "--classes", "4", *ONE), "segmentation.h5"),
     "iem": (("iem", "data", "--iterations", "2", *ONE), "iem.h5"),
     "proposals": (("proposals", "superpixels.h5", *ONE), "proposals.h5"),
@@ -223,7 +225,9 @@ def moments_of(name: str, wanted: Undisturbed, count: int, seed: int) -> list[Mo
 def _is_there(output: Path, what: str) -> bool:
     partial = output.with_name(output.name + ".partial")
     if what == "half":
-        return any(partial.glob("shard-*.h5")) or any((partial / "files").glob("*")) or output.exists()
+        with contextlib.suppress(FileNotFoundError):  # the folder was removed at this moment
+            return any(partial.glob("shard-*.h5")) or any((partial / "files").glob("*")) or output.exists()
+        return output.exists()
     if what == "assembled":
         return (partial / "assembled.tmp").exists() or output.exists()
     return {"start": True, "partial": partial.exists() or output.exists(), "output": output.exists()}[what]

@@ -14,10 +14,14 @@ def main() -> None:
         from unsegcli.cli import app
         from unsegcli.cli._lost_signals import end_at_signals
         from unsegcli.cli._starter import end_with_starter
+        from unsegcli.cli._torch_processes import end_at_once_under_torchrun
 
         end_with_starter()
         try:
             app()
+        except SystemExit as stop:
+            end_at_once_under_torchrun(stop.code)
+            raise
         finally:
             end_at_signals()
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import distributed
 from training.test_shared_images import alone, check_same
 
+from unsegcli.cli._torch_processes import end_at_once_under_torchrun
 from unsegcli.core.nn.distributed_sums import rank
 from unsegcli.dataflow import dataset as datasets
 from unsegcli.dataflow.dataset import Dataset, dataset_from_artifact, dataset_from_files, release_artifacts
@@ -79,4 +80,9 @@ def main(folder: Path, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    try:
+        main(Path(sys.argv[1]), sys.argv[2])
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        end_at_once_under_torchrun(stop.code)
