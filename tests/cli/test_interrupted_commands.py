@@ -34,8 +34,23 @@ OFTEN = (
     "prepare",
     "map",
     "join",
+    "proposals",
+    "probe",
+    "relabel",
+    "export",
+    "retrieve",
+    "cluster by a model",
+    "compare",
+    "features",
+    "a shard",
 )
-BEFORE = {"join": ("a shard", "the other shard")}  # what makes the inputs of a command
+BEFORE = {  # what makes the inputs of a command
+    "join": ("a shard", "the other shard"),
+    "retrieve": ("proposals",),
+    "cluster by a model": ("train",),
+    "compare": ("train", "cluster by a model"),
+    "features": ("train a backbone",),
+}
 
 
 @pytest.fixture(scope="module")
